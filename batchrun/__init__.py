@@ -1,0 +1,1 @@
+"""Large offline prompt jobs: a prompt table in, a typed Parquet table out."""

@@ -1,0 +1,73 @@
+"""JSON in and out, and the hashes made of it.
+
+orjson does the work; the standard library takes over where orjson refuses a document
+that people's data really holds (NaN, a lone surrogate) or would change a value silently
+(it reads an integer beyond 64 bits as a float).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+import orjson
+
+_LONG_INTEGER = re.compile(rb"[0-9]{19}")
+
+
+def loads(data: bytes) -> Any:
+    """Read one JSON document without changing a value.
+
+    Raises ValueError, with the reason, when `data` is no JSON or is nested too deeply.
+    """
+    if _LONG_INTEGER.search(data):
+        return _loads_exact(data)
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return _loads_exact(data)
+
+
+def _loads_exact(data: bytes) -> Any:
+    try:
+        return json.loads(data.decode("utf-8", errors="strict"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8: byte {data[error.start]:#04x} at offset {error.start}") from None
+
+
+def dumps(value: Any) -> bytes:
+    """Write `value` as compact JSON, in the order its keys have."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return _dumps_exact(value, sort_keys=False)
+
+
+def canonical(value: Any) -> bytes:
+    """Write `value` as compact JSON with sorted keys: equal values give equal bytes."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        return _dumps_exact(value, sort_keys=True)
+
+
+def _dumps_exact(value: Any, *, sort_keys: bool) -> bytes:
+    text = json.dumps(value, sort_keys=sort_keys, separators=(",", ":"), ensure_ascii=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # a lone surrogate: only an escape can carry it
+        return json.dumps(value, sort_keys=sort_keys, separators=(",", ":")).encode()
+
+
+def digest(data: bytes) -> str:
+    """The 128-bit BLAKE2b hash of `data`, as 32 hexadecimal digits."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def hash64(data: bytes) -> int:
+    """The 64-bit BLAKE2b hash of `data`, as an unsigned integer."""
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")

@@ -1,0 +1,66 @@
+"""Errors that end a command, each with the exit code the shell sees.
+
+    BatchrunError                70  a bug in batchrun, when nothing below fits
+    ├── UsageError                2  the command, or something it was given, is wrong
+    │   ├── JobError              2  the job file: names file, line and key
+    │   ├── InputError            2  the prompt table: missing file, duplicate ids, unreadable format
+    │   └── RunFolderError        2  the run folder: another job's, not a folder of ours, not writable
+    ├── StorageError              3  the disk is full or failing; the run can be continued
+    ├── RunLockedError            5  another submit holds the run folder
+    └── ChangedRowsError          6  finished rows would be paid for again: the user chooses
+
+A failed row is data (`outcome.Failed`), never one of these: an exception means that
+the run cannot go on.
+"""
+
+from __future__ import annotations
+
+
+class BatchrunError(Exception):
+    """Base of all errors a command ends with; `hint` says what to do next."""
+
+    exit_code = 70
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+class UsageError(BatchrunError):
+    """The command line, the environment or a file it names is wrong."""
+
+    exit_code = 2
+
+
+class JobError(UsageError):
+    """The job file is wrong; the message starts with `file:line: key:`."""
+
+
+class InputError(UsageError):
+    """The prompt table cannot be used as a whole (a single bad row is data instead)."""
+
+
+class RunFolderError(UsageError):
+    """The run folder belongs to something else, or cannot be used."""
+
+
+class StorageError(BatchrunError):
+    """The disk refused a write; what was appended before it is kept and the run can be continued."""
+
+    exit_code = 3
+
+
+class RunLockedError(BatchrunError):
+    """Another submit is running on the same run folder."""
+
+    exit_code = 5
+
+
+class ChangedRowsError(BatchrunError):
+    """An edit would make finished rows be paid for again, and nothing said what to do about them."""
+
+    exit_code = 6
