@@ -1,0 +1,238 @@
+"""May this call go now? One `async with` that waits, reserves and settles.
+
+Each endpoint has a gate, and each model at an endpoint another. A call passes its model's gate and
+then its endpoint's, always in this order, each strictly first come, first served: only the first in
+line looks at slots, rates and pauses, so a small prompt never overtakes a large one. A model that
+waits for its own limits keeps no other model from the endpoint.
+
+A model's gate lets one call through at a time until `Permit.answered`: a wrong key or a dead server
+costs one call, not `concurrency`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from batchrun.clock import Clock
+from batchrun.gate import Gate, Reason
+from batchrun.limits import Charge, Limits
+from batchrun.outcome import Error
+
+_TICK = 1e-6
+"""Slept on top of a delay: a timer that fires within its resolution must not wake before the moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Why an endpoint (`model` None), or one model there, takes no call."""
+
+    endpoint: str
+    model: str | None
+    reason: Error
+    until: float | None
+    """When it opens again, in seconds since the epoch; None: not in this run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What the first in line at an endpoint (`model` None) or a model waits for, and for how long still."""
+
+    endpoint: str
+    model: str | None
+    reason: Reason
+    seconds: float
+
+
+class Permit:
+    """A call that may be sent now. Its slots are given back at the end of the `async with`."""
+
+    __slots__ = ("_charges", "_clock", "_gates")
+
+    def __init__(self, gates: tuple[Gate, Gate], charges: tuple[Charge | None, ...], clock: Clock) -> None:
+        self._gates = gates
+        self._charges = charges
+        self._clock = clock
+
+    def settle(self, tokens: int = 0) -> None:
+        """The server answered, whatever it said; `tokens` is what the call used in fact, 0 if unknown.
+
+        Not for a call that got no answer: the server may count that one later.
+        """
+        now = self._clock.monotonic()
+        for gate, charge in zip(self._gates, self._charges, strict=True):
+            gate.settle(charge, now, tokens)
+
+    def answered(self) -> None:
+        """The answer shows that server, key and model work: calls may go side by side."""
+        self._gates[0].prove()
+
+
+class Admission:
+    """The gates of a run.
+
+    `endpoints` by name; `models` by (endpoint, model), listing every model that calls may name;
+    `jitter` gives numbers in [0, 1).
+    """
+
+    def __init__(
+        self,
+        endpoints: Mapping[str, Limits],
+        models: Mapping[tuple[str, str], Limits],
+        *,
+        clock: Clock,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._endpoints = {e: Gate(limits, endpoint=e, model=None) for e, limits in endpoints.items()}
+        self._models = {(e, m): Gate(limits, endpoint=e, model=m) for (e, m), limits in models.items()}
+        self._clock = clock
+        self._jitter = jitter
+
+    @asynccontextmanager
+    async def admit(self, endpoint: str, model: str, tokens: int) -> AsyncIterator[Permit | Closed]:
+        """Wait for the turn of a call that reserves `tokens`; the block is the call.
+
+        Gives `Closed` instead, at once and also to those already waiting, when the endpoint or the
+        model is closed: the caller goes on to the next model. KeyError: a model that is not listed.
+        """
+        gates = self._models[endpoint, model], self._endpoints[endpoint]
+        permit = await self._enter(gates, tokens)
+        if isinstance(permit, Closed):
+            yield permit
+            return
+        try:  # nothing is awaited between taking the slots and here, so no cancellation can come between
+            yield permit
+        finally:
+            for gate in gates:
+                gate.release()
+
+    def pause(self, endpoint: str, until: float, reason: Reason = "retry-after") -> None:
+        """Admit nobody to `endpoint` before `until` (monotonic seconds); a later pause never shortens one."""
+        self._endpoints[endpoint].pause(until, reason)
+
+    def close(
+        self, endpoint: str, reason: Error, *, model: str | None = None, seconds: float | None = None
+    ) -> None:
+        """Close `endpoint`, or one `model` there, for `seconds` (None: for this run).
+
+        Whoever waits there gets `Closed` at once. When it opens again, one call goes first.
+        """
+        opens = math.inf if seconds is None else self._clock.monotonic() + seconds
+        (self._endpoints[endpoint] if model is None else self._models[endpoint, model]).close(reason, opens)
+        for gate in self._below(endpoint, model):
+            gate.proven = False
+            gate.wake()  # whoever is first at the endpoint is first at its model, too
+
+    def is_open(self, endpoint: str, model: str) -> bool:
+        gates = self._models[endpoint, model], self._endpoints[endpoint]
+        return self._closed(gates, self._clock.monotonic()) is None
+
+    def reasons(self) -> list[Closed]:
+        """What is closed now, and why: endpoints first."""
+        now = self._clock.monotonic()
+        return [closed for gate in self._gates() if (closed := self._closed((gate,), now))]
+
+    def waiting(self) -> list[Wait]:
+        """What calls wait for now, other than a free slot: endpoints first."""
+        now = self._clock.monotonic()
+        waits = ((gate, gate.waits(now)) for gate in self._gates())
+        return [Wait(gate.endpoint, gate.model, *wait) for gate, wait in waits if wait]
+
+    def snapshot(self) -> dict[str, Any]:
+        """What the last minute sent, the pauses and the timed closings, in wall-clock time, for JSON."""
+        now, wall = self._clock.monotonic(), self._clock.wall()
+        return {"gates": [gate.snapshot(now, wall) for gate in self._gates()]}
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Honour the `snapshot` of an earlier process; endpoints and models that are gone are left out."""
+        now, wall = self._clock.monotonic(), self._clock.wall()
+        states = {(state["endpoint"], state["model"]): state for state in snapshot["gates"]}
+        for gate in self._gates():
+            if state := states.get((gate.endpoint, gate.model)):
+                gate.restore(state, now, wall)
+
+    def recall(self, endpoint: str, model: str, sent_at: float, tokens: int) -> None:
+        """Charge a call that an earlier process sent, at `sent_at` seconds since the epoch.
+
+        For a journal read after a kill, when there is no `snapshot`; never both for one call.
+        """
+        now, wall = self._clock.monotonic(), self._clock.wall()
+        for gate in (self._models[endpoint, model], self._endpoints[endpoint]):
+            gate.restore({"sent": [(sent_at, tokens)]}, now, wall)
+
+    async def _enter(self, gates: tuple[Gate, Gate], tokens: int) -> Permit | Closed:
+        model, endpoint = gates
+        if not (model.line.locked() or endpoint.line.locked()):
+            now = self._clock.monotonic()
+            ready = max(model.delay(now, tokens), endpoint.delay(now, tokens)) <= 0
+            if ready and not self._closed(gates, now):
+                return self._take(gates, tokens)  # nobody is in line: as below, without the wait
+        async with model.line:
+            if closed := await self._ready(gates, (model,), tokens):
+                return closed
+            async with endpoint.line:
+                return await self._ready(gates, gates, tokens) or self._take(gates, tokens)
+
+    def _take(self, gates: tuple[Gate, Gate], tokens: int) -> Permit:
+        now = self._clock.monotonic()
+        charges = tuple(gate.take(now, tokens, self._jitter) for gate in gates)
+        return Permit(gates, charges, self._clock)
+
+    async def _ready(self, gates: tuple[Gate, Gate], ahead: tuple[Gate, ...], tokens: int) -> Closed | None:
+        """Return when `ahead`, whose lines are held, let the call go, or when one of `gates` closes."""
+        while True:
+            now = self._clock.monotonic()
+            if closed := self._closed(gates, now):
+                return closed
+            delays = [gate.delay(now, tokens) for gate in ahead]
+            longest = max(delays)
+            if longest <= 0:
+                return None
+            if longest == math.inf:
+                await _slot(ahead)
+            else:
+                await self._sleep(ahead, longest, ahead[delays.index(longest)])
+
+    async def _sleep(self, ahead: tuple[Gate, ...], seconds: float, cause: Gate) -> None:
+        """Sleep until the moment comes, or until a closing wakes the call."""
+        with anyio.CancelScope() as scope, _head(ahead, scope):
+            cause.head_until = self._clock.monotonic() + seconds
+            await self._clock.sleep(seconds + _TICK)
+
+    def _closed(self, gates: tuple[Gate, ...], now: float) -> Closed | None:
+        for gate in gates:
+            if closed := gate.closed(now):
+                reason, opens = closed
+                until = None if opens == math.inf else self._clock.wall() + opens - now
+                return Closed(gate.endpoint, gate.model, reason, until)
+        return None
+
+    def _gates(self) -> Iterator[Gate]:
+        yield from self._endpoints.values()
+        yield from self._models.values()
+
+    def _below(self, endpoint: str, model: str | None) -> list[Gate]:
+        return [g for (e, m), g in self._models.items() if e == endpoint and model in (None, m)]
+
+
+async def _slot(ahead: tuple[Gate, ...]) -> None:
+    """Wait until a slot may have become free."""
+    freed = anyio.Event()
+    with _head(ahead, freed):
+        await freed.wait()
+
+
+@contextmanager
+def _head(ahead: tuple[Gate, ...], head: anyio.Event | anyio.CancelScope) -> Iterator[None]:
+    for gate in ahead:
+        gate.head = head
+    try:
+        yield
+    finally:
+        for gate in ahead:
+            gate.head = gate.head_until = None

@@ -1,0 +1,415 @@
+"""One row to its outcome: models in order, attempts at each, what was received before replayed first.
+
+The loop decides nothing by itself: `chat` reads answers, `policy` says what follows from a failure,
+`admission` when a call may go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import anyio
+import anyio.lowlevel
+
+from batchrun.admission import Admission, Closed
+from batchrun.chat.completion import Completion, ErrorInside, NoAnswer, read_completion
+from batchrun.client import Client
+from batchrun.clock import Clock
+from batchrun.error_reply import classify, classify_error_body
+from batchrun.job import ModelChoice
+from batchrun.outcome import (
+    Completed,
+    Error,
+    ErrorType,
+    Exchange,
+    Failed,
+    Outcome,
+    Reply,
+    Unanswered,
+)
+from batchrun.policy import (
+    Action,
+    CloseEndpoint,
+    CloseModel,
+    NextModel,
+    PauseEndpoint,
+    Retry,
+    RetryRules,
+    decide,
+)
+from batchrun.render import RenderError, Request, estimated_tokens
+from batchrun.retry_after import retry_after, should_retry
+from batchrun.run_folder.columns import History
+from batchrun.run_folder.journal import Journal
+from batchrun.run_folder.records import Answered, Done, Sent
+from batchrun.summary import Counters, Stop
+
+_ASSUMED_OUTPUT = 256
+"""Tokens reserved for an answer without a limit, until a model has answered."""
+
+
+_PROVES_NOTHING = frozenset({"auth", "quota", "model_not_found", "server"})
+"""Answers that do not show that the endpoint can do its work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A row to be answered.
+
+    `models` are the positions in the chain to ask, in order; `history` holds what an earlier,
+    killed submit received for this row.
+    """
+
+    number: int
+    row: int
+    row_id: str
+    key: int
+    request_hash: str
+    request: Request | Error
+    models: tuple[int, ...]
+    history: History = field(default_factory=History)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What came of a call, the completion in it, if any, and why it does not answer the row, if so."""
+
+    exchange: Exchange
+    completion: Completion | None
+    error: Error | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a job says of failures; times in seconds."""
+
+    retry: RetryRules
+    row_timeout: float
+    fallback_on: frozenset[str]
+    fail_on: frozenset[str]
+
+
+class Flights:
+    """The calls under way: when a run stops they may land until a deadline."""
+
+    def __init__(self) -> None:
+        self._scopes: set[anyio.CancelScope] = set()
+        self._deadline = float("inf")
+
+    def land_by(self, deadline: float) -> None:
+        """Give every call until `deadline`, in the event loop's time."""
+        self._deadline = min(deadline, self._deadline)
+        for scope in self._scopes:
+            scope.deadline = self._deadline
+
+    def __len__(self) -> int:
+        return len(self._scopes)
+
+    @contextmanager
+    def flying(self) -> Iterator[None]:
+        """Keep a call from being cancelled with the rest of the run."""
+        with anyio.CancelScope(shield=True, deadline=self._deadline) as scope:
+            self._scopes.add(scope)
+            try:
+                yield
+            finally:
+                self._scopes.discard(scope)
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a row has come: its next call, and why each call so far did not answer it."""
+
+    next_call: int
+    deadline: float
+    errors: list[ErrorType | None]
+
+    def note(self, call: int, error: Error | None) -> None:
+        self.errors.extend([None] * (call + 1 - len(self.errors)))
+        self.errors[call] = error.type if error else None
+
+
+@dataclass(slots=True)
+class _Attempts:
+    """The failed attempts of one row at one model."""
+
+    failed: int = 0
+    refused_in_a_row: int = 0
+
+    def note(self, error: Error) -> None:
+        if error.type == "rate_limit":
+            self.refused_in_a_row += 1
+        else:
+            self.refused_in_a_row = 0
+            self.failed += 1
+
+
+class Answerer:
+    """Takes rows through the models of a job.
+
+    `clients` by endpoint; `jitter` gives numbers in [0, 1); `log` takes an event's name and fields.
+    """
+
+    def __init__(
+        self,
+        models: tuple[ModelChoice, ...],
+        clients: Mapping[str, Client],
+        admission: Admission,
+        journal: Journal,
+        flights: Flights,
+        rules: Rules,
+        counters: Counters,
+        *,
+        clock: Clock,
+        jitter: Callable[[], float],
+        log: Callable[..., None],
+    ) -> None:
+        self._models = models
+        self._clients = clients
+        self._admission = admission
+        self._journal = journal
+        self._flights = flights
+        self._rules = rules
+        self._counters = counters
+        self._clock = clock
+        self._jitter = jitter
+        self._log = log
+        self._output_tokens = dict.fromkeys(range(len(models)), float(_ASSUMED_OUTPUT))
+
+    async def answer(self, task: Task) -> Done | None:
+        """Ask for one row and give its outcome, not yet recorded; None: no model was open.
+
+        Raises StorageError when the journal cannot be written.
+        """
+        if isinstance(task.request, Error):
+            return self._done(task, Failed(task.request), (), 0)
+        timeout = self._rules.row_timeout
+        progress = _Progress(max(task.history.sent, default=-1) + 1, self._clock.monotonic() + timeout, [])
+        index = task.models[0]
+        outcome: Outcome | None = Failed(Error("timeout", f"the row took longer than {timeout:g} s in all"))
+        with anyio.move_on_after(timeout):
+            outcome, index = await self._through_models(task, progress)
+        if outcome is None:
+            return None
+        return self._done(task, outcome, tuple(progress.errors), index)
+
+    def _done(self, task: Task, outcome: Outcome, errors: tuple[ErrorType | None, ...], index: int) -> Done:
+        return Done(
+            task=task.number,
+            row=task.row,
+            row_id=task.row_id,
+            key=task.key,
+            request_hash=task.request_hash,
+            at=self._clock.wall(),
+            model_index=index,
+            outcome=outcome,
+            errors=errors,
+        )
+
+    def why_closed(self, models: tuple[int, ...]) -> Stop | None:
+        """Why none of these models takes calls; None when one does."""
+        asked = [self._models[index] for index in models]
+        if any(self._admission.is_open(model.endpoint, model.name) for model in asked):
+            return None
+        closed = self._admission.reasons()
+        refused = any(closing.reason.type in ("auth", "model_not_found") for closing in closed)
+        reasons = "; ".join(dict.fromkeys(_describe(closing) for closing in closed))
+        return Stop("refused" if refused else "no_model", f"no model is left to ask: {reasons}")
+
+    async def _through_models(self, task: Task, progress: _Progress) -> tuple[Outcome | None, int]:
+        failed: Failed | None = None
+        decided = task.models[0]
+        for index in task.models:
+            result = await self._ask(task, index, progress)
+            if isinstance(result, Completed):
+                return result, index
+            if result is None:
+                continue
+            failed, decided = result, index
+            if result.error.type not in self._rules.fallback_on:
+                break
+        return failed, decided
+
+    async def _ask(self, task: Task, index: int, progress: _Progress) -> Completed | Failed | None:
+        """Ask one model until it answers, fails, or is closed (None)."""
+        assert isinstance(task.request, Request)
+        attempts = _Attempts()
+        outcome = self._replay(task, index, progress, attempts)
+        if outcome is not None:
+            return outcome
+        try:
+            body = task.request.body(index)
+        except RenderError as failure:
+            return Failed(failure.error)
+        while True:
+            judged = await self._call(task, task.request, index, body, progress)
+            if judged is None:
+                return None
+            call = progress.next_call - 1
+            progress.note(call, judged.error)
+            if judged.error is None:
+                return Completed(call)
+            attempts.note(judged.error)
+            action = self._decide(judged, judged.error, attempts)
+            if isinstance(action, Retry):
+                await self._clock.sleep(action.after)
+            elif isinstance(action, PauseEndpoint):
+                self._pause(self._models[index], action.seconds, judged.error, told=action.told)
+            elif isinstance(action, NextModel):
+                if action.pause:
+                    self._pause(self._models[index], action.pause, judged.error, told=True)
+                return Failed(judged.error, call if judged.completion else None)
+            else:
+                self._close(self._models[index], judged.error, action)
+                return None
+
+    def _replay(
+        self, task: Task, index: int, progress: _Progress, attempts: _Attempts
+    ) -> Completed | Failed | None:
+        """Go through what an earlier submit received from this model: its answer, or why it gave up."""
+        for call, answered in sorted(task.history.answered.items()):
+            if task.history.sent[call].model_index != index:
+                continue
+            judged = judge(answered.exchange, self._rules.fail_on)
+            progress.note(call, judged.error)
+            if judged.error is None:
+                return Completed(call)
+            attempts.note(judged.error)
+            if isinstance(self._decide(judged, judged.error, attempts), NextModel):
+                return Failed(judged.error, call if judged.completion else None)
+        return None
+
+    def _decide(self, judged: Judged, error: Error, attempts: _Attempts) -> Action:
+        headers = judged.exchange.headers if isinstance(judged.exchange, Reply) else {}
+        return decide(
+            error,
+            attempt=attempts.failed,
+            refusals=attempts.refused_in_a_row,
+            retry_after=retry_after(headers, self._clock.wall(), error.message),
+            should_retry=should_retry(headers),
+            jitter=self._jitter(),
+            retry=self._rules.retry,
+        )
+
+    async def _call(
+        self, task: Task, request: Request, index: int, body: bytes, progress: _Progress
+    ) -> Judged | None:
+        """Send the row once when it may go; None when the model is closed."""
+        model = self._models[index]
+        tokens = estimated_tokens(body) + self._reserved_output(request, index)
+        async with self._admission.admit(model.endpoint, model.name, tokens) as permit:
+            if isinstance(permit, Closed):
+                return None
+            await self._journal.ready()
+            call = progress.next_call
+            progress.next_call += 1
+            self._journal.append(self._sent(task, call, index, tokens))
+            self._counters.calls += 1
+            exchange: Exchange | None = None
+            with self._flights.flying():
+                left = progress.deadline - self._clock.monotonic()
+                exchange = await self._clients[model.endpoint].call(body, timeout=left)
+                self._journal.append(Answered(task.number, call, self._clock.wall(), exchange))
+            if exchange is None:  # the drain is over: the call stays in the journal as possibly paid
+                await anyio.lowlevel.checkpoint()
+                raise AssertionError("a call is given up only when the run is cancelled")
+            judged = judge(exchange, self._rules.fail_on)
+            if isinstance(exchange, Reply):
+                permit.settle(self._used(judged.completion, index))
+                if judged.error is None or judged.error.type not in _PROVES_NOTHING:
+                    permit.answered()
+        return judged
+
+    def _sent(self, task: Task, call: int, index: int, tokens: int) -> Sent:
+        model = self._models[index]
+        return Sent(
+            task=task.number,
+            call=call,
+            row=task.row,
+            key=task.key,
+            request_hash=task.request_hash,
+            model=model.spelled,
+            endpoint=model.endpoint,
+            model_index=index,
+            at=self._clock.wall(),
+            tokens=tokens,
+        )
+
+    def _reserved_output(self, request: Request, index: int) -> int:
+        """Tokens an answer may take: as many as the request allows, else what this model has used."""
+        parameters = request.renderer.parameters(index, request.context)
+        limit = parameters.get("max_completion_tokens") or parameters.get("max_tokens")
+        choices = parameters.get("n", 1)
+        if not isinstance(limit, int) or not isinstance(choices, int):
+            return round(self._output_tokens[index])
+        return limit * choices
+
+    def _used(self, completion: Completion | None, index: int) -> int:
+        """What a call used in fact, 0 where the server does not say; teaches the reservation."""
+        usage = completion.usage if completion else None
+        if usage is None:
+            return 0
+        self._counters.prompt_tokens += usage.prompt_tokens or 0
+        self._counters.completion_tokens += usage.completion_tokens or 0
+        if usage.completion_tokens is not None:
+            self._output_tokens[index] += 0.05 * (usage.completion_tokens - self._output_tokens[index])
+        return usage.total_tokens or 0
+
+    def _pause(self, model: ModelChoice, seconds: float, error: Error, *, told: bool) -> None:
+        if seconds > 0:
+            self._log("pause", endpoint=model.endpoint, seconds=round(seconds, 3), reason=error.message)
+        until = self._clock.monotonic() + seconds
+        self._admission.pause(model.endpoint, until, "retry-after" if told else "rate limit")
+
+    def _close(self, model: ModelChoice, error: Error, action: CloseEndpoint | CloseModel) -> None:
+        name = model.name if isinstance(action, CloseModel) else None
+        seconds = action.seconds if isinstance(action, CloseEndpoint) else None
+        self._log(
+            "close",
+            endpoint=model.endpoint,
+            model=name,
+            seconds=seconds,
+            error_type=error.type,
+            reason=error.message,
+        )
+        self._admission.close(model.endpoint, error, model=name, seconds=seconds)
+
+
+def _describe(closing: Closed) -> str:
+    """A closing in words: what is closed, why, and until when."""
+    name = closing.endpoint if closing.model is None else f"{closing.endpoint}/{closing.model}"
+    until = ""
+    if closing.until is not None:
+        until = f" (until {datetime.fromtimestamp(closing.until, tz=UTC):%Y-%m-%d %H:%M:%S} UTC)"
+    return f"{name}: {closing.reason.type}: {closing.reason.message}{until}"
+
+
+def judge(exchange: Exchange, fail_on: frozenset[str]) -> Judged:
+    """Read what came of a call."""
+    if isinstance(exchange, Unanswered):
+        return Judged(exchange, None, Error(exchange.type, exchange.message))
+    if not 200 <= exchange.status < 300:
+        return Judged(exchange, None, classify(exchange))
+    read = read_completion(exchange.body)
+    match read:
+        case ErrorInside(error=inside):
+            return Judged(exchange, None, classify_error_body(exchange.status, inside))
+        case NoAnswer(reason=reason):
+            return Judged(exchange, None, Error("invalid_response", reason, http_status=exchange.status))
+        case Completion():
+            return Judged(exchange, read, _unwanted(read, fail_on))
+
+
+def _unwanted(completion: Completion, fail_on: frozenset[str]) -> Error | None:
+    """Why an answer makes its row failed: a reason of `fail_on`, or a text cut before its first word."""
+    choice = completion.choices[0]
+    if choice.refusal and "refusal" in fail_on:
+        return Error("refusal", choice.refusal[:500], http_status=200)
+    if choice.finish_reason == "content_filter" and "content_filter" in fail_on:
+        return Error("content_filter", "the provider's filter stopped the answer", http_status=200)
+    if choice.finish_reason == "length" and ("truncated" in fail_on or choice.is_empty):
+        return Error("truncated", "the answer reached its token limit", http_status=200)
+    return None

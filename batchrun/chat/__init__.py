@@ -1,0 +1,1 @@
+"""The Chat Completions protocol as pure code: no I/O, no clock."""

@@ -1,0 +1,212 @@
+"""One attempt at one endpoint: `POST {base_url}/chat/completions`."""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from collections.abc import AsyncIterable, Callable, Mapping
+
+import anyio
+import httpx
+
+from batchrun.client.network import Timeouts
+from batchrun.client.transport import SENT
+from batchrun.errors import UsageError
+from batchrun.outcome import Exchange, Reply, Unanswered
+
+MAX_BODY = 100_000_000
+"""Bytes of an answer that are read. The longest completions take about one million."""
+
+_DEFAULT_HEADERS = {
+    "accept": "application/json",
+    "content-type": "application/json",
+    "user-agent": "batchrun",
+}
+_NOT_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+"""Errors that come before the first byte, for transports that do not keep `SENT`."""
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_HEADER_VALUE = re.compile(r"[\t -~]*")  # RFC 9110, 5.5, without its obsolete bytes
+_USERINFO = re.compile(r"(\w+://)[^/@\s]*@")
+_QUERY = re.compile(r"(\w+://[^?#\s]*)[?#][^\s)]*")
+
+
+class Client:
+    """Makes calls to one endpoint.
+
+    `base_url` is the endpoint's address without `/chat/completions`; a query in it is kept, a
+    user and password in it become Basic authorization unless `headers` carry one. Nothing
+    follows a redirect, so `headers` (the key among them) go to `base_url` alone. Neither they
+    nor the query show in a message or in the repr.
+
+    Raises UsageError when the address or a header cannot be sent.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        headers: Mapping[str, str],
+        timeouts: Timeouts,
+        transport: httpx.AsyncBaseTransport,
+        max_body: int = MAX_BODY,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._url = _completions_url(base_url)
+        self._where = str(self._url.copy_with(userinfo=b"", query=None))
+        self._headers = _checked(headers, self._where)
+        if self._url.userinfo:
+            basic = "Basic " + base64.b64encode(self._url.userinfo).decode()
+            self._headers.setdefault("authorization", basic)
+            self._url = self._url.copy_with(userinfo=b"")
+        self._headers["host"] = self._url.netloc.decode("ascii")
+        self._timeouts = timeouts
+        self._transport = transport
+        self._max_body = max_body
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        return f"Client({self._where!r})"
+
+    async def call(self, body: bytes, *, timeout: float | None = None) -> Exchange:
+        """Send `body`, a JSON document, once, and read the whole answer.
+
+        `timeout` (seconds: what is left of the row's time) caps the total timeout further.
+        `Unanswered.sent` is False only when it is certain that nothing reached the server. An
+        answer of more than `max_body` bytes, decompressed, ends as `Unanswered`.
+        """
+        total = self._timeouts.total if timeout is None else min(timeout, self._timeouts.total)
+        started = self._clock()
+        if total <= 0:
+            return Unanswered(
+                "timeout", self._message("no time was left", sent=False), sent=False, latency=0.0
+            )
+        request = self._request(body, total)
+        with anyio.move_on_after(total):
+            try:
+                return await self._exchange(request, started)
+            except httpx.RequestError as error:
+                return self._unanswered(error, request, total, self._clock() - started)
+        late = httpx.ReadTimeout("", request=request)
+        return self._unanswered(late, request, total, max(self._clock() - started, total))
+
+    async def aclose(self) -> None:
+        """Close the transport and its connections."""
+        await self._transport.aclose()
+
+    def _request(self, body: bytes, total: float) -> httpx.Request:
+        limits = self._timeouts
+        timeout = {"connect": limits.connect, "read": limits.idle, "write": limits.idle, "total": total}
+        # Given as a stream, with the two headers that frame it: httpx would work them out anew each time.
+        request = httpx.Request(
+            "POST",
+            self._url,
+            headers=self._headers,
+            stream=httpx.ByteStream(body),
+            extensions={"timeout": timeout},
+        )
+        request.headers["content-length"] = str(len(body))
+        return request
+
+    async def _exchange(self, request: httpx.Request, started: float) -> Reply:
+        response = await self._transport.handle_async_request(request)
+        try:
+            headers = _plain(response.headers)
+            body = await self._read(_chunks(response, headers), request)
+        finally:
+            await response.aclose()
+        return Reply(response.status_code, headers, body, self._clock() - started)
+
+    async def _read(self, body: AsyncIterable[bytes], request: httpx.Request) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in body:
+            size += len(chunk)
+            if size > self._max_body:
+                raise httpx.ReadError(f"the answer is longer than {self._max_body:,} bytes", request=request)
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _unanswered(
+        self, error: httpx.RequestError, request: httpx.Request, total: float, latency: float
+    ) -> Unanswered:
+        sent = request.extensions.get(SENT, not isinstance(error, _NOT_SENT))
+        if isinstance(error, httpx.TimeoutException):
+            reason = self._which_timeout(error, total, latency)
+            return Unanswered("timeout", self._message(reason, sent=sent), sent, latency)
+        reason = str(error) or type(error).__name__
+        return Unanswered("connection", self._message(reason, sent=sent), sent, latency)
+
+    def _which_timeout(self, error: httpx.TimeoutException, total: float, latency: float) -> str:
+        if latency >= total:
+            return f"no whole answer within {total:g} s (total timeout)"
+        if isinstance(error, httpx.ConnectTimeout):
+            return f"no connection within {min(self._timeouts.connect, self._timeouts.idle):g} s"
+        return f"not a byte for {self._timeouts.idle:g} s (idle timeout)"
+
+    def _message(self, reason: str, *, sent: bool) -> str:
+        fate = "the request had been sent" if sent else "nothing was sent"
+        return f"POST {self._where}: {_without_secrets(reason)}; {fate}{_advice(reason)}"
+
+
+def _completions_url(base_url: str) -> httpx.URL:
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        raise UsageError(
+            f"base_url {_without_secrets(base_url)!r}: not the address of an endpoint",
+            hint="Write it as https://HOST/v1, without /chat/completions.",
+        )
+    path, mark, query = url.raw_path.partition(b"?")
+    return url.copy_with(raw_path=path.rstrip(b"/") + b"/chat/completions" + mark + query, fragment=None)
+
+
+def _checked(headers: Mapping[str, str], where: str) -> httpx.Headers:
+    """The headers of every call; a message names a bad one without its value, which may be the key."""
+    for name, value in headers.items():
+        if not (_HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)):
+            raise UsageError(
+                f"header {name!r} for {where}: it holds a character that HTTP does not allow",
+                hint="Look for a line break or a letter outside ASCII in its name, its value or the key.",
+            )
+    return httpx.Headers({**_DEFAULT_HEADERS, **{name.lower(): value for name, value in headers.items()}})
+
+
+def _plain(headers: httpx.Headers) -> dict[str, str]:
+    """Names in lower case; repeated ones joined with a comma (RFC 9110, 5.3)."""
+    plain: dict[str, str] = {}
+    for raw_name, raw_value in headers.raw:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        plain[name] = f"{plain[name]}, {value}" if name in plain else value
+    return plain
+
+
+def _chunks(response: httpx.Response, headers: Mapping[str, str]) -> AsyncIterable[bytes]:
+    """The body's chunks, decompressed if the transport has not done it."""
+    if "content-encoding" in headers or not isinstance(response.stream, httpx.AsyncByteStream):
+        return response.aiter_bytes()
+    return response.stream
+
+
+def _without_secrets(text: str) -> str:
+    return _QUERY.sub(r"\1", _USERINFO.sub(r"\1", text))
+
+
+_ADVICE = (
+    ("Connection refused", "is the server running, and is base_url right?"),
+    ("failed to lookup address", "is the host in base_url spelled right?"),
+    ("certificate", "the endpoint's ca_file can name the authority to trust"),
+)
+
+
+def _advice(reason: str) -> str:
+    return next((f"; {advice}" for sign, advice in _ADVICE if sign in reason), "")

@@ -1,0 +1,42 @@
+"""The job file: read strictly, with every message naming file, line and key.
+
+load_job         file and options of the shell → Job, or a JobError that lists all problems
+job_schema       the JSON Schema for editors
+read_env_file    the variables of an `--env-file`
+"""
+
+from __future__ import annotations
+
+from batchrun.job.endpoints import Endpoint
+from batchrun.job.env_file import read_env_file
+from batchrun.job.fields import ColumnType
+from batchrun.job.job import Job, ModelChoice
+from batchrun.job.load import load_job
+from batchrun.job.messages import read_messages
+from batchrun.job.models import Input, Message, MessageFile, Output, Prompt, Sample
+from batchrun.job.presets import PRESETS, Preset
+from batchrun.job.schema import job_schema
+from batchrun.job.serving import Retry, StopWhen
+from batchrun.job.snapshot import job_snapshot
+
+__all__ = [
+    "PRESETS",
+    "ColumnType",
+    "Endpoint",
+    "Input",
+    "Job",
+    "Message",
+    "MessageFile",
+    "ModelChoice",
+    "Output",
+    "Preset",
+    "Prompt",
+    "Retry",
+    "Sample",
+    "StopWhen",
+    "job_schema",
+    "job_snapshot",
+    "load_job",
+    "read_env_file",
+    "read_messages",
+]

@@ -1,0 +1,106 @@
+"""Checks of what leads to a server: URLs, proxies, headers. None of them may hold a key.
+
+No message quotes a value: it may be the key that should not be here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import SplitResult, urlsplit
+
+from batchrun.job.place import WrongPartsError
+
+_KEY_HEADER = re.compile(
+    r"authorization|(api|access|subscription)-?_?key|(auth|access|api)-?_?token|^(x-)?(key|token)$"
+    r"|secret|password|credential|cookie",
+    re.IGNORECASE,
+)
+_KEY_VALUE = re.compile(r"^(bearer|basic)\s", re.IGNORECASE)
+_KEY_SHAPE = re.compile(r"\b((sk|xai)-[A-Za-z0-9_-]*?|(gsk|tgp|hf)_[A-Za-z0-9_]*?)[A-Za-z0-9]{20}")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2: token
+_OURS = frozenset(
+    {"host", "content-length", "content-type", "transfer-encoding", "connection", "accept-encoding"}
+)
+
+NAME_THE_VARIABLE = "write the NAME of an environment variable in api_key_env"
+
+
+def looks_like_key(text: str) -> bool:
+    """Whether `text` has the form of a provider's API key or of a bearer token."""
+    return bool(_KEY_VALUE.match(text) or _KEY_SHAPE.search(text))
+
+
+def check_base_url(url: str | None) -> str | None:
+    """Return the URL without a slash at its end.
+
+    Raises ValueError for what is no http(s) URL, or holds a user, a query or a fragment:
+    a key must not stand there, and a path is appended to it.
+    """
+    if url is None:
+        return None
+    parts = _http_url(url)
+    if "@" in parts.netloc:
+        raise ValueError(f"must not hold a user or a password: {NAME_THE_VARIABLE}")
+    if parts.query or parts.fragment or url.rstrip().endswith(("?", "#")):
+        raise ValueError(
+            f"must not hold a query (?…) or a fragment (#…); if that is a key, {NAME_THE_VARIABLE}"
+        )
+    if parts.path.rstrip("/").endswith("/chat/completions"):
+        raise ValueError("must end before /chat/completions, usually with /v1")
+    return url.rstrip("/")
+
+
+def check_proxy(url: str | None) -> str | None:
+    """Check that a proxy is the URL of an HTTP proxy."""
+    if url is not None:
+        _http_url(url)
+    return url
+
+
+def _http_url(url: str) -> SplitResult:
+    wrong = "must be one URL, like https://api.example.com/v1"
+    if re.search(r"\s", url) or not url.isprintable():
+        raise ValueError(f"{wrong}, without spaces")
+    try:
+        parts = urlsplit(url)
+        reachable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        raise ValueError(wrong) from None  # not chained: its text quotes the URL
+    if parts.scheme not in ("http", "https") or not reachable:
+        raise ValueError(wrong)
+    return parts
+
+
+def check_headers(headers: dict[str, str]) -> dict[str, str]:
+    """Raise WrongPartsError for headers that hold a key, are batchrun's own, or are malformed."""
+    found = ((name, _wrong_header(name, value)) for name, value in headers.items())
+    WrongPartsError.raise_any([((name,), text) for name, text in found if text])
+    return headers
+
+
+def _wrong_header(name: str, value: str) -> str | None:
+    if _KEY_HEADER.search(name) or looks_like_key(value):
+        return f"looks like a key, which is never written in a job: {NAME_THE_VARIABLE}"
+    if name.lower() in _OURS:
+        return "is set by batchrun: leave it out"
+    if not _HEADER_NAME.fullmatch(name):
+        return "is no name for a header"
+    if not value.isascii() or not value.isprintable():
+        return "must be printable ASCII"
+    return None
+
+
+def in_clear(base_url: str) -> bool:
+    """Whether what is sent to `base_url` can be read on the way: http to another machine."""
+    parts = urlsplit(base_url)
+    return parts.scheme == "http" and not _is_loopback(parts.hostname or "")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

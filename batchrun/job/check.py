@@ -1,0 +1,129 @@
+"""All checks of a job that has been read: each adds to one list, so that one message shows all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from batchrun.job.complaints import complaints
+from batchrun.job.document import WORDS, Document
+from batchrun.job.endpoints import endpoint_problems
+from batchrun.job.fields import run_name
+from batchrun.job.interpolate import expand
+from batchrun.job.known import did_you_mean
+from batchrun.job.models import JobFile
+from batchrun.job.place import Loc, Problem, dotted
+from batchrun.job.presets import PRESETS
+from batchrun.job.secrets import expanded_keys, written_keys
+from batchrun.job.serving import EndpointSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A job after its checks: `file` is None when the sections themselves are wrong."""
+
+    file: JobFile | None
+    problems: list[Problem]
+
+
+def check(document: Document, *, stem: str, env: Mapping[str, str]) -> Checked:
+    """Expand the variables of `document` and check what comes out.
+
+    `stem` is the file's name without suffix, which names the job when nothing else does.
+    """
+    if not isinstance(document.value, dict):
+        return Checked(None, document.problems)
+    expansion = expand(document, env)
+    found = [*document.problems, *expansion.problems, *_words(document), *written_keys(document.value)]
+    found += expanded_keys(expansion.references, _key_variables(expansion.value))
+    file: JobFile | None = None
+    try:
+        file = JobFile.model_validate(expansion.value)
+    except ValidationError as error:
+        found += complaints(error, document)
+    found += [*_name(document.value, stem), *_models(expansion.value), *_endpoints(expansion.value, env)]
+    return Checked(file, _one_each(found))
+
+
+def _one_each(problems: Iterable[Problem]) -> list[Problem]:
+    """Keep the first problem of each value: the later ones are its consequences."""
+    kept: dict[tuple[Loc, int | None, str | None], Problem] = {}
+    said: set[Loc] = set()
+    for problem in problems:
+        if problem.loc not in said or problem.line is not None or problem.option is not None:
+            kept.setdefault((problem.loc, problem.line, problem.option), problem)
+        said.add(problem.loc)
+    return list(kept.values())
+
+
+def _words(document: Document) -> Iterator[Problem]:
+    """Refuse an unquoted yes, no, on or off where any value is taken: it may have been meant as a word."""
+    for loc, word in document.words.items():
+        if loc[:2] == ("prompt", "vars") or "request" in loc[:3]:
+            value = "true" if WORDS[word.lower()] else "false"
+            text = f'{word} without quotes is {value} in YAML: write {value}, or "{word}" for the word.'
+            yield Problem(loc, f"{dotted(loc)}: {text}")
+
+
+def _name(value: dict[str, Any], stem: str) -> Iterator[Problem]:
+    if "name" in value:
+        return
+    try:
+        run_name(stem)
+    except ValueError:
+        text = f"name is missing, and {stem!r}, from the file's name, cannot name a folder."
+        yield Problem(("name",), text)
+
+
+def _key_variables(value: dict[str, Any]) -> set[str]:
+    """The variables that hold keys, of this job's endpoints and of all presets."""
+    presets = [preset.api_key_env for preset in PRESETS.values()]
+    own = [spec.get("api_key_env") for _, spec in _members(value.get("endpoints"))]
+    return {name for name in (*presets, *own) if isinstance(name, str)}
+
+
+def _models(value: dict[str, Any]) -> Iterator[Problem]:
+    """Find models whose endpoint is neither described nor a preset."""
+    known = [*PRESETS, *(name for name, _ in _members(value.get("endpoints")))]
+    for loc, spelled in _spelled_models(value):
+        endpoint, slash, _ = spelled.partition("/")
+        if slash and endpoint and endpoint not in known:
+            text = f"there is no endpoint {endpoint}.{did_you_mean(endpoint, known)}"
+            yield Problem(loc, f"{dotted(loc)}: {text} Known here: {', '.join(dict.fromkeys(known))}.")
+
+
+def _spelled_models(value: dict[str, Any]) -> Iterator[tuple[Loc, str]]:
+    fallbacks = value.get("fallbacks")
+    given: list[tuple[Loc, Any]] = [(("model",), value.get("model"))]
+    given += [
+        (("fallbacks", at), model)
+        for at, model in enumerate(fallbacks if isinstance(fallbacks, list) else [])
+    ]
+    for loc, model in given:
+        if isinstance(model, dict):
+            loc, model = (*loc, "model"), model.get("model")
+        if isinstance(model, str):
+            yield loc, model
+
+
+def _endpoints(value: dict[str, Any], env: Mapping[str, str]) -> Iterator[Problem]:
+    """Check each endpoint whose own section is right, and each preset that is used without one."""
+    used = {spelled.partition("/")[0] for _, spelled in _spelled_models(value)}
+    specs: dict[str, dict[str, Any]] = {name: {} for name in PRESETS if name in used}
+    for name, spec in (specs | dict(_members(value.get("endpoints")))).items():
+        try:
+            checked = EndpointSpec.model_validate(spec)
+        except ValidationError:
+            continue  # told already
+        yield from endpoint_problems(name, checked, env)
+
+
+def _members(value: Any) -> list[tuple[str, dict[str, Any]]]:
+    return (
+        [(key, spec) for key, spec in value.items() if isinstance(spec, dict)]
+        if isinstance(value, dict)
+        else []
+    )

@@ -1,0 +1,112 @@
+"""Endpoints as a run uses them: what the job says, laid over what a preset knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from batchrun.job.address import check_base_url, in_clear
+from batchrun.job.known import did_you_mean
+from batchrun.job.place import Loc, Problem, dotted
+from batchrun.job.presets import CUSTOM, PRESETS, SIMULATOR, Preset
+from batchrun.limits import Limits
+from batchrun.job.serving import EndpointSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A server to call.
+
+    Attributes:
+        name: as the job calls it.
+        preset: the preset it began with, if any.
+        base_url: what `/chat/completions` is appended to; None where batchrun is to start the
+            simulator itself.
+        api_key_env: the variable that holds the key; None where none is sent.
+        limits: for all models of the endpoint together; `concurrency` is always given.
+        headers: sent with every request. Not shown in a repr, and neither is `proxy`.
+        ca_file: an absolute path.
+        simulator: options of a simulator that batchrun starts, as the job spells them.
+    """
+
+    name: str
+    preset: str | None
+    base_url: str | None
+    api_key_env: str | None
+    limits: Limits
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    proxy: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    simulator: Mapping[str, Any] | None = None
+
+
+def resolve(name: str, spec: EndpointSpec, *, env: Mapping[str, str], ca_file: Path | None) -> Endpoint:
+    """Lay what the job says of an endpoint over its preset; `endpoint_problems` must have found none."""
+    preset = PRESETS.get(_preset_name(name, spec) or "", CUSTOM)
+    limits = spec.limits
+    return Endpoint(
+        name=name,
+        preset=_preset_name(name, spec),
+        base_url=check_base_url(spec.base_url or _preset_url(preset, env)),
+        api_key_env=_key_variable(preset, spec),
+        limits=Limits(limits.rpm, limits.tpm, limits.concurrency or preset.concurrency),
+        headers=spec.headers,
+        proxy=spec.proxy,
+        ca_file=ca_file,
+        simulator=spec.simulator,
+    )
+
+
+def endpoint_problems(name: str, spec: EndpointSpec, env: Mapping[str, str]) -> Iterator[Problem]:
+    """Say what cannot be together in an endpoint, or is missing from it."""
+    here: Loc = ("endpoints", name)
+    preset_name = _preset_name(name, spec)
+    if spec.preset is not None and spec.preset not in PRESETS:
+        hint = did_you_mean(spec.preset, PRESETS)
+        yield _problem((*here, "preset"), f"must be one of {', '.join(PRESETS)}; found {spec.preset}.{hint}")
+        return
+    if preset_name is None and spec.base_url is None:
+        hint = did_you_mean(name, PRESETS)
+        text = f"needs a base_url, as {name} is no preset.{hint} Presets: {', '.join(PRESETS)}."
+        yield _problem(here, text)
+    if spec.simulator is not None and preset_name != SIMULATOR:
+        text = "is only for the simulator. To give it another name, write preset: simulator."
+        yield _problem((*here, "simulator"), text)
+    elif spec.simulator is not None and spec.base_url is not None:
+        text = "has no effect on a server that runs already: remove it, or base_url."
+        yield _problem((*here, "simulator"), text)
+    yield from _url_problems(here, spec, PRESETS.get(preset_name or "", CUSTOM), env)
+
+
+def _url_problems(here: Loc, spec: EndpointSpec, preset: Preset, env: Mapping[str, str]) -> Iterator[Problem]:
+    url, place = spec.base_url, "base_url"
+    try:
+        url = url or check_base_url(_preset_url(preset, env))
+    except ValueError as error:
+        yield _problem(here, f"the variable {preset.base_url_env} {error}.")
+        return
+    if url and in_clear(url) and _key_variable(preset, spec):
+        if spec.base_url is None:
+            place = f"base_url, from the variable {preset.base_url_env},"
+        text = (
+            f"{place} would send the key unencrypted: use https, or api_key_env: null where none is needed."
+        )
+        yield Problem((*here, "base_url"), f"{dotted(here)}.{text}")
+
+
+def _preset_name(name: str, spec: EndpointSpec) -> str | None:
+    return spec.preset or (name if name in PRESETS else None)
+
+
+def _preset_url(preset: Preset, env: Mapping[str, str]) -> str | None:
+    return env.get(preset.base_url_env or "") or preset.base_url
+
+
+def _key_variable(preset: Preset, spec: EndpointSpec) -> str | None:
+    return spec.api_key_env if "api_key_env" in spec.model_fields_set else preset.api_key_env
+
+
+def _problem(loc: Loc, text: str) -> Problem:
+    return Problem(loc, f"{dotted(loc)}: {text}")

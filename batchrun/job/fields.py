@@ -1,0 +1,138 @@
+"""The kinds of value that keys of the job file take, each with its check and its sentence.
+
+Numbers and booleans are strict: a quoted "5" is no number. Only text that stood in the file as
+one `${VAR}` is read as YAML first.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from batchrun.job.document import WORDS, scalar
+from batchrun.job.interpolate import Expanded, Unquoted
+
+_DURATION = re.compile(r"(?P<amount>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PERCENT = re.compile(r"(?P<amount>[0-9]+(?:\.[0-9]+)?) ?%")
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_KEY_ALONE = re.compile(r"(?=.*[0-9])[A-Za-z0-9]{32,}")
+
+
+class Section(BaseModel):
+    """A mapping of the job file whose keys are all known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def typed(value: Any) -> Any:
+    """Read what a variable held as the number or boolean it spells."""
+    return scalar(str(value)) if isinstance(value, Expanded) else value
+
+
+def _seconds(value: Any) -> float:
+    value = typed(value)
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value.strip())
+        value = float(match["amount"]) * _SECONDS[match["unit"]] if match else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise ValueError("must be a time: a number of seconds, or text like 500ms, 90s, 5m, 6h")
+    return float(value)
+
+
+def _above_zero(seconds: float) -> float:
+    if seconds <= 0:
+        raise ValueError("must be a time above 0: a number of seconds, or text like 500ms, 90s, 5m, 6h")
+    return seconds
+
+
+def _share(value: Any) -> float:
+    value = typed(value)
+    if isinstance(value, str):
+        match = _PERCENT.fullmatch(value.strip())
+        value = float(match["amount"]) / 100 if match else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError('must be a percentage like "50%", or a number from 0 to 1')
+    return float(value)
+
+
+def _filled(text: str) -> str:
+    if not text.strip() or "\0" in text:
+        raise ValueError("must not be empty")
+    return text
+
+
+def run_name(name: str) -> str:
+    """Check a name that a folder gets; raises ValueError with a sentence."""
+    if not _NAME.fullmatch(name) or name in (".", ".."):
+        raise ValueError("must be made of letters, digits, dots, dashes and underscores: it names a folder")
+    return name
+
+
+def _free(value: Any) -> Any:
+    """Read what an unquoted variable held, except yes, no, on, off: nothing says that a boolean is meant."""
+    if isinstance(value, dict):
+        return {key: _free(member) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_free(item) for item in value]
+    if isinstance(value, Unquoted) and value.lower() not in WORDS:
+        return typed(value)
+    return str(value) if isinstance(value, Expanded) else value
+
+
+def _variable(name: str) -> str:
+    if not _VARIABLE.fullmatch(name) or _KEY_ALONE.fullmatch(name):
+        raise ValueError(
+            "must be the NAME of the environment variable that holds the key, never the key itself"
+        )
+    return name
+
+
+def _spelled_model(spelled: str) -> str:
+    endpoint, slash, model = spelled.partition("/")
+    if not slash or not endpoint or not model.strip():
+        raise ValueError("must be ENDPOINT/MODEL, as in openai/gpt-4.1-mini or vllm/Qwen/Qwen3-32B")
+    return spelled
+
+
+_DURATION_SCHEMA = {
+    "anyOf": [
+        {"type": "number", "minimum": 0},
+        {
+            "type": "string",
+            "pattern": f"^{_DURATION.pattern.replace('?P<amount>', '').replace('?P<unit>', '')}$",
+        },
+    ]
+}
+_SHARE_SCHEMA = {
+    "anyOf": [
+        {"type": "number", "minimum": 0, "maximum": 1},
+        {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)? ?%$"},
+    ]
+}
+
+# pydantic carries `ge` into the JSON Schema only where it stands before the validator
+Count: TypeAlias = Annotated[int, Field(ge=1, strict=True), BeforeValidator(typed)]
+Whole: TypeAlias = Annotated[int, Field(strict=True), BeforeValidator(typed)]
+Flag: TypeAlias = Annotated[bool, Field(strict=True), BeforeValidator(typed)]
+Duration: TypeAlias = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_DURATION_SCHEMA)]
+"""Seconds."""
+PositiveDuration: TypeAlias = Annotated[Duration, AfterValidator(_above_zero)]
+Share: TypeAlias = Annotated[float, BeforeValidator(_share), WithJsonSchema(_SHARE_SCHEMA)]
+"""A part of all rows, from 0 to 1."""
+Text: TypeAlias = Annotated[str, AfterValidator(_filled), Field(json_schema_extra={"minLength": 1})]
+RunName: TypeAlias = Annotated[
+    str, AfterValidator(run_name), Field(json_schema_extra={"pattern": f"^{_NAME.pattern}$"})
+]
+VariableName: TypeAlias = Annotated[
+    str, AfterValidator(_variable), Field(json_schema_extra={"pattern": f"^{_VARIABLE.pattern}$"})
+]
+ModelName: TypeAlias = Annotated[
+    str, AfterValidator(_spelled_model), Field(json_schema_extra={"pattern": "^[^/]+/.+$"})
+]
+Free: TypeAlias = Annotated[Any, BeforeValidator(_free)]
+"""Any JSON value."""
+ColumnType: TypeAlias = Literal["string", "int64", "float64", "bool", "date", "timestamp", "json"]

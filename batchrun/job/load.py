@@ -1,0 +1,164 @@
+"""A job file to a `Job`: read, changed by the shell, checked, resolved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batchrun.errors import JobError
+from batchrun.job.check import check
+from batchrun.job.document import Document, read_document
+from batchrun.job.endpoints import Endpoint, resolve
+from batchrun.job.job import Job, ModelChoice
+from batchrun.job.models import JobFile
+from batchrun.job.override import apply_set, replace
+from batchrun.job.parameters import Request, merged
+from batchrun.job.place import Loc, Places, Problem
+from batchrun.job.serving import EndpointSpec, ModelSpec
+from batchrun.limits import Limits
+
+MAX_BYTES = 4_000_000
+"""A job file above this is most likely the prompt table."""
+
+
+def load_job(
+    path: Path,
+    *,
+    sets: Sequence[str] = (),
+    name: str | None = None,
+    model: str | None = None,
+    env: Mapping[str, str],
+    cwd: Path,
+) -> Job:
+    """Read the job file at `path`, a path from `cwd`, as the options of the shell change it.
+
+    Args:
+        sets: `a.b=c`, each as `--set` takes it, applied in order.
+        name: `--name`: the run's name and folder.
+        model: `--model`: replaces the job's `model`.
+        env: the environment, for `${VAR}` and OPENAI_BASE_URL.
+
+    Raises JobError with every problem found, one a line, each with its place.
+    """
+    document = _read(cwd / path, shown=str(path))
+    if isinstance(document.value, dict):
+        _override(document, sets, name, model, cwd)
+    places = Places(str(path), document.lines, document.shell)
+    job_path = (cwd / path).parent.resolve() / path.name
+    checked = check(document, stem=job_path.stem, env=env)
+    if checked.file is None or checked.problems:
+        raise JobError(places.report(checked.problems))
+    paths = Paths(job_path.parent, cwd, env.get("HOME"), places)
+    return _job(job_path, checked.file, document, paths, env, renamed=name is not None)
+
+
+def _read(path: Path, shown: str) -> Document:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise JobError(f"{shown}: cannot be read: {error.strerror}") from error
+    if len(data) > MAX_BYTES:
+        raise JobError(
+            f"{shown}: larger than {MAX_BYTES:,} bytes",
+            hint="is this the prompt table? A job file names it in input.path",
+        )
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise JobError(f"{shown}:{line}: not UTF-8 text: byte {data[error.start]:#04x}") from None
+    document = read_document(text)
+    if not document.problems and not isinstance(document.value, dict):
+        document.problems.append(Problem((), _no_mapping(document.value)))
+    return document
+
+
+def _no_mapping(value: Any) -> str:
+    if value is None:
+        return "the job file is empty. `batchrun init` writes one to begin with."
+    return "a job file is a mapping of keys, `key: value` a line, with a space after the colon."
+
+
+def _override(
+    document: Document, sets: Sequence[str], name: str | None, model: str | None, cwd: Path
+) -> None:
+    for text in sets:
+        apply_set(document, text, cwd)
+    if model is not None:
+        replace(document, "model", model, f"--model {model}")
+    if name is not None:
+        replace(document, "name", name, f"--name {name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Makes the paths of a job absolute."""
+
+    folder: Path
+    cwd: Path
+    home: str | None
+    places: Places
+
+    def absolute(self, loc: Loc, text: str) -> Path:
+        """The path at `loc`: from the job's folder, or from the shell's where the shell gave it."""
+        if text.startswith("~/") and self.home:
+            text = f"{self.home}{text[1:]}"
+        base = self.cwd if self.places.from_shell(loc) else self.folder
+        return Path(os.path.normpath(base / text))
+
+    def input(self, text: str) -> str:
+        """The input's path, left as the job spells it where that is from the job's folder."""
+        loc = ("input", "path")
+        kept = not self.places.from_shell(loc) and not text.startswith("~/")
+        return text if kept else str(self.absolute(loc, text))
+
+    def output(self, given: str | None, name: str, *, renamed: bool) -> Path:
+        """The run folder; `--name` moves it beside the folder that the job file names."""
+        loc = ("output", "path")
+        if given is None:
+            beside = self.folder.parent if self.folder.name == "jobs" else self.folder
+            return beside / "runs" / name
+        path = self.absolute(loc, given)
+        return path.parent / name if renamed and not self.places.from_shell(loc) else path
+
+
+def _job(
+    path: Path, file: JobFile, document: Document, paths: Paths, env: Mapping[str, str], *, renamed: bool
+) -> Job:
+    name = file.name or path.stem
+    models = tuple(_choice(model, file.request) for model in (file.model, *file.fallbacks))
+    specs = {**{model.endpoint: EndpointSpec() for model in models}, **file.endpoints}
+    return Job(
+        path=path,
+        folder=path.parent,
+        name=name,
+        input=file.input.model_copy(update={"path": paths.input(file.input.path)}),
+        prompt=file.prompt,
+        models=models,
+        fallback_on=frozenset(file.fallback_on),
+        fail_on=frozenset(file.fail_on),
+        endpoints={key: _endpoint(key, spec, paths, env) for key, spec in specs.items()},
+        retry=file.retry,
+        stop_when=file.stop_when,
+        output=file.output,
+        output_path=paths.output(file.output.path, name, renamed=renamed),
+        document=document.value,
+        places=paths.places,
+    )
+
+
+def _choice(model: str | ModelSpec, request: Request) -> ModelChoice:
+    spec = ModelSpec(model=model) if isinstance(model, str) else model
+    endpoint, _, name = spec.model.partition("/")
+    limits = Limits(spec.limits.rpm, spec.limits.tpm, spec.limits.concurrency)
+    return ModelChoice(spec.model, endpoint, name, limits, merged(request.spelled(), spec.request.spelled()))
+
+
+def _endpoint(name: str, spec: EndpointSpec, paths: Paths, env: Mapping[str, str]) -> Endpoint:
+    loc = ("endpoints", name, "ca_file")
+    ca_file = paths.absolute(loc, spec.ca_file) if spec.ca_file else None
+    return resolve(name, spec, env=env, ca_file=ca_file)

@@ -1,0 +1,41 @@
+"""The endpoints that are known by name, as their own pages give them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """What an endpoint has when the job says nothing else.
+
+    Attributes:
+        base_url: what `/chat/completions` is appended to; None where batchrun starts the server.
+        api_key_env: the variable that holds the key; None where none is needed.
+        concurrency: calls under way at once.
+        base_url_env: a variable that replaces `base_url` when it is set.
+    """
+
+    base_url: str | None
+    api_key_env: str | None = None
+    concurrency: int = 32
+    base_url_env: str | None = None
+
+
+SIMULATOR = "simulator"
+
+PRESETS: dict[str, Preset] = {
+    "openai": Preset("https://api.openai.com/v1", "OPENAI_API_KEY", base_url_env="OPENAI_BASE_URL"),
+    "lunos": Preset("https://api.lunos.tech/v1", "LUNOS_API_KEY"),
+    "lightcone": Preset("https://api.tzafon.ai/v1", "TZAFON_API_KEY"),
+    "openrouter": Preset("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
+    "together": Preset("https://api.together.xyz/v1", "TOGETHER_API_KEY"),
+    "groq": Preset("https://api.groq.com/openai/v1", "GROQ_API_KEY"),
+    "vllm": Preset("http://localhost:8000/v1"),
+    "ollama": Preset("http://localhost:11434/v1"),
+    "llamacpp": Preset("http://localhost:8080/v1"),
+    SIMULATOR: Preset(None, concurrency=64),
+}
+
+CUSTOM = Preset(None)
+"""An endpoint that the job describes by itself."""

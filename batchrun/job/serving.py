@@ -1,0 +1,129 @@
+"""Which models are asked, where they are served, and with how much patience."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self, TypeAlias
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from batchrun.job.address import check_base_url, check_headers, check_proxy
+from batchrun.job.fields import (
+    Count,
+    Duration,
+    Free,
+    ModelName,
+    PositiveDuration,
+    Section,
+    Share,
+    Text,
+    VariableName,
+)
+from batchrun.job.parameters import Request
+from batchrun.job.place import WrongPartsError
+
+
+class LimitsSpec(Section):
+    """What an endpoint, or one model of it, may be asked for."""
+
+    rpm: Count | None = None
+    """Requests a minute."""
+    tpm: Count | None = None
+    """Tokens a minute, of prompts and answers together."""
+    concurrency: Count | None = None
+    """Calls under way at once."""
+
+
+class ModelSpec(Section):
+    """A model with limits and parameters of its own."""
+
+    model: ModelName
+    """ENDPOINT/MODEL, split at the first slash."""
+    limits: LimitsSpec = LimitsSpec()
+    """Limits of this model, within its endpoint's."""
+    request: Request = Request()
+    """Parameters that replace the job's for this model; null leaves one out."""
+
+
+def _model_kind(value: Any) -> str:
+    return "<ModelSpec>" if isinstance(value, dict | ModelSpec) else "<name>"
+
+
+AnyModel: TypeAlias = Annotated[
+    Annotated[ModelName, Tag("<name>")] | Annotated[ModelSpec, Tag("<ModelSpec>")],
+    Discriminator(_model_kind),
+]
+
+
+class EndpointSpec(Section):
+    """Where a model is served; a name that equals a preset's begins with what the preset knows."""
+
+    preset: Text | None = None
+    """The preset to begin with, where the endpoint has another name."""
+    base_url: Text | None = None
+    """The URL that /chat/completions is appended to, usually ending in /v1."""
+    api_key_env: VariableName | None = None
+    """The NAME of the environment variable that holds the key; null: no key is sent."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Further headers of every request; never a key."""
+    limits: LimitsSpec = LimitsSpec()
+    """Limits of the endpoint, for all its models together."""
+    proxy: Text | None = None
+    """The URL of an HTTP proxy for this endpoint."""
+    ca_file: Text | None = None
+    """A PEM file of certificate authorities, from the job's folder."""
+    simulator: dict[str, Free] | None = None
+    """Options of the built-in simulator: its limits, latency and faults."""
+
+    _base_url = field_validator("base_url")(check_base_url)
+    _proxy = field_validator("proxy")(check_proxy)
+    _headers = field_validator("headers")(check_headers)
+
+
+class Backoff(Section):
+    """Pauses between two attempts, drawn between 0 and a bound that doubles."""
+
+    initial: PositiveDuration = 0.5
+    """The first bound, in seconds."""
+    max: PositiveDuration = 60.0
+    """The bound that is not passed, in seconds."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.initial > self.max:
+            raise WrongPartsError([(("initial",), f"must not be above max, which is {self.max:g}")])
+        return self
+
+
+class TimeoutSpec(Section):
+    """How long to wait for what, in seconds or as 90s, 5m, 6h."""
+
+    connect: PositiveDuration = 10.0
+    """Until a connection stands."""
+    idle: PositiveDuration = 120.0
+    """Without a single byte from the server."""
+    total: PositiveDuration = 600.0
+    """For one attempt, from sending to the answer's last byte."""
+    row: PositiveDuration = 3600.0
+    """For everything a row does, waiting in queues included."""
+
+
+class Retry(Section):
+    """What happens when a call fails."""
+
+    max_attempts: Count = 8
+    """Attempts of a row with one model; answers of 429 do not count."""
+    max_wait: Duration = 120.0
+    """A Retry-After above this closes the endpoint for that long; it is never called earlier."""
+    backoff: Backoff = Backoff()
+    """Pauses between attempts."""
+    timeout: TimeoutSpec = TimeoutSpec()
+    """Timeouts."""
+
+
+class StopWhen(Section):
+    """The breaker: ends the run, resumably, when too many rows fail for good."""
+
+    failed: Share = 0.5
+    """The share of failed rows that ends the run: "50%", or 0.5."""
+    after: Count = 20
+    """Rows that must have finished before it is judged."""

@@ -1,0 +1,19 @@
+"""The job as it is kept in the run folder: one file that holds all it was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from batchrun.job.job import Job
+
+
+def job_snapshot(job: Job, messages: Sequence[Mapping[str, Any]]) -> str:
+    """The job as YAML: with the shell's options applied, `messages` (files and includes read in)
+    in place, and every `${VAR}` left as it is written, so that no value of the environment is kept."""
+    prompt = {**job.document.get("prompt", {}), "messages": [dict(message) for message in messages]}
+    document = {"name": job.name, **job.document, "prompt": prompt}
+    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+    return f"# The job as submitted; its paths start at {job.folder}\n{text}"

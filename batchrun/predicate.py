@@ -1,0 +1,62 @@
+"""Predicates in SQL, as polars reads it: prepared once, evaluated per batch of rows.
+
+Comparisons with null are null, and a row is chosen only where the predicate is true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+
+class PredicateError(ValueError):
+    """A predicate that is no SQL expression, or that does not fit the rows' values."""
+
+
+class Predicate:
+    """One SQL condition over columns, for example `lang = 'en' AND stars < 3`.
+
+    Raises PredicateError when the text cannot be read as SQL.
+    """
+
+    def __init__(self, sql: str) -> None:
+        self.sql = sql
+        try:
+            self._expression = pl.sql_expr(sql)
+        except pl.exceptions.PolarsError as error:
+            raise PredicateError(f"`{sql}` is no SQL condition: {_first_line(error)}") from error
+        self.columns: tuple[str, ...] = tuple(dict.fromkeys(self._expression.meta.root_names()))
+
+    def choose(self, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
+        """For each row, whether the condition is true; a column the row lacks is null.
+
+        Raises PredicateError when the condition cannot be applied to these values.
+        """
+        columns = {name: self._series(name, [row.get(name) for row in rows]) for name in self.columns}
+        return self.choose_from(pl.DataFrame(columns or {"": [None] * len(rows)}))
+
+    def _series(self, name: str, values: list[Any]) -> pl.Series:
+        kinds = {type(value) for value in values} - {type(None)}
+        try:
+            return pl.Series(name, values, dtype=pl.Float64 if kinds == {int, float} else None)
+        except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+            found = ", ".join(sorted(kind.__name__ for kind in kinds))
+            raise PredicateError(f"`{self.sql}`: column `{name}` mixes kinds of values ({found})") from error
+
+    def choose_from(self, frame: pl.DataFrame) -> list[bool]:
+        """The same over a data frame. Raises PredicateError."""
+        try:
+            chosen = frame.select(self._expression.alias("chosen"))["chosen"]
+        except pl.exceptions.PolarsError as error:
+            raise PredicateError(f"`{self.sql}` does not fit the rows: {_first_line(error)}") from error
+        if chosen.dtype not in (pl.Boolean, pl.Null):
+            raise PredicateError(f"`{self.sql}` gives {chosen.dtype}, not true or false")
+        if len(chosen) == 1 != frame.height:  # a condition over constants only
+            chosen = chosen.new_from_index(0, frame.height)
+        return chosen.cast(pl.Boolean).fill_null(value=False).to_list()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

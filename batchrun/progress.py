@@ -1,0 +1,39 @@
+"""How a running submit shows itself: the interface that displays implement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from batchrun.admission import Admission
+from batchrun.answer import Flights
+from batchrun.summary import Counters
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a display may look at while an engine runs."""
+
+    counters: Counters
+    flights: Flights
+    admission: Admission
+
+
+class Progress(Protocol):
+    """Shows people how a submit is getting on."""
+
+    def phase(self, text: str) -> None:
+        """What is being done now."""
+        ...
+
+    def read(self, rows: int) -> None:
+        """Rows of the input that the index pass has read."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Something that the user should know."""
+        ...
+
+    async def watch(self, view: View) -> None:
+        """Show a running engine until cancelled."""
+        ...

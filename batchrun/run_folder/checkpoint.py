@@ -1,0 +1,126 @@
+"""What a run folder remembers between two submits: finished tasks, unfinished ones, kept answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from batchrun.run_folder.columns import History
+from batchrun.run_folder.journal import Damage, journal_files
+from batchrun.run_folder.records import Answered, Sent
+from batchrun.run_folder.sealed import (
+    ANSWERS_SCHEMA,
+    JournalContents,
+    answers_of,
+    read_answers,
+    seal,
+    sealed_parts,
+    sealed_table,
+    write_parquet,
+)
+
+KEPT_SCHEMA = {"key": pl.UInt64, "hash": pl.UInt64}
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """A checkpoint as it was found.
+
+    `unfinished` maps (key, request hash) to the tasks that were under way, each with what had
+    been received for it.
+    """
+
+    folder: Path
+    unsealed: dict[int, list[History]] = field(default_factory=dict)
+    """Finished tasks of journal files that have no sealed part yet, by the file's number."""
+    unfinished: dict[int, History] = field(default_factory=dict)
+    """By task number."""
+    admitted: dict[str, Any] = field(default_factory=dict)
+    sent: list[Sent] = field(default_factory=list)
+    """Calls sent since `admitted` was taken."""
+    refusals: list[tuple[Sent, Answered]] = field(default_factory=list)
+    """Calls refused for now (429, 503) since then."""
+    damage: list[Damage] = field(default_factory=list)
+    journals: dict[int, Path] = field(default_factory=dict)
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next journal file."""
+        return max([0, *self.journals, *sealed_parts(self.folder)]) + 1
+
+    def seal(self) -> None:
+        """Write what is finished and not sealed yet as sealed parts. Journal files stay."""
+        for number, finished in self.unsealed.items():
+            seal(finished, self.folder, number)
+        self.unsealed.clear()
+
+    def answers(self) -> pl.DataFrame:
+        """All finished tasks, by ANSWERS_SCHEMA; a negative part is an unsealed journal file's."""
+        unsealed = [
+            answers_of(-number, pl.DataFrame(table)) for number, table in self.unsealed_tables().items()
+        ]
+        return pl.concat([pl.DataFrame(schema=ANSWERS_SCHEMA), read_answers(self.folder), *unsealed])
+
+    def unsealed_tables(self) -> dict[int, pa.Table]:
+        """The finished tasks that are not sealed yet, as tables of SEALED_SCHEMA."""
+        return {number: sealed_table(finished) for number, finished in self.unsealed.items()}
+
+    def waiting(self) -> dict[tuple[int, str], list[tuple[int, History]]]:
+        """The unfinished tasks by the key and request hash of their row."""
+        found: dict[tuple[int, str], list[tuple[int, History]]] = {}
+        for task, history in sorted(self.unfinished.items()):
+            first = next(iter(history.sent.values()), None)
+            if first is not None:
+                found.setdefault((first.key, first.request_hash), []).append((task, history))
+        return found
+
+    def possibly_paid(self) -> int:
+        """Calls of unfinished tasks that have no answer."""
+        return sum(len(history.sent.keys() - history.answered.keys()) for history in self.unfinished.values())
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Read what the journal files hold. Changes nothing on disk.
+
+    Raises RunFolderError when a file was written by a newer batchrun.
+    """
+    found = Checkpoint(folder, journals=journal_files(folder))
+    sealed = sealed_parts(folder)
+    finished: set[int] = set()
+    for number, path in found.journals.items():
+        contents = JournalContents(path)
+        found.damage += contents.damage
+        if contents.admitted:
+            found.admitted, found.sent, found.refusals = contents.admitted, [], []
+        found.sent += contents.sent
+        found.refusals += contents.refusals
+        if contents.finished and number not in sealed:
+            found.unsealed[number] = contents.finished
+        finished.update(history.done.task for history in contents.finished if history.done)
+        for task, history in contents.unfinished.items():
+            found.unfinished.setdefault(task, History()).merge(history)
+    for task in finished & found.unfinished.keys():
+        del found.unfinished[task]
+    return found
+
+
+def next_task(answers: pl.DataFrame, unfinished: Iterable[int]) -> int:
+    """A task number that no record has yet."""
+    highest = answers["task"].max()
+    return max([highest if isinstance(highest, int) else 0, *unfinished]) + 1
+
+
+def read_kept(folder: Path) -> pl.DataFrame:
+    """The rows (key, hash) whose older answer the user keeps."""
+    path = folder / "kept.parquet"
+    return pl.read_parquet(path) if path.exists() else pl.DataFrame(schema=KEPT_SCHEMA)
+
+
+def write_kept(folder: Path, kept: pl.DataFrame) -> None:
+    """Remember them."""
+    write_parquet(kept.unique().to_arrow(), folder / "kept.parquet", row_group_size=100_000)

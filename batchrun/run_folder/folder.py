@@ -1,0 +1,123 @@
+"""Where everything in a run folder lies, and how one is made or recognised."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batchrun import codec
+from batchrun.errors import RunFolderError
+from batchrun.run_folder.journal import sync_folder
+
+GENERATIONS = "generations"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The paths of one run folder."""
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """The engine's own: journal, sealed parts, index, lock."""
+        return self.path / "checkpoint"
+
+    @property
+    def lock(self) -> Path:
+        """The file whose flock a running submit holds."""
+        return self.checkpoint / "lock"
+
+    @property
+    def identity(self) -> Path:
+        """Which job the folder belongs to."""
+        return self.checkpoint / "job.json"
+
+    @property
+    def results(self) -> Path:
+        """The symlink to the newest generation of results."""
+        return self.path / "results"
+
+    @property
+    def generations(self) -> Path:
+        """The folder of published generations."""
+        return self.path / GENERATIONS
+
+    @property
+    def run_json(self) -> Path:
+        """State, counts, usage, cost and latency of the run."""
+        return self.path / "run.json"
+
+    @property
+    def job_yaml(self) -> Path:
+        """The job as submitted."""
+        return self.path / "job.yaml"
+
+    @property
+    def log(self) -> Path:
+        """The run's events, a JSON line each."""
+        return self.path / "log.jsonl"
+
+    def claim(self, job_name: str) -> None:
+        """Make the folder this job's, or check that it is.
+
+        Raises RunFolderError when it belongs to another job, holds something else, or cannot be
+        written to.
+        """
+        try:
+            self._make(job_name)
+        except OSError as error:
+            raise RunFolderError(
+                f"cannot write to the run folder {self.path}: {error.strerror}",
+                hint="Give output.path a folder that you may write to.",
+            ) from error
+
+    def _make(self, job_name: str) -> None:
+        if self.identity.exists():
+            owner = codec.loads(self.identity.read_bytes()).get("name")
+            if owner != job_name:
+                raise RunFolderError(
+                    f"{self.path} holds the run of another job, {owner!r}",
+                    hint=f"Give this job ({job_name!r}) another output.path, or another --name.",
+                )
+            return
+        if self.path.exists() and any(self.path.iterdir()) and not self.checkpoint.exists():
+            raise RunFolderError(
+                f"{self.path} is not empty and holds no run of batchrun",
+                hint="Give output.path a folder that is new or empty.",
+            )
+        for folder in (self.path, self.checkpoint, self.generations):
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)
+        write_atomically(self.identity, codec.dumps({"name": job_name}) + b"\n")
+
+    def require(self) -> None:
+        """Raises RunFolderError when there is no run here."""
+        if not self.identity.exists():
+            raise RunFolderError(
+                f"there is no run in {self.path}",
+                hint="Start one with `batchrun submit JOB.yaml`, or name the run folder itself.",
+            )
+
+    def read_run_json(self) -> dict[str, Any]:
+        """What `run.json` says; empty before the first submit wrote it."""
+        try:
+            document = codec.loads(self.run_json.read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return document if isinstance(document, dict) else {}
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file by one that is there whole or not at all, also after a power cut."""
+    unfinished = path.with_name(path.name + ".tmp")
+    fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(fd, data)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.replace(unfinished, path)  # noqa: PTH105 - beside os.write and os.fsync
+    sync_folder(path.parent)

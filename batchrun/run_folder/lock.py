@@ -1,0 +1,82 @@
+"""The lock that lets one submit at a time work on a run folder.
+
+An flock dies with the process that holds it, so a killed run never leaves a stale lock. It is
+trusted only on local filesystems.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from batchrun.errors import RunFolderError, RunLockedError
+
+_NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre"})
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`. Raises RunLockedError when another process does,
+    RunFolderError where a lock cannot be trusted."""
+    _check_filesystem(path.parent)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunLockedError(
+                f"another submit is running on {path.parent.parent}{_holder(fd)}",
+                hint="Wait for it, look at it with `batchrun status`, or give this one a --name of its own.",
+            ) from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(fd)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock file `path`."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(fd)
+
+
+def _holder(fd: int) -> str:
+    text = os.pread(fd, 32, 0).decode(errors="replace").strip()
+    return f" (process {text})" if text.isdigit() else ""
+
+
+def _check_filesystem(folder: Path) -> None:
+    kind = filesystem_of(folder)
+    if kind in _NETWORK or kind.startswith("fuse."):
+        raise RunFolderError(
+            f"{folder.parent} lies on a network filesystem ({kind}), where locks cannot be trusted",
+            hint="Give output.path a folder on a local disk, and copy the results afterwards.",
+        )
+
+
+def filesystem_of(folder: Path) -> str:
+    """The type of the filesystem a folder lies on, as /proc names it; empty where that is unknown."""
+    mounts = Path("/proc/self/mountinfo")
+    if sys.platform != "linux" or not mounts.exists():
+        return ""
+    device = f"{os.major(folder.stat().st_dev)}:{os.minor(folder.stat().st_dev)}"
+    for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
+        fields, _, source = line.partition(" - ")
+        if fields.split()[2] == device:
+            return source.split()[0]
+    return ""

@@ -1,0 +1,280 @@
+"""Publication: input rows joined with their answers, in input order, as a new generation of results.
+
+A generation is a folder that never changes once `results` points to it; the swap is one rename. The
+results are cut into buckets of row_index, and a bucket that is as it was is linked, not written.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+import pyarrow as pa
+
+from batchrun import codec
+from batchrun.index import Identifier, State
+from batchrun.outcome import Error, Reply
+from batchrun.run_folder.columns import RESULT_SCHEMA
+from batchrun.run_folder.folder import GENERATIONS, RunFolder, write_atomically
+from batchrun.run_folder.journal import sync_folder
+from batchrun.run_folder.sealed import PartReader, histories, write_parquet
+from batchrun.source import Batch
+
+BUCKET = 5_000
+"""Input rows of one results part."""
+
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string()), ("name", pa.string())]))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What stands in the results beside our own columns.
+
+    `inputs` are the input's columns with their types; `columns` those to carry.
+    """
+
+    inputs: pa.Schema
+    columns: Literal["all", "none"] | tuple[str, ...]
+    messages: bool
+    raw: bool
+
+    @property
+    def carried(self) -> pa.Schema:
+        """The input columns that are carried."""
+        if self.columns == "all":
+            return self.inputs
+        names = () if self.columns == "none" else self.columns
+        return pa.schema([self.inputs.field(name) for name in names])
+
+    @property
+    def added(self) -> list[pa.Field]:
+        """Columns of ours that only some jobs want."""
+        wanted = [pa.field("messages", MESSAGES)] if self.messages else []
+        return wanted + (
+            [pa.field(n, pa.string()) for n in ("raw_request", "raw_response")] if self.raw else []
+        )
+
+    def schema(self) -> pa.Schema:
+        """The results' columns: ours, with the input's after `row_id`."""
+        carried = self.carried
+        ours = [*RESULT_SCHEMA, *self.added]
+        names = input_names(carried.names, [f.name for f in ours])
+        inputs = [f.with_name(name) for f, name in zip(carried, names, strict=True)]
+        return pa.schema([*ours[:2], *inputs, *ours[2:]])
+
+
+def input_names(names: list[str], ours: list[str]) -> list[str]:
+    """Names for input columns in the results: one that equals ours, case ignored, gets `input_`.
+
+    Readers such as DuckDB ignore case in names.
+    """
+    taken = {name.casefold() for name in ours}
+    given = []
+    for name in names:
+        while name.casefold() in taken:
+            name = f"input_{name}"
+        taken.add(name.casefold())
+        given.append(name)
+    return given
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """The rows of one results part while the input goes by."""
+
+    number: int
+    frame: pl.DataFrame
+    inputs: list[pa.Table] = field(default_factory=list)
+    row_ids: list[str] = field(default_factory=list)
+    added: list[dict[str, Any]] = field(default_factory=list)
+
+    def take(self, batch: Batch, at: list[int], layout: Layout, identifier: Identifier) -> None:
+        """Take the rows of `batch` at these positions."""
+        self.inputs.append(batch.arrow(layout.carried).take(at))
+        for position in at:
+            row = batch.rows[position]
+            found = identifier.identify(row) if layout.added else None
+            self.row_ids.append(identifier.row_id(row))
+            if found is not None:
+                self.added.append({} if isinstance(found.request, Error) else _added(found.request, layout))
+
+
+def _added(request: Any, layout: Layout) -> dict[str, Any]:
+    values: dict[str, Any] = {"messages": request.messages} if layout.messages else {}
+    if layout.raw:
+        values["raw_request"] = request.body(0).decode()
+    return values
+
+
+class Publisher:
+    """Writes generations of one run folder.
+
+    `identity` names everything beside the rows that the parts depend on: files, options, version.
+    """
+
+    def __init__(self, run: RunFolder, layout: Layout, identifier: Identifier, identity: str) -> None:
+        self._run = run
+        self._layout = layout
+        self._identifier = identifier
+        self._identity = identity
+        self._schema = layout.schema()
+        columns = [*RESULT_SCHEMA.names, *(["_records"] if layout.raw else [])]
+        self._parts = PartReader(run.checkpoint, columns)
+
+    def publish(self, batches: Iterator[Batch], states: pl.DataFrame) -> bool:
+        """Make the results show the answered rows of `states` (see `index.match`).
+
+        Gives False when they do already. Raises InputError when the input changed meanwhile.
+        """
+        frame = states.filter(pl.col("part").is_not_null() & (pl.col("state") != State.CHANGED))
+        before = self._published()
+        signatures = {str(number): self._signature(part) for number, part in _buckets(frame)}
+        if before.get("parts") == signatures and self._run.results.exists():
+            return False
+        number = max([0, *(int(path.name) for path in self._generations())]) + 1
+        folder = self._run.generations / f"{number:06d}"
+        folder.mkdir(mode=0o700)
+        linked = self._link(before, signatures, folder)
+        for bucket in self._filled(batches, frame, linked):
+            write_parquet(self._table(bucket), folder / _part(bucket.number), row_group_size=BUCKET)
+        if not signatures:
+            write_parquet(self._schema.empty_table(), folder / _part(0), row_group_size=BUCKET)
+        self._parts.close()
+        self._swap(folder, signatures)
+        return True
+
+    def _filled(
+        self, batches: Iterator[Batch], frame: pl.DataFrame, linked: frozenset[int]
+    ) -> Iterator[_Bucket]:
+        """The buckets that must be written, each once its last row has gone by."""
+        wanted = [(n, part) for n, part in _buckets(frame) if n not in linked]
+        if not wanted:
+            return
+        left = iter([*wanted, None])
+        current = next(left)
+        bucket = None
+        for batch in batches:
+            start, end = batch.rows[0].index, batch.rows[-1].index + 1
+            while current is not None and start < (current[0] + 1) * BUCKET:
+                number, part = current
+                if end <= number * BUCKET:
+                    break
+                bucket = bucket or _Bucket(number, part)
+                at = part["row_index"]
+                at = at.filter((at >= start) & (at < end)) - start
+                if len(at):
+                    bucket.take(batch, at.to_list(), self._layout, self._identifier)
+                if end < (number + 1) * BUCKET:
+                    break
+                yield bucket
+                bucket, current = None, next(left)
+            if current is None:
+                return
+        if bucket is not None:
+            yield bucket
+
+    def _table(self, bucket: _Bucket) -> pa.Table:
+        answers = self._answers(bucket.frame)
+        stale = pa.array((bucket.frame["state"] == State.KEPT).to_list(), pa.bool_())
+        columns = {name: answers.column(name) for name in RESULT_SCHEMA.names}
+        columns |= {
+            "row_index": pa.array(bucket.frame["row_index"].to_list(), pa.int64()),
+            "row_id": pa.array(bucket.row_ids, pa.string()),
+            "stale": stale,
+        }
+        if self._layout.raw:
+            responses = [_raw_response(history) for history in histories(answers)]
+            bucket.added = [
+                {**row, "raw_response": text} for row, text in zip(bucket.added, responses, strict=True)
+            ]
+        kept = [not is_stale for is_stale in stale.to_pylist()]
+        for column in self._layout.added:
+            values = [
+                row.get(column.name) if fresh or column.name == "raw_response" else None
+                for row, fresh in zip(bucket.added, kept, strict=True)
+            ]
+            columns[column.name] = pa.array(values, column.type)
+        inputs = pa.concat_tables(bucket.inputs).columns
+        ours = [columns[f.name] for f in [*RESULT_SCHEMA, *self._layout.added]]
+        return pa.Table.from_arrays([*ours[:2], *inputs, *ours[2:]], schema=self._schema)
+
+    def _answers(self, frame: pl.DataFrame) -> pa.Table:
+        """The answers of these rows, in their order."""
+        ordered = frame.with_row_index("at").sort("part", "position")
+        tables = [
+            self._parts.take(part, rows["position"].to_list())
+            for (part,), rows in ordered.partition_by("part", as_dict=True, maintain_order=True).items()
+        ]
+        return pa.concat_tables(tables).take(ordered["at"].arg_sort().to_list())
+
+    def _signature(self, frame: pl.DataFrame) -> str:
+        rows = frame.select("row_index", "key", "hash", "part", "position", "state")
+        return codec.digest(
+            self._identity.encode() + rows.write_ipc(None, compression="uncompressed").getvalue()
+        )
+
+    def _published(self) -> dict[str, Any]:
+        with suppress(FileNotFoundError, ValueError):
+            document = codec.loads((self._run.checkpoint / "published.json").read_bytes())
+            if isinstance(document, dict):
+                return document
+        return {}
+
+    def _link(self, before: dict[str, Any], signatures: dict[str, str], folder: Path) -> frozenset[int]:
+        """Link the parts of the generation before that are as they should be."""
+        earlier = self._run.generations / str(before.get("generation"))
+        linked = set()
+        for number, signature in signatures.items():
+            if before.get("parts", {}).get(number) != signature:
+                continue
+            with suppress(OSError):
+                (folder / _part(int(number))).hardlink_to(earlier / _part(int(number)))
+                linked.add(int(number))
+        return frozenset(linked)
+
+    def _swap(self, folder: Path, signatures: dict[str, str]) -> None:
+        """Point `results` to the new generation; the one before stays for who is reading it."""
+        sync_folder(folder)
+        sync_folder(self._run.generations)
+        before = self._run.results.readlink().name if self._run.results.is_symlink() else ""
+        pointer = self._run.path / "results.tmp"
+        pointer.unlink(missing_ok=True)
+        pointer.symlink_to(f"{GENERATIONS}/{folder.name}")
+        os.replace(pointer, self._run.results)  # noqa: PTH105 - the name that means atomic
+        sync_folder(self._run.path)
+        published = {"generation": folder.name, "parts": signatures}
+        write_atomically(self._run.checkpoint / "published.json", codec.dumps(published))
+        for path in self._generations():
+            if path.name not in (before, folder.name):
+                shutil.rmtree(path)
+
+    def _generations(self) -> list[Path]:
+        return [path for path in self._run.generations.iterdir() if path.name.isdigit()]
+
+
+def _buckets(frame: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
+    """The rows of each bucket that has any, in order."""
+    numbers = frame["row_index"] // BUCKET
+    for number in numbers.unique(maintain_order=True):
+        start = numbers.search_sorted(number, side="left")
+        end = numbers.search_sorted(number, side="right")
+        yield number, frame.slice(start, end - start)
+
+
+def _part(number: int) -> str:
+    return f"part-{number:05d}.parquet"
+
+
+def _raw_response(history: Any) -> str | None:
+    """The body of the answer that decided the row."""
+    call = history.done.outcome.call
+    answered = history.answered.get(call) if call is not None else None
+    if answered is None or not isinstance(answered.exchange, Reply):
+        return None
+    return str(answered.exchange.body.decode(errors="replace"))

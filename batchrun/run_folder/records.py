@@ -1,0 +1,217 @@
+"""The journal's records and their form on disk: one line each, with a checksum.
+
+A line is the CRC-32 of its JSON text as eight hexadecimal digits, a space, the JSON text and a
+newline. A line proves itself: a torn or damaged one is known, and costs no other.
+
+The records of one asking of a row share a `task` number. `Sent` stands before each call,
+`Answered` after it, `Done` when the row has its outcome.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from batchrun import codec
+from batchrun.outcome import Completed, Error, ErrorType, Exchange, Failed, Outcome, Reply, Unanswered
+
+FORMAT_VERSION = 1
+
+KEPT_HEADERS = frozenset({"retry-after", "retry-after-ms", "x-should-retry"})
+"""Beside request ids and rate limits, the headers that an answer's record keeps."""
+
+REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-generation-id")
+
+
+class DamagedRecordError(ValueError):
+    """A line that is no whole record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The first line of every journal file."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Call number `call` of a task is about to be sent: until its answer it is possibly paid."""
+
+    task: int
+    call: int
+    row: int
+    key: int
+    request_hash: str
+    model: str
+    endpoint: str
+    model_index: int
+    at: float
+    tokens: int
+    """Tokens reserved for the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What came of a call."""
+
+    task: int
+    call: int
+    at: float
+    exchange: Exchange
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The row's outcome. `errors` says for each call why it did not answer the row, or None."""
+
+    task: int
+    row: int
+    row_id: str
+    key: int
+    request_hash: str
+    at: float
+    model_index: int
+    outcome: Outcome
+    errors: tuple[ErrorType | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What the rate windows and pauses held when a journal file began (`Admission.snapshot`)."""
+
+    state: dict[str, Any]
+
+
+Record: TypeAlias = Header | Sent | Answered | Done | Admitted
+
+
+def encode(record: Record) -> bytes:
+    """The record's line, newline included."""
+    text = codec.dumps(_to_json(record))
+    return b"%08x %b\n" % (zlib.crc32(text), text)
+
+
+def decode(line: bytes) -> Record:
+    """Read one line, without its newline. Raises DamagedRecordError when it is no whole record."""
+    text = line[9:]
+    if len(line) < 10 or line[8:9] != b" " or b"%08x" % zlib.crc32(text) != line[:8]:
+        raise DamagedRecordError(f"checksum mismatch in a record of {len(line)} bytes")
+    return _from_json(codec.loads(text))
+
+
+def _to_json(record: Record) -> dict[str, Any]:
+    match record:
+        case Sent():
+            return {
+                "sent": record.task,
+                "call": record.call,
+                "row": record.row,
+                "key": f"{record.key:016x}",
+                "hash": record.request_hash,
+                "model": record.model,
+                "endpoint": record.endpoint,
+                "index": record.model_index,
+                "at": record.at,
+                "tokens": record.tokens,
+            }
+        case Answered():
+            return {
+                "answer": record.task,
+                "call": record.call,
+                "at": record.at,
+                **_exchange_to_json(record.exchange),
+            }
+        case Done():
+            return {
+                "done": record.task,
+                "row": record.row,
+                "id": record.row_id,
+                "key": f"{record.key:016x}",
+                "hash": record.request_hash,
+                "at": record.at,
+                "index": record.model_index,
+                **_outcome_to_json(record.outcome),
+                "errors": record.errors,
+            }
+        case Admitted():
+            return {"admitted": record.state}
+        case Header():
+            return {"journal": record.version}
+
+
+def _exchange_to_json(exchange: Exchange) -> dict[str, Any]:
+    if isinstance(exchange, Unanswered):
+        return {
+            "error": exchange.type,
+            "message": exchange.message,
+            "was_sent": exchange.sent,
+            "latency": exchange.latency,
+        }
+    headers = {name: value for name, value in exchange.headers.items() if _is_kept(name)}
+    answer = {"status": exchange.status, "headers": headers, "latency": exchange.latency}
+    try:
+        answer["body"] = exchange.body.decode()
+    except UnicodeDecodeError:
+        answer["body64"] = base64.b64encode(exchange.body).decode()
+    return answer
+
+
+def _is_kept(header: str) -> bool:
+    return header in KEPT_HEADERS or header in REQUEST_ID_HEADERS or "ratelimit" in header
+
+
+def _outcome_to_json(outcome: Outcome) -> dict[str, Any]:
+    if isinstance(outcome, Completed):
+        return {"answered_by": outcome.call}
+    error = outcome.error
+    return {"failed": [error.type, error.message, error.code, error.http_status], "answered_by": outcome.call}
+
+
+def _from_json(line: dict[str, Any]) -> Record:
+    if "sent" in line:
+        return Sent(
+            line["sent"],
+            line["call"],
+            line["row"],
+            int(line["key"], 16),
+            line["hash"],
+            line["model"],
+            line["endpoint"],
+            line["index"],
+            line["at"],
+            line["tokens"],
+        )
+    if "answer" in line:
+        return Answered(line["answer"], line["call"], line["at"], _exchange(line))
+    if "done" in line:
+        return Done(
+            line["done"],
+            line["row"],
+            line["id"],
+            int(line["key"], 16),
+            line["hash"],
+            line["at"],
+            line["index"],
+            _outcome(line),
+            tuple(line["errors"]),
+        )
+    if "admitted" in line:
+        return Admitted(line["admitted"])
+    return Header(line["journal"])
+
+
+def _exchange(line: dict[str, Any]) -> Exchange:
+    if "status" not in line:
+        return Unanswered(line["error"], line["message"], line["was_sent"], line["latency"])
+    body = line["body"].encode() if "body" in line else base64.b64decode(line["body64"])
+    return Reply(line["status"], line["headers"], body, line["latency"])
+
+
+def _outcome(line: dict[str, Any]) -> Outcome:
+    if "failed" not in line:
+        return Completed(line["answered_by"])
+    kind, message, code, http_status = line["failed"]
+    return Failed(Error(kind, message, code, http_status), line["answered_by"])

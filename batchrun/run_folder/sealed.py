@@ -1,0 +1,195 @@
+"""Sealed parts: finished tasks as Parquet files that are never changed again.
+
+A sealed part holds the results' columns, the row's identity (`_task`, `_key`, `_hash`) and its
+journal lines with the raw bodies (`_records`), sorted by row, in small row groups, so that both
+what is done and one range of rows are read without the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from batchrun.outcome import Reply
+from batchrun.run_folder.columns import RESULT_SCHEMA, History, result_table
+from batchrun.run_folder.journal import Damage, JournalReader, sync_folder
+from batchrun.run_folder.records import Admitted, Answered, Header, Sent, decode
+
+ROW_GROUP = 1_000
+"""Rows of one row group: what reading a single row costs."""
+
+SEALED_SCHEMA = pa.schema(
+    [
+        *RESULT_SCHEMA,
+        ("_task", pa.int64()),
+        ("_key", pa.uint64()),
+        ("_hash", pa.uint64()),
+        ("_records", pa.list_(pa.binary())),
+    ]
+)
+
+ANSWERS_SCHEMA = {
+    "part": pl.Int32,
+    "position": pl.Int64,
+    "task": pl.Int64,
+    "key": pl.UInt64,
+    "hash": pl.UInt64,
+    "ok": pl.Boolean,
+    "error_type": pl.String,
+}
+"""What is done, a line for each finished task: where it lies, whose it is, how it ended."""
+
+_NAME = re.compile(r"sealed-(\d{6})\.parquet")
+
+
+def hash_prefix(request_hash: str) -> int:
+    """The first 64 bits of a request hash: beside the row's key, enough to tell requests apart."""
+    return int(request_hash[:16], 16)
+
+
+def sealed_parts(folder: Path) -> dict[int, Path]:
+    """The sealed parts of a checkpoint by number, oldest first."""
+    found = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
+    return dict(sorted((int(match[1]), path) for match, path in found if match))
+
+
+class JournalContents:
+    """One closed journal file, read into finished and unfinished tasks."""
+
+    def __init__(self, path: Path) -> None:
+        reader = JournalReader(path)
+        self.finished: list[History] = []
+        self.unfinished: dict[int, History] = {}
+        self.admitted: dict[str, object] = {}
+        self.sent: list[Sent] = []
+        self.refusals: list[tuple[Sent, Answered]] = []
+        for record, line in reader.records():
+            if isinstance(record, Admitted):
+                self.admitted = record.state
+                continue
+            assert not isinstance(record, Header)
+            history = self.unfinished.setdefault(record.task, History())
+            history.add(record, line)
+            if isinstance(record, Sent):
+                self.sent.append(record)
+            elif isinstance(record, Answered) and _is_refusal(record):
+                self.refusals.append((history.sent[record.call], record))
+            if history.done:
+                self.finished.append(self.unfinished.pop(record.task))
+        self.damage: Sequence[Damage] = reader.damage
+
+
+def _is_refusal(answered: Answered) -> bool:
+    return isinstance(answered.exchange, Reply) and answered.exchange.status in (429, 503)
+
+
+def seal(finished: list[History], folder: Path, number: int) -> Path | None:
+    """Write finished tasks as sealed part `number`; None when there is none. Durable on return."""
+    if not finished:
+        return None
+    path = folder / f"sealed-{number:06d}.parquet"
+    table = sealed_table(sorted(finished, key=lambda history: history.done.row if history.done else 0))
+    write_parquet(table, path, row_group_size=ROW_GROUP)
+    return path
+
+
+def sealed_table(histories: list[History]) -> pa.Table:
+    """The rows of a sealed part, in the order given."""
+    table = result_table(histories)
+    done = [history.done for history in histories if history.done]
+    columns = [
+        pa.array([item.task for item in done], pa.int64()),
+        pa.array([item.key for item in done], pa.uint64()),
+        pa.array([hash_prefix(item.request_hash) for item in done], pa.uint64()),
+        pa.array([history.lines for history in histories], pa.list_(pa.binary())),
+    ]
+    return pa.Table.from_arrays([*table.columns, *columns], schema=SEALED_SCHEMA)
+
+
+def write_parquet(table: pa.Table, path: Path, *, row_group_size: int) -> None:
+    """Write a file that is there whole or not at all, also after a power cut."""
+    unfinished = path.with_suffix(".tmp")
+    pq.write_table(table, unfinished, compression="zstd", row_group_size=row_group_size)
+    os.chmod(unfinished, 0o600)  # noqa: PTH101 - beside os.replace and os.fsync
+    fd = os.open(unfinished, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.replace(unfinished, path)  # noqa: PTH105
+    sync_folder(path.parent)
+
+
+def read_answers(folder: Path) -> pl.DataFrame:
+    """What all sealed parts of a checkpoint hold, by ANSWERS_SCHEMA, from five columns of each."""
+    columns = ["_task", "_key", "_hash", "status", "error_type"]
+    frames = [
+        answers_of(number, pl.DataFrame(pq.read_table(path, columns=columns)))
+        for number, path in sealed_parts(folder).items()
+    ]
+    return pl.concat([pl.DataFrame(schema=ANSWERS_SCHEMA), *frames], rechunk=True)
+
+
+def answers_of(part: int, frame: pl.DataFrame) -> pl.DataFrame:
+    """The lines of ANSWERS_SCHEMA for the rows of one sealed part."""
+    return frame.select(
+        pl.lit(part, pl.Int32).alias("part"),
+        pl.int_range(pl.len(), dtype=pl.Int64).alias("position"),
+        pl.col("_task").alias("task"),
+        pl.col("_key").alias("key"),
+        pl.col("_hash").alias("hash"),
+        (pl.col("status") == "ok").alias("ok"),
+        pl.col("error_type"),
+    )
+
+
+class PartReader:
+    """Rows of sealed parts by position, keeping the last few row groups read."""
+
+    def __init__(self, folder: Path, columns: list[str], *, kept: int = 8) -> None:
+        self._paths = sealed_parts(folder)
+        self._columns = columns
+        self._kept = kept
+        self._files: dict[int, pq.ParquetFile] = {}
+        self._groups: dict[tuple[int, int], pa.Table] = {}
+
+    def take(self, part: int, positions: Iterable[int]) -> pa.Table:
+        """The rows of one part at `positions` (ascending), in that order."""
+        by_group: dict[int, list[int]] = {}
+        for position in positions:
+            by_group.setdefault(position // ROW_GROUP, []).append(position % ROW_GROUP)
+        return pa.concat_tables([self._group(part, group).take(at) for group, at in by_group.items()])
+
+    def _group(self, part: int, group: int) -> pa.Table:
+        table = self._groups.pop((part, group), None)
+        if table is None:
+            if part not in self._files:
+                self._files[part] = pq.ParquetFile(self._paths[part], pre_buffer=False)
+            table = self._files[part].read_row_group(group, columns=self._columns)
+        self._groups[part, group] = table
+        if len(self._groups) > self._kept:
+            self._groups.pop(next(iter(self._groups)))
+        return table
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+
+def histories(table: pa.Table) -> Iterator[History]:
+    """The records behind the rows of a sealed part, from its column `_records`."""
+    for lines in table.column("_records").to_pylist():
+        history = History()
+        for line in lines:
+            record = decode(line.removesuffix(b"\n"))
+            assert not isinstance(record, (Header, Admitted))
+            history.add(record, line)
+        yield history

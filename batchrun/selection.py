@@ -1,0 +1,111 @@
+"""Which rows of the input a job is about: its `where`, then its `limit` or `sample`."""
+
+from __future__ import annotations
+
+import heapq
+from array import array
+from collections.abc import Iterator
+
+from batchrun import codec
+from batchrun.errors import InputError, JobError
+from batchrun.job import Job
+from batchrun.predicate import Predicate, PredicateError
+from batchrun.source import Batch, Row, Source
+
+
+class Selection:
+    """The chosen rows of a source, in its order.
+
+    A bad row is always one of those that `where` lets through: nobody can tell what it would have
+    held. A sample is drawn by a hash of each row's identity, so that rows added to the input
+    change few of the others. Raises JobError when `where` is no SQL.
+    """
+
+    def __init__(self, source: Source, job: Job) -> None:
+        self.source = source
+        self._id = job.input.id
+        self._limit = job.input.limit
+        self._sample = job.input.sample
+        self._where = _predicate(job)
+        self._drawn: frozenset[int] | None = None
+
+    def batches(self) -> Iterator[tuple[Batch, list[Row]]]:
+        """Each batch of the source with the chosen rows in it. Stops reading after the last one.
+
+        Raises InputError when `where` does not fit the rows.
+        """
+        if self._sample and self._drawn is None:
+            self._drawn = self._draw(self._sample.rows, self._sample.seed)
+        left = self._limit
+        for batch, rows in self._passing():
+            if self._drawn is not None:
+                rows = [row for row in rows if row.index in self._drawn]
+            if left is not None:
+                rows = rows[:left]
+                left -= len(rows)
+            yield batch, rows
+            if left == 0:
+                return
+
+    def _passing(self) -> Iterator[tuple[Batch, list[Row]]]:
+        for batch in self.source.batches():
+            if self._where is None:
+                yield batch, batch.rows
+                continue
+            try:
+                chosen = self._where.choose([row.values for row in batch.rows])
+            except PredicateError as error:
+                first = batch.rows[0].location if batch.rows else self.source.files[0].name
+                raise InputError(
+                    f"input.where: {error} (in the rows from {first})",
+                    hint="Cast the column in the predicate, as in CAST(stars AS DOUBLE) < 3.",
+                ) from error
+            yield (
+                batch,
+                [row for row, yes in zip(batch.rows, chosen, strict=True) if yes or row.error],
+            )
+
+    def _draw(self, count: int, seed: int) -> frozenset[int]:
+        """The `count` rows with the smallest hashes."""
+        scores, positions = array("Q"), array("Q")
+        for _batch, rows in self._passing():
+            for row in rows:
+                scores.append(codec.hash64(b"%d:%b" % (seed, identity(row, self._id))))
+                positions.append(row.index)
+        drawn = heapq.nsmallest(count, zip(scores, positions, strict=True))
+        return frozenset(position for _score, position in drawn)
+
+
+def _predicate(job: Job) -> Predicate | None:
+    try:
+        return Predicate(job.input.where) if job.input.where else None
+    except PredicateError as error:
+        raise JobError(f"{job.where('input', 'where')}: {error}") from error
+
+
+def identity(row: Row, id_column: str | None) -> bytes:
+    """What names a row: its id as text, else its whole content, for a bad row its raw bytes."""
+    if row.error:
+        return b"\0bad:" + row.raw
+    if id_column is not None and (value := row.values.get(id_column)) is not None:
+        return id_text(value).encode(errors="surrogatepass")
+    return b"\0row:" + content(row)
+
+
+def id_text(value: object) -> str:
+    """An id as text: ids compare as strings."""
+    return value if isinstance(value, str) else codec.dumps(value).decode() if _is_json(value) else str(value)
+
+
+def content(row: Row) -> bytes:
+    """A row's values as canonical bytes."""
+    try:
+        return codec.canonical(row.values)
+    except TypeError:  # Parquet's decimals, bytes, durations
+        return codec.canonical(
+            {key: value if _is_json(value) else repr(value) for key, value in row.values.items()}
+        )
+
+
+def _is_json(value: object) -> bool:
+    return value is None or isinstance(value, (str, int, float, bool))

@@ -1,0 +1,26 @@
+"""An OpenAI-compatible endpoint with limits, latency, faults and a ledger; deterministic.
+
+async with serve(SimulatorConfig(seed=1), ledger=path) as running:
+    …  # POST {running.base_url}/chat/completions
+calls = read_ledger(path)
+"""
+
+from batchrun.simulator.config import SimulatorConfig
+from batchrun.simulator.ledger import Answer, Call, Counts, Ledger, read_ledger
+from batchrun.simulator.limits import SlidingWindow
+from batchrun.simulator.process import start_process
+from batchrun.simulator.server import Running, run, serve
+
+__all__ = [
+    "Answer",
+    "Call",
+    "Counts",
+    "Ledger",
+    "Running",
+    "SimulatorConfig",
+    "SlidingWindow",
+    "read_ledger",
+    "run",
+    "serve",
+    "start_process",
+]

@@ -1,0 +1,83 @@
+"""What is sent for a call, with its status line and headers. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from batchrun.codec import dumps
+from batchrun.simulator.config import Fault, StatusFault
+from batchrun.simulator.faults import spoil, spoil_body
+from batchrun.simulator.refusal import Refusal, of_status
+from batchrun.simulator.request import ChatRequest
+from batchrun.simulator.stream import events
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """A whole answer, ready to be sent."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    chunked: bool = False
+    """The body is already cut into HTTP chunks."""
+    retry_after: float | None = None
+    """Seconds; as in the headers."""
+
+    def head(self, request_id: str, limits: Mapping[str, str], *, keep_alive: bool) -> bytes:
+        """Status line and headers."""
+        length = {"transfer-encoding": "chunked"} if self.chunked else {"content-length": str(len(self.body))}
+        closing = {} if keep_alive else {"connection": "close"}
+        own = {"content-type": self.content_type, **length, "x-request-id": request_id, **closing}
+        lines = [f"HTTP/1.1 {self.status} {_REASONS.get(self.status, 'Unassigned')}"]
+        lines += [f"{name}: {value}" for name, value in {**own, **limits, **self.headers}.items()]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+
+
+def refused(refusal: Refusal) -> HttpAnswer:
+    """An error as its answer; a wait is told in seconds and in milliseconds, rounded up."""
+    wait = refusal.retry_after
+    headers = {}
+    if wait is not None:
+        headers = {"retry-after": str(math.ceil(wait)), "retry-after-ms": str(math.ceil(wait * 1000))}
+    return HttpAnswer(refusal.status, refusal.body(), headers=headers, retry_after=wait)
+
+
+def injected(fault: StatusFault) -> HttpAnswer:
+    """The answer that a fault puts in place of a completion."""
+    wait = fault.retry_after
+    headers = {} if wait is None else {"retry-after": f"{wait:.15g}"}
+    if fault.raw_body is None:
+        body = of_status(fault.status, fault.message, fault.type, fault.code).body()
+    else:
+        body = fault.raw_body.encode()
+    return HttpAnswer(
+        fault.status, body, fault.content_type, headers={**headers, **fault.headers}, retry_after=wait
+    )
+
+
+def completed(request: ChatRequest, completion: dict[str, Any], fault: Fault | None) -> HttpAnswer:
+    """A completion, spoiled where the fault says so, as one JSON object or as events."""
+    spoiled = spoil(completion, fault)
+    if not request.stream:
+        return HttpAnswer(200, spoil_body(dumps(spoiled), fault))
+    text = spoil_body(b"".join(events(spoiled, include_usage=request.include_usage)), fault)
+    return HttpAnswer(200, _chunked(text), "text/event-stream", {"cache-control": "no-cache"}, chunked=True)
+
+
+def _chunked(data: bytes) -> bytes:
+    """`data` as one chunk and the last, RFC 9112 section 7.1: chunks mean nothing to the events inside."""
+    return (b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + b"0\r\n\r\n"
+
+
+def model_list(models: Sequence[str], created: int) -> HttpAnswer:
+    """The answer to GET /v1/models."""
+    data = [{"id": m, "object": "model", "created": created, "owned_by": "simulator"} for m in models]
+    return HttpAnswer(200, dumps({"object": "list", "data": data}))

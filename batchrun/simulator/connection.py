@@ -1,0 +1,175 @@
+"""One HTTP/1.1 connection: httptools reads the requests, and the raw transport stays in our hands."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import httptools
+
+MAX_BODY = 64 * 1024 * 1024
+"""Bytes of a request's body; a longer one ends the connection with 413."""
+
+MAX_AHEAD = 8
+"""Requests that wait on one connection before it is no longer read from."""
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_NO_LINGER = struct.pack("ii", 1, 0)  # close() then sends RST and drops what is unsent, socket(7)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request, received in full."""
+
+    method: str
+    path: str
+    """Without the query."""
+    authorization: str
+    body: bytes
+    keep_alive: bool
+
+
+class UnreadableError(Exception):
+    """The bytes are no HTTP/1.1 request that we take; `status` is what to answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Connection(asyncio.Protocol):
+    """Gives requests one after another, however far ahead the client sends them."""
+
+    def __init__(self, on_made: Callable[[Connection], None]) -> None:
+        self._on_made = on_made
+        self._parser = httptools.HttpRequestParser(self)
+        self._requests: deque[HttpRequest | UnreadableError] = deque()
+        self._changed = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._flushed = asyncio.Event()
+        self._begin()
+
+    async def next_request(self) -> HttpRequest | None:
+        """The next request, or None when the client has left. Raises UnreadableError."""
+        while not self._requests:
+            if self.lost:
+                return None
+            self._changed.clear()
+            await self._changed.wait()
+        request = self._requests.popleft()
+        if not self.lost:
+            self._transport.resume_reading()
+        if isinstance(request, UnreadableError):
+            raise request
+        return request
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection has ended, from either side."""
+        return self._lost.is_set() or self._transport.is_closing()
+
+    async def send(self, data: bytes) -> bool:
+        """Hand `data` to the kernel; whether all of it was taken while the connection was open."""
+        if self.lost:
+            return False
+        self._transport.write(data)
+        while self._transport.get_write_buffer_size() and not self.lost:
+            self._flushed.clear()
+            await self._flushed.wait()
+        return not self.lost
+
+    async def wait(self, seconds: float) -> None:
+        """Wait so long, or until the connection ends."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._lost.wait()
+        except TimeoutError:
+            pass
+
+    def reset(self) -> None:
+        """End the connection with RST, as a crashed server or a middlebox does."""
+        if not self._lost.is_set():
+            raw = cast(socket.socket, self._transport.get_extra_info("socket"))
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            self._transport.abort()
+
+    def close(self) -> None:
+        """End the connection with FIN."""
+        self._transport.close()
+
+    # Called by the event loop.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        # With the limit at 0, resume_writing() means that the kernel has every byte.
+        self._transport.set_write_buffer_limits(high=0)
+        self._on_made(self)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            too_long = self._size > MAX_BODY  # httptools wraps what on_body raises
+            self._put(_too_long() if too_long else UnreadableError(400, f"Not HTTP/1.1: {error}"))
+
+    def resume_writing(self) -> None:
+        self._flushed.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost.set()
+        self._flushed.set()
+        self._changed.set()
+
+    # Called by the parser.
+
+    def on_message_begin(self) -> None:
+        self._begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        match name.lower():
+            case b"authorization":
+                self._authorization = value.decode("latin-1")
+            case b"expect" if value.lower() == b"100-continue":
+                self._transport.write(_CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        self._size += len(body)
+        if self._size > MAX_BODY:
+            raise _too_long()
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        self._put(
+            HttpRequest(
+                method=self._parser.get_method().decode("ascii"),
+                path=self._url.partition(b"?")[0].decode("latin-1"),
+                authorization=self._authorization,
+                body=b"".join(self._body),
+                keep_alive=self._parser.should_keep_alive(),
+            )
+        )
+
+    def _begin(self) -> None:
+        self._url = b""
+        self._authorization = ""
+        self._body: list[bytes] = []
+        self._size = 0
+
+    def _put(self, request: HttpRequest | UnreadableError) -> None:
+        self._requests.append(request)
+        self._changed.set()
+        # Reading goes on while a request is answered: only a reader notices that the client left.
+        if len(self._requests) >= MAX_AHEAD:
+            self._transport.pause_reading()
+
+
+def _too_long() -> UnreadableError:
+    return UnreadableError(413, f"The body is longer than {MAX_BODY} bytes.")

@@ -1,0 +1,95 @@
+"""Which fault strikes a call, and what it does to the answer. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from batchrun.simulator.config import (
+    AnswerFault,
+    ErrorInside,
+    Fault,
+    FinishReasonFault,
+    action,
+)
+from batchrun.simulator.draws import draw
+from batchrun.simulator.request import ChatRequest
+
+REFUSAL = "I'm sorry, but I can't help with that request."
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """One admitted call, as the conditions of a fault see it."""
+
+    request: ChatRequest
+    call: int
+    """Number of the call, from 1."""
+    nth: int
+    """How often this request was admitted before, plus 1."""
+
+
+def choose(faults: Sequence[Fault], occasion: Occasion, seed: int) -> Fault | None:
+    """The first fault all of whose conditions hold; chance is drawn for each rule, request and repetition."""
+    return next((f for rule, f in enumerate(faults) if _applies(f, rule, occasion, seed)), None)
+
+
+def _applies(fault: Fault, rule: int, occasion: Occasion, seed: int) -> bool:
+    request = occasion.request
+    return (
+        (fault.first is None or occasion.nth <= fault.first)
+        and (fault.calls is None or fault.calls[0] <= occasion.call <= fault.calls[1])
+        and (fault.match is None or fault.match in request.question)
+        and (fault.model is None or fault.model == request.model)
+        and (fault.rate is None or draw("fault", seed, rule, request.key, occasion.nth) < fault.rate)
+    )
+
+
+def name_of(fault: Fault | None) -> str | None:
+    """A fault's name in the ledger, such as `status 503`, `reset mid_body` or `answer malformed`."""
+    if fault is None or (key := action(fault)) is None:
+        return None
+    return f"{key} {getattr(fault, key)}"
+
+
+def spoil(completion: dict[str, Any], fault: Fault | None) -> dict[str, Any]:
+    """The completion as the fault leaves it; a fault of the connection leaves it as it is."""
+    match fault:
+        case ErrorInside(error_in_200=code, message=message):
+            return {"id": completion["id"], "error": {"code": code, "message": message}}
+        case FinishReasonFault(finish_reason=reason):
+            return _each_choice(completion, {"finish_reason": reason})
+        case AnswerFault(answer="null_choices"):
+            return {**completion, "choices": None}
+        case AnswerFault(answer="no_choices"):
+            return {**completion, "choices": []}
+        case AnswerFault(answer="null_message"):
+            return _each_choice(completion, {"message": None})
+        case AnswerFault(answer="refusal"):
+            said: dict[str, Any] = {
+                "role": "assistant",
+                "content": None,
+                "refusal": REFUSAL,
+                "annotations": [],
+            }
+            return _each_choice(completion, {"message": said, "logprobs": None})
+        case AnswerFault(answer="content_filter"):
+            nothing: dict[str, Any] = {"role": "assistant", "content": "", "refusal": None, "annotations": []}
+            end = {"message": nothing, "logprobs": None, "finish_reason": "content_filter"}
+            return _each_choice(completion, end)
+    return completion
+
+
+def _each_choice(completion: dict[str, Any], members: dict[str, Any]) -> dict[str, Any]:
+    return {**completion, "choices": [{**choice, **members} for choice in completion["choices"]]}
+
+
+def spoil_body(body: bytes, fault: Fault | None) -> bytes:
+    """The encoded answer as the fault leaves it."""
+    match fault:
+        case AnswerFault(answer="malformed"):
+            return body[: len(body) // 2]
+        case AnswerFault(answer="empty"):
+            return b""
+    return body

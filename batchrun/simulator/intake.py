@@ -1,0 +1,62 @@
+"""From the bytes of a call to the request in it, or to the reason why it is refused. Pure."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+
+from batchrun.codec import digest
+from batchrun.simulator import refusal, request
+from batchrun.simulator.config import SimulatorConfig
+from batchrun.simulator.refusal import Refusal, RefusedError
+from batchrun.simulator.request import ChatRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A call as it came: what the ledger notes of it, and the request to answer or the refusal to send."""
+
+    key: str
+    model: str | None
+    question: str
+    api_key_ok: bool
+    content: ChatRequest | Refusal
+
+
+def receive(body: bytes, authorization: str, config: SimulatorConfig) -> Received:
+    """Read a call to /v1/chat/completions under `config`."""
+    api_key_ok = _key_fits(authorization, config.api_key)
+    try:
+        members = request.parse(body)
+    except RefusedError as error:
+        return Received(
+            digest(body), None, "", api_key_ok, error.refusal if api_key_ok else refusal.wrong_key()
+        )
+    key = request.key_of(members)
+    model = members.get("model")
+    try:
+        if not api_key_ok:
+            raise RefusedError(refusal.wrong_key())
+        content: ChatRequest | Refusal = _checked(request.read(members, key), config)
+    except RefusedError as error:
+        content = error.refusal
+    question = content.question if isinstance(content, ChatRequest) else request.question_of(members)
+    return Received(key, model if isinstance(model, str) else None, question, api_key_ok, content)
+
+
+def _checked(asked: ChatRequest, config: SimulatorConfig) -> ChatRequest:
+    """The request again, if its model exists and has room for it."""
+    if config.models is not None and asked.model not in config.models:
+        raise RefusedError(refusal.no_model(asked.model))
+    if asked.prompt_tokens + (asked.max_tokens or 0) > config.context_window:
+        raise RefusedError(
+            refusal.too_long(config.context_window, asked.prompt_tokens, asked.max_tokens or 0)
+        )
+    return asked
+
+
+def _key_fits(authorization: str, api_key: str | None) -> bool:
+    if api_key is None:
+        return True
+    scheme, _, token = authorization.partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), api_key.encode())

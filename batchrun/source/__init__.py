@@ -1,0 +1,22 @@
+"""Rows in: JSONL, CSV and Parquet files, read as a stream of small batches."""
+
+from __future__ import annotations
+
+from batchrun.source.batch import Batch
+from batchrun.source.column_types import ColumnTypes
+from batchrun.source.files import Format, SourceFile
+from batchrun.source.opening import Source, open_source
+from batchrun.source.overrides import OVERRIDES, missing_column
+from batchrun.source.rows import Row
+
+__all__ = [
+    "OVERRIDES",
+    "Batch",
+    "ColumnTypes",
+    "Format",
+    "Row",
+    "Source",
+    "SourceFile",
+    "missing_column",
+    "open_source",
+]

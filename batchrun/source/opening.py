@@ -1,0 +1,86 @@
+"""An input path as a source of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from batchrun.errors import InputError
+from batchrun.source import csv_records, jsonl, parquet
+from batchrun.source.batch import Batch
+from batchrun.source.column_types import ColumnTypes
+from batchrun.source.files import Format, SourceFile, find_files
+
+Reader = Callable[[SourceFile, int, Collection[str] | None], Iterator[Batch]]
+
+_READERS: dict[Format, Reader] = {"jsonl": jsonl.read, "csv": csv_records.read, "parquet": parquet.read}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The rows of one or more files, which can be read any number of times."""
+
+    files: tuple[SourceFile, ...]
+    """In the order they are read. Their path, size and mtime_ns tell whether the input has changed."""
+    declared: pa.Schema | None
+    """The columns and types where the format says them (CSV, Parquet); None for JSONL."""
+
+    def batches(self, columns: Collection[str] | None = None) -> Iterator[Batch]:
+        """Yield the rows in order, up to 1,000 or some 256 kB of file at a time.
+
+        With `columns`, values hold these alone; a column that a row lacks is no error here.
+        Memory is bounded by one batch and the longest line, whatever the size of the files.
+
+        Raises InputError when a file is damaged, or is no longer the one that was opened.
+        """
+        wanted = None if columns is None else frozenset(columns)
+        first = 0
+        for file in self.files:
+            _refuse_changed(file)
+            for batch in _READERS[file.format](file, first, wanted):
+                first += len(batch.rows)
+                yield batch
+            _refuse_changed(file)
+
+    def column_types(self, overrides: Mapping[str, str] | None = None) -> ColumnTypes:
+        """What finds the column types in a pass over the batches; `overrides` is `input.types`."""
+        return ColumnTypes(self.declared, overrides)
+
+
+def open_source(path: str, *, root: Path, format: Format | None = None) -> Source:
+    """The rows of a file, a glob or a folder; a relative `path` starts at `root`, the job's folder.
+
+    `format` wins over the files' suffixes. Files are read as far as their columns are known: headers
+    of CSV files, footers of Parquet files.
+
+    Raises InputError when there is no file, or formats or columns do not go together.
+    """
+    files = find_files(path, root=root, format=format)
+    if files[0].format == "parquet":
+        return Source(files, with_hive(parquet.schema(files), files))
+    if files[0].format == "csv":
+        names = dict.fromkeys(name for file in files for name in csv_records.header(file))
+        return Source(files, with_hive(pa.schema([pa.field(name, pa.string()) for name in names]), files))
+    return Source(files, None)
+
+
+def with_hive(schema: pa.Schema, files: tuple[SourceFile, ...]) -> pa.Schema:
+    """`schema` with the string columns of `key=value` folders, which win over a file's own."""
+    keys = dict.fromkeys(key for file in files for key, _ in file.hive)
+    own = [field for field in schema if field.name not in keys]
+    return pa.schema([*own, *(pa.field(key, pa.string()) for key in keys)])
+
+
+def _refuse_changed(file: SourceFile) -> None:
+    try:
+        now = file.path.stat()
+    except OSError as error:
+        raise InputError(f"{file.name}: cannot be read any more: {error.strerror}") from error
+    if (now.st_size, now.st_mtime_ns) != (file.size, file.mtime_ns):
+        raise InputError(
+            f"{file.name}: the file has changed while it was in use",
+            hint="submit again when it is complete: answers to rows that stay the same are kept",
+        )

@@ -1,0 +1,308 @@
+"""`submit`: bring the output of a job up to date with its input."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import anyio
+import polars as pl
+
+from batchrun import __version__, codec
+from batchrun.admission import Admission
+from batchrun.answer import Answerer, Flights, Rules
+from batchrun.breaker import Breaker
+from batchrun.clock import Clock, SystemClock
+from batchrun.endpoints import check_keys, open_clients
+from batchrun.engines.local import LocalEngine
+from batchrun.errors import BatchrunError, ChangedRowsError, StorageError
+from batchrun.index import State, counts
+from batchrun.job import Job, ModelChoice, job_snapshot
+from batchrun.policy import RetryRules
+from batchrun.progress import Progress, View
+from batchrun.restore import restore
+from batchrun.run_folder.checkpoint import read_checkpoint, read_kept, write_kept
+from batchrun.run_folder.folder import RunFolder, write_atomically
+from batchrun.run_folder.journal import Journal
+from batchrun.run_folder.lock import locked
+from batchrun.run_folder.log import Log, open_log
+from batchrun.run_folder.publish import Layout, Publisher
+from batchrun.run_folder.records import Admitted
+from batchrun.run_folder.sealed import JournalContents, seal
+from batchrun.run_folder.totals import read_totals
+from batchrun.summary import Counters, RunState, Stop, Summary
+from batchrun.survey import Survey, survey, to_do
+from batchrun.tasks import tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user says beside the job; times in seconds."""
+
+    rerun_changed: bool = False
+    keep_changed: bool = False
+    retry_failed: frozenset[str] = frozenset()
+    """Error types whose failed rows are asked again although a decision would be needed."""
+    retry_model: ModelChoice | None = None
+    """Asked in place of the job's models, for the rows of `retry_failed` alone."""
+    limit: int | None = None
+    """At most so many rows now; the rest stays pending."""
+    drain: float = 30.0
+
+
+def submit(job: Job, options: Options, *, env: Mapping[str, str], progress: Progress) -> Summary:
+    """Ask for every row that has no answer, and publish the results.
+
+    Gives the run's summary; what is wrong with single rows is in the results. Raises a
+    BatchrunError when the run cannot go on.
+    """
+    check_keys(job, env)
+    run = RunFolder(job.output_path)
+    run.claim(job.name)
+    with locked(run.lock), open_log(run.log) as log:
+        return _Submit(job, options, env, progress, run, log).run()
+
+
+class _Submit:
+    """One submit, from the survey to the summary; it holds the run folder's lock."""
+
+    def __init__(
+        self, job: Job, options: Options, env: Mapping[str, str], progress: Progress, run: RunFolder, log: Log
+    ) -> None:
+        self._chain = len(job.models)
+        if options.retry_model is not None:
+            job = replace(job, models=(*job.models, options.retry_model))
+        self._job = job
+        self._options = options
+        self._env = env
+        self._progress = progress
+        self._run = run
+        self._log = log
+        self._clock: Clock = SystemClock()
+        self._counters = Counters()
+        self._started = time.time()
+
+    def run(self) -> Summary:
+        """All of it."""
+        self._progress.phase(f"reading {self._job.input.path}")
+        found = survey(self._job, on_rows=self._progress.read, keep_index=True)
+        self._report_damage(found)
+        found.checkpoint.seal()
+        states = self._decided(found)
+        rows = to_do(states, rerun_changed=self._options.rerun_changed)
+        if self._options.limit is not None:
+            rows = rows.head(self._options.limit)
+        snapshot = job_snapshot(self._job, found.renderer.inlined_messages())
+        write_atomically(self._run.job_yaml, snapshot.encode())
+        self._log("start", rows=len(states), to_do=len(rows), version=__version__)
+        stop = self._ask(found, rows) if len(rows) else None
+        summary = self._finish(found, stop)
+        self._log("end", state=summary.state, exit_code=summary.exit_code)
+        return summary
+
+    def _report_damage(self, found: Survey) -> None:
+        for damage in found.checkpoint.damage:
+            kind = "an unfinished last record" if damage.is_tail else "a damaged record"
+            self._progress.say(
+                f"{damage.path}:{damage.line}: {kind} of {damage.bytes} bytes was passed over; "
+                "if it was an answer, its row is asked again"
+            )
+            self._log("damage", path=damage.path.name, line=damage.line, bytes=damage.bytes)
+
+    def _decided(self, found: Survey) -> pl.DataFrame:
+        """The rows' states, once the user has chosen what happens to changed rows."""
+        states = found.states(self._options.retry_failed)
+        changed = states.filter(pl.col("state") == State.CHANGED)
+        if changed.is_empty() or self._options.rerun_changed:
+            return states
+        if not self._options.keep_changed:
+            raise ChangedRowsError(
+                f"{len(changed)} finished rows would be paid for again, because the job or their input "
+                f"has changed since they were answered",
+                hint="Choose: --rerun-changed replaces their answers, --name NEW keeps both, --keep-changed "
+                "keeps the answers (marked stale) and uses the new prompt for new rows only. "
+                "Taking the edit back costs nothing.",
+            )
+        kept = pl.concat([read_kept(self._run.checkpoint), changed.select("key", "hash")])
+        write_kept(self._run.checkpoint, kept)
+        return found.states(self._options.retry_failed)
+
+    def _ask(self, found: Survey, rows: pl.DataFrame) -> Stop | None:
+        """Run the engine over `rows`; what stopped it."""
+        self._counters.to_do = len(rows)
+        self._progress.phase(f"asking for {len(rows):,} rows")
+        try:
+            return anyio.run(self._run_engine, found, rows)
+        except StorageError as error:
+            return Stop("storage", str(error))
+        except BaseExceptionGroup as group:
+            cause = _cause(group)
+            if isinstance(cause, StorageError):
+                return Stop("storage", str(cause))
+            raise cause from None
+
+    async def _run_engine(self, found: Survey, rows: pl.DataFrame) -> Stop | None:
+        job = self._job
+        chain = tuple(range(self._chain))
+        retry_chain = (self._chain,) if self._options.retry_model else chain
+        async with open_clients(job, self._env) as clients:
+            admission, flights = self._admission(found), Flights()
+            journal = await self._open_journal(found, admission)
+            answerer = Answerer(
+                job.models,
+                clients,
+                admission,
+                journal,
+                flights,
+                _rules(job),
+                self._counters,
+                clock=self._clock,
+                jitter=random.random,
+                log=self._log,
+            )
+            engine = LocalEngine(
+                answerer,
+                admission,
+                journal,
+                flights,
+                self._counters,
+                Breaker(job.stop_when.failed, job.stop_when.after),
+                drain=self._options.drain,
+                seal=self._seal,
+            )
+            view = View(self._counters, flights, admission)
+            try:
+                return await engine.run(
+                    tasks(found, rows, chain, retry_chain), _workers(job), lambda: self._progress.watch(view)
+                )
+            finally:
+                journal.close()
+                self._seal(journal.path)
+
+    def _admission(self, found: Survey) -> Admission:
+        """The gates, with what an earlier submit sent within the last minute, and its pauses."""
+        job = self._job
+        endpoints = {model.endpoint: job.endpoints[model.endpoint].limits for model in job.models}
+        models = {(model.endpoint, model.name): model.limits for model in job.models}
+        admission = Admission(endpoints, models, clock=self._clock, jitter=random.random)
+        restore(admission, found.checkpoint, models.keys(), self._clock, job.retry.max_wait)
+        return admission
+
+    async def _open_journal(self, found: Survey, admission: Admission) -> Journal:
+        """A new journal file that carries what was under way; only then may the old ones go."""
+        checkpoint = found.checkpoint
+        journal = Journal(checkpoint.folder, checkpoint.next_number, self._clock)
+        journal.append(Admitted(admission.snapshot()))
+        for task, history in checkpoint.unfinished.items():
+            journal.carry(task, history.lines)
+        await journal.sync()
+        for path in checkpoint.journals.values():
+            path.unlink()
+        return journal
+
+    def _seal(self, closed: Path) -> None:
+        """Turn a closed journal file into a sealed part. It stays while it holds the only records
+        of an unfinished task."""
+        contents = JournalContents(closed)
+        number = int(closed.stem.rpartition("-")[2])
+        seal(contents.finished, closed.parent, number)
+        carried = closed.with_name(f"journal-{number + 1:06d}.log").exists()
+        if carried or not contents.unfinished:
+            closed.unlink()
+
+    def _finish(self, found: Survey, stop: Stop | None) -> Summary:
+        """Publish what is there, add it up, and write it down."""
+        self._progress.phase("publishing results")
+        found = replace(found, checkpoint=read_checkpoint(self._run.checkpoint))
+        states = found.states()
+        try:
+            self._publish(found, states)
+        except OSError as error:
+            raise StorageError(
+                f"cannot publish the results in {self._run.path}: {error.strerror}",
+                hint="Every answer is kept. Free some space, then submit again.",
+            ) from error
+        summary = self._summary(found, states, stop)
+        write_atomically(self._run.run_json, codec.dumps(summary.document()) + b"\n")
+        return summary
+
+    def _publish(self, found: Survey, states: pl.DataFrame) -> None:
+        output = self._job.output
+        layout = Layout(found.columns, output.columns, output.messages, output.raw)
+        identity = codec.digest(codec.dumps([found.identity, output.model_dump()]))
+        publisher = Publisher(self._run, layout, found.identifier, identity)
+        publisher.publish(found.source.batches(), states)
+
+    def _summary(self, found: Survey, states: pl.DataFrame, stop: Stop | None) -> Summary:
+        number = counts(states)
+        ok, failed = number[State.OK] + number[State.KEPT], number[State.FAILED] + number[State.RETRY]
+        pending = number[State.NEW] + number[State.CHANGED]
+        if ok + failed + pending != found.facts.rows:
+            raise BatchrunError(
+                f"{found.facts.rows} rows went in; {ok} ok + {failed} failed + {pending} pending came out",
+                hint="This is a bug in batchrun. The checkpoint is intact.",
+            )
+        totals = read_totals(self._run.results)
+        limited = self._options.limit is not None and not stop
+        exit_code = stop.exit_code if stop else 0 if limited else 1 if failed else 0
+        return Summary(
+            name=self._job.name,
+            state=_state(stop, pending),
+            exit_code=exit_code,
+            rows=found.facts.rows,
+            ok=ok,
+            failed=failed,
+            pending=pending,
+            stale=number[State.KEPT],
+            errors=totals.errors,
+            usage=totals.usage,
+            cost_usd=totals.cost_usd,
+            latency=totals.latency,
+            possibly_paid=totals.possibly_paid + found.checkpoint.possibly_paid(),
+            stopped_by=stop,
+            submit={
+                "started_at": datetime.fromtimestamp(self._started, tz=UTC).isoformat(timespec="seconds"),
+                "seconds": round(time.time() - self._started, 3),
+                "rows": self._counters.finished,
+                "ok": self._counters.ok,
+                "failed": self._counters.failed,
+                "calls": self._counters.calls,
+            },
+            run_folder=str(self._run.path),
+            results=str(self._run.results / "*.parquet"),
+            version=__version__,
+        )
+
+
+def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that ended a task group; others in it follow from the first."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _state(stop: Stop | None, pending: int) -> RunState:
+    if stop is not None and stop.kind in ("SIGINT", "SIGTERM"):
+        return "interrupted"
+    return "stopped" if stop or pending else "finished"
+
+
+def _rules(job: Job) -> Rules:
+    retry = job.retry
+    return Rules(
+        RetryRules(retry.max_attempts, retry.max_wait, retry.backoff.initial, retry.backoff.max),
+        row_timeout=retry.timeout.row,
+        fallback_on=frozenset(job.fallback_on),
+        fail_on=frozenset(job.fail_on),
+    )
+
+
+def _workers(job: Job) -> int:
+    """Enough to fill every endpoint, and a quarter more for rows that wait between two attempts."""
+    slots = [job.endpoints[name].limits.concurrency or 1 for name in {model.endpoint for model in job.models}]
+    return sum(slots) + sum(slots) // 4 + 1

@@ -1,0 +1,88 @@
+"""What a submit did, while it runs and when it has ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+StopKind = Literal["no_model", "refused", "breaker", "storage", "limit", "SIGINT", "SIGTERM"]
+
+RunState = Literal["running", "finished", "stopped", "interrupted"]
+
+EXIT_CODES: dict[StopKind, int] = {
+    "no_model": 3,
+    "refused": 4,
+    "breaker": 3,
+    "storage": 3,
+    "limit": 0,
+    "SIGINT": 130,
+    "SIGTERM": 143,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why a submit ended before every row had an outcome."""
+
+    kind: StopKind
+    message: str
+
+    @property
+    def exit_code(self) -> int:
+        """What the shell sees."""
+        return EXIT_CODES[self.kind]
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the current submit has done so far; the engine counts, progress displays read."""
+
+    to_do: int = 0
+    ok: int = 0
+    failed: int = 0
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    """Failed rows by `error.type`."""
+
+    @property
+    def finished(self) -> int:
+        """Rows with an outcome."""
+        return self.ok + self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The state of a run: what `run.json` holds and `--json` prints.
+
+    `ok + failed + pending` are all rows of the input after `where`, `limit` and `sample`. `state` is
+    `finished` when no row is pending. Times are seconds, `started_at` and `finished_at` ISO 8601.
+    """
+
+    name: str
+    state: RunState
+    exit_code: int
+    rows: int
+    ok: int
+    failed: int
+    pending: int
+    stale: int
+    errors: dict[str, int]
+    usage: dict[str, int | None]
+    cost_usd: float | None
+    latency: dict[str, float | None]
+    """Of the calls that answered: p50, p95, p99."""
+    possibly_paid: int
+    """Calls without an answer that the provider may bill."""
+    stopped_by: Stop | None
+    submit: dict[str, Any]
+    """This submit alone: rows done, calls, seconds."""
+    run_folder: str
+    results: str
+    version: str
+
+    def document(self) -> dict[str, Any]:
+        """The summary as plain values."""
+        return asdict(self)

@@ -1,0 +1,165 @@
+"""What a job is about, before anything is sent: its rows, their requests, and what is done already."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from batchrun import __version__, codec
+from batchrun.errors import InputError, JobError
+from batchrun.index import Facts, Identifier, Index, State, build, match
+from batchrun.job import Job
+from batchrun.render import HASH_VERSION, Renderer
+from batchrun.run_folder.checkpoint import Checkpoint, read_checkpoint, read_kept
+from batchrun.run_folder.folder import RunFolder, write_atomically
+from batchrun.run_folder.sealed import write_parquet
+from batchrun.selection import Selection
+from batchrun.source import Source, open_source
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A job's rows and what the checkpoint holds for them.
+
+    `states` has a line for each chosen row (see `index.match`); `columns` are the input's.
+    """
+
+    job: Job
+    run: RunFolder
+    source: Source
+    renderer: Renderer
+    identifier: Identifier
+    facts: Facts
+    columns: pa.Schema
+    rows: pl.DataFrame
+    checkpoint: Checkpoint
+    identity: str
+    """Names job, input files and program: what results depend on beside the rows' answers."""
+
+    def states(self, retry_failed: Iterable[str] = ()) -> pl.DataFrame:
+        """What is done of each row, as the checkpoint has it now."""
+        return match(
+            self.rows,
+            self.checkpoint.answers(),
+            read_kept(self.run.checkpoint),
+            has_ids=self.job.input.id is not None,
+            retry_failed=retry_failed,
+        )
+
+
+def survey(job: Job, *, on_rows: Callable[[int], None], keep_index: bool) -> Survey:
+    """Read the input, or the index of it where nothing has changed since.
+
+    `on_rows` is told how many rows were read; `keep_index` writes the index for the next time,
+    which only the holder of the run folder's lock may do. Raises InputError and JobError.
+    """
+    run = RunFolder(job.output_path)
+    source = open_source(job.input.path, root=job.folder, format=job.input.format)
+    renderer = Renderer(job)
+    selection = Selection(source, job)
+    identity = _identity(job, source, renderer)
+    found = _load(run.checkpoint, identity, job.folder)
+    if found is None:
+        types = source.column_types(job.input.types)
+        index = build(selection, renderer, job.input.id, types, on_rows)
+        columns = types.schema()
+        _check_columns(job, columns, index.facts)
+        if keep_index:
+            _save(run.checkpoint, identity, index, columns, renderer.templates.included)
+    else:
+        index, columns = found
+    _check_output(job, columns)
+    return Survey(
+        job=job,
+        run=run,
+        source=source,
+        renderer=renderer,
+        identifier=Identifier(renderer, job.input.id),
+        facts=index.facts,
+        columns=columns,
+        rows=index.rows,
+        checkpoint=read_checkpoint(run.checkpoint) if run.identity.exists() else Checkpoint(run.checkpoint),
+        identity=identity,
+    )
+
+
+def _identity(job: Job, source: Source, renderer: Renderer) -> str:
+    """Changes whenever another pass over the input could give another index."""
+    parts = {
+        "batchrun": [__version__, HASH_VERSION],
+        "input": job.input.model_dump(),
+        "vars": dict(job.prompt.vars),
+        "messages": renderer.spelled_messages,
+        "included": renderer.templates.included,
+        "model": [job.models[0].spelled, dict(job.models[0].request)],
+        "files": [[str(file.path), file.size, file.mtime_ns] for file in source.files],
+    }
+    return codec.digest(codec.canonical(parts))
+
+
+def _load(checkpoint: Path, identity: str, folder: Path) -> tuple[Index, pa.Schema] | None:
+    """The index of the last pass, unless something it depends on has changed."""
+    with suppress(FileNotFoundError, ValueError, KeyError, OSError):
+        about = codec.loads((checkpoint / "index.json").read_bytes())
+        if about["identity"] != identity or not _unchanged(about["included"], folder):
+            return None
+        rows = pl.read_parquet(checkpoint / "index.parquet")
+        columns = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(about["columns"])))
+        return Index(rows, Facts(**about["facts"])), columns
+    return None
+
+
+def _unchanged(included: dict[str, str], folder: Path) -> bool:
+    return all(codec.digest((folder / name).read_bytes()) == digest for name, digest in included.items())
+
+
+def _save(
+    checkpoint: Path, identity: str, index: Index, columns: pa.Schema, included: dict[str, str]
+) -> None:
+    about: dict[str, Any] = {
+        "identity": identity,
+        "facts": asdict(index.facts),
+        "columns": base64.b64encode(columns.serialize()).decode(),
+        "included": {name: codec.digest(text.encode()) for name, text in included.items()},
+    }
+    (checkpoint / "index.json").unlink(missing_ok=True)
+    write_parquet(index.rows.to_arrow(), checkpoint / "index.parquet", row_group_size=1_000_000)
+    write_atomically(checkpoint / "index.json", codec.dumps(about))
+
+
+def _check_columns(job: Job, columns: pa.Schema, facts: Facts) -> None:
+    """Refuse what would make every row fail: that is the job's mistake, not the rows'."""
+    known = ", ".join(columns.names)
+    if job.input.id is not None and columns.names and job.input.id not in columns.names:
+        raise JobError(
+            f"{job.where('input', 'id')}: no row has a column `{job.input.id}`",
+            hint=f"Columns of the input: {known}",
+        )
+    if facts.unrendered and facts.unrendered == facts.rows - facts.bad_rows:
+        raise InputError(
+            f"{job.where('prompt', 'messages')}: no row can be rendered: {facts.first_failure}",
+            hint=f"Columns of the input: {known}",
+        )
+
+
+def _check_output(job: Job, columns: pa.Schema) -> None:
+    wanted = job.output.columns
+    for name in () if isinstance(wanted, str) else wanted:
+        if name not in columns.names:
+            raise JobError(
+                f"{job.where('output', 'columns')}: the input has no column `{name}`",
+                hint=f"Columns of the input: {', '.join(columns.names)}",
+            )
+
+
+def to_do(states: pl.DataFrame, *, rerun_changed: bool) -> pl.DataFrame:
+    """The rows that a submit asks for, in input order."""
+    wanted = [State.NEW, State.RETRY, *([State.CHANGED] if rerun_changed else [])]
+    return states.filter(pl.col("state").is_in([int(state) for state in wanted]))

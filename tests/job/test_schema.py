@@ -1,0 +1,140 @@
+"""The JSON Schema says to an editor what the loader says to the user."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft7Validator
+
+from batchrun.errors import JobError
+from batchrun.job import job_schema
+from tests.job.jobs import FULL, MINIMAL, load
+
+SCHEMA = job_schema()
+VALIDATOR = Draft7Validator(SCHEMA)
+SHIPPED = sorted((Path(__file__).parents[2] / "jobs").glob("*.yaml"))
+
+
+def _errors(text: str) -> list[str]:
+    return [error.message for error in VALIDATOR.iter_errors(yaml.safe_load(text))]
+
+
+def test_it_is_a_draft_7_schema() -> None:
+    """The YAML language server reads draft-07 and nothing newer."""
+    Draft7Validator.check_schema(SCHEMA)
+    assert SCHEMA["$schema"] == "http://json-schema.org/draft-07/schema#"
+    words = {key for part in _parts(SCHEMA) for key in part}
+    assert words.isdisjoint({"$defs", "prefixItems", "unevaluatedProperties", "dependentRequired"})
+
+
+def test_every_key_has_a_description() -> None:
+    """Hovering over any key in an editor explains it."""
+    bare = [
+        f"{name}.{key}"
+        for name, section in {"": SCHEMA, **SCHEMA["definitions"]}.items()
+        for key, value in section["properties"].items()
+        if not value.get("description")
+    ]
+    assert bare == []
+
+
+def test_a_reference_has_no_neighbours() -> None:
+    """Draft-07 ignores what stands beside a $ref, so a description there would be lost."""
+    assert [part for part in _parts(SCHEMA) if "$ref" in part and len(part) > 1] == []
+
+
+@pytest.mark.parametrize("text", [MINIMAL, FULL], ids=["minimal", "full"])
+def test_it_takes_what_the_loader_takes(tmp_path: Path, text: str) -> None:
+    """A job that loads has no line underlined."""
+    load(tmp_path, text)
+    assert _errors(text) == []
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=[path.name for path in SHIPPED])
+def test_it_takes_the_jobs_of_this_project(path: Path) -> None:
+    """The jobs that are shipped pass their own schema."""
+    assert _errors(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        "model: {model: vllm/x, limits: {rpm: 5}, request: {seed: null}}",
+        "model: ${MODEL}",
+        "fallbacks: ['${MODEL}']",
+        "fallback_on: []",
+        "fail_on: ['${REASON}']",
+        "retry: {max_attempts: '${N}', max_wait: 90s}",
+        "retry: {max_wait: '${N}', timeout: {row: '${ROW}'}}",
+        "output: {raw: '${RAW}', columns: '${COLUMNS}'}",
+        "stop_when: {failed: 0.5}",
+        "stop_when: {failed: '${SHARE:-50%}', after: '${N}'}",
+        "endpoints: {vllm: {api_key_env: null}}",
+        "request: {temperature: '{{ t }}', logit_bias: {'5': 1}}",
+    ],
+)
+def test_it_takes_variables_and_variants(added: str) -> None:
+    """`${VAR}` may stand where a number or one of several words does; unions take each of their forms."""
+    key = added.partition(":")[0]
+    job = yaml.safe_load(MINIMAL)
+    job[key] = yaml.safe_load(added)[key]
+    assert [error.message for error in VALIDATOR.iter_errors(job)] == []
+
+
+def _parts(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping inside the schema."""
+    if isinstance(schema, dict):
+        yield schema
+    for inner in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else []:
+        yield from _parts(inner)
+
+
+def _mappings(value: Any, loc: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if isinstance(value, dict):
+        yield loc
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for part, inner in items:
+        yield from _mappings(inner, (*loc, part))
+
+
+FREE = {"vars", "types", "headers", "extra_body", "simulator", "faults", "endpoints"}
+STRICT = [
+    loc for loc in _mappings(yaml.safe_load(FULL)) if not FREE & {*loc[-1:], *loc[-2:-1]} or len(loc) == 2
+]
+STRICT = [loc for loc in STRICT if loc[-1:] not in {(name,) for name in FREE}]
+
+
+@pytest.mark.parametrize("loc", STRICT, ids=[".".join(map(str, loc)) or "top" for loc in STRICT])
+def test_it_refuses_the_unknown_keys_that_the_loader_refuses(tmp_path: Path, loc: tuple[Any, ...]) -> None:
+    """A key that nobody knows is an error to both, in every section of a job."""
+    job = yaml.safe_load(FULL)
+    section = job
+    for part in loc:
+        section = section[part]
+    section["surprise"] = 1
+    assert _errors(yaml.safe_dump(job)) != []
+    with pytest.raises(JobError, match="surprise is not a known key"):
+        load(tmp_path, yaml.safe_dump(job))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("limit", {"limit": 0}),
+        ("format", {"format": "xml"}),
+        ("path", {"path": ""}),
+        ("types", {"types": {"a": "integer"}}),
+    ],
+)
+def test_it_refuses_wrong_values(tmp_path: Path, old: str, new: dict[str, Any]) -> None:
+    """Ranges and words are in the schema, too."""
+    job = copy.deepcopy(yaml.safe_load(MINIMAL))
+    job["input"] |= new
+    assert _errors(yaml.safe_dump(job)) != []
+    with pytest.raises(JobError, match=rf"input\.{old}"):
+        load(tmp_path, yaml.safe_dump(job))

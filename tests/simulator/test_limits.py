@@ -1,0 +1,121 @@
+"""Sliding windows, counted as a server counts."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchrun.simulator.config import Limits
+from batchrun.simulator.limits import ModelLimits, SlidingWindow, go_duration
+
+STEPS = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 12)), max_size=60)
+
+
+@given(STEPS)
+def test_no_window_holds_more_than_the_limit(steps: list[tuple[int, int]]) -> None:
+    """However calls come, no stretch of 10 s holds more than 10, and nothing that fits is refused."""
+    window, now, taken = SlidingWindow(10, 10), 0.0, list[tuple[float, int]]()
+    for pause, amount in steps:
+        now += pause / 8
+        inside = sum(a for at, a in taken if at > now - 10)
+        assert (inside + amount <= 10) == (window.take(now, amount) == 0)
+        if inside + amount <= 10:
+            taken.append((now, amount))
+
+
+@given(STEPS)
+def test_the_wait_is_exact(steps: list[tuple[int, int]]) -> None:
+    """After the wait it fits, and a moment before it does not."""
+    window, now = SlidingWindow(10, 10), 0.0
+    for pause, amount in steps:
+        now += pause / 8
+        wait = window.take(now, amount)
+        if amount > 10:
+            assert math.inf == wait
+        elif wait:
+            assert window.wait(now + wait - 1 / 16, amount) > 0
+            now += wait
+            assert window.take(now, amount) == 0
+
+
+def test_memory_is_bounded_by_the_window() -> None:
+    """Entries that no longer count are dropped."""
+    window = SlidingWindow(5, 1)
+    for second in range(1000):
+        assert window.take(second, 5) == 0
+    assert len(window._entries) == 1
+
+
+def test_requests_run_out_first() -> None:
+    """With both limits, the answer names the one that is reached."""
+    limits = ModelLimits(Limits(rpm=2, tpm=100))
+    assert limits.admit(0, 10) is None
+    assert limits.admit(1, 10) is None
+    over = limits.admit(2, 10)
+    assert over is not None
+    assert (over.what, over.limit, over.used, over.wait) == ("requests", 2, 2, 58)
+
+
+def test_tokens_run_out() -> None:
+    """A call waits for the oldest tokens to leave the window; one that is too large waits for ever."""
+    limits = ModelLimits(Limits(tpm=100, window=10))
+    assert limits.admit(0, 60) is None
+    over, never = limits.admit(4, 50), limits.admit(4, 101)
+    assert over is not None
+    assert never is not None
+    assert (("tokens", 6.0), math.inf) == ((over.what, over.wait), never.wait)
+
+
+@pytest.mark.parametrize(("count_refused", "expected"), [(False, True), (True, False)])
+def test_refused_calls_count_only_when_told_to(count_refused: bool, expected: bool) -> None:
+    """A service that counts refused calls stays closed to a client that keeps knocking."""
+    limits = ModelLimits(Limits(rpm=1, window=10, count_refused=count_refused))
+    limits.admit(0, 0)
+    limits.admit(9, 0)
+    assert expected == (limits.admit(11, 0) is None)
+
+
+def test_usage_counts_after_the_answer() -> None:
+    """Counted by usage, calls are let in until the tokens of finished ones reach the limit."""
+    limits = ModelLimits(Limits(tpm=100, window=10, count="actual"))
+    assert limits.admit(0, 10**6) is None
+    assert limits.admit(1, 10**6) is None
+    limits.settle(2, 100)
+    over = limits.admit(3, 1)
+    assert over is not None
+    assert over.wait == 9
+
+
+def test_headers_tell_what_is_left() -> None:
+    """Limit, remainder and time until all is free again, for requests and tokens."""
+    limits = ModelLimits(Limits(rpm=10, tpm=1000))
+    limits.admit(0, 400)
+    assert limits.headers(1) == {
+        "x-ratelimit-limit-requests": "10",
+        "x-ratelimit-remaining-requests": "9",
+        "x-ratelimit-reset-requests": "59s",
+        "x-ratelimit-limit-tokens": "1000",
+        "x-ratelimit-remaining-tokens": "600",
+        "x-ratelimit-reset-tokens": "59s",
+    }
+    assert ModelLimits(Limits()).headers(0) == {}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (0.0172, "18ms"),
+        (1, "1s"),
+        (8.64, "8.64s"),
+        (60, "1m0s"),
+        (360, "6m0s"),
+        (3661.5, "1h1m1.5s"),
+    ],
+)
+def test_durations_are_written_as_go_writes_them(seconds: float, text: str) -> None:
+    """The forms that clients of OpenAI have to read."""
+    assert text == go_duration(seconds)
