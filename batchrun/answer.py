@@ -300,10 +300,10 @@ class Answerer:
         """Send the row once when it may go; None when the model is closed."""
         model = self._models[index]
         tokens = estimated_tokens(body) + self._reserved_output(request, index)
+        await self._journal.ready()  # not after admission: a Retry-After could arrive meanwhile
         async with self._admission.admit(model.endpoint, model.name, tokens) as permit:
             if isinstance(permit, Closed):
                 return None
-            await self._journal.ready()
             call = progress.next_call
             progress.next_call += 1
             self._journal.append(self._sent(task, call, index, tokens))

@@ -63,7 +63,8 @@ class CloseModel:
 
 Action: TypeAlias = Retry | PauseEndpoint | NextModel | CloseEndpoint | CloseModel
 
-_RETRYABLE = frozenset({"rate_limit", "server", "connection", "timeout"})
+_RETRYABLE = frozenset({"rate_limit", "server", "connection", "timeout", "invalid_response"})
+"""Failures that another attempt can mend; a 200 without an answer in it is most often one cut short."""
 
 
 def decide(

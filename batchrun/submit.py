@@ -99,6 +99,7 @@ class _Submit:
         snapshot = job_snapshot(self._job, found.renderer.inlined_messages())
         write_atomically(self._run.job_yaml, snapshot.encode())
         self._log("start", rows=len(states), to_do=len(rows), version=__version__)
+        self._say_running(states, len(rows))
         stop = self._ask(found, rows) if len(rows) else None
         summary = self._finish(found, stop)
         self._log("end", state=summary.state, exit_code=summary.exit_code)
@@ -130,6 +131,18 @@ class _Submit:
         kept = pl.concat([read_kept(self._run.checkpoint), changed.select("key", "hash")])
         write_kept(self._run.checkpoint, kept)
         return found.states(self._options.retry_failed)
+
+    def _say_running(self, states: pl.DataFrame, to_do: int) -> None:
+        """Let `run.json` say that a submit is at work, for whoever looks meanwhile."""
+        now = {
+            "name": self._job.name,
+            "state": "running",
+            "rows": len(states),
+            "pending": to_do,
+            "run_folder": str(self._run.path),
+            "version": __version__,
+        }
+        write_atomically(self._run.run_json, codec.dumps({**self._run.read_run_json(), **now}) + b"\n")
 
     def _ask(self, found: Survey, rows: pl.DataFrame) -> Stop | None:
         """Run the engine over `rows`; what stopped it."""

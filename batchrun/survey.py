@@ -130,7 +130,8 @@ def _save(
         "included": {name: codec.digest(text.encode()) for name, text in included.items()},
     }
     (checkpoint / "index.json").unlink(missing_ok=True)
-    write_parquet(index.rows.to_arrow(), checkpoint / "index.parquet", row_group_size=1_000_000)
+    rows = index.rows.to_arrow()
+    write_parquet([rows], checkpoint / "index.parquet", rows.schema)
     write_atomically(checkpoint / "index.json", codec.dumps(about))
 
 

@@ -463,7 +463,7 @@ def err(type: ErrorType) -> Error:
         ("rate_limit", {"retry_after": 1e9}, CloseEndpoint(err("rate_limit"), 1e9)),
         ("rate_limit", {"retry_after": 2.0, "should_retry": False}, NextModel(pause=2.0)),
         # transient: attempts, full jitter
-        *((t, {"attempt": 1}, Retry(0.25)) for t in ("server", "connection", "timeout")),
+        *((t, {"attempt": 1}, Retry(0.25)) for t in ("server", "connection", "timeout", "invalid_response")),
         ("server", {"attempt": 2}, Retry(0.5)),
         ("server", {"attempt": 2, "jitter": 0.0}, Retry(0.0)),
         ("server", {"attempt": 3}, NextModel()),
@@ -474,7 +474,7 @@ def err(type: ErrorType) -> Error:
         ("server", {"should_retry": False}, NextModel()),
         # the row's own
         *((t, {}, NextModel()) for t in ("invalid_request", "context_length", "content_filter", "refusal")),
-        *((t, {}, NextModel()) for t in ("invalid_response", "invalid_output", "truncated", "cancelled")),
+        *((t, {}, NextModel()) for t in ("invalid_output", "truncated", "cancelled")),
         ("invalid_request", {"retry_after": 600.0}, NextModel()),
         ("invalid_request", {"should_retry": True}, Retry(0.25)),
         ("invalid_request", {"should_retry": True, "attempt": 3}, NextModel()),

@@ -63,8 +63,8 @@ class Client:
         self._where = str(self._url.copy_with(userinfo=b"", query=None))
         self._headers = _checked(headers, self._where)
         if self._url.userinfo:
-            basic = "Basic " + base64.b64encode(self._url.userinfo).decode()
-            self._headers.setdefault("authorization", basic)
+            user = f"{self._url.username}:{self._url.password}".encode()  # RFC 7617, 2
+            self._headers.setdefault("authorization", "Basic " + base64.b64encode(user).decode())
             self._url = self._url.copy_with(userinfo=b"")
         self._headers["host"] = self._url.netloc.decode("ascii")
         self._timeouts = timeouts

@@ -11,8 +11,8 @@ from batchrun.job.address import check_base_url, in_clear
 from batchrun.job.known import did_you_mean
 from batchrun.job.place import Loc, Problem, dotted
 from batchrun.job.presets import CUSTOM, PRESETS, SIMULATOR, Preset
-from batchrun.limits import Limits
 from batchrun.job.serving import EndpointSpec
+from batchrun.limits import Limits
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,4 +123,5 @@ def read_kept(folder: Path) -> pl.DataFrame:
 
 def write_kept(folder: Path, kept: pl.DataFrame) -> None:
     """Remember them."""
-    write_parquet(kept.unique().to_arrow(), folder / "kept.parquet", row_group_size=100_000)
+    table = kept.unique().to_arrow()
+    write_parquet([table], folder / "kept.parquet", table.schema)

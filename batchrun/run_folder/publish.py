@@ -142,9 +142,9 @@ class Publisher:
         folder.mkdir(mode=0o700)
         linked = self._link(before, signatures, folder)
         for bucket in self._filled(batches, frame, linked):
-            write_parquet(self._table(bucket), folder / _part(bucket.number), row_group_size=BUCKET)
+            write_parquet([self._table(bucket)], folder / _part(bucket.number), self._schema)
         if not signatures:
-            write_parquet(self._schema.empty_table(), folder / _part(0), row_group_size=BUCKET)
+            write_parquet([], folder / _part(0), self._schema)
         self._parts.close()
         self._swap(folder, signatures)
         return True

@@ -94,8 +94,9 @@ def seal(finished: list[History], folder: Path, number: int) -> Path | None:
     if not finished:
         return None
     path = folder / f"sealed-{number:06d}.parquet"
-    table = sealed_table(sorted(finished, key=lambda history: history.done.row if history.done else 0))
-    write_parquet(table, path, row_group_size=ROW_GROUP)
+    ordered = sorted(finished, key=lambda history: history.done.row if history.done else 0)
+    groups = (ordered[at : at + ROW_GROUP] for at in range(0, len(ordered), ROW_GROUP))
+    write_parquet((sealed_table(group) for group in groups), path, SEALED_SCHEMA)
     return path
 
 
@@ -112,10 +113,12 @@ def sealed_table(histories: list[History]) -> pa.Table:
     return pa.Table.from_arrays([*table.columns, *columns], schema=SEALED_SCHEMA)
 
 
-def write_parquet(table: pa.Table, path: Path, *, row_group_size: int) -> None:
-    """Write a file that is there whole or not at all, also after a power cut."""
+def write_parquet(tables: Iterable[pa.Table], path: Path, schema: pa.Schema) -> None:
+    """Write each table as a row group of a file that is there whole or not at all, also after a power cut."""
     unfinished = path.with_suffix(".tmp")
-    pq.write_table(table, unfinished, compression="zstd", row_group_size=row_group_size)
+    with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table, row_group_size=max(1, table.num_rows))
     os.chmod(unfinished, 0o600)  # noqa: PTH101 - beside os.replace and os.fsync
     fd = os.open(unfinished, os.O_RDONLY)
     try:

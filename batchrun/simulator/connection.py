@@ -102,6 +102,10 @@ class Connection(asyncio.Protocol):
         """End the connection with FIN."""
         self._transport.close()
 
+    def abort(self) -> None:
+        """End the connection at once; bytes that have not left are dropped."""
+        self._transport.abort()
+
     # Called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

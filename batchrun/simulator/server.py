@@ -44,17 +44,17 @@ async def serve(
 
 @asynccontextmanager
 async def _listening(simulator: Simulator, host: str, port: int) -> AsyncIterator[str]:
-    tasks: set[asyncio.Task[None]] = set()
+    tasks: dict[asyncio.Task[None], Connection] = {}
     bugs: list[BaseException] = []
 
     def ended(task: asyncio.Task[None]) -> None:
-        tasks.discard(task)
+        tasks.pop(task)
         if not task.cancelled() and (error := task.exception()):
             bugs.append(error)
 
     def begin(connection: Connection) -> None:
         task = asyncio.get_running_loop().create_task(simulator.converse(connection))
-        tasks.add(task)
+        tasks[task] = connection
         task.add_done_callback(ended)
 
     server = await asyncio.get_running_loop().create_server(
@@ -64,9 +64,9 @@ async def _listening(simulator: Simulator, host: str, port: int) -> AsyncIterato
         yield f"http://{host}:{server.sockets[0].getsockname()[1]}/v1"
     finally:
         server.close()
-        # Not awaited: a cancelled caller could not wait. Each task ends by closing its connection.
-        for task in tasks:
-            task.cancel()
+        for task, connection in tasks.items():
+            connection.abort()
+            task.cancel()  # not awaited: a cancelled caller could not wait
     if bugs:
         raise bugs[0]
 

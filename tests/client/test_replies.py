@@ -161,7 +161,7 @@ def test_a_user_and_password_in_the_base_url_become_basic_authorization() -> Non
 
     async def main() -> None:
         async with serving(answering) as server:
-            url = server.url.replace("http://", "http://ann:s3cret@")
+            url = server.url.replace("http://", "http://ann:s3%63ret@")
             transport = httpx.AsyncHTTPTransport()
             client = Client(url, headers={}, timeouts=RELAXED, transport=transport)
             replied(await client.call(b"{}"))

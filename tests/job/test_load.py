@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from batchrun.errors import JobError
-from batchrun.job import PRESETS, Job, Limits, Message, MessageFile, load_job
+from batchrun.job import PRESETS, Job, Message, MessageFile, load_job
+from batchrun.limits import Limits
 from tests.job.jobs import FULL, MINIMAL, load
 
 

@@ -56,6 +56,14 @@ def test_the_newer_name_of_the_token_limit_wins() -> None:
     assert read(max_tokens=9, max_completion_tokens=5).max_tokens == 5
 
 
+def test_the_question_is_the_last_user_message() -> None:
+    """Earlier questions, and answers after it, do not count as the question."""
+    roles = ["user", "assistant", "user", "assistant"]
+    turns = [{"role": role, "content": f"{role} {i}"} for i, role in enumerate(roles)]
+    assert read(messages=turns).question == "user 2"
+    assert received(body(messages=turns, n=0)).question == "user 2"
+
+
 def test_content_parts_count_by_their_text() -> None:
     """A message made of parts is the text of its text parts."""
     parts = [{"type": "text", "text": "one"}, {"type": "image_url", "image_url": {"url": "data:,"}}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,9 +14,16 @@ import httpx
 import pytest
 
 from batchrun.simulator import Call, Running, SimulatorConfig, connection, read_ledger, serve
+from batchrun.simulator.answers import refused
+from batchrun.simulator.config import ConstantLatency
+from batchrun.simulator.refusal import Refusal
 from tests.simulator.wire import HttpAnswer, ask, body, connected, request
 
 Scene = Callable[[Running], Awaitable[None]]
+
+
+LARGE = body(n=128, logprobs=True, top_logprobs=20)
+"""Answered with about 10 MB: more than the kernel takes at once."""
 
 
 def play(scene: Scene, ledger: Path | None = None, **config: Any) -> list[Call]:
@@ -115,6 +123,34 @@ def test_a_connection_serves_many_requests(tmp_path: Path) -> None:
             assert sizes == [1 + i % 2 for i in range(40)]
 
     assert len(play(scene, tmp_path / "ledger.jsonl")) == 40
+
+
+def test_a_client_may_send_far_ahead() -> None:
+    """Requests that come while earlier ones are answered wait their turn, however many there are."""
+
+    async def scene(running: Running) -> None:
+        async with connected(running.base_url) as wire:
+            for i in range(30):
+                await wire.send(request(body(n=1 + i % 3)))
+                await asyncio.sleep(0.001)
+            sizes = [len((await wire.answer()).data["choices"]) for _ in range(30)]
+            assert sizes == [1 + i % 3 for i in range(30)]
+
+    play(scene, latency={"kind": "constant", "seconds": 0.01})
+
+
+def test_a_client_may_read_late() -> None:
+    """An answer larger than the kernel's buffers waits for its reader, and the connection goes on."""
+
+    async def scene(running: Running) -> None:
+        async with connected(running.base_url) as wire:
+            await wire.send(request(LARGE))
+            await eventually(lambda: running.ledger.counts.billed == 1)
+            await asyncio.sleep(0.02)
+            assert len((await wire.answer()).data["choices"]) == 128
+            assert (await wire.post(body())).status == 200
+
+    play(scene)
 
 
 def test_a_chunked_request_is_read() -> None:
@@ -247,6 +283,12 @@ def test_beyond_the_limit_comes_429(tmp_path: Path) -> None:
     assert calls[2].at >= refused.at + refused.retry_after
 
 
+def test_a_wait_is_never_told_too_short() -> None:
+    """Seconds and milliseconds are rounded up."""
+    headers = refused(Refusal(429, "wait", retry_after=1.0121)).headers
+    assert headers == {"retry-after": "2", "retry-after-ms": "1013"}
+
+
 def test_models_have_limits_of_their_own() -> None:
     """What one model has used up is not missing to another."""
 
@@ -265,6 +307,18 @@ def test_a_request_above_the_whole_limit_never_fits() -> None:
     assert "retry-after" not in answer.headers
 
 
+def test_tokens_may_be_counted_by_usage() -> None:
+    """Then a call of any size is let in, and what it used keeps the next one out."""
+
+    async def scene(running: Running) -> None:
+        first, second = await ask(running.base_url), await ask(running.base_url)
+        assert (first.status, second.status) == (200, 429)
+        used = first.data["usage"]["total_tokens"]
+        assert f"Limit 20, Used {used}" in second.error["message"]
+
+    play(scene, limits={"tpm": 20, "count": "actual"})
+
+
 @pytest.mark.parametrize(("queue", "expected"), [(True, [200] * 6), (False, [200] * 2 + [429] * 4)])
 def test_places_are_limited(queue: bool, expected: list[int]) -> None:
     """With two places six calls take three turns, or four of them are refused."""
@@ -278,7 +332,8 @@ def test_places_are_limited(queue: bool, expected: list[int]) -> None:
     play(scene, limits={"concurrency": 2, "queue": queue}, latency={"kind": "constant", "seconds": 0.15})
 
 
-def test_a_client_that_leaves_is_billed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", [{}, {"close": "mid_body"}, {"stall": 3600, "at": "mid_body"}], ids=str)
+def test_a_client_that_leaves_is_billed(tmp_path: Path, fault: dict[str, Any]) -> None:
     """Generation goes on without the client: the answer is billed and not delivered."""
 
     async def scene(running: Running) -> None:
@@ -287,7 +342,9 @@ def test_a_client_that_leaves_is_billed(tmp_path: Path) -> None:
             await eventually(lambda: running.ledger.counts.calls == 1)
         await eventually(lambda: running.ledger.counts.billed == 1)
 
-    [call] = play(scene, tmp_path / "ledger.jsonl", latency={"kind": "constant", "seconds": 0.05})
+    faults = [fault] if fault else []
+    late = {"kind": "constant", "seconds": 0.05}
+    [call] = play(scene, tmp_path / "ledger.jsonl", latency=late, faults=faults)
     assert call.answer is not None
     assert (call.answer.status, call.answer.delivered, call.answer.billed) == (None, False, True)
 
@@ -295,11 +352,10 @@ def test_a_client_that_leaves_is_billed(tmp_path: Path) -> None:
 def test_a_client_that_never_reads_gets_no_delivery(tmp_path: Path) -> None:
     """Bytes that stay behind when the client goes are no delivery, although the answer was begun."""
     path = tmp_path / "ledger.jsonl"
-    large = body(n=128, logprobs=True, top_logprobs=20)  # about 10 MB: more than the kernel takes
 
     async def scene(running: Running) -> None:
         async with connected(running.base_url) as wire:
-            await wire.send(request(large))
+            await wire.send(request(LARGE))
             await eventually(lambda: running.ledger.counts.billed == 1)
             await asyncio.sleep(0.02)
         await eventually(lambda: running.ledger.counts.delivered == 0)
@@ -542,3 +598,35 @@ def test_a_port_that_is_taken_is_an_error() -> None:
                 pass
 
     play(scene)
+
+
+def test_a_bug_of_ours_is_not_passed_over(tmp_path: Path) -> None:
+    """When the ledger cannot be written, the call is cut off and the block ends with the error."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    async def scene(running: Running) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+        with pytest.raises(asyncio.IncompleteReadError):
+            await ask(running.base_url)
+
+    try:
+        with pytest.raises(OSError, match="room for a whole line"):
+            play(scene, tmp_path / "ledger.jsonl")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("seconds", [0, 3600])
+def test_nothing_is_left_open_after_the_block(seconds: float) -> None:
+    """Leaving ends what is being generated, and the connections, also one whose answer nobody reads."""
+    config = SimulatorConfig(latency=ConstantLatency(seconds=seconds))
+
+    async def main() -> None:
+        async with serve(config) as running, connected(running.base_url) as wire:
+            await wire.send(request(LARGE))
+            await eventually(lambda: running.ledger.counts.calls == 1)
+            wire.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a full transport on a socket
+        await asyncio.sleep(0.01)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())

@@ -1,0 +1,77 @@
+"""A job against an endpoint of which every fifth call goes wrong, and what the ledger says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchrun.simulator import Call, SimulatorConfig, start_process
+from tests.runs import JobFolder, write_rows
+
+FAULTS = [
+    {"rate": 0.03, "status": 429, "retry_after": 1},
+    {"rate": 0.05, "status": 500},
+    {"rate": 0.04, "reset": "mid_body"},
+    {"rate": 0.02, "reset": "before_headers"},
+    {"rate": 0.02, "stall": 3},
+    {"rate": 0.04, "answer": "malformed"},
+]
+"""Together 20% of all calls; the stall is longer than the idle timeout of the job."""
+
+RETRY = {
+    "max_attempts": 8,
+    "backoff": {"initial": 0.05, "max": 1},
+    "timeout": {"connect": 2, "idle": 1, "total": 10, "row": 300},
+}
+
+CROSSING = 0.15
+"""Seconds within which a call may have been on its way while the 429 came back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weathered:
+    """What became of the job."""
+
+    rows: int
+    ok: int
+    failed: int
+    calls: int
+    faulty: int
+    """Calls that a fault struck."""
+    too_early: int
+    """Calls begun between the delivery of a Retry-After and its end."""
+    exit_code: int
+
+
+def weather(folder: Path, *, rows: int) -> Weathered:
+    """Run a job of `rows` rows through FAULTS."""
+    job = JobFolder(folder)
+    write_rows(job.rows, rows)
+    config = SimulatorConfig.model_validate(
+        {"latency": {"kind": "uniform", "low": 0.005, "high": 0.05}, "faults": FAULTS}
+    )
+    with start_process(config, ledger=job.ledger) as base_url:
+        job.write(base_url, retry=RETRY)
+        finished = job.submit("--json", timeout=600)
+    calls = job.calls()
+    results = job.results()
+    assert results["row_index"].to_list() == list(range(rows)), finished.stderr
+    return Weathered(
+        rows=rows,
+        ok=results.filter(results["status"] == "ok").height,
+        failed=results.filter(results["status"] == "failed").height,
+        calls=len(calls),
+        faulty=sum(call.answer is not None and call.answer.fault is not None for call in calls),
+        too_early=len(too_early(calls)),
+        exit_code=finished.returncode,
+    )
+
+
+def too_early(calls: list[Call]) -> list[Call]:
+    """The calls received while a Retry-After that had been delivered was still running."""
+    told = [
+        (answer.at, answer.at + answer.retry_after)
+        for call in calls
+        if (answer := call.answer) and answer.delivered and answer.retry_after
+    ]
+    return [call for call in calls if any(start + CROSSING < call.at < end for start, end in told)]

@@ -1,0 +1,111 @@
+"""Jobs and submits for tests: real files, a simulator in its own process, `batchrun` in another."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from batchrun.simulator import Call, read_ledger
+
+
+def write_rows(path: Path, rows: int) -> Path:
+    """A prompt table whose prompts name their row."""
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(rows):
+            row = {"id": f"r{number:06d}", "text": f"row {number:06d}: please answer", "n": number}
+            file.write(json.dumps(row) + "\n")
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class JobFolder:
+    """A folder with a prompt table and a job file in it."""
+
+    folder: Path
+
+    @property
+    def job(self) -> Path:
+        return self.folder / "job.yaml"
+
+    @property
+    def rows(self) -> Path:
+        return self.folder / "rows.jsonl"
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "runs" / "job"
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / "ledger.jsonl"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.run / "checkpoint"
+
+    def write(self, base_url: str, **sections: Any) -> None:
+        """Write the job file (JSON is YAML); `sections` are merged over the defaults."""
+        document: dict[str, Any] = {
+            "input": {"path": "rows.jsonl", "id": "id"},
+            "prompt": {"messages": [{"role": "user", "content": "{{ text }}"}]},
+            "request": {"max_completion_tokens": 20},
+            "model": "local/small",
+            "endpoints": {"local": {"base_url": base_url, "limits": {"concurrency": 32}}},
+        }
+        self.job.write_text(json.dumps(document | sections, indent=1), encoding="utf-8")
+
+    def calls(self) -> list[Call]:
+        """What the simulator received and answered."""
+        return read_ledger(self.ledger)
+
+    def results(self) -> pl.DataFrame:
+        return pl.read_parquet(self.run / "results" / "*.parquet")
+
+    def run_json(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads((self.run / "run.json").read_text())
+        return document
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "batchrun", "submit", str(self.job), *arguments]
+
+    def submit(
+        self, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `batchrun submit` to its end."""
+        return run_batchrun("submit", str(self.job), *arguments, env=env, timeout=timeout)
+
+
+def run_batchrun(
+    *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 120, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run one `batchrun` command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "batchrun", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **(env or {})},
+        timeout=timeout,
+        cwd=cwd,
+    )
+
+
+def row_of(prompt: str) -> int:
+    """The number of the row that a prompt of `write_rows` came from."""
+    return int(prompt.split()[1].rstrip(":"))
+
+
+def asked(calls: Sequence[Call]) -> dict[int, list[Call]]:
+    """The calls of each row."""
+    found: dict[int, list[Call]] = {}
+    for call in calls:
+        found.setdefault(row_of(call.prompt), []).append(call)
+    return found
