@@ -6,6 +6,7 @@ The loop decides nothing by itself: `chat` reads answers, `policy` says what fol
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from batchrun.chat.completion import Completion, ErrorInside, NoAnswer, read_com
 from batchrun.client import Client
 from batchrun.clock import Clock
 from batchrun.error_reply import classify, classify_error_body
+from batchrun.gate import Reason
 from batchrun.job import ModelChoice
 from batchrun.outcome import (
     Completed,
@@ -177,6 +179,8 @@ class Answerer:
         self._clock = clock
         self._jitter = jitter
         self._log = log
+        self._answered: set[str] = set()
+        self._unreached: Counter[str] = Counter()
         self._output_tokens = dict.fromkeys(range(len(models)), float(_ASSUMED_OUTPUT))
 
     async def answer(self, task: Task) -> Done | None:
@@ -236,10 +240,10 @@ class Answerer:
     async def _ask(self, task: Task, index: int, progress: _Progress) -> Completed | Failed | None:
         """Ask one model until it answers, fails, or is closed (None)."""
         assert isinstance(task.request, Request)
-        attempts = _Attempts()
-        outcome = self._replay(task, index, progress, attempts)
+        outcome = self._replay(task, index, progress)
         if outcome is not None:
             return outcome
+        attempts = _Attempts()
         try:
             body = task.request.body(index)
         except RenderError as failure:
@@ -252,24 +256,28 @@ class Answerer:
             progress.note(call, judged.error)
             if judged.error is None:
                 return Completed(call)
+            if self._is_out_of_reach(index, judged.exchange):
+                if not self._wait_for_endpoint(index, judged, judged.error):
+                    return None
+                continue
             attempts.note(judged.error)
             action = self._decide(judged, judged.error, attempts)
             if isinstance(action, Retry):
                 await self._clock.sleep(action.after)
             elif isinstance(action, PauseEndpoint):
-                self._pause(self._models[index], action.seconds, judged.error, told=action.told)
+                reason: Reason = "retry-after" if action.told else "rate limit"
+                self._pause(index, action.seconds, judged.error, reason)
             elif isinstance(action, NextModel):
                 if action.pause:
-                    self._pause(self._models[index], action.pause, judged.error, told=True)
+                    self._pause(index, action.pause, judged.error, "retry-after")
                 return Failed(judged.error, call if judged.completion else None)
             else:
-                self._close(self._models[index], judged.error, action)
+                self._close(index, judged.error, action)
                 return None
 
-    def _replay(
-        self, task: Task, index: int, progress: _Progress, attempts: _Attempts
-    ) -> Completed | Failed | None:
-        """Go through what an earlier submit received from this model: its answer, or why it gave up."""
+    def _replay(self, task: Task, index: int, progress: _Progress) -> Completed | Failed | None:
+        """Go through what an earlier submit received from this model: its answer, or a refusal that
+        asking again cannot change. Attempts that may go better now count anew."""
         for call, answered in sorted(task.history.answered.items()):
             if task.history.sent[call].model_index != index:
                 continue
@@ -277,10 +285,25 @@ class Answerer:
             progress.note(call, judged.error)
             if judged.error is None:
                 return Completed(call)
-            attempts.note(judged.error)
-            if isinstance(self._decide(judged, judged.error, attempts), NextModel):
+            if isinstance(self._decide(judged, judged.error, _Attempts()), NextModel):
                 return Failed(judged.error, call if judged.completion else None)
         return None
+
+    def _is_out_of_reach(self, index: int, exchange: Exchange) -> bool:
+        """Whether nothing has ever reached the endpoint: then it is down, and no row's attempt counts."""
+        never_answered = self._models[index].endpoint not in self._answered
+        return never_answered and isinstance(exchange, Unanswered) and not exchange.sent
+
+    def _wait_for_endpoint(self, index: int, judged: Judged, error: Error) -> bool:
+        """Let all rows wait for an endpoint that is down, or close it when it has had its attempts."""
+        endpoint = self._models[index].endpoint
+        self._unreached[endpoint] += 1
+        action = self._decide(judged, error, _Attempts(failed=self._unreached[endpoint]))
+        if isinstance(action, Retry):
+            self._pause(index, action.after, error, "unreachable")
+            return True
+        self._close(index, error, CloseEndpoint(error, None))
+        return False
 
     def _decide(self, judged: Judged, error: Error, attempts: _Attempts) -> Action:
         headers = judged.exchange.headers if isinstance(judged.exchange, Reply) else {}
@@ -318,6 +341,7 @@ class Answerer:
                 raise AssertionError("a call is given up only when the run is cancelled")
             judged = judge(exchange, self._rules.fail_on)
             if isinstance(exchange, Reply):
+                self._answered.add(model.endpoint)
                 permit.settle(self._used(judged.completion, index))
                 if judged.error is None or judged.error.type not in _PROVES_NOTHING:
                     permit.answered()
@@ -358,13 +382,14 @@ class Answerer:
             self._output_tokens[index] += 0.05 * (usage.completion_tokens - self._output_tokens[index])
         return usage.total_tokens or 0
 
-    def _pause(self, model: ModelChoice, seconds: float, error: Error, *, told: bool) -> None:
+    def _pause(self, index: int, seconds: float, error: Error, reason: Reason) -> None:
+        endpoint = self._models[index].endpoint
         if seconds > 0:
-            self._log("pause", endpoint=model.endpoint, seconds=round(seconds, 3), reason=error.message)
-        until = self._clock.monotonic() + seconds
-        self._admission.pause(model.endpoint, until, "retry-after" if told else "rate limit")
+            self._log("pause", endpoint=endpoint, seconds=round(seconds, 3), reason=error.message)
+        self._admission.pause(endpoint, self._clock.monotonic() + seconds, reason)
 
-    def _close(self, model: ModelChoice, error: Error, action: CloseEndpoint | CloseModel) -> None:
+    def _close(self, index: int, error: Error, action: CloseEndpoint | CloseModel) -> None:
+        model = self._models[index]
         name = model.name if isinstance(action, CloseModel) else None
         seconds = action.seconds if isinstance(action, CloseEndpoint) else None
         self._log(

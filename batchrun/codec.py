@@ -48,19 +48,45 @@ def _float(text: str) -> float:
 
 
 def dumps(value: Any) -> bytes:
-    """Write `value` as compact JSON, in the order its keys have."""
+    """Write `value` as compact JSON, in the order its keys have.
+
+    NaN and the infinities, which JSON has no form for, become null. Raises TypeError for a value
+    that is none of JSON's.
+    """
     try:
         return orjson.dumps(value)
     except TypeError:
-        return _dumps_exact(value, sort_keys=False)
+        return _dumps_exact(_without_nan(value), sort_keys=False)
 
 
 def canonical(value: Any) -> bytes:
-    """Write `value` as compact JSON with sorted keys: equal values give equal bytes."""
+    """Write `value` as compact JSON with sorted keys: equal values give equal bytes, others never do.
+
+    `loads` reads them back exactly, NaN and the infinities too. Raises TypeError as `dumps`.
+    """
     try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        data = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError:
         return _dumps_exact(value, sort_keys=True)
+    if b"null" in data and _holds_nan(value):  # which orjson writes as null
+        return _dumps_exact(value, sort_keys=True)
+    return data
+
+
+def _holds_nan(value: Any) -> bool:
+    if type(value) is dict:
+        return any(map(_holds_nan, value.values()))
+    if type(value) in (list, tuple):
+        return any(map(_holds_nan, value))
+    return type(value) is float and not math.isfinite(value)
+
+
+def _without_nan(value: Any) -> Any:
+    if type(value) is dict:
+        return {key: _without_nan(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return [_without_nan(item) for item in value]
+    return None if type(value) is float and not math.isfinite(value) else value
 
 
 def _dumps_exact(value: Any, *, sort_keys: bool) -> bytes:

@@ -16,14 +16,14 @@ import anyio
 from batchrun.limits import Charge, Limits, RateLimits
 from batchrun.outcome import Error
 
-Reason: TypeAlias = Literal["limits", "rate limit", "retry-after"]
+Reason: TypeAlias = Literal["limits", "rate limit", "retry-after", "unreachable"]
 """What a call waits for: the job's own limits, a pause of ours after a 429, a pause the server named."""
 
 _RESUME = 1.0
 """Seconds over which a gate without rate limits lets its first calls after a pause go."""
 _RESUME_CALLS = 32
 """How many calls those are where no concurrency says so."""
-_ROUNDING = 1e-6
+_ROUNDING = 0.01
 
 
 class Gate:

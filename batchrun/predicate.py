@@ -5,7 +5,9 @@ Comparisons with null are null, and a row is chosen only where the predicate is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import combinations
 from typing import Any
 
 import polars as pl
@@ -35,13 +37,22 @@ class Predicate:
         Raises PredicateError when the condition cannot be applied to these values.
         """
         columns = {name: self._series(name, [row.get(name) for row in rows]) for name in self.columns}
-        return self.choose_from(pl.DataFrame(columns or {"": [None] * len(rows)}))
+        frame = pl.DataFrame(columns or {"": [None] * len(rows)})
+        try:
+            return self.choose_from(frame)
+        except PredicateError:
+            for typed in _typed_nulls(frame):
+                with suppress(PredicateError):
+                    return self.choose_from(typed)
+            raise
 
     def _series(self, name: str, values: list[Any]) -> pl.Series:
         kinds = {type(value) for value in values} - {type(None)}
+        if str in kinds:
+            values = [_scrubbed(value) if type(value) is str else value for value in values]
         try:
             return pl.Series(name, values, dtype=pl.Float64 if kinds == {int, float} else None)
-        except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+        except (TypeError, OverflowError, UnicodeEncodeError, pl.exceptions.PolarsError) as error:
             found = ", ".join(sorted(kind.__name__ for kind in kinds))
             raise PredicateError(f"`{self.sql}`: column `{name}` mixes kinds of values ({found})") from error
 
@@ -56,6 +67,21 @@ class Predicate:
         if len(chosen) == 1 != frame.height:  # a condition over constants only
             chosen = chosen.new_from_index(0, frame.height)
         return chosen.cast(pl.Boolean).fill_null(value=False).to_list()
+
+
+def _typed_nulls(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The frame with columns that hold only nulls as text: LIKE and its kin refuse an unknown type."""
+    unknown = [name for name, kind in frame.schema.items() if kind == pl.Null]
+    for count in range(1, len(unknown) + 1):
+        for names in combinations(unknown, count):
+            yield frame.with_columns(pl.col(names).cast(pl.String))
+
+
+def _scrubbed(text: str) -> str:
+    """Text that UTF-8 can carry: a lone surrogate becomes U+FFFD."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", errors="surrogatepass").decode("utf-16", errors="replace")
 
 
 def _first_line(error: Exception) -> str:

@@ -25,7 +25,11 @@ Prepared: TypeAlias = Callable[[Context], Any]
 _MARKUP = re.compile(r"\{[{%#]")
 _EXPRESSION = re.compile(r"\{\{-?((?:(?!\}\}|\{\{|\{%).)+?)-?\}\}", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_INCLUDE = re.compile(r"\{%-?\s*include\s+(['\"])([^'\"]+)\1\s*-?%\}")
+_LITERALS = frozenset({"true", "false", "none", "True", "False", "None"})
+_INCLUDE = re.compile(r"\{%(?P<left>-?)\s*include\s+(['\"])(?P<name>[^'\"]+)\2\s*(?P<right>-?)%\}")
+
+_INTEGERS = range(-(2**127), 2**128)
+"""What minijinja holds as an integer; it would print any other by way of a float."""
 
 
 class TemplateError(ValueError):
@@ -109,8 +113,9 @@ class Templates:
         expression = _EXPRESSION.fullmatch(source.strip())
         if expression is None:
             return self.text(source)
-        if _NAME.fullmatch(expression[1].strip()):
-            return _column(expression[1].strip())
+        name = expression[1].strip()
+        if _NAME.fullmatch(name) and name not in _LITERALS:
+            return _column(name)
         return self._expression(expression[1].strip())
 
     def _expression(self, expression: str) -> Prepared:
@@ -118,12 +123,16 @@ class Templates:
         evaluate = self._environment.eval_expr
 
         def value(context: Context) -> Any:
+            if "self" in context:  # cannot be passed on: it is the method's own argument
+                context = {name: item for name, item in context.items() if name != "self"}
             try:
                 result = evaluate(expression, **context)
             except minijinja.TemplateError as error:
                 raise _ours(error) from error
             if result is None:  # also what minijinja gives for an undefined name: as text it is an error
+                printed = self.null_printed
                 as_text(context)
+                self.null_printed = printed  # a null value is left out of the request, not printed
             return result
 
         return value
@@ -135,28 +144,39 @@ class Templates:
         return repr(value) if type(value) is float else value
 
     def _read(self, name: str) -> str | None:
-        path = (self.folder / name).resolve()
-        if not path.is_relative_to(self.folder) or not path.is_file():
-            return None
-        self.included[name] = path.read_text(encoding="utf-8")
+        try:
+            path = (self.folder / name).resolve()
+            if not path.is_relative_to(self.folder) or not path.is_file():
+                return None
+            self.included[name] = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise TemplateError(f"cannot include {name!r}: it is not UTF-8 text") from None
+        except (OSError, ValueError, RuntimeError) as error:  # ValueError: a zero byte; RuntimeError: a loop
+            raise TemplateError(f"cannot include {name!r}: {error}") from error
         return self.included[name]
 
-    def _check_includes(self, source: str) -> None:
+    def _check_includes(self, source: str, within: tuple[str, ...] = ()) -> None:
         """Read what is included by a literal name now, so that a missing file is no row's error."""
         for match in _INCLUDE.finditer(source):
-            if self._read(match[2]) is None:
-                line = source.count("\n", 0, match.start()) + 1
+            name, line = match["name"], source.count("\n", 0, match.start()) + 1
+            if name in within:
+                raise TemplateError(f"cannot include {name!r}: it includes itself", line)
+            if self._read(name) is None:
                 raise TemplateError(
-                    f"cannot include {match[2]!r}: no such file below the job's folder {self.folder}", line
+                    f"cannot include {name!r}: no such file below the job's folder {self.folder}", line
                 )
-            self._check_includes(self.included[match[2]])
+            self._check_includes(self.included[name], (*within, name))
 
 
 def inline_includes(source: str, files: Mapping[str, str]) -> str:
     """Replace each `{% include 'name' %}` whose file is in `files` by that file's text."""
 
     def text(match: re.Match[str]) -> str:
-        return inline_includes(files[match[2]], files) if match[2] in files else match[0]
+        if match["name"] not in files:
+            return match[0]
+        inner = inline_includes(files[match["name"]], files)
+        # an empty comment trims the white space beside it as `{%-` and `-%}` do
+        return ("{#- #}" if match["left"] else "") + inner + ("{# -#}" if match["right"] else "")
 
     return _INCLUDE.sub(text, source)
 
@@ -172,10 +192,27 @@ def _column(name: str) -> Prepared:
 
 
 def _printable(context: Context) -> Context:
-    """Decimals as text: minijinja would print them by way of a float, which can change them."""
-    if any(type(value) is Decimal for value in context.values()):
-        return {key: str(value) if type(value) is Decimal else value for key, value in context.items()}
+    """Numbers as text that minijinja would print by way of a float, which can change them."""
+    if any(_is_changed(value) for value in context.values()):
+        return {key: _spelled(value) for key, value in context.items()}
     return context
+
+
+def _is_changed(value: Any) -> bool:
+    kind = type(value)
+    if kind is int:
+        return value not in _INTEGERS
+    if kind is list:
+        return any(map(_is_changed, value))
+    return kind is Decimal or (kind is dict and any(map(_is_changed, value.values())))
+
+
+def _spelled(value: Any) -> Any:
+    if type(value) is list:
+        return [_spelled(item) for item in value]
+    if type(value) is dict:
+        return {key: _spelled(item) for key, item in value.items()}
+    return str(value) if _is_changed(value) else value
 
 
 def _ours(error: minijinja.TemplateError) -> TemplateError:

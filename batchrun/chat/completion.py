@@ -18,6 +18,9 @@ from batchrun.outcome import Usage
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
+_CUT = frozenset({"length", "content_filter"})
+"""Reasons to finish that explain a message without content: all of it was reasoning, or filtered."""
+
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
@@ -98,7 +101,7 @@ def read_completion(body: bytes) -> Completion | ErrorInside | NoAnswer:
     read = tuple(_choice(choice) for choice in choices if _message(choice) is not None)
     if not read:
         return NoAnswer("the answer's choice has no message")
-    if read[0].content is None and read[0].is_empty:
+    if read[0].content is None and read[0].is_empty and read[0].finish_reason not in _CUT:
         return NoAnswer("the message has neither content, nor a refusal, nor tool calls")
     return Completion(
         id=_text(document.get("id")),
@@ -177,7 +180,9 @@ def _usage(usage: Any) -> Usage | None:
 
 def _cost(usage: Any) -> float | None:
     cost = usage.get("cost") if isinstance(usage, dict) else None
-    return float(cost) if isinstance(cost, (int, float)) and not isinstance(cost, bool) else None
+    if isinstance(cost, bool) or not isinstance(cost, (int, float)) or not abs(cost) < 1e9:
+        return None
+    return float(cost)
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
@@ -187,7 +192,10 @@ def _objects(value: Any) -> list[dict[str, Any]]:
 def _text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    return codec.dumps(value).decode()
+    try:
+        return codec.dumps(value).decode()
+    except RecursionError:  # what is nested so deeply is nobody's text
+        return None
 
 
 def _integer(value: Any) -> int | None:

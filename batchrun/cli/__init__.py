@@ -6,9 +6,15 @@ This is the only place that catches every error, and the only one that prints.
 from __future__ import annotations
 
 import importlib
-import os
+import json
+import signal
 import sys
+import threading
 import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
 
 import click
 
@@ -26,6 +32,8 @@ _VERBS = {
 }
 """Verb to its help; the module of a verb is imported when it is used."""
 
+_CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "BATCHRUN", "max_content_width": 100}
+
 
 class _Verbs(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -38,12 +46,34 @@ class _Verbs(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in _VERBS:
+            ctx.fail(_unknown_verb(args[0]))
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_VERBS.items()))
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # here, because click would make it exit code 1: the reader has enough
+            return 0
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "BATCHRUN"})
+
+def _unknown_verb(word: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(word, _VERBS, n=1)
+    if word.endswith((".yaml", ".yml")):
+        return f"{word!r} is no command. Is `batchrun submit {word}` meant?"
+    return f"{word!r} is no command.{f' Did you mean {near[0]}?' if near else ''}"
+
+
+@click.group(cls=_Verbs, context_settings=_CONTEXT)
 @click.version_option(package_name="batchrun", message="batchrun %(version)s")
 def cli() -> None:
     """Large offline prompt jobs: a prompt table in, a typed Parquet table out.
@@ -52,25 +82,68 @@ def cli() -> None:
     """
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command, and end with its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # no text may fail for the terminal's encoding
+    with _terminable():
+        sys.exit(_exit_code(words))
+
+
+def _exit_code(words: list[str]) -> int:
     try:
-        code = cli.main(standalone_mode=False)
-    except click.exceptions.Exit as exit_:
-        code = exit_.exit_code
+        code = cli.main(words, prog_name="batchrun", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
-        code = error.exit_code
+        _say(error.show)
+        return _ended("UsageError", error.format_message(), None, error.exit_code, words)
     except (KeyboardInterrupt, click.Abort):
-        code = 130
-    except BrokenPipeError:  # whoever read our output has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        _say(lambda: click.echo("interrupted", err=True))
+        return _ended("Interrupted", "interrupted", None, 130, words)
     except BatchrunError as error:
-        click.echo(f"error: {error}", err=True)
-        code = error.exit_code
-    except Exception:  # noqa: BLE001 - the last resort: everything else is a bug of ours
-        traceback.print_exc()
-        click.echo("error: this is a bug in batchrun; what was received is kept", err=True)
-        code = 70
-    sys.exit(code if isinstance(code, int) else 0)
+        return _told(error, words)
+    except Exception as error:  # the last resort: everything that no one foresaw is a bug of ours
+        _say(traceback.print_exc)
+        _say(lambda: click.echo("error: this is a bug in batchrun; what was received is kept", err=True))
+        return _ended(type(error).__name__, str(error), None, BatchrunError.exit_code, words)
+    return code if isinstance(code, int) else 0
+
+
+def _told(error: BatchrunError, words: list[str]) -> int:
+    from batchrun.cli.text import clean
+
+    _say(lambda: click.echo(f"error: {clean(str(error))}", err=True))
+    return _ended(type(error).__name__, error.message, error.hint, error.exit_code, words)
+
+
+def _ended(kind: str, message: str, hint: str | None, exit_code: int, words: list[str]) -> int:
+    """Tell a program that asked for JSON what happened."""
+    if "--json" in words:
+        about = {"type": kind, "message": message, "hint": hint, "exit_code": exit_code}
+        _say(lambda: click.echo(json.dumps({"error": about})))
+    return exit_code
+
+
+def _say(speak: Any) -> None:
+    """Speak, if anybody still listens: the exit code counts more."""
+    with suppress(OSError):
+        speak()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the process as an exception does, also where its default is to be ignored:
+    in a container, as process 1. A running engine handles it by itself."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)

@@ -4,36 +4,149 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+from batchrun.cli.text import command_line
+from batchrun.errors import UsageError
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
+if TYPE_CHECKING:
+    from batchrun.job import Job
+    from batchrun.run_folder.folder import RunFolder
+
+Verb = Callable[..., int | None]
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON to stdout, for programs.")
+
+_SETS = click.option(
+    "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a value: request.temperature=0.5"
+)
+_NAME = click.option("--name", metavar="NAME", help="Another name, and so another run folder.")
+_MODEL = click.option("--model", metavar="ENDPOINT/MODEL", help="Another model than the job's.")
+_ENV_FILE = click.option(
+    "--env-file", type=click.Path(path_type=Path), help="Read variables (API keys) from this file."
+)
 
 
-def job_options(command: _Command) -> _Command:
-    """The job file and what the shell changes in it."""
-    options = [
-        click.argument("job", type=click.Path(path_type=Path)),
-        click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a value of the job: request.temperature=0.5"),
-        click.option("--name", metavar="NAME", help="Another name, and so another run folder."),
-        click.option("--model", metavar="ENDPOINT/MODEL", help="Another model than the job's."),
-        click.option("--env-file", type=click.Path(path_type=Path), help="Read variables (API keys) from this file."),
-    ]
-    for option in reversed(options):
-        command = option(command)
+@dataclass(frozen=True, slots=True)
+class JobArguments:
+    """Which job is meant, and what the shell changes in it."""
+
+    path: Path
+    sets: tuple[str, ...] = ()
+    name: str | None = None
+    model: str | None = None
+    env_file: Path | None = None
+
+    def environment(self) -> Mapping[str, str]:
+        """The environment, with the variables of `--env-file` where it does not set them."""
+        from batchrun.job import read_env_file
+
+        return {**(read_env_file(self.env_file) if self.env_file else {}), **os.environ}
+
+    def load(self, *, with_model: bool = True) -> Job:
+        """The job as the options change it. Raises JobError."""
+        from batchrun.job import load_job
+
+        return load_job(
+            self.path,
+            sets=self.sets,
+            name=self.name,
+            model=self.model if with_model else None,
+            env=self.environment(),
+            cwd=Path.cwd(),
+        )
+
+    def run(self) -> RunFolder:
+        """The run folder that is meant: that of the job, or the folder itself.
+
+        Raises JobError, and RunFolderError when there is no run.
+        """
+        from batchrun.run_folder.folder import RunFolder
+
+        if not self.path.exists():
+            raise UsageError(
+                f"{self.path}: no such file or folder", hint="Name a job file (.yaml) or a run folder."
+            )
+        run = RunFolder(self.path.resolve() if self.path.is_dir() else self.load().output_path)
+        run.require()
+        return run
+
+    def again(self, verb: str, *options: str) -> str:
+        """The command line of another verb on the same job."""
+        sets = [word for text in self.sets for word in ("--set", text)]
+        name = ["--name", self.name] if self.name else []
+        model = ["--model", self.model] if self.model and verb in ("submit", "plan") else []
+        return command_line(verb, self.path, *name, *sets, *model, *options)
+
+
+def job_options(verb: Verb) -> Verb:
+    """Give a verb the job file and what the shell changes in it, as JobArguments."""
+    argument = click.argument("job", type=click.Path(path_type=Path))
+    return _gathered(verb, [argument, _SETS, _NAME, _MODEL, _ENV_FILE])
+
+
+def run_options(verb: Verb) -> Verb:
+    """Give a verb that reads a run the job file or run folder, as JobArguments."""
+    argument = click.argument("job", metavar="JOB_OR_FOLDER", type=click.Path(path_type=Path))
+    return _gathered(verb, [argument, _SETS, _NAME, _ENV_FILE])
+
+
+def _gathered(verb: Verb, parameters: list[Callable[[Verb], Verb]]) -> Verb:
+    @wraps(verb)
+    def gathered(
+        *,
+        job: Path,
+        sets: tuple[str, ...],
+        name: str | None,
+        env_file: Path | None,
+        model: str | None = None,
+        **others: Any,
+    ) -> int | None:
+        return verb(JobArguments(job, sets, name, model, env_file), **others)
+
+    command: Verb = gathered
+    for parameter in reversed(parameters):
+        command = parameter(command)
     return command
 
 
-def environment(env_file: Path | None) -> Mapping[str, str]:
-    """The environment, with the variables of `--env-file` where it does not set them."""
-    from batchrun.job import read_env_file
+class OptionalValues(click.Command):
+    """A command with options whose value may be left out, as `--failed` or `--failed=TYPE`.
 
-    return {**(read_env_file(env_file) if env_file else {}), **os.environ}
+    As GNU tools have it, such a value stands after an equals sign: the next word never is it, so
+    `--failed JOB` means what it says.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        optional = {name for p in self.params if p.metavar == TYPES for name in p.opts}
+        end = args.index("--") if "--" in args else len(args)
+        given = [f"{word}=" if word in optional else word for word in args[:end]]
+        return super().parse_args(ctx, given + args[end:])
 
 
-__all__ = ["as_json", "environment", "job_options", "wraps"]
+TYPES = "[=TYPE,…]"
+"""The metavar of an option of error types that may be left out."""
+
+
+def error_types(text: str | None, option: str, known: frozenset[str]) -> frozenset[str]:
+    """The error types in the value of an option; `known` when it names none, nothing without the option.
+
+    Raises UsageError for a type that is not `known`, with the nearest spelling.
+    """
+    if text is None:
+        return frozenset()
+    from batchrun.job.known import did_you_mean
+
+    named = [word.strip() for word in text.split(",") if word.strip()]
+    for word in named:
+        if word not in known:
+            raise UsageError(
+                f"{option}: {word!r} is not one of the error types it takes.{did_you_mean(word, known)}",
+                hint=f"Known here: {', '.join(sorted(known))}",
+            )
+    return frozenset(named) or known

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from batchrun.cli.options import as_json, environment, job_options
+from batchrun.cli.options import TYPES, JobArguments, OptionalValues, as_json, error_types, job_options
+from batchrun.cli.text import write_json
+from batchrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from batchrun.job import Job, ModelChoice
 
 
-@click.command()
+@click.command(cls=OptionalValues)
 @job_options
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many rows now; the rest stays pending.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="At most N rows now; the rest stays pending."
+)
 @click.option("--rerun-changed", is_flag=True, help="Ask changed rows again, replacing their answers.")
-@click.option("--keep-changed", is_flag=True, help="Keep changed rows' answers, marked stale.")
+@click.option("--keep-changed", is_flag=True, help="Keep the answers of changed rows, marked stale.")
 @click.option(
     "--retry-failed",
-    is_flag=False,
-    flag_value="all",
-    metavar="[TYPE,…]",
-    help="Ask failed rows again, all or those with these error types.",
+    metavar=TYPES,
+    help="Ask failed rows again: all, or those with these error types. With --model, they alone go there.",
 )
-@click.option("--drain", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Seconds for calls under way when stopped.")
+@click.option(
+    "--drain",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long calls under way may take when the run is stopped.",
+)
 @as_json
 def command(
-    job: Path,
-    sets: tuple[str, ...],
-    name: str | None,
-    model: str | None,
-    env_file: Path | None,
+    arguments: JobArguments,
     limit: int | None,
     rerun_changed: bool,
     keep_changed: bool,
@@ -40,9 +49,40 @@ def command(
     """Bring the output of JOB up to date with its input.
 
     Run it again and it continues, or finds nothing to do.
+
+    Exit codes: 0 finished; 1 finished, some rows failed; 2 the command or the job is wrong; 3 stopped early, can
+    be continued; 4 the endpoint refused the key or the model; 5 another submit is running; 6 finished
+    rows would be paid for again; 130, 143 interrupted.
     """
-    from batchrun.cli.display import display
+    from batchrun.cli.progress import showing
+    from batchrun.cli.summary import tell
     from batchrun.submit import Options, submit
 
-    env = environment(env_file)
-    ...
+    if rerun_changed and keep_changed:
+        raise UsageError("--rerun-changed and --keep-changed exclude each other: choose one")
+    types = error_types(retry_failed, "--retry-failed", retryable())
+    job, retry_model = _loaded(arguments, retrying=retry_failed is not None)
+    options = Options(rerun_changed, keep_changed, types, retry_model, limit, drain)
+    with showing(plain=as_json) as progress:
+        summary = submit(job, options, env=arguments.environment(), progress=progress)
+    if not as_json:
+        tell(summary, arguments)
+        return summary.exit_code
+    with suppress(BrokenPipeError):  # the exit code counts more than a reader that has gone
+        write_json(summary.document())
+    return summary.exit_code
+
+
+def retryable() -> frozenset[str]:
+    """The error types of failed rows that wait for a decision."""
+    from batchrun.outcome import ERROR_TYPES, NEVER_SENT, PASSING
+
+    return frozenset(ERROR_TYPES) - PASSING - NEVER_SENT
+
+
+def _loaded(arguments: JobArguments, *, retrying: bool) -> tuple[Job, ModelChoice | None]:
+    """The job, and the model that only its failed rows go to, when `--model` is for them."""
+    if arguments.model is None or not retrying:
+        return arguments.load(), None
+    job, other = arguments.load(with_model=False), arguments.load()
+    return replace(job, endpoints={**other.endpoints, **job.endpoints}), other.models[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import anyio
+import trustme
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.tls import TLSListener
@@ -19,8 +21,14 @@ from anyio.streams.tls import TLSListener
 from batchrun.client import Client, Timeouts, build_transport
 from batchrun.outcome import Exchange, Reply, Unanswered
 
-TLS = Path(__file__).parent / "tls"
-"""An authority, and a certificate for `localhost` that it issued. The key protects nothing."""
+_TLS_FOLDER = tempfile.TemporaryDirectory()
+TLS = Path(_TLS_FOLDER.name)
+"""`authority.pem`, made anew for each run of the tests, and the certificate and key it issued for localhost."""
+
+_AUTHORITY = trustme.CA()
+_AUTHORITY.cert_pem.write_to_path(TLS / "authority.pem")
+_ISSUED = _AUTHORITY.issue_cert("localhost")
+_ISSUED.cert_chain_pems[0].write_to_path(TLS / "localhost.pem")
 
 KEY = "sk-canary-1234567890"
 RELAXED = Timeouts(connect=5, idle=5, total=5)
@@ -107,7 +115,7 @@ async def serving(handler: Handler, *, tls: bool = False) -> AsyncIterator[Serve
 
 def _server_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(TLS / "localhost.pem")
+    _ISSUED.configure_cert(context)
     return context
 
 

@@ -212,11 +212,10 @@ def test_a_ca_file_is_trusted() -> None:
     anyio.run(main)
 
 
-def test_a_ca_file_adds_to_the_systems_certificates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_ca_file_adds_to_the_systems_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
     """The system's authorities stay trusted beside those of `ca_file`."""
     monkeypatch.setenv("SSL_CERT_FILE", str(TLS / "authority.pem"))
-    other = tmp_path / "other.pem"
-    other.write_text((TLS / "localhost.pem").read_text().partition("-----END PRIVATE KEY-----\n")[2])
+    other = TLS / "localhost.pem"
 
     async def main() -> None:
         async with serving(answering, tls=True) as server, calling(server.url, ca_file=other) as client:

@@ -70,6 +70,7 @@ def test_numbers_go_on_in_a_ledger_that_holds_calls(tmp_path: Path) -> None:
         ledger = Ledger(tmp_path / "ledger.jsonl")
         assert expected == received(ledger)
         ledger.close()
+    assert [call.call for call in read_ledger(tmp_path / "ledger.jsonl")] == [1, 2, 3]
 
 
 def test_a_ledger_without_a_file_counts() -> None:

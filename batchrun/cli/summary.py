@@ -1,0 +1,99 @@
+"""A submit's summary for people: what was done, what failed, where the results are, what to do next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from batchrun.cli.options import JobArguments
+from batchrun.cli.terminal import error_console, fact, headline
+from batchrun.cli.text import counted, duration, shown_path
+from batchrun.outcome import NEVER_SENT, PASSING
+from batchrun.summary import Summary
+
+_STYLES = {"finished": "bold green", "stopped": "bold yellow", "interrupted": "bold yellow"}
+
+
+def tell(summary: Summary, arguments: JobArguments) -> None:
+    """Write the summary to standard error."""
+    console = error_console()
+    if not summary.submit["rows"] and not summary.pending and not summary.stopped_by:
+        headline(console, _nothing_to_do(summary), "bold")
+    else:
+        _whole(console, summary)
+    for text in next_steps(summary, arguments):
+        fact(console, "next", text, whole=True)
+
+
+def _nothing_to_do(summary: Summary) -> str:
+    waiting = f", {summary.failed:,} of them failed" if summary.failed else ""
+    return f"{summary.name}: nothing to do, all {counted(summary.rows, 'row')} are done{waiting}"
+
+
+def _whole(console: Console, summary: Summary) -> None:
+    done = summary.submit
+    headline(console, f"{summary.name}: {_state(summary)}", _STYLES.get(summary.state, "bold"))
+    if summary.stopped_by:
+        fact(console, "stopped by", summary.stopped_by.message, style="yellow")
+    fact(console, "rows", row_counts(summary.ok, summary.failed, summary.pending, summary.stale))
+    rate = f", {done['rows'] / done['seconds']:,.1f} rows/s" if done["seconds"] else ""
+    calls = f", {counted(done['calls'], 'call')}"
+    fact(console, "this time", f"{counted(done['rows'], 'row')} in {duration(done['seconds'])}{rate}{calls}")
+    _paid(console, summary)
+    _failures(console, summary)
+    results = shown_path(summary.results)
+    fact(console, "results", results, whole=True)
+    fact(console, "read them", f'pl.read_parquet("{results}")', whole=True)
+
+
+def _state(summary: Summary) -> str:
+    if summary.state == "finished":
+        return f"finished, {counted(summary.rows, 'row')}"
+    pending = f"{summary.pending:,} of {counted(summary.rows, 'row')} pending"
+    return f"{summary.state}, {pending}" if summary.stopped_by else f"{pending} as asked"
+
+
+def row_counts(ok: int, failed: int, pending: int, stale: int) -> str:
+    """The rows of a run by how they stand."""
+    parts = [f"{ok:,} ok", f"{failed:,} failed" if failed else "", f"{pending:,} pending" if pending else ""]
+    old = f" ({stale:,} stale: answers to an older prompt)" if stale else ""
+    return ", ".join(filter(None, parts)) + old
+
+
+def _paid(console: Console, summary: Summary) -> None:
+    prompt, completion = (summary.usage.get(name) for name in ("prompt_tokens", "completion_tokens"))
+    if prompt is not None or completion is not None:
+        fact(console, "tokens", f"{prompt or 0:,} prompt + {completion or 0:,} completion")
+    if summary.cost_usd is not None:
+        fact(console, "cost", f"${summary.cost_usd:,.4f}")
+    quantiles = [f"{name} {duration(value)}" for name, value in summary.latency.items() if value is not None]
+    if quantiles:
+        fact(console, "latency", ", ".join(quantiles[:2]))
+    if summary.possibly_paid:
+        text = f"{counted(summary.possibly_paid, 'call')} sent without an answer: possibly paid"
+        fact(console, "unanswered", text, style="yellow")
+
+
+def _failures(console: Console, summary: Summary) -> None:
+    if not summary.errors:
+        return
+    from batchrun.show import example_failures
+
+    examples = example_failures(Path(summary.results))
+    for kind, number in summary.errors.items():
+        row_id, message = examples.get(kind, ("", ""))
+        example = f", for example {row_id}: {message[:300]}" if row_id else ""
+        fact(console, "failed", f"{number:,} {kind}{example}", style="red")
+
+
+def next_steps(summary: Summary, arguments: JobArguments) -> list[str]:
+    """Command lines that the user most likely wants now."""
+    steps = []
+    if summary.pending:
+        steps.append(f"{arguments.again('submit')}  # goes on with the pending rows")
+    if summary.failed:
+        steps.append(f"{arguments.again('show', '--failed')}  # the failed rows")
+    if summary.failed and summary.submit["rows"] == 0 and set(summary.errors) - PASSING - NEVER_SENT:
+        steps.append(f"{arguments.again('submit', '--retry-failed')}  # asks them again")
+    return steps

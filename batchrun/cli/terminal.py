@@ -1,0 +1,60 @@
+"""rich's side of the terminal: consoles, and labelled lines that wrap under themselves.
+
+Only `Text` objects are printed, never markup: nothing that a model wrote is read as a style.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, cast
+
+from rich.console import Console
+from rich.text import Text
+
+from batchrun.cli.text import Lenient, clean, write
+
+INDENT = 13
+"""Columns before the text of a labelled line."""
+
+_UNBROKEN = 1_000_000
+"""Columns of a file or a pipe: lines are not broken there."""
+
+
+def error_console() -> Console:
+    """The console on standard error; it never fails."""
+    stream = cast(IO[str], Lenient(sys.stderr))
+    return _console(stream)
+
+
+@contextmanager
+def output() -> Iterator[Console]:
+    """A console whose text goes to standard output when the block ends."""
+    console = _console(sys.stdout)
+    with console.capture() as captured:
+        yield console
+    write(captured.get())
+
+
+def _console(stream: IO[str]) -> Console:
+    width = None if stream.isatty() else _UNBROKEN
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+def headline(console: Console, text: str, style: str = "bold") -> None:
+    """A line that says the main thing."""
+    console.print(Text(clean(text), style=style))
+
+
+def fact(console: Console, label: str, text: str, *, style: str = "", whole: bool = False) -> None:
+    """A labelled line. `whole` keeps a path or a command in one piece, so that it can be copied."""
+    body = Text(clean(text), style=style)
+    if whole:
+        lines = list(body.split("\n"))
+    else:
+        lines = list(body.wrap(console, max(20, console.width - INDENT)))
+    for number, line in enumerate(lines or [Text("")]):
+        line.rstrip()
+        head = f"  {label:<{INDENT - 2}}" if number == 0 else " " * INDENT
+        console.print(Text(head, style="dim") + line, soft_wrap=True)

@@ -1,0 +1,102 @@
+"""What is written to a terminal: made safe, counted, spelled; and the one way to standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from batchrun.errors import StorageError
+
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def clean(text: str) -> str:
+    """Replace what a terminal would obey instead of showing it.
+
+    C0 and C1 controls but tab and newline (ECMA-48), the marks that reverse text, and lone
+    surrogates, which cannot be written at all.
+    """
+    return _UNSAFE.sub(_picture, text.replace("\r\n", "\n"))
+
+
+def _picture(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x20:
+        return chr(0x2400 + code)  # the Control Pictures block
+    return "\u2421" if code == 0x7F else f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 row`, `1,200 rows`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: `0.52 s`, `12.3 s`, `4:05`, `1:02:03`."""
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def shown_path(path: str | Path) -> str:
+    """A path as short as it can be said here: relative when it lies below the shell's folder."""
+    with suppress(ValueError):
+        return str(Path(path).relative_to(Path.cwd()))
+    return str(path)
+
+
+def command_line(*words: str | Path) -> str:
+    """A command that can be pasted into a shell."""
+    return shlex.join(["batchrun", *map(str, words)])
+
+
+def write(text: str) -> None:
+    """Write to standard output. Raises BrokenPipeError when whoever read it has enough, and StorageError."""
+    try:
+        click.echo(text, nl=False)
+    except BrokenPipeError:
+        _silence(sys.stdout)
+        raise
+    except OSError as error:
+        _silence(sys.stdout)
+        raise StorageError(f"cannot write to standard output: {error.strerror}") from error
+
+
+def write_json(document: Any) -> None:
+    """Write one JSON value as one line."""
+    write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+
+
+def _silence(stream: TextIO) -> None:
+    """What Python still holds for a dead stream must not fail once more when the process ends."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class Lenient:
+    """A stream that drops what cannot be written: a display must not end a run."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

@@ -1,0 +1,172 @@
+"""`plan`: what a submit would do, without a call and without a write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import polars as pl
+
+from batchrun import codec
+from batchrun.endpoints import check_keys
+from batchrun.errors import UsageError
+from batchrun.index import Facts, State, counts
+from batchrun.job import Job, ModelChoice
+from batchrun.outcome import Error
+from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.lock import is_locked
+from batchrun.survey import Survey, survey, to_do
+
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A row as it would be asked."""
+
+    row_id: str
+    location: str
+    request: dict[str, Any]
+    """The request's body for the first model."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedModel:
+    """A model of the chain, where it is, and the limits that its calls keep to."""
+
+    model: str
+    base_url: str | None
+    """None where batchrun starts the simulator."""
+    rpm: int | None
+    tpm: int | None
+    concurrency: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a submit would do.
+
+    Attributes:
+        rows: how many rows are in each state, by the lower-case names of `index.State`.
+        to_do: rows that would be asked.
+        prompt_tokens: estimate for those rows.
+        facts: what the pass over the input counted.
+        columns: of the input, with their types.
+        obstacles: what would keep a submit from starting.
+    """
+
+    name: str
+    rows: dict[str, int]
+    to_do: int
+    prompt_tokens: int
+    facts: Facts
+    input: str
+    columns: dict[str, str]
+    models: tuple[PlannedModel, ...]
+    example: Example | None
+    obstacles: tuple[str, ...]
+    run_folder: str
+    results: str
+
+    def document(self) -> dict[str, Any]:
+        """The plan as plain values."""
+        return asdict(self)
+
+
+def plan(
+    job: Job,
+    *,
+    env: Mapping[str, str],
+    on_rows: Callable[[int], None],
+    rerun_changed: bool = False,
+    retry_failed: frozenset[str] = frozenset(),
+    example: str | None = None,
+) -> Plan:
+    """Look at the input and the checkpoint; another submit may be running on the folder.
+
+    `example` is the id of the row to show, by default the first that would be asked. Raises
+    JobError, InputError, and UsageError when no row has that id.
+    """
+    found, states = _surveyed(job, on_rows, retry_failed)
+    number = counts(states)
+    asked = to_do(states, rerun_changed=rerun_changed)
+    share = len(asked) / len(states) if len(states) else 0
+    return Plan(
+        name=job.name,
+        rows={state.name.lower(): rows for state, rows in number.items()},
+        to_do=len(asked),
+        prompt_tokens=round(found.facts.prompt_tokens * share),
+        facts=found.facts,
+        input=job.input.path,
+        columns={field.name: str(field.type) for field in found.columns},
+        models=tuple(_planned(job, model) for model in job.models),
+        example=_example(found, asked, example),
+        obstacles=tuple(_obstacles(job, found.run, env)),
+        run_folder=str(job.output_path),
+        results=str(found.run.results / "*.parquet"),
+    )
+
+
+def _surveyed(
+    job: Job, on_rows: Callable[[int], None], retry_failed: frozenset[str]
+) -> tuple[Survey, pl.DataFrame]:
+    for left in reversed(range(_TRIES)):
+        try:
+            found = survey(job, on_rows=on_rows, keep_index=False)
+            return found, found.states(retry_failed)
+        except FileNotFoundError:  # a running submit sealed the journal file that was about to be read
+            if not left:
+                raise
+    raise AssertionError
+
+
+def _planned(job: Job, model: ModelChoice) -> PlannedModel:
+    endpoint = job.endpoints[model.endpoint]
+
+    def tighter(name: str) -> int | None:
+        limits = (getattr(model.limits, name), getattr(endpoint.limits, name))
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    return PlannedModel(
+        model.spelled, endpoint.base_url, tighter("rpm"), tighter("tpm"), tighter("concurrency")
+    )
+
+
+def _obstacles(job: Job, run: RunFolder, env: Mapping[str, str]) -> list[str]:
+    found = []
+    try:
+        check_keys(job, env)
+    except UsageError as error:
+        found.append(str(error.message))
+    if run.identity.exists():
+        owner = codec.loads(run.identity.read_bytes()).get("name")
+        if owner != job.name:
+            found.append(f"the run folder holds the run of another job, {owner!r}")
+    if is_locked(run.lock):
+        found.append("another submit is running on the run folder")
+    return found
+
+
+def _example(found: Survey, asked: pl.DataFrame, wanted: str | None) -> Example | None:
+    """The row named `wanted`, else the first of `asked` that can be rendered, else the first of all."""
+    positions = None if wanted is not None or asked.is_empty() else set(asked["row_index"].head(1_000))
+    for batch in found.source.batches():
+        for row in batch.rows:
+            if positions is not None and row.index not in positions:
+                continue
+            if wanted is not None and (row.error or found.identifier.row_id(row) != wanted):
+                continue
+            known = found.identifier.identify(row)
+            if not isinstance(known.request, Error):
+                return Example(known.row_id, row.location, known.request.document(0))
+            if wanted is not None:
+                raise UsageError(f"--example {wanted}: {known.request.message}")
+        if positions is not None and batch.rows[-1].index > max(positions):
+            break
+    if wanted is not None:
+        raise UsageError(
+            f"--example: no row has the id {wanted!r}",
+            hint="A row's id is its value in the column of input.id, else its number from 0.",
+        )
+    return None

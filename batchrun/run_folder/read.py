@@ -1,0 +1,143 @@
+"""Reading a run, whatever state it is in: published results, and what the checkpoint has beyond them.
+
+Nothing here takes the lock or writes: a submit may be running, or have been killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from batchrun.run_folder.checkpoint import Checkpoint, read_checkpoint
+from batchrun.run_folder.columns import RESULT_SCHEMA
+from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.sealed import sealed_parts
+
+_TRIES = 10
+_IDENTITY = ["request_hash", "finished_at"]
+"""What tells the answers of a run apart, in the results and in the checkpoint."""
+_TASK = ["_task", "_key", "row_index", "status", *_IDENTITY]
+
+
+def read_steadily(folder: Path) -> Checkpoint:
+    """`read_checkpoint`, also while a submit seals journal files and removes them."""
+    for _ in range(_TRIES):
+        with suppress(FileNotFoundError):  # a journal that was sealed between listing and reading
+            return _without_sealed(read_checkpoint(folder))
+    return _without_sealed(read_checkpoint(folder))
+
+
+def _without_sealed(found: Checkpoint) -> Checkpoint:
+    for number in found.unsealed.keys() & sealed_parts(found.folder).keys():
+        del found.unsealed[number]
+    return found
+
+
+def scan_run(run: RunFolder) -> pl.LazyFrame:
+    """The rows of a run, by the results' columns, in input order.
+
+    Those published, and those answered since: their input columns are null until the next submit
+    publishes them. A row that was asked again stands here once, with the answer that counts.
+    """
+    published, since = published_rows(run), answered_since(run)
+    if since.is_empty():
+        return pl.DataFrame(schema=_results_schema()).lazy() if published is None else published
+    fresh = list(_rows(run, since))
+    if published is None:
+        return pl.concat(fresh).sort("row_index")
+    replaced = since.select(pl.col("replaces").explode()).drop_nulls()
+    kept = published.join(replaced.lazy(), left_on="row_index", right_on="replaces", how="anti")
+    return pl.concat([kept, *fresh], how="diagonal").sort("row_index")
+
+
+def published_rows(run: RunFolder) -> pl.LazyFrame | None:
+    """The published results; None before the first publication."""
+    if not run.results.exists():
+        return None
+    return pl.scan_parquet(run.results.resolve() / "*.parquet")  # this generation, if another is swapped in
+
+
+def answered_since(run: RunFolder) -> pl.DataFrame:
+    """Rows answered since the last publication, one line for each: the task whose answer counts.
+
+    `part` is the sealed part it is in (negative: an unsealed journal file), `replaces` lists the
+    `row_index` of published rows that it takes the place of.
+    """
+    tasks = _tasks(read_steadily(run.checkpoint))
+    published = published_rows(run)
+    shown = pl.DataFrame(schema={name: tasks.schema[name] for name in ["row_index", "status", *_IDENTITY]})
+    if published is not None:
+        shown = published.select(shown.columns).collect()
+    fresh = tasks.join(shown, on=_IDENTITY, how="anti")
+    if last := _last_publication(run):
+        fresh = fresh.filter(pl.col("finished_at") > last)
+    fresh = fresh.with_columns(ok=pl.col("status") == "ok").sort("ok", "_task")
+    fresh = fresh.unique(["_key", "row_index"], keep="last", maintain_order=True)
+    return _without_superseded(fresh, tasks.join(shown.drop("status"), on=_IDENTITY, suffix="_shown"))
+
+
+def _without_superseded(fresh: pl.DataFrame, shown: pl.DataFrame) -> pl.DataFrame:
+    """Pair new answers with the published rows of the same key, and drop those that change nothing.
+
+    Equal rows of an input without ids share a key: among them, the position in the input decides.
+    """
+    pairs = fresh.select("_task", "_key", "row_index", "ok", "request_hash").join(
+        shown.select("_key", "row_index_shown", "status", "request_hash"), on="_key", suffix="_shown"
+    )
+    alone = pl.col("row_index_shown").n_unique().over("_key") == 1
+    pairs = pairs.filter(alone | (pl.col("row_index") == pl.col("row_index_shown")))
+    same = pl.col("request_hash") == pl.col("request_hash_shown")
+    worse = same & ~pl.col("ok") & (pl.col("status") == "ok")
+    replaces = pairs.group_by("_task").agg(replaces=pl.col("row_index_shown").cast(pl.Int64))
+    return fresh.join(pairs.filter(worse), on="_task", how="anti").join(replaces, on="_task", how="left")
+
+
+def _tasks(checkpoint: Checkpoint) -> pl.DataFrame:
+    """All finished tasks, by the columns that tell whose they are."""
+    sealed = [
+        pl.read_parquet(path, columns=_TASK).with_columns(part=pl.lit(number, pl.Int32))
+        for number, path in sealed_parts(checkpoint.folder).items()
+    ]
+    unsealed = [
+        pl.DataFrame(table.select(_TASK)).with_columns(part=pl.lit(-number, pl.Int32))
+        for number, table in checkpoint.unsealed_tables().items()
+    ]
+    schema = {**_task_schema(), "part": pl.Int32()}
+    return pl.concat([pl.DataFrame(schema=schema), *sealed, *unsealed]).unique("_task", keep="last")
+
+
+def _rows(run: RunFolder, since: pl.DataFrame) -> Iterator[pl.LazyFrame]:
+    """The rows of these tasks."""
+    sealed = sealed_parts(run.checkpoint)
+    unsealed = read_steadily(run.checkpoint).unsealed_tables() if since["part"].lt(0).any() else {}
+    columns = [*RESULT_SCHEMA.names, "_task"]
+    for (part,), tasks in since.partition_by("part", as_dict=True).items():
+        if part < 0 and -part in unsealed:
+            table = unsealed[-part].select(columns)
+            rows = pl.DataFrame(table).lazy()
+        else:  # sealed, by now
+            rows = pl.scan_parquet(sealed.get(abs(part)) or sealed_parts(run.checkpoint)[abs(part)])
+        chosen = rows.select(columns).join(tasks.lazy().select("_task"), on="_task", how="semi")
+        yield chosen.drop("_task")
+
+
+def _last_publication(run: RunFolder) -> datetime | None:
+    """When the last submit published, by `run.json`, which is written at once after that."""
+    with suppress(KeyError, TypeError, ValueError):
+        submit = run.read_run_json()["submit"]
+        return datetime.fromisoformat(submit["started_at"]) + timedelta(seconds=submit["seconds"])
+    return None
+
+
+def _results_schema() -> pl.Schema:
+    return pl.DataFrame(RESULT_SCHEMA.empty_table()).schema
+
+
+def _task_schema() -> dict[str, pl.DataType]:
+    schema = _results_schema()
+    ours: dict[str, pl.DataType] = {"_task": pl.Int64(), "_key": pl.UInt64()}
+    return {name: ours.get(name) or schema[name] for name in _TASK}

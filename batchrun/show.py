@@ -1,0 +1,115 @@
+"""`show`: some rows of a run, chosen by id, predicate, failure or chance."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from batchrun.errors import UsageError
+from batchrun.predicate import Predicate, PredicateError
+
+CHUNK = 2_000
+"""Rows held at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which rows are wanted; all conditions hold together.
+
+    `failed` are error types, empty for any; `sample` rows are drawn among those that fit, the same
+    ones for the same `seed`.
+    """
+
+    ids: tuple[str, ...] = ()
+    where: str | None = None
+    failed: frozenset[str] | None = None
+    sample: int | None = None
+    seed: int = 0
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The rows that were chosen, in input order, and how many fit before `limit`."""
+
+    rows: pl.LazyFrame
+    positions: pl.Series
+    matching: int
+
+    def frames(self, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
+        """The rows, some at a time, all columns or these."""
+        for start in range(0, len(self.positions), CHUNK):
+            part = self.positions.slice(start, CHUNK)
+            near = pl.col("row_index").is_between(part.min(), part.max())  # skips row groups by their statistics
+            rows = self.rows.filter(near).join(part.to_frame().lazy(), on="row_index", how="semi")
+            yield (rows.select(columns) if columns else rows).collect()
+
+
+def choose(rows: pl.LazyFrame, choice: Choice) -> Chosen:
+    """Find the rows that are wanted (see `run_folder.read.scan_run`).
+
+    Raises UsageError when the predicate does not fit the columns, or an id is not there.
+    """
+    names = rows.collect_schema().names()
+    fitting = rows
+    if choice.ids:
+        fitting = fitting.filter(pl.col("row_id").is_in(choice.ids))
+    if choice.failed is not None:
+        kinds = pl.col("error_type").is_in(list(choice.failed)) if choice.failed else pl.lit(value=True)
+        fitting = fitting.filter((pl.col("status") == "failed") & kinds)
+    if choice.where is not None:
+        fitting = fitting.filter(_condition(choice.where, names))
+    try:
+        found = fitting.select("row_index", "row_id").collect()
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(f"--where: `{choice.where}` does not fit the rows: {str(error).splitlines()[0]}") from error
+    if choice.ids and choice.where is None and choice.failed is None:
+        _require(choice.ids, found["row_id"])
+    matching, positions = len(found), found["row_index"]
+    if choice.sample is not None and choice.sample < matching:
+        drawn = random.Random(choice.seed).sample(range(matching), choice.sample)
+        positions = positions.gather(sorted(drawn))
+    elif choice.limit is not None:
+        positions = positions.head(choice.limit)
+    return Chosen(rows, positions, matching)
+
+
+def _condition(where: str, names: list[str]) -> pl.Expr:
+    try:
+        predicate = Predicate(where)
+    except PredicateError as error:
+        raise UsageError(f"--where: {error}") from error
+    require_columns(predicate.columns, names, "--where")
+    return pl.sql_expr(predicate.sql)
+
+
+def require_columns(wanted: tuple[str, ...], names: list[str], option: str) -> None:
+    """Raises UsageError for a column that the results do not have."""
+    for name in wanted:
+        if name not in names:
+            raise UsageError(
+                f"{option}: the results have no column `{name}`", hint=f"Columns: {', '.join(names)}"
+            )
+
+
+def _require(ids: tuple[str, ...], found: pl.Series) -> None:
+    present = set(found)
+    missing = [row_id for row_id in ids if row_id not in present]
+    if missing:
+        raise UsageError(
+            f"no finished row has the id {', '.join(map(repr, missing))}",
+            hint="A row's id is its value in the column of input.id, else its number from 0.",
+        )
+
+
+def example_failures(results: Path) -> dict[str, tuple[str, str]]:
+    """For each error type in published results, one row's id and message."""
+    rows = pl.scan_parquet(results).filter(pl.col("status") == "failed")
+    first = rows.group_by("error_type").agg(
+        pl.col("row_id").first(), pl.col("error").struct.field("message").first()
+    )
+    return {kind: (row_id, message or "") for kind, row_id, message in first.collect().iter_rows()}
