@@ -102,7 +102,12 @@ class Identifier:
     def row_id(self, row: Row) -> str:
         """The id column's value as text, else the row's number."""
         value = None if self._id is None else row.values.get(self._id)
-        return str(row.index) if value is None else id_text(value)
+        return str(row.index) if value is None else _encodable(id_text(value))
+
+
+def _encodable(text: str) -> str:
+    """A lone surrogate as its escape, which no column of text can hold otherwise; ids stay distinct."""
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 def _failure_hash(error: Error) -> str:
@@ -135,7 +140,7 @@ def build(
             keys.append(found.key)
             hashes.append(int(found.request_hash[:16], 16))
             _count(counted, found, null_printed=templates.null_printed)
-            if not first_failure and isinstance(found.request, Error) and not row.error:
+            if not first_failure and isinstance(found.request, Error) and found.request.type == "render":
                 first_failure = f"{row.location}: {found.request.message}"
         on_rows(len(positions))
     frame = pl.DataFrame({"row_index": positions, "key": keys, "hash": hashes}, schema=ROWS_SCHEMA)

@@ -11,11 +11,12 @@ import polars as pl
 from batchrun import codec
 from batchrun.endpoints import check_keys
 from batchrun.errors import UsageError
-from batchrun.index import Facts, State, counts
+from batchrun.index import Facts, counts
 from batchrun.job import Job, ModelChoice
 from batchrun.outcome import Error
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import is_locked
+from batchrun.source import Row
 from batchrun.survey import Survey, survey, to_do
 
 _TRIES = 5
@@ -101,7 +102,7 @@ def plan(
         input=job.input.path,
         columns={field.name: str(field.type) for field in found.columns},
         models=tuple(_planned(job, model) for model in job.models),
-        example=_example(found, asked, example),
+        example=_example(found, asked if len(asked) else states, example),
         obstacles=tuple(_obstacles(job, found.run, env)),
         run_folder=str(job.output_path),
         results=str(found.run.results / "*.parquet"),
@@ -148,25 +149,27 @@ def _obstacles(job: Job, run: RunFolder, env: Mapping[str, str]) -> list[str]:
     return found
 
 
-def _example(found: Survey, asked: pl.DataFrame, wanted: str | None) -> Example | None:
-    """The row named `wanted`, else the first of `asked` that can be rendered, else the first of all."""
-    positions = None if wanted is not None or asked.is_empty() else set(asked["row_index"].head(1_000))
+def _example(found: Survey, candidates: pl.DataFrame, wanted: str | None) -> Example | None:
+    """The row named `wanted`, else the first of `candidates` that can be rendered."""
+    positions = set(candidates["row_index"].head(1_000))
     for batch in found.source.batches():
         for row in batch.rows:
-            if positions is not None and row.index not in positions:
-                continue
-            if wanted is not None and (row.error or found.identifier.row_id(row) != wanted):
-                continue
-            known = found.identifier.identify(row)
-            if not isinstance(known.request, Error):
-                return Example(known.row_id, row.location, known.request.document(0))
-            if wanted is not None:
-                raise UsageError(f"--example {wanted}: {known.request.message}")
-        if positions is not None and batch.rows[-1].index > max(positions):
-            break
-    if wanted is not None:
-        raise UsageError(
-            f"--example: no row has the id {wanted!r}",
-            hint="A row's id is its value in the column of input.id, else its number from 0.",
-        )
-    return None
+            if wanted is None and row.index in positions and (example := _rendered(found, row)):
+                return example
+            if wanted is not None and not row.error and found.identifier.row_id(row) == wanted:
+                return _rendered(found, row)
+        if wanted is None and batch.rows[-1].index >= max(positions, default=-1):
+            return None
+    if wanted is None:
+        return None
+    raise UsageError(
+        f"--example: no row has the id {wanted!r}",
+        hint="A row's id is its value in the column of input.id, else its number from 0.",
+    )
+
+
+def _rendered(found: Survey, row: Row) -> Example | None:
+    known = found.identifier.identify(row)
+    if isinstance(known.request, Error):
+        return None
+    return Example(known.row_id, row.location, known.request.document(0))

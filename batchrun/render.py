@@ -44,7 +44,10 @@ class Request:
 
     def body(self, model_index: int) -> bytes:
         """The request's body for one model of the chain. Raises RenderError."""
-        return codec.dumps(self.document(model_index))
+        try:
+            return codec.dumps(self.document(model_index))
+        except TypeError as error:
+            raise _no_json(error) from error
 
     def document(self, model_index: int) -> dict[str, Any]:
         """The same as a mapping."""
@@ -98,9 +101,7 @@ class Renderer:
         try:
             request_hash = codec.digest(codec.canonical(spelled))
         except TypeError as error:
-            raise RenderError(
-                Error("render", f"request: {error}; write it as text in the template")
-            ) from error
+            raise _no_json(error) from error
         return Request(messages, request_hash, context, self)
 
     def parameters(self, model_index: int, context: Context) -> dict[str, Any]:
@@ -128,6 +129,11 @@ class Renderer:
             with _at(job.where("request", name), model.request[name]):
                 dynamic[name] = self.templates.value(model.request[name])
         return constant, dynamic
+
+
+def _no_json(error: TypeError) -> RenderError:
+    """The failure of a row with a value that JSON has no form for: a decimal, bytes."""
+    return RenderError(Error("render", f"request: {error}; write it as text in the template"))
 
 
 @contextmanager

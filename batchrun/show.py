@@ -44,7 +44,9 @@ class Chosen:
         """The rows, some at a time, all columns or these."""
         for start in range(0, len(self.positions), CHUNK):
             part = self.positions.slice(start, CHUNK)
-            near = pl.col("row_index").is_between(part.min(), part.max())  # skips row groups by their statistics
+            near = pl.col("row_index").is_between(
+                part.min(), part.max()
+            )  # skips row groups by their statistics
             rows = self.rows.filter(near).join(part.to_frame().lazy(), on="row_index", how="semi")
             yield (rows.select(columns) if columns else rows).collect()
 
@@ -66,7 +68,9 @@ def choose(rows: pl.LazyFrame, choice: Choice) -> Chosen:
     try:
         found = fitting.select("row_index", "row_id").collect()
     except pl.exceptions.PolarsError as error:
-        raise UsageError(f"--where: `{choice.where}` does not fit the rows: {str(error).splitlines()[0]}") from error
+        raise UsageError(
+            f"--where: `{choice.where}` does not fit the rows: {str(error).splitlines()[0]}"
+        ) from error
     if choice.ids and choice.where is None and choice.failed is None:
         _require(choice.ids, found["row_id"])
     matching, positions = len(found), found["row_index"]

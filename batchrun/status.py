@@ -12,7 +12,7 @@ from batchrun.index import State, counts, match
 from batchrun.run_folder.checkpoint import Checkpoint, read_kept
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import is_locked
-from batchrun.run_folder.read import answered_since, read_steadily
+from batchrun.run_folder.read import answered_since, read_steadily, scan_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +53,21 @@ def status(run: RunFolder) -> Status:
     said = run.read_run_json()
     checkpoint = read_steadily(run.checkpoint)
     unpublished = len(answered_since(run))
-    killed = not running and (bool(unpublished) or bool(checkpoint.journals) or not said)
-    number, rows = _counts(run, checkpoint)
+    killed = not running and (bool(unpublished) or said.get("state", "running") == "running")
+    found = _rows(run, checkpoint)
+    number = counts(found)
+    known = (run.checkpoint / "index.parquet").exists()
     return Status(
-        name=_name(run),
+        name=str(codec.loads(run.identity.read_bytes()).get("name")),
         state="running" if running else "killed" if killed else said["state"],
-        rows=rows,
+        rows=len(found) if known else None,
         ok=number[State.OK] + number[State.KEPT],
         failed=number[State.FAILED] + number[State.RETRY],
-        pending=None if rows is None else number[State.NEW] + number[State.CHANGED],
+        pending=number[State.NEW] + number[State.CHANGED] if known else None,
         stale=number[State.KEPT],
         unpublished=unpublished,
-        possibly_paid=checkpoint.possibly_paid() + (0 if killed else said.get("possibly_paid", 0)),
-        errors=said.get("errors", {}),
+        possibly_paid=_unanswered(run) + checkpoint.possibly_paid(),
+        errors=_errors(found),
         stopped_by=None if running or killed else said.get("stopped_by"),
         last_submit=said.get("submit", {}),
         run_folder=str(run.path),
@@ -73,18 +75,27 @@ def status(run: RunFolder) -> Status:
     )
 
 
-def _name(run: RunFolder) -> str:
-    return str(codec.loads(run.identity.read_bytes()).get("name"))
-
-
-def _counts(run: RunFolder, checkpoint: Checkpoint) -> tuple[dict[State, int], int | None]:
-    """The rows of the last index pass by state; without one, the answers that there are."""
+def _rows(run: RunFolder, checkpoint: Checkpoint) -> pl.DataFrame:
+    """The rows of the last index pass with their states; without one, rows that have an answer."""
     answers = checkpoint.answers().unique("task")
     path = run.checkpoint / "index.parquet"
-    if not path.exists():
-        best = answers.sort("ok").unique("key", keep="last")
-        ok = int(best["ok"].sum())
-        return {**dict.fromkeys(State, 0), State.OK: ok, State.FAILED: len(best) - ok}, None
-    # has_ids only tells whether a row that was edited without its request being edited keeps its answer
-    states = match(pl.read_parquet(path), answers, read_kept(run.checkpoint), has_ids=True)
-    return counts(states), len(states)
+    if path.exists():
+        rows = pl.read_parquet(path)
+    else:
+        rows = answers.unique(["key", "hash"]).select("key", "hash").with_row_index("row_index")
+        rows = rows.select(pl.col("row_index").cast(pl.Int64), "key", "hash")
+    # has_ids tells only whether a row that was edited where its request is not keeps its answer
+    return match(rows, answers, read_kept(run.checkpoint), has_ids=True)
+
+
+def _errors(found: pl.DataFrame) -> dict[str, int]:
+    """Failed rows by error type, the most frequent first."""
+    failed = found.filter(pl.col("state").is_in([int(State.FAILED), int(State.RETRY)]))
+    return dict(failed["error_type"].value_counts(sort=True).iter_rows())
+
+
+def _unanswered(run: RunFolder) -> int:
+    """Calls of finished rows that were sent and never answered."""
+    attempt = pl.element().struct
+    lost = pl.col("attempts").list.eval(attempt.field("sent") & attempt.field("http_status").is_null())
+    return int(scan_run(run).select(lost.list.sum().sum()).collect().item() or 0)

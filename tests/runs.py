@@ -6,14 +6,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from batchrun.simulator import Call, read_ledger
+from batchrun.job import load_job
+from batchrun.progress import View
+from batchrun.simulator import Call, SimulatorConfig, read_ledger, start_process
+from batchrun.submit import Options, submit
+from batchrun.summary import Summary
 
 
 def write_rows(path: Path, rows: int) -> Path:
@@ -23,6 +28,22 @@ def write_rows(path: Path, rows: int) -> Path:
             row = {"id": f"r{number:06d}", "text": f"row {number:06d}: please answer", "n": number}
             file.write(json.dumps(row) + "\n")
     return path
+
+
+class Silent:
+    """A `Progress` that shows nothing and remembers what was said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def phase(self, text: str) -> None: ...
+
+    def read(self, rows: int) -> None: ...
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    async def watch(self, view: View) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +73,12 @@ class JobFolder:
         return self.run / "checkpoint"
 
     def write(self, base_url: str, **sections: Any) -> None:
-        """Write the job file (JSON is YAML); `sections` are merged over the defaults."""
+        """Write the job file (JSON is YAML); `sections` replace the defaults' sections.
+
+        Endpoints without a `base_url` get this one.
+        """
+        for endpoint in sections.get("endpoints", {}).values():
+            endpoint.setdefault("base_url", base_url)
         document: dict[str, Any] = {
             "input": {"path": "rows.jsonl", "id": "id"},
             "prompt": {"messages": [{"role": "user", "content": "{{ text }}"}]},
@@ -60,6 +86,11 @@ class JobFolder:
             "model": "local/small",
             "endpoints": {"local": {"base_url": base_url, "limits": {"concurrency": 32}}},
         }
+        self.job.write_text(json.dumps(document | sections, indent=1), encoding="utf-8")
+
+    def edit(self, **sections: Any) -> None:
+        """Change sections of the job file."""
+        document = json.loads(self.job.read_text(encoding="utf-8"))
         self.job.write_text(json.dumps(document | sections, indent=1), encoding="utf-8")
 
     def calls(self) -> list[Call]:
@@ -72,6 +103,14 @@ class JobFolder:
     def run_json(self) -> dict[str, Any]:
         document: dict[str, Any] = json.loads((self.run / "run.json").read_text())
         return document
+
+    def submit_here(
+        self, *sets: str, model: str | None = None, name: str | None = None, **options: Any
+    ) -> Summary:
+        """The same as `submit`, without a new process; raises what the command would end with."""
+        env = dict(os.environ)
+        job = load_job(self.job, sets=sets, name=name, model=model, env=env, cwd=self.folder)
+        return submit(job, Options(**options), env=env, progress=Silent())
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "batchrun", "submit", str(self.job), *arguments]
@@ -109,3 +148,15 @@ def asked(calls: Sequence[Call]) -> dict[int, list[Call]]:
     for call in calls:
         found.setdefault(row_of(call.prompt), []).append(call)
     return found
+
+
+@contextmanager
+def simulated(
+    folder: Path, *, rows: int, config: Mapping[str, Any] | None = None, **sections: Any
+) -> Iterator[JobFolder]:
+    """A job of `rows` rows in `folder`, and the simulator it asks, in a process of its own."""
+    job = JobFolder(folder)
+    write_rows(job.rows, rows)
+    with start_process(SimulatorConfig.model_validate(config or {}), ledger=job.ledger) as base_url:
+        job.write(base_url, **sections)
+        yield job

@@ -90,7 +90,9 @@ def hindrance(view: View) -> str:
         longest = max(waits, key=lambda wait: wait.seconds)
         why = "the job's limits" if longest.reason == "limits" else longest.reason
         return f"waiting {longest.seconds:.0f} s for {_place(longest.endpoint, longest.model)}: {why}"
-    closed = [f"{_place(gate.endpoint, gate.model)} ({gate.reason.type})" for gate in view.admission.reasons()]
+    closed = [
+        f"{_place(gate.endpoint, gate.model)} ({gate.reason.type})" for gate in view.admission.reasons()
+    ]
     return f"closed: {', '.join(closed)}" if closed else ""
 
 

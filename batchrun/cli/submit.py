@@ -50,9 +50,9 @@ def command(
 
     Run it again and it continues, or finds nothing to do.
 
-    Exit codes: 0 finished; 1 finished, some rows failed; 2 the command or the job is wrong; 3 stopped early, can
-    be continued; 4 the endpoint refused the key or the model; 5 another submit is running; 6 finished
-    rows would be paid for again; 130, 143 interrupted.
+    Exit codes: 0 finished; 1 finished, some rows failed; 2 the command or the job is wrong; 3 stopped
+    early, can be continued; 4 the endpoint refused the key or the model; 5 another submit is running;
+    6 finished rows would be paid for again; 130, 143 interrupted.
     """
     from batchrun.cli.progress import showing
     from batchrun.cli.summary import tell

@@ -50,10 +50,7 @@ def headline(console: Console, text: str, style: str = "bold") -> None:
 def fact(console: Console, label: str, text: str, *, style: str = "", whole: bool = False) -> None:
     """A labelled line. `whole` keeps a path or a command in one piece, so that it can be copied."""
     body = Text(clean(text), style=style)
-    if whole:
-        lines = list(body.split("\n"))
-    else:
-        lines = list(body.wrap(console, max(20, console.width - INDENT)))
+    lines = list(body.split("\n") if whole else body.wrap(console, max(20, console.width - INDENT)))
     for number, line in enumerate(lines or [Text("")]):
         line.rstrip()
         head = f"  {label:<{INDENT - 2}}" if number == 0 else " " * INDENT

@@ -27,7 +27,7 @@ MAX_DEPTH = 40
 
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
-_EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
+EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
 _OCTAL = re.compile(r"[-+]?0[0-7_]+")
 
 WORDS = {"yes": True, "on": True, "no": False, "off": False}
@@ -148,6 +148,8 @@ class _Builder:
             return self._wrong(
                 loc, f"a value that begins with ! is a tag in YAML, and {tag} is none: quote it", node
             )
+        if node.style and tag == "str":  # in quotes or a block: text, whatever it looks like
+            return text
         if not node.style and tag in ("str", "timestamp", "value"):
             self.document.plain.add(loc)
         if tag == "bool" and text.lower() in WORDS:
@@ -177,7 +179,7 @@ def scalar(text: str, tag: str | None = None) -> Any:
         return WORDS.get(text.lower(), text.lower() == "true")
     if tag == "int":
         return _integer(text)
-    if tag == "float" or (tag == "str" and _EXPONENT.fullmatch(text)):
+    if tag == "float" or (tag == "str" and EXPONENT.fullmatch(text)):
         return _float(text)
     if tag in ("str", "timestamp", "value"):
         return text

@@ -7,7 +7,15 @@ from typing import Any
 
 import yaml
 
+from batchrun.job.document import EXPONENT
 from batchrun.job.job import Job
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts quotes around text that `document` would read as a number, as 1e-3: YAML 1.1 would not."""
+
+
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+0123456789"))
 
 
 def job_snapshot(job: Job, messages: Sequence[Mapping[str, Any]]) -> str:
@@ -15,5 +23,5 @@ def job_snapshot(job: Job, messages: Sequence[Mapping[str, Any]]) -> str:
     in place, and every `${VAR}` left as it is written, so that no value of the environment is kept."""
     prompt = {**job.document.get("prompt", {}), "messages": [dict(message) for message in messages]}
     document = {"name": job.name, **job.document, "prompt": prompt}
-    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+    text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return f"# The job as submitted; its paths start at {job.folder}\n{text}"

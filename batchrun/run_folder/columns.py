@@ -5,6 +5,7 @@ The same columns with the same types are in every part, however many nulls a par
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from batchrun import codec
 from batchrun.chat.completion import Choice, Completion, read_completion
 from batchrun.outcome import Completed, Reply, Unanswered, Usage
 from batchrun.run_folder.records import REQUEST_ID_HEADERS, Answered, Done, Sent
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _TEXT = pa.string()
 _TIME = pa.timestamp("us", tz="UTC")
@@ -115,6 +118,17 @@ class History:
             case Done():
                 self.done = record
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the answer that the outcome speaks of is there: damage may have cost its record."""
+        call = self.done.outcome.call if self.done else None
+        return call is None or call in self.answered
+
+    def reopen(self) -> None:
+        """Go on without an outcome, and without answers to calls of which nothing else is known."""
+        self.done = None
+        self.answered = {call: record for call, record in self.answered.items() if call in self.sent}
+
     def merge(self, later: History) -> None:
         """Take what a later journal file holds of the same task; it begins with the same lines."""
         self.sent |= later.sent
@@ -132,7 +146,7 @@ def result_values(history: History) -> dict[str, Any]:
     completion = completions.get(call) if call is not None else None
     return {
         "row_index": done.row,
-        "row_id": done.row_id,
+        "row_id": _encodable(done.row_id),
         "repaired": completion.repaired if completion else False,
         "stale": False,
         **_outcome_values(done),
@@ -152,8 +166,13 @@ def result_values(history: History) -> dict[str, Any]:
 def _outcome_values(done: Done) -> dict[str, Any]:
     if isinstance(done.outcome, Completed):
         return {"status": "ok", "error_type": None, "error": None}
-    error = done.outcome.error
-    return {"status": "failed", "error_type": error.type, "error": asdict(error)}
+    error = {name: _encodable(value) for name, value in asdict(done.outcome.error).items()}
+    return {"status": "failed", "error_type": error["type"], "error": error}
+
+
+def _encodable(value: Any) -> Any:
+    """A lone surrogate, as a server's or a row's text may hold, as U+FFFD: Arrow cannot carry it."""
+    return _LONE_SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
 
 
 def _completion(answered: Answered) -> Completion | None:
@@ -211,8 +230,8 @@ def _token(item: Mapping[str, Any]) -> dict[str, Any]:
     logprob, token, octets = item.get("logprob"), item.get("token"), item.get("bytes")
     return {
         "token": token if isinstance(token, str) else None,
-        "logprob": float(logprob) if isinstance(logprob, (int, float)) else None,
-        "bytes": octets if isinstance(octets, list) and all(type(octet) is int for octet in octets) else None,
+        "logprob": float(logprob) if type(logprob) is float or _is_integer(logprob) else None,
+        "bytes": octets if isinstance(octets, list) and all(map(_is_integer, octets)) else None,
     }
 
 
@@ -223,10 +242,15 @@ def _annotation(item: Mapping[str, Any]) -> dict[str, Any]:
         "type": item.get("type") if isinstance(item.get("type"), str) else None,
         **{key: value if isinstance(value := citation.get(key), str) else None for key in ("url", "title")},
         **{
-            key: value if type(value := citation.get(key)) is int else None
+            key: value if _is_integer(value := citation.get(key)) else None
             for key in ("start_index", "end_index")
         },
     }
+
+
+def _is_integer(value: Any) -> bool:
+    """Whether it is an integer that Arrow can hold."""
+    return type(value) is int and -(2**63) <= value < 2**63
 
 
 def _items(value: Any) -> list[Mapping[str, Any]]:
@@ -266,7 +290,8 @@ def _attempt(history: History, call: int, completion: Completion | None, done: D
 
 def request_id(headers: Mapping[str, str]) -> str | None:
     """The id by which the provider's support finds a call."""
-    return next((headers[name] for name in REQUEST_ID_HEADERS if name in headers), None)
+    found = next((headers[name] for name in REQUEST_ID_HEADERS if name in headers), None)
+    return None if found is None else _LONE_SURROGATE.sub("\ufffd", found)
 
 
 def _total_usage(completions: Iterable[Completion | None]) -> dict[str, Any] | None:

@@ -83,7 +83,7 @@ class RunFolder:
                     hint=f"Give this job ({job_name!r}) another output.path, or another --name.",
                 )
             return
-        if self.path.exists() and any(self.path.iterdir()) and not self.checkpoint.exists():
+        if self.path.exists() and not self._is_unused():
             raise RunFolderError(
                 f"{self.path} is not empty and holds no run of batchrun",
                 hint="Give output.path a folder that is new or empty.",
@@ -92,6 +92,15 @@ class RunFolder:
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)
         write_atomically(self.identity, codec.dumps({"name": job_name}) + b"\n")
+
+    def _is_unused(self) -> bool:
+        """Whether the folder is empty, or holds what a `claim` cut short left."""
+        ours = {self.checkpoint.name, self.generations.name}
+        left = {_unfinished(self.identity).name}
+        return all(
+            path.name in ours and path.is_dir() and {inner.name for inner in path.iterdir()} <= left
+            for path in self.path.iterdir()
+        )
 
     def require(self) -> None:
         """Raises RunFolderError when there is no run here."""
@@ -110,14 +119,18 @@ class RunFolder:
         return document if isinstance(document, dict) else {}
 
 
+def _unfinished(path: Path) -> Path:
+    return path.with_name(path.name + ".tmp")
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace a file by one that is there whole or not at all, also after a power cut."""
-    unfinished = path.with_name(path.name + ".tmp")
+    unfinished = _unfinished(path)
     fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.write(fd, data)
+    with open(fd, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
+        left = memoryview(data)
+        while left:  # a disk that is nearly full takes a part
+            left = left[file.write(left) :]
         os.fsync(fd)
-    finally:
-        os.close(fd)
     os.replace(unfinished, path)  # noqa: PTH105 - beside os.write and os.fsync
     sync_folder(path.parent)

@@ -81,7 +81,9 @@ class JournalReader:
                 if isinstance(record, Header):
                     self._check(record)
                 else:
-                    yield record, line
+                    # a cut that took the newline alone left a whole record: what is written after it
+                    # must not join its line
+                    yield record, line if line.endswith(b"\n") else line + b"\n"
 
     def _check(self, header: Header) -> None:
         if header.version > FORMAT_VERSION:
@@ -110,14 +112,18 @@ class Journal:
         self._unsynced_since: float | None = None
         self._syncing_since: float | None = None
         self._synced = anyio.Event()
+        self._one_sync = anyio.Lock()
         self._failure: StorageError | None = None
         self._fd = -1
-        self._create()
+        self._create(number)
 
     @property
     def path(self) -> Path:
         """The file that is being appended to."""
-        return self.folder / f"journal-{self.number:06d}.log"
+        return self._path(self.number)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"journal-{number:06d}.log"
 
     def append(self, record: Record) -> None:
         """Write one record. Raises StorageError when the disk refuses it; nothing of it is kept then."""
@@ -137,7 +143,7 @@ class Journal:
 
     async def ready(self) -> None:
         """Wait while a record has been unsynced for too long. Raises StorageError when a sync failed."""
-        while self._lag() > MAX_UNSYNCED:
+        while self._failure is None and self._lag() > MAX_UNSYNCED:
             await self._synced.wait()
         if self._failure:
             raise self._failure
@@ -155,36 +161,40 @@ class Journal:
     async def sync(self) -> None:
         """Make all that was appended survive a power cut. A failed fsync is never tried again:
         the kernel may have dropped the pages (the fsyncgate report). Raises StorageError."""
-        if self._unsynced_since is None:
-            return
-        self._syncing_since, self._unsynced_since = self._unsynced_since, None
+        async with self._one_sync:
+            if self._unsynced_since is None:
+                return
+            self._syncing_since, self._unsynced_since = self._unsynced_since, None
+            try:
+                await self._fsync(self._fd, self.path)
+            finally:
+                self._syncing_since = None
+                self._synced.set()
+                self._synced = anyio.Event()
+
+    async def _fsync(self, fd: int, path: Path) -> None:
         try:
-            await anyio.to_thread.run_sync(os.fsync, self._fd)
+            await anyio.to_thread.run_sync(os.fsync, fd)
         except OSError as error:
-            self._failure = _storage_error(error, self.path)
+            self._failure = storage_error(error, path)
             raise self._failure from error
-        finally:
-            self._syncing_since = None
-            self._synced.set()
-            self._synced = anyio.Event()
 
     async def rotate(self, opening: Record) -> Path:
         """Start the next file with `opening` and all unfinished tasks; return the closed file's path.
 
         Both files are on disk on return.
         """
-        closed, closed_fd = self.path, self._fd
-        self.number += 1
-        self._create()
-        self._write(encode(opening) + b"".join(line for lines in self._open_tasks.values() for line in lines))
-        self.finished = 0
-        try:
-            await anyio.to_thread.run_sync(os.fsync, closed_fd)
-        except OSError as error:
-            self._failure = _storage_error(error, closed)
-            raise self._failure from error
-        finally:
-            os.close(closed_fd)
+        async with self._one_sync:  # a sync under way works on the file that is closed here
+            closed, closed_fd = self.path, self._fd
+            self._create(self.number + 1)
+            self._write(
+                encode(opening) + b"".join(line for lines in self._open_tasks.values() for line in lines)
+            )
+            self.finished = 0
+            try:
+                await self._fsync(closed_fd, closed)
+            finally:
+                os.close(closed_fd)
         await self.sync()
         return closed
 
@@ -194,13 +204,14 @@ class Journal:
             os.fsync(self._fd)
         os.close(self._fd)
 
-    def _create(self) -> None:
+    def _create(self, number: int) -> None:
+        path = self._path(number)
         try:
-            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
             sync_folder(self.folder)
         except OSError as error:
-            raise _storage_error(error, self.path) from error
-        self._fd, self.size = fd, 0
+            raise storage_error(error, path) from error
+        self.number, self._fd, self.size = number, fd, 0
         self._write(encode(Header(FORMAT_VERSION)))
 
     def _write(self, data: bytes) -> None:
@@ -212,7 +223,7 @@ class Journal:
                 os.ftruncate(self._fd, self.size)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            self._failure = _storage_error(error, self.path)
+            self._failure = storage_error(error, self.path)
             raise self._failure from error
         self.size += written
         if self._unsynced_since is None:
@@ -228,8 +239,9 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def _storage_error(error: OSError, path: Path) -> StorageError:
-    what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
+def storage_error(error: OSError, path: Path) -> StorageError:
+    """The end of a run whose disk refused to write `path`."""
+    what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or error
     return StorageError(
         f"cannot write to {path}: {what}",
         hint="Everything received before this is kept. Free some space or mend the disk, then submit again.",

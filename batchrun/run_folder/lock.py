@@ -23,7 +23,13 @@ def locked(path: Path) -> Iterator[None]:
     """Hold the lock file `path`. Raises RunLockedError when another process does,
     RunFolderError where a lock cannot be trusted."""
     _check_filesystem(path.parent)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise RunFolderError(
+            f"cannot write to the run folder {path.parent.parent}: {error.strerror}",
+            hint="Make it writable, or give output.path another folder.",
+        ) from error
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -20,6 +20,7 @@ import pyarrow as pa
 from batchrun import codec
 from batchrun.index import Identifier, State
 from batchrun.outcome import Error, Reply
+from batchrun.render import RenderError, Request
 from batchrun.run_folder.columns import RESULT_SCHEMA
 from batchrun.run_folder.folder import GENERATIONS, RunFolder, write_atomically
 from batchrun.run_folder.journal import sync_folder
@@ -105,11 +106,20 @@ class _Bucket:
                 self.added.append({} if isinstance(found.request, Error) else _added(found.request, layout))
 
 
-def _added(request: Any, layout: Layout) -> dict[str, Any]:
+def _added(request: Request, layout: Layout) -> dict[str, Any]:
     values: dict[str, Any] = {"messages": request.messages} if layout.messages else {}
-    if layout.raw:
-        values["raw_request"] = request.body(0).decode()
-    return values
+    return values | ({"request": request} if layout.raw else {})
+
+
+def _raw_request(request: Request | None, model: str | None, index: int) -> str | None:
+    """The body that `model` was sent; None where the job's chain holds it no more."""
+    chain = [choice.spelled for choice in request.renderer.models] if request else []
+    if request is None or model not in chain:
+        return None
+    at = index if index < len(chain) and chain[index] == model else chain.index(model)
+    with suppress(RenderError):
+        return request.body(at).decode()
+    return None
 
 
 class Publisher:
@@ -132,7 +142,8 @@ class Publisher:
 
         Gives False when they do already. Raises InputError when the input changed meanwhile.
         """
-        frame = states.filter(pl.col("part").is_not_null() & (pl.col("state") != State.CHANGED))
+        # a negative part is a journal file's that the disk had no room to seal: published next time
+        frame = states.filter((pl.col("part") > 0) & (pl.col("state") != State.CHANGED))
         before = self._published()
         signatures = {str(number): self._signature(part) for number, part in _buckets(frame)}
         if before.get("parts") == signatures and self._run.results.exists():
@@ -189,10 +200,7 @@ class Publisher:
             "stale": stale,
         }
         if self._layout.raw:
-            responses = [_raw_response(history) for history in histories(answers)]
-            bucket.added = [
-                {**row, "raw_response": text} for row, text in zip(bucket.added, responses, strict=True)
-            ]
+            self._add_raw(bucket, answers)
         kept = [not is_stale for is_stale in stale.to_pylist()]
         for column in self._layout.added:
             values = [
@@ -203,6 +211,19 @@ class Publisher:
         inputs = pa.concat_tables(bucket.inputs).columns
         ours = [columns[f.name] for f in [*RESULT_SCHEMA, *self._layout.added]]
         return pa.Table.from_arrays([*ours[:2], *inputs, *ours[2:]], schema=self._schema)
+
+    def _add_raw(self, bucket: _Bucket, answers: pa.Table) -> None:
+        models = zip(
+            answers.column("model").to_pylist(), answers.column("model_index").to_pylist(), strict=True
+        )
+        bucket.added = [
+            {
+                **row,
+                "raw_request": _raw_request(row.get("request"), *model),
+                "raw_response": _raw_response(history),
+            }
+            for row, model, history in zip(bucket.added, models, histories(answers), strict=True)
+        ]
 
     def _answers(self, frame: pl.DataFrame) -> pa.Table:
         """The answers of these rows, in their order."""
@@ -222,9 +243,14 @@ class Publisher:
     def _published(self) -> dict[str, Any]:
         with suppress(FileNotFoundError, ValueError):
             document = codec.loads((self._run.checkpoint / "published.json").read_bytes())
-            if isinstance(document, dict):
+            # after a kill between the swap and this file, it speaks of another generation
+            if isinstance(document, dict) and document.get("generation") == self._generation():
                 return document
         return {}
+
+    def _generation(self) -> str:
+        """The name of the generation that `results` points to; empty where there is none."""
+        return self._run.results.readlink().name if self._run.results.is_symlink() else ""
 
     def _link(self, before: dict[str, Any], signatures: dict[str, str], folder: Path) -> frozenset[int]:
         """Link the parts of the generation before that are as they should be."""
@@ -242,7 +268,7 @@ class Publisher:
         """Point `results` to the new generation; the one before stays for who is reading it."""
         sync_folder(folder)
         sync_folder(self._run.generations)
-        before = self._run.results.readlink().name if self._run.results.is_symlink() else ""
+        before = self._generation()
         pointer = self._run.path / "results.tmp"
         pointer.unlink(missing_ok=True)
         pointer.symlink_to(f"{GENERATIONS}/{folder.name}")

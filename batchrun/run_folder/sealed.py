@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 
 from batchrun.outcome import Reply
 from batchrun.run_folder.columns import RESULT_SCHEMA, History, result_table
-from batchrun.run_folder.journal import Damage, JournalReader, sync_folder
+from batchrun.run_folder.journal import Damage, JournalReader, storage_error, sync_folder
 from batchrun.run_folder.records import Admitted, Answered, Header, Sent, decode
 
 ROW_GROUP = 1_000
@@ -78,10 +79,12 @@ class JournalContents:
             history.add(record, line)
             if isinstance(record, Sent):
                 self.sent.append(record)
-            elif isinstance(record, Answered) and _is_refusal(record):
+            elif isinstance(record, Answered) and record.call in history.sent and _is_refusal(record):
                 self.refusals.append((history.sent[record.call], record))
-            if history.done:
+            if history.done and history.is_whole:
                 self.finished.append(self.unfinished.pop(record.task))
+        for history in self.unfinished.values():
+            history.reopen()
         self.damage: Sequence[Damage] = reader.damage
 
 
@@ -114,19 +117,27 @@ def sealed_table(histories: list[History]) -> pa.Table:
 
 
 def write_parquet(tables: Iterable[pa.Table], path: Path, schema: pa.Schema) -> None:
-    """Write each table as a row group of a file that is there whole or not at all, also after a power cut."""
+    """Write each table as a row group of a file that is there whole or not at all, also after a power cut.
+
+    Raises StorageError when the disk refuses it.
+    """
     unfinished = path.with_suffix(".tmp")
-    with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
-        for table in tables:
-            writer.write_table(table, row_group_size=max(1, table.num_rows))
-    os.chmod(unfinished, 0o600)  # noqa: PTH101 - beside os.replace and os.fsync
-    fd = os.open(unfinished, os.O_RDONLY)
     try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    os.replace(unfinished, path)  # noqa: PTH105
-    sync_folder(path.parent)
+        with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
+            for table in tables:
+                writer.write_table(table, row_group_size=max(1, table.num_rows))
+        os.chmod(unfinished, 0o600)  # noqa: PTH101 - beside os.replace and os.fsync
+        fd = os.open(unfinished, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.replace(unfinished, path)  # noqa: PTH105
+        sync_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise storage_error(error, path) from error
 
 
 def read_answers(folder: Path) -> pl.DataFrame:

@@ -23,7 +23,7 @@ from batchrun.outcome import Exchange, Reply, Unanswered
 
 _TLS_FOLDER = tempfile.TemporaryDirectory()
 TLS = Path(_TLS_FOLDER.name)
-"""`authority.pem`, made anew for each run of the tests, and the certificate and key it issued for localhost."""
+"""`authority.pem`, made anew for each run of the tests, and the certificate it issued for localhost."""
 
 _AUTHORITY = trustme.CA()
 _AUTHORITY.cert_pem.write_to_path(TLS / "authority.pem")

@@ -54,7 +54,9 @@ def kill_and_resume(folder: Path, *, rows: int, kills: int) -> Tally:
     started = time.monotonic()
     config = SimulatorConfig(latency=UniformLatency(kind="uniform", low=0.01, high=0.06))
     with start_process(config, ledger=job.ledger) as base_url:
-        job.write(base_url, endpoints={"local": {"base_url": base_url, "limits": {"concurrency": CONCURRENCY}}})
+        job.write(
+            base_url, endpoints={"local": {"base_url": base_url, "limits": {"concurrency": CONCURRENCY}}}
+        )
         held = [_killed(job, rows * (n + 1) // (kills + 1), tally) for n in range(kills)]
         finished = job.submit(timeout=600)
         assert finished.returncode == 0, finished.stderr

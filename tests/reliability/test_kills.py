@@ -8,7 +8,7 @@ from tests.reliability.kills import kill_and_resume
 
 
 def test_kill_and_resume(tmp_path: Path) -> None:
-    """Whatever the checkpoint held an answer for at a kill is never asked again, and every row is there once."""
+    """What the checkpoint held an answer for at a kill is never asked again; every row is there once."""
     tally = kill_and_resume(tmp_path, rows=600, kills=5)
     assert tally.lost == 0
     assert tally.duplicated == 0

@@ -1,0 +1,137 @@
+"""`batchrun plan`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchrun.cli.options import TYPES, JobArguments, OptionalValues, as_json, error_types, job_options
+from batchrun.cli.text import counted, shown_path, write_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from batchrun.plan import Example, Plan, PlannedModel
+
+_STATES = {
+    "new": "never answered: asked",
+    "retry": "failed before: asked again",
+    "changed": "changed since they were answered",
+    "ok": "answered: stay as they are",
+    "failed": "failed, and wait for a decision (--retry-failed)",
+    "kept": "changed, with the older answer kept (stale)",
+}
+
+
+@click.command(cls=OptionalValues)
+@job_options
+@click.option("--rerun-changed", is_flag=True, help="As with submit.")
+@click.option("--retry-failed", metavar=TYPES, help="As with submit.")
+@click.option(
+    "--example", metavar="ID", help="The row whose request is shown. Default: the first to be asked."
+)
+@as_json
+def command(
+    arguments: JobArguments, rerun_changed: bool, retry_failed: str | None, example: str | None, as_json: bool
+) -> None:
+    """Say what a submit of JOB would do.
+
+    No call is made and nothing is written, also while another submit is running.
+    """
+    from batchrun.cli.progress import showing
+    from batchrun.cli.submit import retryable
+    from batchrun.cli.terminal import output
+    from batchrun.plan import plan
+
+    types = error_types(retry_failed, "--retry-failed", retryable())
+    job = arguments.load()
+    with showing(plain=as_json) as progress:
+        progress.phase(f"reading {job.input.path}")
+        found = plan(
+            job,
+            env=arguments.environment(),
+            on_rows=progress.read,
+            rerun_changed=rerun_changed,
+            retry_failed=types,
+            example=example,
+        )
+    if as_json:
+        write_json(found.document())
+        return
+    with output() as console:
+        _tell(console, found, rerun_changed=rerun_changed)
+        _next(console, found, arguments)
+
+
+def _tell(console: Console, found: Plan, *, rerun_changed: bool) -> None:
+    from batchrun.cli.terminal import fact, headline
+
+    headline(console, f"{found.name}: {found.to_do:,} of {counted(found.facts.rows, 'row')} would be asked")
+    fact(console, "input", f"{found.input}: {', '.join(found.columns) or 'no columns'}")
+    for state, meaning in _STATES.items():
+        if number := found.rows[state]:
+            again = state == "changed" and rerun_changed
+            fact(
+                console, f"{number:,}", "changed: asked again, replacing their answers" if again else meaning
+            )
+    _tell_warnings(console, found, rerun_changed=rerun_changed)
+    fact(console, "prompts", f"about {found.prompt_tokens:,} tokens, at 4 bytes a token")
+    for number, model in enumerate(found.models, start=1):
+        fact(console, "model" if number == 1 else f"fallback {number - 1}", _model(model))
+    fact(console, "results", shown_path(found.results), whole=True)
+    if found.example:
+        _tell_example(console, found.example)
+
+
+def _tell_warnings(console: Console, found: Plan, *, rerun_changed: bool) -> None:
+    from batchrun.cli.terminal import fact
+
+    facts = found.facts
+    warnings = [
+        (facts.bad_rows, "cannot be read: they fail as bad_row, at no cost"),
+        (facts.unrendered, f"cannot be rendered: they fail, at no cost. {facts.first_failure}"),
+        (facts.null_printed, "print a null as nothing"),
+    ]
+    for number, text in warnings:
+        if number:
+            fact(console, f"{number:,}", text, style="yellow")
+    if found.rows["changed"] and not rerun_changed:
+        text = (
+            f"a submit stops with exit code 6: {found.rows['changed']:,} finished rows would be paid for "
+            "again. --rerun-changed replaces their answers, --keep-changed keeps them, --name NEW keeps both."
+        )
+        fact(console, "stop", text, style="yellow")
+    for obstacle in found.obstacles:
+        fact(console, "stop", obstacle, style="yellow")
+
+
+def _model(model: PlannedModel) -> str:
+    limits = {"rpm": model.rpm, "tpm": model.tpm, "concurrency": model.concurrency}
+    said = ", ".join(f"{name} {value:,}" for name, value in limits.items() if value is not None)
+    return f"{model.model} at {model.base_url or 'a simulator that batchrun starts'}, {said}"
+
+
+def _tell_example(console: Console, example: Example) -> None:
+    from rich.text import Text
+
+    from batchrun.cli.terminal import fact, headline
+
+    console.print()
+    headline(console, f"The request for row {example.row_id} ({example.location})")
+    request: dict[str, Any] = dict(example.request)
+    for message in request.pop("messages"):
+        fact(console, message["role"], str(message["content"]).rstrip("\n"))
+    for name, value in request.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        fact(console, "", f"{name}: {text}")
+    console.print(Text())
+
+
+def _next(console: Console, found: Plan, arguments: JobArguments) -> None:
+    from batchrun.cli.terminal import fact
+
+    if found.to_do:
+        some = ["--limit", "10"] if found.to_do > 10 and not found.rows["ok"] else []
+        fact(console, "next", arguments.again("submit", *some), whole=True)

@@ -1,0 +1,132 @@
+"""`batchrun simulate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchrun.cli.options import as_json
+from batchrun.cli.text import write_json
+from batchrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from batchrun.simulator import SimulatorConfig
+
+_SNIPPET = """\
+serving {url} until Ctrl-C
+
+  # in a job file
+  model: local/small
+  endpoints:
+    local: {{base_url: "{url}"}}
+"""
+
+
+@click.command()
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="0: any free one."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--config", type=click.Path(path_type=Path), help="A YAML file with the options below.")
+@click.option(
+    "--ledger", type=click.Path(path_type=Path), help="Write down every call and every answer here."
+)
+@click.option("--rpm", type=click.IntRange(min=1), help="Requests in any minute, per model.")
+@click.option("--tpm", type=click.IntRange(min=1), help="Tokens in any minute, per model.")
+@click.option("--latency", type=click.FloatRange(min=0), metavar="SECONDS", help="How long an answer takes.")
+@click.option("--seed", type=int, help="Another seed gives other texts, latencies and faults.")
+@as_json
+def command(
+    port: int,
+    host: str,
+    config: Path | None,
+    ledger: Path | None,
+    rpm: int | None,
+    tpm: int | None,
+    latency: float | None,
+    seed: int | None,
+    as_json: bool,
+) -> None:
+    """Serve an OpenAI-compatible endpoint that makes its answers up, the same ones each time.
+
+    The options of --config are those of `endpoints.NAME.simulator` in a job:
+
+    \b
+      seed: 7
+      models: [small, large]     # default: any name
+      context_window: 128000
+      limits: {rpm: 600, tpm: 100000, window: 60, concurrency: 16}
+      latency: {kind: constant, seconds: 0.2}
+             | {kind: uniform, low: 0.1, high: 0.5}
+             | {kind: lognormal, median: 0.4, sigma: 0.6, max: 20}
+      faults:                    # the first that applies to a call strikes
+        - {rate: 0.05, status: 429, retry_after: 2}
+        - {rate: 0.02, reset: mid_body}    # or close; before_headers,
+                                           # after_headers, mid_body
+        - {match: urgent, first: 1, stall: 30}
+        - {calls: [10, 20], drip: 100}     # bytes a second
+        - {model: large, error_in_200: 500}
+        - {rate: 0.01, answer: malformed}  # empty, null_choices, no_choices,
+                                           # null_message, refusal, content_filter
+        - {rate: 0.01, finish_reason: length}
+    """
+    from batchrun.simulator import run
+
+    settings = _read(config) if config else {}
+    limits = {name: value for name, value in (("rpm", rpm), ("tpm", tpm)) if value is not None}
+    if limits:
+        settings["limits"] = {**_mapping(settings.get("limits")), **limits}
+    if latency is not None:
+        settings["latency"] = {"kind": "constant", "seconds": latency}
+    if seed is not None:
+        settings["seed"] = seed
+    checked = _checked(settings, str(config or "the options"))
+
+    def ready(url: str) -> None:
+        if as_json:
+            write_json({"base_url": url})
+        click.echo(_SNIPPET.format(url=url), err=True)
+
+    try:
+        run(checked, host, port, ledger, ready)
+    except OSError as error:
+        where = error.filename or f"{host}:{port}"
+        raise UsageError(
+            f"cannot serve on {host}:{port}: {error.strerror} ({where})",
+            hint="Try --port 0, which takes a free one.",
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    from batchrun.job.document import read_document
+
+    try:
+        document = read_document(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path}: cannot be read: {error}") from error
+    if document.problems:
+        raise UsageError(f"--config {path}: {document.problems[0].text}")
+    if not isinstance(document.value, dict):
+        raise UsageError(f"--config {path}: must be a mapping of options; see `batchrun simulate --help`")
+    return document.value
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _checked(settings: dict[str, Any], where: str) -> SimulatorConfig:
+    from pydantic import ValidationError
+
+    from batchrun.simulator import SimulatorConfig
+
+    try:
+        return SimulatorConfig.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UsageError(
+            f"{where}: {key}: {first['msg']}", hint="`batchrun simulate --help` lists the options."
+        ) from error

@@ -1,0 +1,91 @@
+"""`batchrun status`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from batchrun.cli.options import JobArguments, as_json, run_options
+from batchrun.cli.text import counted, duration, shown_path, write_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from batchrun.status import Status
+
+_STATES = {
+    "running": "bold cyan",
+    "finished": "bold green",
+    "killed": "bold yellow",
+    "stopped": "bold yellow",
+    "interrupted": "bold yellow",
+}
+
+
+@click.command()
+@run_options
+@as_json
+def command(arguments: JobArguments, as_json: bool) -> None:
+    """Say how a run stands: of a job file, or in a run folder.
+
+    Also while a submit is running, and after one was killed.
+    """
+    from batchrun.cli.terminal import output
+    from batchrun.status import status
+
+    found = status(arguments.run())
+    if as_json:
+        write_json(found.document())
+        return
+    with output() as console:
+        _tell(console, found, arguments)
+
+
+def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
+    from batchrun.cli.summary import row_counts
+    from batchrun.cli.terminal import fact, headline
+
+    headline(console, f"{found.name}: {found.state}", _STATES.get(found.state, "bold"))
+    if found.state == "killed":
+        fact(console, "", "the last submit was cut off; every answer that it received is kept")
+    if found.stopped_by:
+        fact(console, "stopped by", found.stopped_by["message"], style="yellow")
+    rows = row_counts(found.ok, found.failed, found.pending or 0, found.stale)
+    total = (
+        "the input was never read to its end" if found.rows is None else f"of {counted(found.rows, 'row')}"
+    )
+    fact(console, "rows", f"{rows}, {total}")
+    for kind, number in found.errors.items():
+        fact(console, "failed", f"{number:,} {kind}", style="red")
+    if found.possibly_paid:
+        what = "in flight, or possibly paid" if found.state == "running" else "possibly paid"
+        fact(console, "unanswered", f"{counted(found.possibly_paid, 'call')} sent without an answer: {what}")
+    if last := found.last_submit:
+        spent = f"{counted(last['rows'], 'row')} in {duration(last['seconds'])}"
+        fact(console, "last submit", f"{last['started_at'].replace('T', ' ')}, {spent}")
+    _tell_places(console, found)
+    for text in _next(found, arguments):
+        fact(console, "next", text, whole=True)
+
+
+def _tell_places(console: Console, found: Status) -> None:
+    from batchrun.cli.terminal import fact
+
+    if found.results:
+        fact(console, "results", shown_path(found.results), whole=True)
+    if found.unpublished:
+        rows = counted(found.unpublished, "answered row")
+        fact(console, "not in them", f"{rows}: the next submit publishes them, `show` sees them now")
+
+
+def _next(found: Status, arguments: JobArguments) -> list[str]:
+    steps = []
+    if found.state == "running":
+        return [arguments.again("show", "--sample", "3")]
+    if found.pending or found.unpublished or found.rows is None:
+        submit = "submit the job again" if arguments.path.is_dir() else arguments.again("submit")
+        steps.append(f"{submit}  # continues")
+    if found.failed:
+        steps.append(arguments.again("show", "--failed"))
+    return steps or [arguments.again("show", "--sample", "3")]

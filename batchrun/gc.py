@@ -1,0 +1,172 @@
+"""`gc`: drop the answers in a checkpoint that no row of the job stands for any more.
+
+What a kill leaves at any point is whole. First the journal is replaced as a submit does it: the new
+file is on disk before the old ones go. Then each sealed part is rewritten in place, by one rename;
+no answer moves, so none is ever in two places or in none. Small parts are merged last, into the first of
+them: until the others are removed an answer may stand in two parts, under one task number.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from batchrun.admission import Admission
+from batchrun.clock import SystemClock
+from batchrun.job import Job
+from batchrun.restore import restore
+from batchrun.run_folder.checkpoint import Checkpoint
+from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.journal import Journal, sync_folder
+from batchrun.run_folder.lock import locked
+from batchrun.run_folder.records import Admitted
+from batchrun.run_folder.sealed import ROW_GROUP, SEALED_SCHEMA, hash_prefix, sealed_parts, write_parquet
+from batchrun.survey import Survey, survey
+
+FULL = 5_000
+"""Answers of a part that is not merged with others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """What was dropped, or would be.
+
+    Attributes:
+        answers: finished askings that no row stands for.
+        kept: those that stay.
+        unfinished: askings cut off by a kill, of rows that are gone or were edited.
+        bytes: of the checkpoint's parts and journals before.
+        bytes_after: afterwards; None when nothing was done.
+    """
+
+    answers: int
+    kept: int
+    unfinished: int
+    bytes: int
+    bytes_after: int | None = None
+
+
+def look(job: Job) -> Garbage:
+    """Say what `collect` would drop; changes nothing."""
+    run = RunFolder(job.output_path)
+    run.require()
+    found = survey(job, on_rows=lambda _rows: None, keep_index=False)
+    return _garbage(found, _kept(found))
+
+
+def collect(job: Job) -> Garbage:
+    """Drop it, under the run folder's lock. Raises RunLockedError while a submit is running."""
+    run = RunFolder(job.output_path)
+    run.require()
+    with locked(run.lock):
+        found = survey(job, on_rows=lambda _rows: None, keep_index=True)
+        found.checkpoint.seal()
+        kept = _kept(found)
+        before = _garbage(found, kept)
+        (run.checkpoint / "published.json").unlink(missing_ok=True)  # it names answers by their places
+        if found.checkpoint.journals:
+            anyio.run(_renew_journal, found)
+        _drop(run.checkpoint, kept)
+        _merge(run.checkpoint)
+        return Garbage(before.answers, before.kept, before.unfinished, before.bytes, _size(run.checkpoint))
+
+
+def _kept(found: Survey) -> pl.DataFrame:
+    """The places (part, position) of the answers that a row stands for."""
+    return found.states().filter(pl.col("part").is_not_null()).select("part", "position")
+
+
+def _garbage(found: Survey, kept: pl.DataFrame) -> Garbage:
+    answers = len(found.checkpoint.answers())
+    orphans = len(found.checkpoint.unfinished) - len(_wanted(found))
+    return Garbage(answers - len(kept), len(kept), orphans, _size(found.run.checkpoint))
+
+
+def _size(checkpoint: Path) -> int:
+    patterns = ("sealed-*.parquet", "journal-*.log")
+    return sum(path.stat().st_size for pattern in patterns for path in checkpoint.glob(pattern))
+
+
+def _wanted(found: Survey) -> list[int]:
+    """The unfinished tasks of rows that the job still has, by task number."""
+    rows = set(found.rows.select("key", "hash").iter_rows())
+    return [
+        task
+        for (key, request_hash), tasks in found.checkpoint.waiting().items()
+        if (key, hash_prefix(request_hash)) in rows
+        for task, _history in tasks
+    ]
+
+
+async def _renew_journal(found: Survey) -> None:
+    """Replace the journal files by one with what is still wanted of them, pauses and rates included."""
+    checkpoint, clock = found.checkpoint, SystemClock()
+    journal = Journal(checkpoint.folder, checkpoint.next_number, clock)
+    journal.append(Admitted(_admitted(found.job, checkpoint)))
+    for task in _wanted(found):
+        journal.carry(task, checkpoint.unfinished[task].lines)
+    await journal.sync()
+    journal.close()
+    for path in checkpoint.journals.values():
+        path.unlink()
+    sync_folder(checkpoint.folder)
+
+
+def _admitted(job: Job, checkpoint: Checkpoint) -> dict[str, object]:
+    endpoints = {model.endpoint: job.endpoints[model.endpoint].limits for model in job.models}
+    models = {(model.endpoint, model.name): model.limits for model in job.models}
+    clock = SystemClock()
+    admission = Admission(endpoints, models, clock=clock, jitter=random.random)
+    restore(admission, checkpoint, models.keys(), clock, job.retry.max_wait)
+    return admission.snapshot()
+
+
+def _drop(checkpoint: Path, kept: pl.DataFrame) -> None:
+    """Rewrite each part that holds anything else than `kept`."""
+    for number, path in sealed_parts(checkpoint).items():
+        positions = kept.filter(pl.col("part") == number)["position"].sort()
+        if len(positions) == pq.read_metadata(path).num_rows:
+            continue
+        if positions.is_empty():
+            path.unlink()
+            continue
+        _write(pq.read_table(path).take(positions.to_arrow()), path)
+    sync_folder(checkpoint)
+
+
+def _merge(checkpoint: Path) -> None:
+    """Put neighbouring small parts together."""
+    for group in _groups(checkpoint):
+        tables = [pq.read_table(path, schema=SEALED_SCHEMA) for path in group]
+        order = [("row_index", "ascending"), ("_task", "ascending")]
+        _write(pa.concat_tables(tables).sort_by(order), group[0])
+        for path in group[1:]:
+            path.unlink()
+        sync_folder(checkpoint)
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    groups = (table.slice(at, ROW_GROUP) for at in range(0, table.num_rows, ROW_GROUP))
+    write_parquet(groups, path, SEALED_SCHEMA)
+
+
+def _groups(checkpoint: Path) -> Iterator[list[Path]]:
+    """Runs of two or more parts that make no more than one full part together."""
+    group: list[Path] = []
+    rows = 0
+    for path in sealed_parts(checkpoint).values():
+        more = pq.read_metadata(path).num_rows
+        if group and rows + more > FULL:
+            yield from [group] if len(group) > 1 else []
+            group, rows = [], 0
+        group.append(path)
+        rows += more
+    if len(group) > 1:
+        yield group

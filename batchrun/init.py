@@ -1,0 +1,247 @@
+"""`init`: a job file to begin with, fitted to a prompt table."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import polars as pl
+
+from batchrun import codec
+from batchrun.errors import UsageError
+from batchrun.job import PRESETS, job_schema
+from batchrun.job.known import did_you_mean
+from batchrun.source import Row, Source, open_source
+
+TaskKind = Literal["classify", "extract", "summarize", "generate"]
+TASK_KINDS: tuple[TaskKind, ...] = get_args(TaskKind)
+
+SCHEMA_FILE = "job.schema.json"
+
+_LOOKED_AT = 1_000
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_WORDS = frozenset({"and", "or", "not", "in", "is", "if", "else", "true", "false", "none", "loop", "self"})
+_HEADINGS = ("title", "subject", "headline", "question", "product", "topic")
+_LABELS = ("gold_label", "label", "category", "class", "topic", "sentiment", "intent")
+_MOST_LABELS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What was found in a prompt table.
+
+    Attributes:
+        id: a column that names every row, if there is one.
+        texts: the columns with text to work on, a heading before the main one.
+        labels: the values of a column of labels, if there is one.
+    """
+
+    columns: tuple[str, ...]
+    id: str | None
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+def look(data: str, cwd: Path) -> Table:
+    """Look at a prompt table: its first rows, and all values of the column that may be its id.
+
+    Raises InputError when it cannot be read, UsageError when no column can be put into a template.
+    """
+    source = open_source(data, root=cwd)
+    rows = _first_rows(source)
+    columns = tuple(dict.fromkeys(name for row in rows for name in row.values))
+    values = {name: [row.values.get(name) for row in rows] for name in columns}
+    texts = _texts(values)
+    if not texts:
+        raise UsageError(
+            f"{data}: no column has a name that a template can use and a value in every row",
+            hint=f"Columns found: {', '.join(columns) or 'none'}. Use letters, digits and _ in names.",
+        )
+    return Table(columns, _id(source, values), texts, _labels(values))
+
+
+def _first_rows(source: Source) -> list[Row]:
+    rows: list[Row] = []
+    for batch in source.batches():
+        rows += [row for row in batch.rows if not row.error]
+        if len(rows) >= _LOOKED_AT:
+            break
+    return rows[:_LOOKED_AT]
+
+
+def _texts(values: Mapping[str, list[Any]]) -> tuple[str, ...]:
+    usable = [name for name, column in values.items() if _is_usable(name, column)]
+    if not usable:
+        return ()
+    main = max(usable, key=lambda name: sum(len(value or "") for value in _as_text(values[name])))
+    heading = next((name for name in _HEADINGS if name in usable and name != main), None)
+    return (main,) if heading is None else (heading, main)
+
+
+def _is_usable(name: str, column: list[Any]) -> bool:
+    filled = sum(value not in (None, "") for value in column)
+    return bool(_NAME.fullmatch(name)) and name.lower() not in _WORDS and filled > len(column) / 2
+
+
+def _as_text(column: list[Any]) -> list[str]:
+    return [value for value in column if isinstance(value, str)]
+
+
+def _id(source: Source, values: Mapping[str, list[Any]]) -> str | None:
+    """The first column that is called an id and names every row once."""
+    for name in values:
+        if (
+            name.lower() in ("id", "uuid", "key")
+            or name.lower().endswith(("_id", "-id", " id"))
+            or name.endswith("Id")
+        ):
+            hashes = []
+            for batch in source.batches(columns=[name]):
+                named = [row.values.get(name) for row in batch.rows if not row.error]
+                hashes += [
+                    None if v is None else codec.hash64(str(v).encode(errors="replace")) for v in named
+                ]
+            column = pl.Series(hashes, dtype=pl.UInt64)
+            if not column.null_count() and column.n_unique() == len(column):
+                return name
+    return None
+
+
+def _labels(values: Mapping[str, list[Any]]) -> tuple[str, ...]:
+    for name in (name for name in _LABELS if name in values):
+        labels = sorted(set(_as_text(values[name])))
+        if 1 < len(labels) <= _MOST_LABELS and all("{" not in label for label in labels):
+            return tuple(labels)
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the job shall be. `endpoint` is a preset's name."""
+
+    data: str
+    task: TaskKind
+    endpoint: str
+    model: str
+    out: Path
+
+
+def checked_endpoint(endpoint: str) -> str:
+    """Raises UsageError when it is no preset, with the nearest spelling."""
+    if endpoint not in PRESETS:
+        raise UsageError(
+            f"--endpoint {endpoint}: is no preset.{did_you_mean(endpoint, PRESETS)}",
+            hint=f"Presets: {', '.join(PRESETS)}. Any other server is described in the job file itself.",
+        )
+    return endpoint
+
+
+def write_job(wish: Wish, table: Table, cwd: Path) -> Path:
+    """Write the job file, and the schema that its first line names where there is none; gives its path.
+
+    Raises UsageError when the file exists already, or cannot be written.
+    """
+    out = cwd / wish.out
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with out.open("x", encoding="utf-8") as file:
+            file.write(job_text(wish, table, cwd))
+        schema = out.parent / SCHEMA_FILE
+        if not schema.exists():
+            schema.write_text(json.dumps(job_schema(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except FileExistsError:
+        raise UsageError(
+            f"{wish.out} exists already and is left as it is", hint="Name another file with --out."
+        ) from None
+    except OSError as error:
+        raise UsageError(f"{wish.out}: cannot be written: {error.strerror}") from error
+    return out
+
+
+def job_text(wish: Wish, table: Table, cwd: Path) -> str:
+    """The job file's text."""
+    data = os.path.relpath(cwd / wish.data, (cwd / wish.out).parent)
+    system, request = _PROMPTS[wish.task]
+    labels = ", ".join(table.labels or ("positive", "negative", "neutral"))
+    body = "\n\n".join(f"{{{{ {name} }}}}" for name in table.texts)
+    return _JOB.format(
+        schema=SCHEMA_FILE,
+        about=f"Written by `batchrun init` for {Path(wish.data).name}.",
+        path=json.dumps(data, ensure_ascii=False),
+        id=_ID.format(id=json.dumps(table.id, ensure_ascii=False)) if table.id else _NO_ID,
+        columns=", ".join(map(_shown, table.columns)),
+        system=system.format(labels=labels),
+        user=body.replace("\n", "\n        ").replace("        \n", "\n"),
+        request=request,
+        model=json.dumps(f"{wish.endpoint}/{wish.model}", ensure_ascii=False),
+        endpoint=_about_endpoint(wish.endpoint),
+    )
+
+
+def _shown(column: str) -> str:
+    return column if _NAME.fullmatch(column) else json.dumps(column)
+
+
+def _about_endpoint(endpoint: str) -> str:
+    preset = PRESETS[endpoint]
+    if preset.base_url is None:
+        return "# The simulator makes its answers up: change this to ENDPOINT/MODEL for real ones."
+    if preset.api_key_env is None:
+        return f"# Served at {preset.base_url}."
+    return f"# The key is read from the variable {preset.api_key_env}."
+
+
+_ID = "  id: {id}  # names a row, so that its answer is found again wherever it stands"
+_NO_ID = "  # id: COLUMN  # a column that names each row; without one, rows are matched by their request"
+
+_PROMPTS: dict[TaskKind, tuple[str, str]] = {
+    "classify": (
+        "Sort the text into exactly one of these labels: {labels}. Answer with the label alone.",
+        "  temperature: 0\n  max_completion_tokens: 16",
+    ),
+    "extract": (
+        "Take these facts from the text: names, dates, amounts. Answer with one JSON object with the keys "
+        "names, dates and amounts, each a list; an empty list where the text says nothing.",
+        "  temperature: 0\n  max_completion_tokens: 400\n  response_format: {type: json_object}",
+    ),
+    "summarize": (
+        "Summarize the text in one or two sentences. Say nothing that it does not say.",
+        "  temperature: 0\n  max_completion_tokens: 150",
+    ),
+    "generate": (
+        "Write a short, friendly and factual reply to the text.",
+        "  temperature: 0.7\n  max_completion_tokens: 300",
+    ),
+}
+"""For each task, the system message and the parameters."""
+
+_JOB = """\
+# yaml-language-server: $schema={schema}
+# {about}
+input:
+  path: {path}
+{id}
+  # where: "…"  # a SQL condition over the columns: only rows for which it is true are run
+  # limit: 100  # only the first rows
+
+prompt:
+  messages:
+    - role: system
+      content: >-
+        {system}
+    - role: user
+      # a minijinja template; columns: {columns}
+      content: |
+        {user}
+
+request:  # any Chat Completions parameter; a value may be a template too
+{request}
+
+{endpoint}
+model: {model}
+"""
