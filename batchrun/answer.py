@@ -7,8 +7,7 @@ The loop decides nothing by itself: `chat` reads answers, `policy` says what fol
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -16,12 +15,13 @@ import anyio
 import anyio.lowlevel
 
 from batchrun.admission import Admission, Closed
-from batchrun.chat.completion import Completion, ErrorInside, NoAnswer, read_completion
+from batchrun.chat.completion import Completion
 from batchrun.client import Client
 from batchrun.clock import Clock
-from batchrun.error_reply import classify, classify_error_body
+from batchrun.flights import Flights
 from batchrun.gate import Reason
 from batchrun.job import ModelChoice
+from batchrun.judge import Judged, judge
 from batchrun.outcome import (
     Completed,
     Error,
@@ -76,15 +76,6 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """What came of a call, the completion in it, if any, and why it does not answer the row, if so."""
-
-    exchange: Exchange
-    completion: Completion | None
-    error: Error | None
-
-
-@dataclass(frozen=True, slots=True)
 class Rules:
     """What a job says of failures; times in seconds."""
 
@@ -92,33 +83,6 @@ class Rules:
     row_timeout: float
     fallback_on: frozenset[str]
     fail_on: frozenset[str]
-
-
-class Flights:
-    """The calls under way: when a run stops they may land until a deadline."""
-
-    def __init__(self) -> None:
-        self._scopes: set[anyio.CancelScope] = set()
-        self._deadline = float("inf")
-
-    def land_by(self, deadline: float) -> None:
-        """Give every call until `deadline`, in the event loop's time."""
-        self._deadline = min(deadline, self._deadline)
-        for scope in self._scopes:
-            scope.deadline = self._deadline
-
-    def __len__(self) -> int:
-        return len(self._scopes)
-
-    @contextmanager
-    def flying(self) -> Iterator[None]:
-        """Keep a call from being cancelled with the rest of the run."""
-        with anyio.CancelScope(shield=True, deadline=self._deadline) as scope:
-            self._scopes.add(scope)
-            try:
-                yield
-            finally:
-                self._scopes.discard(scope)
 
 
 @dataclass(slots=True)
@@ -410,31 +374,3 @@ def _describe(closing: Closed) -> str:
     if closing.until is not None:
         until = f" (until {datetime.fromtimestamp(closing.until, tz=UTC):%Y-%m-%d %H:%M:%S} UTC)"
     return f"{name}: {closing.reason.type}: {closing.reason.message}{until}"
-
-
-def judge(exchange: Exchange, fail_on: frozenset[str]) -> Judged:
-    """Read what came of a call."""
-    if isinstance(exchange, Unanswered):
-        return Judged(exchange, None, Error(exchange.type, exchange.message))
-    if not 200 <= exchange.status < 300:
-        return Judged(exchange, None, classify(exchange))
-    read = read_completion(exchange.body)
-    match read:
-        case ErrorInside(error=inside):
-            return Judged(exchange, None, classify_error_body(exchange.status, inside))
-        case NoAnswer(reason=reason):
-            return Judged(exchange, None, Error("invalid_response", reason, http_status=exchange.status))
-        case Completion():
-            return Judged(exchange, read, _unwanted(read, fail_on))
-
-
-def _unwanted(completion: Completion, fail_on: frozenset[str]) -> Error | None:
-    """Why an answer makes its row failed: a reason of `fail_on`, or a text cut before its first word."""
-    choice = completion.choices[0]
-    if choice.refusal and "refusal" in fail_on:
-        return Error("refusal", choice.refusal[:500], http_status=200)
-    if choice.finish_reason == "content_filter" and "content_filter" in fail_on:
-        return Error("content_filter", "the provider's filter stopped the answer", http_status=200)
-    if choice.finish_reason == "length" and ("truncated" in fail_on or choice.is_empty):
-        return Error("truncated", "the answer reached its token limit", http_status=200)
-    return None

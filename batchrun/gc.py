@@ -54,11 +54,12 @@ class Garbage:
 
 
 def look(job: Job) -> Garbage:
-    """Say what `collect` would drop; changes nothing."""
+    """Say what `collect` would drop. Raises RunLockedError while a submit is running."""
     run = RunFolder(job.output_path)
     run.require()
-    found = survey(job, on_rows=lambda _rows: None, keep_index=False)
-    return _garbage(found, _kept(found))
+    with locked(run.lock):
+        found = survey(job, on_rows=lambda _rows: None, keep_index=False)
+        return _garbage(found, _kept(found))
 
 
 def collect(job: Job) -> Garbage:

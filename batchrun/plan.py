@@ -11,11 +11,13 @@ import polars as pl
 from batchrun import codec
 from batchrun.endpoints import check_keys
 from batchrun.errors import UsageError
-from batchrun.index import Facts, counts
+from batchrun.index import Facts, counts, match
 from batchrun.job import Job, ModelChoice
 from batchrun.outcome import Error
+from batchrun.run_folder.checkpoint import KEPT_SCHEMA
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import is_locked
+from batchrun.run_folder.sealed import ANSWERS_SCHEMA
 from batchrun.source import Row
 from batchrun.survey import Survey, survey, to_do
 
@@ -115,11 +117,18 @@ def _surveyed(
     for left in reversed(range(_TRIES)):
         try:
             found = survey(job, on_rows=on_rows, keep_index=False)
-            return found, found.states(retry_failed)
+            return found, _states(found, retry_failed)
         except FileNotFoundError:  # a running submit sealed the journal file that was about to be read
             if not left:
                 raise
     raise AssertionError
+
+
+def _states(found: Survey, retry_failed: frozenset[str]) -> pl.DataFrame:
+    if found.run.checkpoint.exists():
+        return found.states(retry_failed)
+    answers, kept = pl.DataFrame(schema=ANSWERS_SCHEMA), pl.DataFrame(schema=KEPT_SCHEMA)
+    return match(found.rows, answers, kept, has_ids=found.job.input.id is not None)
 
 
 def _planned(job: Job, model: ModelChoice) -> PlannedModel:

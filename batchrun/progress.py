@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from batchrun.admission import Admission
-from batchrun.answer import Flights
+from batchrun.flights import Flights
 from batchrun.summary import Counters
 
 

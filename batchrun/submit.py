@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
-import anyio
 import polars as pl
 
 from batchrun import __version__, codec
-from batchrun.admission import Admission
-from batchrun.answer import Answerer, Flights, Rules
-from batchrun.breaker import Breaker
-from batchrun.clock import Clock, SystemClock
-from batchrun.endpoints import check_keys, open_clients
-from batchrun.engines.local import LocalEngine
+from batchrun.asking import Asking, Chains
+from batchrun.endpoints import check_keys
 from batchrun.errors import BatchrunError, ChangedRowsError, StorageError
 from batchrun.index import State, counts
 from batchrun.job import Job, ModelChoice, job_snapshot
-from batchrun.policy import RetryRules
-from batchrun.progress import Progress, View
-from batchrun.restore import restore
+from batchrun.progress import Progress
 from batchrun.run_folder.checkpoint import read_checkpoint, read_kept, write_kept
 from batchrun.run_folder.folder import RunFolder, write_atomically
-from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.log import Log, open_log
 from batchrun.run_folder.publish import Layout, Publisher
-from batchrun.run_folder.records import Admitted
-from batchrun.run_folder.sealed import JournalContents, seal
 from batchrun.run_folder.totals import read_totals
 from batchrun.summary import Counters, RunState, Stop, Summary
 from batchrun.survey import Survey, survey, to_do
-from batchrun.tasks import tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +69,6 @@ class _Submit:
         self._progress = progress
         self._run = run
         self._log = log
-        self._clock: Clock = SystemClock()
         self._counters = Counters()
         self._started = time.time()
 
@@ -145,87 +131,14 @@ class _Submit:
         write_atomically(self._run.run_json, codec.dumps({**self._run.read_run_json(), **now}) + b"\n")
 
     def _ask(self, found: Survey, rows: pl.DataFrame) -> Stop | None:
-        """Run the engine over `rows`; what stopped it."""
+        """Ask for `rows`; what stopped it."""
         self._counters.to_do = len(rows)
         self._progress.phase(f"asking for {len(rows):,} rows")
-        try:
-            return anyio.run(self._run_engine, found, rows)
-        except StorageError as error:
-            return Stop("storage", str(error))
-        except BaseExceptionGroup as group:
-            cause = _cause(group)
-            if isinstance(cause, StorageError):
-                return Stop("storage", str(cause))
-            raise cause from None
-
-    async def _run_engine(self, found: Survey, rows: pl.DataFrame) -> Stop | None:
-        job = self._job
-        chain = tuple(range(self._chain))
-        retry_chain = (self._chain,) if self._options.retry_model else chain
-        async with open_clients(job, self._env) as clients:
-            admission, flights = self._admission(found), Flights()
-            journal = await self._open_journal(found, admission)
-            answerer = Answerer(
-                job.models,
-                clients,
-                admission,
-                journal,
-                flights,
-                _rules(job),
-                self._counters,
-                clock=self._clock,
-                jitter=random.random,
-                log=self._log,
-            )
-            engine = LocalEngine(
-                answerer,
-                admission,
-                journal,
-                flights,
-                self._counters,
-                Breaker(job.stop_when.failed, job.stop_when.after),
-                drain=self._options.drain,
-                seal=self._seal,
-            )
-            view = View(self._counters, flights, admission)
-            try:
-                return await engine.run(
-                    tasks(found, rows, chain, retry_chain), _workers(job), lambda: self._progress.watch(view)
-                )
-            finally:
-                journal.close()
-                self._seal(journal.path)
-
-    def _admission(self, found: Survey) -> Admission:
-        """The gates, with what an earlier submit sent within the last minute, and its pauses."""
-        job = self._job
-        endpoints = {model.endpoint: job.endpoints[model.endpoint].limits for model in job.models}
-        models = {(model.endpoint, model.name): model.limits for model in job.models}
-        admission = Admission(endpoints, models, clock=self._clock, jitter=random.random)
-        restore(admission, found.checkpoint, models.keys(), self._clock, job.retry.max_wait)
-        return admission
-
-    async def _open_journal(self, found: Survey, admission: Admission) -> Journal:
-        """A new journal file that carries what was under way; only then may the old ones go."""
-        checkpoint = found.checkpoint
-        journal = Journal(checkpoint.folder, checkpoint.next_number, self._clock)
-        journal.append(Admitted(admission.snapshot()))
-        for task, history in checkpoint.unfinished.items():
-            journal.carry(task, history.lines)
-        await journal.sync()
-        for path in checkpoint.journals.values():
-            path.unlink()
-        return journal
-
-    def _seal(self, closed: Path) -> None:
-        """Turn a closed journal file into a sealed part. It stays while it holds the only records
-        of an unfinished task."""
-        contents = JournalContents(closed)
-        number = int(closed.stem.rpartition("-")[2])
-        seal(contents.finished, closed.parent, number)
-        carried = closed.with_name(f"journal-{number + 1:06d}.log").exists()
-        if carried or not contents.unfinished:
-            closed.unlink()
+        options = self._options
+        usual = tuple(range(self._chain))
+        chains = Chains(usual, (self._chain,) if options.retry_model else usual)
+        asking = Asking(found, chains, self._env, options.drain, self._counters, self._progress, self._log)
+        return asking.ask(rows)
 
     def _finish(self, found: Survey, stop: Stop | None) -> Summary:
         """Publish what is there, add it up, and write it down."""
@@ -233,7 +146,8 @@ class _Submit:
         found = replace(found, checkpoint=read_checkpoint(self._run.checkpoint))
         states = found.states()
         try:
-            self._publish(found, states)
+            if not (stop and stop.at_once):
+                self._publish(found, states)
         except OSError as error:
             raise StorageError(
                 f"cannot publish the results in {self._run.path}: {error.strerror}",
@@ -291,31 +205,7 @@ class _Submit:
         )
 
 
-def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that ended a task group; others in it follow from the first."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
 def _state(stop: Stop | None, pending: int) -> RunState:
     if stop is not None and stop.kind in ("SIGINT", "SIGTERM"):
         return "interrupted"
     return "stopped" if stop or pending else "finished"
-
-
-def _rules(job: Job) -> Rules:
-    retry = job.retry
-    return Rules(
-        RetryRules(retry.max_attempts, retry.max_wait, retry.backoff.initial, retry.backoff.max),
-        row_timeout=retry.timeout.row,
-        fallback_on=frozenset(job.fallback_on),
-        fail_on=frozenset(job.fail_on),
-    )
-
-
-def _workers(job: Job) -> int:
-    """Enough to fill every endpoint, and a quarter more for rows that wait between two attempts."""
-    slots = [job.endpoints[name].limits.concurrency or 1 for name in {model.endpoint for model in job.models}]
-    return sum(slots) + sum(slots) // 4 + 1

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-StopKind = Literal["no_model", "refused", "breaker", "storage", "limit", "SIGINT", "SIGTERM"]
+StopKind = Literal["no_model", "refused", "breaker", "storage", "SIGINT", "SIGTERM"]
 
 RunState = Literal["running", "finished", "stopped", "interrupted"]
 
@@ -15,7 +15,6 @@ EXIT_CODES: dict[StopKind, int] = {
     "refused": 4,
     "breaker": 3,
     "storage": 3,
-    "limit": 0,
     "SIGINT": 130,
     "SIGTERM": 143,
 }
@@ -27,6 +26,8 @@ class Stop:
 
     kind: StopKind
     message: str
+    at_once: bool = False
+    """The user would not wait: neither for calls under way nor for the results to be published."""
 
     @property
     def exit_code(self) -> int:

@@ -25,6 +25,8 @@ Prepared: TypeAlias = Callable[[Context], Any]
 _MARKUP = re.compile(r"\{[{%#]")
 _EXPRESSION = re.compile(r"\{\{-?((?:(?!\}\}|\{\{|\{%).)+?)-?\}\}", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_CAUSE = re.compile(r"^caused by: (?:[a-z ]+: )?(.*)$", re.MULTILINE)
+_OWN_PLACE = re.compile(r" \(in <[^>]*>:\d+\)$")
 _LITERALS = frozenset({"true", "false", "none", "True", "False", "None"})
 _INCLUDE = re.compile(r"\{%(?P<left>-?)\s*include\s+(['\"])(?P<name>[^'\"]+)\2\s*(?P<right>-?)%\}")
 
@@ -216,4 +218,10 @@ def _spelled(value: Any) -> Any:
 
 
 def _ours(error: minijinja.TemplateError) -> TemplateError:
-    return TemplateError(error.detail or error.message, error.line)
+    """The error at its root; one within an included file names that file."""
+    if causes := _CAUSE.findall(str(error)):
+        return TemplateError(causes[-1])
+    text = error.detail or _OWN_PLACE.sub("", error.message)
+    if error.name and not error.name.startswith("<"):
+        return TemplateError(f"{text} (in {error.name}:{error.line})")
+    return TemplateError(text, error.line)

@@ -72,10 +72,9 @@ def _tell(console: Console, found: Plan, *, rerun_changed: bool) -> None:
     fact(console, "input", f"{found.input}: {', '.join(found.columns) or 'no columns'}")
     for state, meaning in _STATES.items():
         if number := found.rows[state]:
-            again = state == "changed" and rerun_changed
-            fact(
-                console, f"{number:,}", "changed: asked again, replacing their answers" if again else meaning
-            )
+            if state == "changed" and rerun_changed:
+                meaning = "changed: asked again, replacing their answers"
+            fact(console, counted(number, "row"), meaning)
     _tell_warnings(console, found, rerun_changed=rerun_changed)
     fact(console, "prompts", f"about {found.prompt_tokens:,} tokens, at 4 bytes a token")
     for number, model in enumerate(found.models, start=1):
@@ -96,7 +95,7 @@ def _tell_warnings(console: Console, found: Plan, *, rerun_changed: bool) -> Non
     ]
     for number, text in warnings:
         if number:
-            fact(console, f"{number:,}", text, style="yellow")
+            fact(console, counted(number, "row"), text, style="yellow")
     if found.rows["changed"] and not rerun_changed:
         text = (
             f"a submit stops with exit code 6: {found.rows['changed']:,} finished rows would be paid for "
@@ -123,10 +122,13 @@ def _tell_example(console: Console, example: Example) -> None:
     request: dict[str, Any] = dict(example.request)
     for message in request.pop("messages"):
         fact(console, message["role"], str(message["content"]).rstrip("\n"))
-    for name, value in request.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-        fact(console, "", f"{name}: {text}")
+    parameters = [f"{name} {_spelled(value)}" for name, value in request.items()]
+    fact(console, "with", ", ".join(parameters))
     console.print(Text())
+
+
+def _spelled(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _next(console: Console, found: Plan, arguments: JobArguments) -> None:

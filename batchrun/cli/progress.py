@@ -116,7 +116,8 @@ class LineProgress:
 
     def say(self, text: str) -> None:
         self._last = time.monotonic()
-        self._stream.write(f"[{duration(self._last - self._started)}] {clean(text)}\n")
+        minutes, seconds = divmod(round(self._last - self._started), 60)
+        self._stream.write(f"[{minutes}:{seconds:02d}] {clean(text)}\n")
         self._stream.flush()
 
     async def watch(self, view: View) -> None:

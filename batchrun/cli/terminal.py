@@ -15,7 +15,7 @@ from rich.text import Text
 
 from batchrun.cli.text import Lenient, clean, write
 
-INDENT = 13
+INDENT = 14
 """Columns before the text of a labelled line."""
 
 _UNBROKEN = 1_000_000
@@ -53,5 +53,5 @@ def fact(console: Console, label: str, text: str, *, style: str = "", whole: boo
     lines = list(body.split("\n") if whole else body.wrap(console, max(20, console.width - INDENT)))
     for number, line in enumerate(lines or [Text("")]):
         line.rstrip()
-        head = f"  {label:<{INDENT - 2}}" if number == 0 else " " * INDENT
+        head = f"  {label:<{INDENT - 3}} " if number == 0 else " " * INDENT
         console.print(Text(head, style="dim") + line, soft_wrap=True)

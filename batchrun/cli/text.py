@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import base64
 import os
 import re
 import shlex
 import sys
 from contextlib import suppress
+from datetime import date, time
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -74,7 +75,25 @@ def write(text: str) -> None:
 
 def write_json(document: Any) -> None:
     """Write one JSON value as one line."""
-    write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+    from batchrun import codec
+
+    try:
+        line = codec.dumps(document)
+    except TypeError:
+        line = codec.dumps(_as_json(document))
+    write(line.decode(errors="replace") + "\n")
+
+
+def _as_json(value: Any) -> Any:
+    """A value of any column as JSON has it: bytes as base64, decimals and durations as text."""
+    if isinstance(value, dict):
+        return {key: _as_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_as_json(item) for item in value]
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    known = value is None or isinstance(value, str | int | float | date | time)  # datetime is a date
+    return value if known else str(value)
 
 
 def _silence(stream: TextIO) -> None:

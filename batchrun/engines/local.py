@@ -18,9 +18,10 @@ import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from batchrun.admission import Admission
-from batchrun.answer import Answerer, Flights, Task
+from batchrun.answer import Answerer, Task
 from batchrun.breaker import Breaker
 from batchrun.errors import StorageError
+from batchrun.flights import Flights
 from batchrun.outcome import Failed
 from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.records import Admitted, Done
@@ -154,8 +155,10 @@ class LocalEngine:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as received:
             told = False
             async for number in received:
+                kind: StopKind = "SIGINT" if number == signal.SIGINT else "SIGTERM"
+                reason = Stop(kind, f"interrupted by {signal.Signals(number).name}", at_once=told)
+                self.stop(reason)
                 if told:
+                    self._stopped_by = reason
                     self._flights.land_by(anyio.current_time())
                 told = True
-                kind: StopKind = "SIGINT" if number == signal.SIGINT else "SIGTERM"
-                self.stop(Stop(kind, f"interrupted by {signal.Signals(number).name}"))

@@ -10,11 +10,20 @@ import yaml
 from batchrun.job.document import EXPONENT
 from batchrun.job.job import Job
 
+_LINE_ENDS = frozenset("\x85\u2028\u2029\ufeff")
+"""What YAML keeps only as an escape."""
+
 
 class _Dumper(yaml.SafeDumper):
     """Puts quotes around text that `document` would read as a number, as 1e-3: YAML 1.1 would not."""
 
 
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if not _LINE_ENDS.isdisjoint(text) else "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+0123456789"))
 
 

@@ -98,8 +98,9 @@ def _unreadable(error: yaml.reader.ReaderError, text: str) -> SyntaxTrap:
 
 def _candidates(error: yaml.MarkedYAMLError, lines: list[str]) -> list[int]:
     """Line numbers from 0: where parsing stopped, where its construct began, the line before."""
-    stopped = min(error.problem_mark.line, len(lines) - 1) if error.problem_mark else 0
-    began = error.context_mark.line if error.context_mark else stopped
+    last = len(lines) - 1  # the C parser may name the line after it
+    stopped = min(error.problem_mark.line, last) if error.problem_mark else 0
+    began = min(error.context_mark.line, last) if error.context_mark else stopped
     return list(dict.fromkeys((stopped, began, max(stopped - 1, 0))))
 
 

@@ -10,7 +10,9 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from batchrun import codec
 from batchrun.run_folder.columns import History
+from batchrun.run_folder.folder import write_atomically
 from batchrun.run_folder.journal import Damage, journal_files
 from batchrun.run_folder.records import Answered, Sent
 from batchrun.run_folder.sealed import (
@@ -54,10 +56,17 @@ class Checkpoint:
         return max([0, *self.journals, *sealed_parts(self.folder)]) + 1
 
     def seal(self) -> None:
-        """Write what is finished and not sealed yet as sealed parts. Journal files stay."""
+        """Write what is finished and not sealed yet as sealed parts.
+
+        Journal files go when no task in them is unfinished.
+        """
         for number, finished in self.unsealed.items():
             seal(finished, self.folder, number)
         self.unsealed.clear()
+        if not self.unfinished:
+            for path in self.journals.values():
+                path.unlink()
+            self.journals.clear()
 
     def answers(self) -> pl.DataFrame:
         """All finished tasks, by ANSWERS_SCHEMA; a negative part is an unsealed journal file's."""
@@ -89,7 +98,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
     Raises RunFolderError when a file was written by a newer batchrun.
     """
-    found = Checkpoint(folder, journals=journal_files(folder))
+    found = Checkpoint(folder, admitted=_read_admitted(folder), journals=journal_files(folder))
     sealed = sealed_parts(folder)
     finished: set[int] = set()
     for number, path in found.journals.items():
@@ -107,6 +116,19 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     for task in finished & found.unfinished.keys():
         del found.unfinished[task]
     return found
+
+
+def _read_admitted(folder: Path) -> dict[str, Any]:
+    try:
+        state = codec.loads((folder / "admitted.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
+def write_admitted(folder: Path, state: dict[str, Any]) -> None:
+    """Remember what the rate windows and pauses hold at the end of a submit, for the next one."""
+    write_atomically(folder / "admitted.json", codec.dumps(state))
 
 
 def next_task(answers: pl.DataFrame, unfinished: Iterable[int]) -> int:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 import pyarrow as pa
 
@@ -230,7 +230,7 @@ def _token(item: Mapping[str, Any]) -> dict[str, Any]:
     logprob, token, octets = item.get("logprob"), item.get("token"), item.get("bytes")
     return {
         "token": token if isinstance(token, str) else None,
-        "logprob": float(logprob) if type(logprob) is float or _is_integer(logprob) else None,
+        "logprob": float(logprob) if isinstance(logprob, float) or _is_integer(logprob) else None,
         "bytes": octets if isinstance(octets, list) and all(map(_is_integer, octets)) else None,
     }
 
@@ -248,7 +248,7 @@ def _annotation(item: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _is_integer(value: Any) -> bool:
+def _is_integer(value: Any) -> TypeGuard[int]:
     """Whether it is an integer that Arrow can hold."""
     return type(value) is int and -(2**63) <= value < 2**63
 

@@ -27,7 +27,9 @@ class Totals:
 
 
 def read_totals(results: Path) -> Totals:
-    """Add up the parts below `results`."""
+    """Add up the parts below `results`; all zero before anything has been published."""
+    if not results.exists():
+        return Totals(dict.fromkeys(Usage.__dataclass_fields__), None, dict.fromkeys(_QUANTILES), {}, 0)
     rows = pl.scan_parquet(results / "*.parquet")
     tokens = [
         pl.when(pl.col("usage").struct.field(name).count() > 0)

@@ -1,0 +1,163 @@
+"""The rows that a submit must ask for, through the engine: endpoints, gates and journal opened around it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import polars as pl
+
+from batchrun.admission import Admission
+from batchrun.answer import Answerer, Rules
+from batchrun.breaker import Breaker
+from batchrun.clock import Clock, SystemClock
+from batchrun.endpoints import open_clients
+from batchrun.engines.local import LocalEngine
+from batchrun.errors import StorageError
+from batchrun.flights import Flights
+from batchrun.job import Job
+from batchrun.policy import RetryRules
+from batchrun.progress import Progress, View
+from batchrun.restore import restore
+from batchrun.run_folder.checkpoint import write_admitted
+from batchrun.run_folder.journal import Journal
+from batchrun.run_folder.log import Log
+from batchrun.run_folder.records import Admitted
+from batchrun.run_folder.sealed import JournalContents, seal
+from batchrun.summary import Counters, Stop
+from batchrun.survey import Survey
+from batchrun.tasks import tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Chains:
+    """Which models of the job are asked, by position: for most rows, and for rows that failed before."""
+
+    usual: tuple[int, ...]
+    retry: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """One run of the engine. `drain` in seconds."""
+
+    survey: Survey
+    chains: Chains
+    env: Mapping[str, str]
+    drain: float
+    counters: Counters
+    progress: Progress
+    log: Log
+    clock: Clock = SystemClock()  # noqa: RUF009 - it has no state
+
+    def ask(self, rows: pl.DataFrame) -> Stop | None:
+        """Ask for `rows` (see `index.match`); what stopped it, None when all have their outcome.
+
+        Raises what reading the input or opening an endpoint raises.
+        """
+        try:
+            return anyio.run(self._run, rows)
+        except StorageError as error:
+            return Stop("storage", str(error))
+        except BaseExceptionGroup as group:
+            cause = _cause(group)
+            if isinstance(cause, StorageError):
+                return Stop("storage", str(cause))
+            raise cause from None
+
+    async def _run(self, rows: pl.DataFrame) -> Stop | None:
+        job = self.survey.job
+        async with open_clients(job, self.env) as clients:
+            admission, flights = self._admission(), Flights()
+            journal = await self._open_journal(admission)
+            answerer = Answerer(
+                job.models,
+                clients,
+                admission,
+                journal,
+                flights,
+                _rules(job),
+                self.counters,
+                clock=self.clock,
+                jitter=random.random,
+                log=self.log,
+            )
+            engine = LocalEngine(
+                answerer,
+                admission,
+                journal,
+                flights,
+                self.counters,
+                Breaker(job.stop_when.failed, job.stop_when.after),
+                drain=self.drain,
+                seal=seal_file,
+            )
+            view = View(self.counters, flights, admission)
+            wanted = tasks(self.survey, rows, self.chains.usual, self.chains.retry)
+            try:
+                return await engine.run(wanted, _workers(job), lambda: self.progress.watch(view))
+            finally:
+                write_admitted(self.survey.checkpoint.folder, admission.snapshot())
+                journal.close()
+                seal_file(journal.path)
+
+    def _admission(self) -> Admission:
+        """The gates, with what an earlier submit sent within the last minute, and its pauses."""
+        job = self.survey.job
+        endpoints = {model.endpoint: job.endpoints[model.endpoint].limits for model in job.models}
+        models = {(model.endpoint, model.name): model.limits for model in job.models}
+        admission = Admission(endpoints, models, clock=self.clock, jitter=random.random)
+        restore(admission, self.survey.checkpoint, models.keys(), self.clock, job.retry.max_wait)
+        return admission
+
+    async def _open_journal(self, admission: Admission) -> Journal:
+        """A new journal file that carries what was under way; only then may the old ones go."""
+        checkpoint = self.survey.checkpoint
+        journal = Journal(checkpoint.folder, checkpoint.next_number, self.clock)
+        journal.append(Admitted(admission.snapshot()))
+        for task, history in checkpoint.unfinished.items():
+            journal.carry(task, history.lines)
+        await journal.sync()
+        for path in checkpoint.journals.values():
+            path.unlink()
+        return journal
+
+
+def seal_file(closed: Path) -> None:
+    """Turn a closed journal file into a sealed part.
+
+    The file stays when it holds the only records of an unfinished task.
+    """
+    contents = JournalContents(closed)
+    number = int(closed.stem.rpartition("-")[2])
+    seal(contents.finished, closed.parent, number)
+    carried = closed.with_name(f"journal-{number + 1:06d}.log").exists()
+    if carried or not contents.unfinished:
+        closed.unlink()
+
+
+def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that ended a task group; others in it follow from the first."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _rules(job: Job) -> Rules:
+    retry = job.retry
+    return Rules(
+        RetryRules(retry.max_attempts, retry.max_wait, retry.backoff.initial, retry.backoff.max),
+        row_timeout=retry.timeout.row,
+        fallback_on=frozenset(job.fallback_on),
+        fail_on=frozenset(job.fail_on),
+    )
+
+
+def _workers(job: Job) -> int:
+    """Enough to fill every endpoint, and a quarter more for rows that wait between two attempts."""
+    slots = [job.endpoints[name].limits.concurrency or 1 for name in {model.endpoint for model in job.models}]
+    return sum(slots) + sum(slots) // 4 + 1

@@ -1,0 +1,47 @@
+"""Commands in this process, as the shell would see them: exit code, standard output, standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batchrun.cli import main
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output as one JSON value."""
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[Any]:
+        """Standard output as lines of JSON."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def batchrun(*words: str | Path, cwd: Path) -> Ended:
+    """Run one command from the folder `cwd`."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main([str(word) for word in words])
+        except SystemExit as end:
+            assert isinstance(end.code, int)
+            return Ended(end.code, out.getvalue(), err.getvalue())
+    raise AssertionError("main returned")

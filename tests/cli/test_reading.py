@@ -1,0 +1,243 @@
+"""plan, status and show: what they say of a run, and that they change nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.read import scan_run
+from tests.cli.conftest import BAD, REFUSED, ROWS, NewJob
+from tests.cli.running import batchrun
+from tests.runs import JobFolder
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """All files below a folder."""
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("words", "ids"),
+    [
+        (["r000001", "r000007"], ["r000001", "r000007"]),
+        (["--failed"], [BAD, REFUSED]),
+        (["--failed=refusal"], [REFUSED]),
+        (["--failed=refusal,invalid_request"], [BAD, REFUSED]),
+        (["--failed", "--where", "n > 4"], [REFUSED]),
+        (["--where", "n < 2"], ["r000000", "r000001"]),
+        (["--where", "error.type = 'refusal'"], [REFUSED]),
+        (["--where", "n > 1000"], []),
+        (["--limit", "2"], ["r000000", "r000001"]),
+    ],
+)
+def test_show_chooses_rows(run: JobFolder, words: list[str], ids: list[str]) -> None:
+    """Ids, failures and predicates choose rows; --json gives each with all columns."""
+    ended = batchrun("show", "job.yaml", *words, "--json", cwd=run.folder)
+    assert ended.code == 0
+    assert [row["row_id"] for row in ended.lines] == ids
+    assert all(set(row) == set(run.results().columns) for row in ended.lines)
+
+
+def test_show_takes_a_job_file_or_its_folder(run: JobFolder) -> None:
+    """Both name the same rows; for people at most 20, for programs all of them."""
+    by_job = batchrun("show", "job.yaml", "--json", cwd=run.folder)
+    assert len(by_job.lines) == ROWS
+    assert batchrun("show", "runs/job", "--json", cwd=run.folder).out == by_job.out
+    for_people = batchrun("show", "job.yaml", cwd=run.folder)
+    assert "r000019  ok" in for_people.out
+    assert "r000020" not in for_people.out
+    assert for_people.err == "20 of 40 rows; --limit shows more\n"
+
+
+def test_a_sample_is_the_same_for_the_same_seed(run: JobFolder) -> None:
+    """--sample draws without repeating a row, and --seed draws others."""
+
+    def drawn(*words: str) -> list[str]:
+        ended = batchrun("show", "job.yaml", "--sample", "10", "--json", *words, cwd=run.folder)
+        return [row["row_id"] for row in ended.lines]
+
+    assert len(set(drawn())) == 10
+    assert drawn() == drawn() != drawn("--seed", "1")
+
+
+def test_show_columns(run: JobFolder) -> None:
+    """--columns shows these in their order."""
+    ended = batchrun("show", "job.yaml", "r000002", "--columns", "n,text", "--json", cwd=run.folder)
+    assert ended.out == '{"n":2,"text":"row 000002: please answer"}\n'
+    assert "text: row 000002" in batchrun("show", "job.yaml", "--columns", "text", cwd=run.folder).out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["r9"], "no finished row has the id 'r9'"),
+        (["--where", "nope = 1"], "no column `nope`"),
+        (["--where", "n ="], "is no SQL condition"),
+        (["--where", "n LIKE 3"], "--where"),
+        (["--failed=refusl"], "Did you mean refusal?"),
+        (["--columns", "nope"], "no column `nope`"),
+    ],
+)
+def test_show_explains_a_wrong_choice(run: JobFolder, words: list[str], said: str) -> None:
+    """What does not fit the results is exit code 2, with the columns or the nearest spelling."""
+    ended = batchrun("show", "job.yaml", *words, cwd=run.folder)
+    assert ended.code == 2
+    assert said in ended.err
+
+
+def test_what_a_model_wrote_cannot_command_the_terminal(run: JobFolder) -> None:
+    """Control characters, rich markup and emoji codes of an answer are shown, not obeyed."""
+    shown = batchrun("show", "job.yaml", BAD, cwd=run.folder).out
+    assert "␛[31mred␇ [bold]loud[/bold] :smile: \\x9b2J \\u202eback" in shown
+
+
+def test_status_counts_and_suggests(run: JobFolder) -> None:
+    """Status says how many rows stand how, and the next command."""
+    ended = batchrun("status", "job.yaml", "--json", cwd=run.folder).json
+    assert (ended["state"], ended["rows"], ended["ok"], ended["failed"], ended["pending"]) == (
+        "finished",
+        ROWS,
+        ROWS - 2,
+        2,
+        0,
+    )
+    assert ended["errors"] == {"invalid_request": 1, "refusal": 1}
+    assert "batchrun show job.yaml --failed" in batchrun("status", "job.yaml", cwd=run.folder).out
+
+
+def test_plan_of_a_finished_run(run: JobFolder) -> None:
+    """Answered rows stay, rows that need a decision wait, --retry-failed would ask them."""
+    plan = batchrun("plan", "job.yaml", "--json", cwd=run.folder).json
+    assert (plan["to_do"], plan["rows"]["ok"], plan["rows"]["failed"]) == (0, ROWS - 2, 2)
+    plan = batchrun("plan", "job.yaml", "--retry-failed=refusal", "--json", cwd=run.folder).json
+    assert (plan["to_do"], plan["rows"]["retry"], plan["rows"]["failed"]) == (1, 1, 1)
+
+
+def test_plan_shows_a_request_and_writes_nothing(new_job: NewJob) -> None:
+    """Before the first submit: rows, tokens, models and limits, and one request as it would be sent."""
+    job = new_job(fallbacks=["groq/big"])
+    before = files(job.folder)
+    plan = batchrun("plan", "job.yaml", "--example", "r000002", "--json", cwd=job.folder).json
+    assert (plan["to_do"], plan["rows"]["new"]) == (3, 3)
+    assert plan["example"]["request"] == {
+        "model": "small",
+        "messages": [{"role": "user", "content": "row 000002: please answer"}],
+        "max_completion_tokens": 20,
+    }
+    assert [model["model"] for model in plan["models"]] == ["local/small", "groq/big"]
+    for_people = batchrun("plan", "job.yaml", cwd=job.folder)
+    assert "row 000000: please answer" in for_people.out
+    assert "GROQ_API_KEY" in for_people.out
+    assert files(job.folder) == before
+    assert not (job.folder / "runs").exists()
+
+
+def test_plan_counts_what_is_wrong_with_rows(new_job: NewJob) -> None:
+    """Bad lines, rows that cannot be rendered (the first with its reason), nulls that print as nothing."""
+    job = new_job()
+    with job.rows.open("a") as file:
+        file.write('{"id": "broken"\n{"id": "no-text"}\n{"id": "null", "text": null}\n')
+    shown = batchrun("plan", "job.yaml", cwd=job.folder).out
+    assert "1 row       cannot be read" in shown
+    assert "rows.jsonl:5: prompt.messages[0].content" in shown
+    assert "1 row       print a null as nothing" in shown
+
+
+def test_readers_change_nothing(run: JobFolder) -> None:
+    """plan, status and show leave every file of the run as it is."""
+    before = files(run.folder)
+    for verb in ("plan", "status", "show"):
+        assert batchrun(verb, "job.yaml", cwd=run.folder).code == 0
+    assert files(run.folder) == before
+
+
+def test_a_killed_run_is_readable(new_job: NewJob) -> None:
+    """After kill -9 show and status see every answer; the next submit publishes them without a call."""
+    job = new_job(
+        8,
+        model="local/slow-start",
+        endpoints={"local": {"limits": {"concurrency": 4}}},
+        retry={"max_attempts": 1},
+    )
+    batchrun("submit", "job.yaml", "--limit", "2", cwd=job.folder)
+    rows = job.rows.read_text().splitlines()
+    job.rows.write_text("\n".join(rows[:5]) + "\n")
+    with subprocess.Popen(job.command(), stderr=subprocess.DEVNULL) as process:
+        journals = job.checkpoint.glob
+        deadline = time.monotonic() + 20
+        while sum(path.read_bytes().count(b'"done"') for path in journals("journal-*.log")) < 3:
+            assert time.monotonic() < deadline
+            assert process.poll() is None, "ended before it could be killed"
+        process.send_signal(signal.SIGKILL)
+    status = batchrun("status", "job.yaml", "--json", cwd=job.folder).json
+    assert (status["state"], status["unpublished"], status["ok"], status["pending"]) == ("killed", 3, 5, 0)
+    shown = batchrun("show", "job.yaml", "--json", cwd=job.folder).lines
+    assert [row["row_id"] for row in shown] == [f"r{n:06d}" for n in range(5)]
+    assert [row["n"] for row in shown] == [0, 1, None, None, None]
+    ended = batchrun("submit", "job.yaml", "--json", cwd=job.folder).json
+    assert (ended["submit"]["calls"], ended["ok"]) == (0, 5)
+
+
+def unpublish(job: JobFolder, published: Path) -> None:
+    """Put results and run.json back to what an earlier submit left, as a kill before publication does."""
+    shutil.rmtree(job.run / "generations")
+    shutil.copytree(published / "generations", job.run / "generations")
+    (job.run / "results").unlink()
+    (job.run / "results").symlink_to(os.readlink(published / "results"))
+    shutil.copy(published / "run.json", job.run / "run.json")
+
+
+def test_a_row_asked_again_stands_once(new_job: NewJob, tmp_path: Path) -> None:
+    """An unpublished answer takes the place of the row's published failure, and of nothing else."""
+    job = new_job(8)
+    batchrun("submit", "job.yaml", cwd=job.folder)
+    published = tmp_path / "published"
+    shutil.copytree(job.run, published, symlinks=True)
+    batchrun("submit", "job.yaml", "--retry-failed", "--model", "local/large", cwd=job.folder)
+    unpublish(job, published)
+    rows = scan_run(RunFolder(job.run)).collect()
+    assert rows["row_index"].to_list() == list(range(8))
+    assert rows.filter(pl.col("model") == "local/large")["row_id"].to_list() == [BAD, REFUSED]
+    assert rows["status"].to_list() == ["ok"] * 8
+    assert rows.schema == job.results().schema
+
+
+def test_answers_to_an_edit_taken_back_are_not_shown(new_job: NewJob) -> None:
+    """What the results leave out on purpose is not taken for an answer that was not published yet."""
+    job = new_job()
+    batchrun("submit", "job.yaml", cwd=job.folder)
+    original, before = job.job.read_text(), job.results()
+    job.edit(prompt={"messages": [{"role": "user", "content": "{{ text }} Be brief."}]})
+    batchrun("submit", "job.yaml", "--rerun-changed", cwd=job.folder)
+    job.job.write_text(original)
+    batchrun("submit", "job.yaml", cwd=job.folder)
+    assert scan_run(RunFolder(job.run)).collect().equals(before)
+
+
+def test_values_that_json_lacks_are_text(new_job: NewJob, tmp_path: Path) -> None:
+    """Decimals, bytes, dates and NaN of a Parquet input come out of show --json as valid JSON."""
+    from datetime import date
+    from decimal import Decimal
+
+    job = new_job()
+    table = {
+        "text": ["a"],
+        "d": [Decimal("1.10")],
+        "b": [b"\xff"],
+        "t": [date(2025, 1, 2)],
+        "f": [float("nan")],
+    }
+    pl.DataFrame(table).write_parquet(tmp_path / "rows.parquet")
+    job.edit(input={"path": "rows.parquet"})
+    batchrun("submit", "job.yaml", cwd=job.folder)
+    ended = batchrun("show", "job.yaml", "--columns", "d,b,t,f", "--json", cwd=job.folder)
+    assert json.loads(ended.out) == {"d": "1.10", "b": "/w==", "t": "2025-01-02", "f": None}
