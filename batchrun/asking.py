@@ -121,8 +121,7 @@ class Asking:
         for task, history in checkpoint.unfinished.items():
             journal.carry(task, history.lines)
         await journal.sync()
-        for path in checkpoint.journals.values():
-            path.unlink()
+        checkpoint.retire_journals()
         return journal
 
 

@@ -196,58 +196,72 @@ def match(
     key and hash, and without ids by the hash alone, equal requests pairing off. Rows left over
     are `CHANGED` or `KEPT` when an ok answer to another request has their key.
     """
-    best = answers.sort(["ok", "task"], descending=True)
-    matched, left, unused = _pair(rows, best, ["key", "hash"])
-    found = [matched]
-    if not has_ids:
-        matched, left, unused = _pair(left, unused, ["hash"])
-        found.append(matched)
-    changed, left, _ = _pair(left, unused.filter("ok"), ["key"])
-    is_kept = changed.join(kept, on=["key", "hash"], how="semi")
-    changed = changed.join(kept, on=["key", "hash"], how="anti")
-    return pl.concat(
-        [
-            *(part.with_columns(_finished_state(retry_failed)) for part in found),
-            is_kept.with_columns(_state(State.KEPT)),
-            changed.with_columns(_state(State.CHANGED)),
-            left.with_columns(
-                pl.lit(None, pl.Int32).alias("part"),
-                pl.lit(None, pl.Int64).alias("position"),
-                pl.lit(None, pl.Boolean).alias("ok"),
-                pl.lit(None, pl.String).alias("error_type"),
-                _state(State.NEW),
-            ),
-        ],
-        how="vertical",
-    ).sort("row_index")
+    best = answers.sort("ok", "task", descending=True).with_columns(_both())
+    keyed = rows.with_columns(_both())
+    place = pl.repeat(None, len(rows), dtype=pl.UInt32, eager=True)
+    for same in ("both",) if has_ids else ("both", "hash"):
+        place = _pair(place, keyed[same], best[same], best["task"].is_not_null())
+    exact = place.is_not_null()
+    place = _pair(place, keyed["key"], best["key"], best["ok"])
+    chosen = (
+        best.select("part", "position", "ok", "error_type")[place] if len(best) else _nothing(best, len(rows))
+    )
+    decided = keyed["both"].is_in(kept.select(_both())["both"].implode())
+    return pl.concat([rows, chosen], how="horizontal").with_columns(
+        _states(exact, place.is_not_null(), decided, [*(PASSING - NEVER_SENT), *retry_failed])
+    )
 
 
-def _pair(
-    rows: pl.DataFrame, answers: pl.DataFrame, on: list[str]
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Pair rows with answers one to one: (rows with their answer, rows left, answers left)."""
-    occurrence = pl.int_range(pl.len()).over(on).alias("occurrence")
-    keys = [*on, "occurrence"]
-    numbered, offered = rows.with_columns(occurrence), answers.with_columns(occurrence)
-    place = offered.select(*keys, "part", "position", "ok", "error_type")
-    paired = numbered.join(place, on=keys, how="inner").drop("occurrence")
-    left = numbered.join(place, on=keys, how="anti").drop("occurrence")
-    unused = offered.join(numbered, on=keys, how="anti").drop("occurrence")
-    return paired, left, unused
+def _both() -> pl.Expr:
+    """Key and request hash in one 64-bit hash (Fibonacci hashing of the key, exclusive or)."""
+    golden = pl.lit(0x9E3779B97F4A7C15, pl.UInt64)
+    return ((pl.col("key") * golden) ^ pl.col("hash")).alias("both")
 
 
-def _state(state: State) -> pl.Expr:
-    return pl.lit(int(state), pl.UInt8).alias("state")
+def _pair(place: pl.Series, wanted: pl.Series, offered: pl.Series, usable: pl.Series) -> pl.Series:
+    """Give rows without an answer (null in `place`) one of the equal, usable answers that no row has.
+
+    `place` holds positions in `offered`, which is in the order of preference. One sort and one
+    search: a join would take several times the memory.
+    """
+    rows = place.is_null().arg_true()
+    free = (usable & ~pl.arange(0, len(offered), eager=True).is_in(place.drop_nulls().implode())).arg_true()
+    if rows.is_empty() or free.is_empty():
+        return place
+    sought = wanted.gather(rows)
+    ordered = pl.DataFrame({"value": offered.gather(free), "at": free}).sort("value", maintain_order=True)
+    at = ordered["value"].search_sorted(sought, side="left")
+    if sought.is_duplicated().any():
+        occurrence = pl.int_range(pl.len(), dtype=pl.UInt32).over("value")
+        at = at + pl.DataFrame({"value": sought}).select(occurrence).to_series()
+    last = len(ordered) - 1
+    hit = (at <= last) & (ordered["value"].gather(at.clip(upper_bound=last)) == sought)
+    return place.scatter(rows.filter(hit), ordered["at"].gather(at.filter(hit)))
 
 
-def _finished_state(retry_failed: Iterable[str]) -> pl.Expr:
-    again = pl.col("error_type").is_in([*(PASSING - NEVER_SENT), *retry_failed])
+def _nothing(answers: pl.DataFrame, height: int) -> pl.DataFrame:
+    columns = answers.select("part", "position", "ok", "error_type").schema
+    return pl.DataFrame(
+        {name: pl.repeat(None, height, dtype=kind, eager=True) for name, kind in columns.items()}
+    )
+
+
+def _states(exact: pl.Series, placed: pl.Series, decided: pl.Series, again: list[str]) -> pl.Expr:
+    def state(value: State) -> pl.Expr:
+        return pl.lit(int(value), pl.UInt8)
+
     return (
-        pl.when(pl.col("ok"))
-        .then(pl.lit(int(State.OK), pl.UInt8))
-        .when(again)
-        .then(pl.lit(int(State.RETRY), pl.UInt8))
-        .otherwise(pl.lit(int(State.FAILED), pl.UInt8))
+        pl.when(exact & pl.col("ok"))
+        .then(state(State.OK))
+        .when(exact & pl.col("error_type").is_in(again))
+        .then(state(State.RETRY))
+        .when(exact)
+        .then(state(State.FAILED))
+        .when(placed & decided)
+        .then(state(State.KEPT))
+        .when(placed)
+        .then(state(State.CHANGED))
+        .otherwise(state(State.NEW))
         .alias("state")
     )
 

@@ -29,6 +29,11 @@ class Selection:
         self._where = _predicate(job)
         self._drawn: frozenset[int] | None = None
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that `where` needs."""
+        return self._where.columns if self._where else ()
+
     def batches(self) -> Iterator[tuple[Batch, list[Row]]]:
         """Each batch of the source with the chosen rows in it. Stops reading after the last one.
 

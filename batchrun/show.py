@@ -48,6 +48,7 @@ class Chosen:
                 part.min(), part.max()
             )  # skips row groups by their statistics
             rows = self.rows.filter(near).join(part.to_frame().lazy(), on="row_index", how="semi")
+            rows = rows.sort("row_index")  # a join keeps no order
             yield (rows.select(columns) if columns else rows).collect()
 
 

@@ -78,18 +78,16 @@ class _Submit:
         found = survey(self._job, on_rows=self._progress.read, keep_index=True)
         self._report_damage(found)
         found.checkpoint.seal()
-        states = self._decided(found)
-        rows = to_do(states, rerun_changed=self._options.rerun_changed)
-        if self._options.limit is not None:
-            rows = rows.head(self._options.limit)
         snapshot = job_snapshot(self._job, found.renderer.inlined_messages())
-        write_atomically(self._run.job_yaml, snapshot.encode())
-        self._log("start", rows=len(states), to_do=len(rows), version=__version__)
-        self._say_running(states, len(rows))
-        stop = self._ask(found, rows) if len(rows) else None
+        stop = self._ask(found, self._to_do(found), snapshot)
         summary = self._finish(found, stop)
         self._log("end", state=summary.state, exit_code=summary.exit_code)
         return summary
+
+    def _to_do(self, found: Survey) -> pl.DataFrame:
+        """The rows to ask for now."""
+        rows = to_do(self._decided(found), rerun_changed=self._options.rerun_changed)
+        return rows if self._options.limit is None else rows.head(self._options.limit)
 
     def _report_damage(self, found: Survey) -> None:
         for damage in found.checkpoint.damage:
@@ -118,20 +116,25 @@ class _Submit:
         write_kept(self._run.checkpoint, kept)
         return found.states(self._options.retry_failed)
 
-    def _say_running(self, states: pl.DataFrame, to_do: int) -> None:
+    def _say_running(self, found: Survey, to_do: int) -> None:
         """Let `run.json` say that a submit is at work, for whoever looks meanwhile."""
         now = {
             "name": self._job.name,
             "state": "running",
-            "rows": len(states),
+            "rows": found.facts.rows,
             "pending": to_do,
             "run_folder": str(self._run.path),
             "version": __version__,
         }
         write_atomically(self._run.run_json, codec.dumps({**self._run.read_run_json(), **now}) + b"\n")
 
-    def _ask(self, found: Survey, rows: pl.DataFrame) -> Stop | None:
-        """Ask for `rows`; what stopped it."""
+    def _ask(self, found: Survey, rows: pl.DataFrame, snapshot: str) -> Stop | None:
+        """Ask for `rows`, if any; what stopped it."""
+        write_atomically(self._run.job_yaml, snapshot.encode())
+        self._log("start", rows=found.facts.rows, to_do=len(rows), version=__version__)
+        if rows.is_empty():
+            return None
+        self._say_running(found, len(rows))
         self._counters.to_do = len(rows)
         self._progress.phase(f"asking for {len(rows):,} rows")
         options = self._options

@@ -71,7 +71,7 @@ def survey(job: Job, *, on_rows: Callable[[int], None], keep_index: bool) -> Sur
         types = source.column_types(job.input.types)
         index = build(selection, renderer, job.input.id, types, on_rows)
         columns = types.schema()
-        _check_columns(job, columns, index.facts)
+        _check_columns(job, columns, index.facts, selection.columns)
         if keep_index:
             _save(run.checkpoint, identity, index, columns, renderer.templates.included)
     else:
@@ -136,9 +136,15 @@ def _save(
     write_atomically(checkpoint / "index.json", codec.dumps(about))
 
 
-def _check_columns(job: Job, columns: pa.Schema, facts: Facts) -> None:
-    """Refuse what would make every row fail: that is the job's mistake, not the rows'."""
+def _check_columns(job: Job, columns: pa.Schema, facts: Facts, where: Iterable[str]) -> None:
+    """Refuse what would make every row fail, or none be chosen: that is the job's mistake, not the rows'."""
     known = ", ".join(columns.names)
+    for name in where if columns.names else ():
+        if name not in columns.names:
+            raise JobError(
+                f"{job.where('input', 'where')}: no row has a column `{name}`",
+                hint=f"Columns of the input: {known}",
+            )
     if job.input.id is not None and columns.names and job.input.id not in columns.names:
         raise JobError(
             f"{job.where('input', 'id')}: no row has a column `{job.input.id}`",

@@ -14,8 +14,14 @@ from hypothesis import strategies as st
 
 from batchrun import codec
 
+
+def paired(text: str) -> str:
+    """No JSON document gives a pair of surrogates as two characters."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
 # any Unicode text with lone surrogates among it, and numbers beyond 64 bits
-TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=8)
+TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=8).map(paired)
 NUMBERS = st.integers() | st.integers(-(2**300), 2**300) | st.floats()
 JSON = st.recursive(
     st.none() | st.booleans() | NUMBERS | TEXT,
@@ -142,5 +148,5 @@ def test_dates_are_written_as_iso_8601_text() -> None:
 
 def test_hashes_are_blake2b_and_never_change() -> None:
     """They are on people's disks."""
-    assert codec.digest(b"batchrun") == "3c2bb36b2ec27ee2d0dd2bb0b0fcd2dd" or len(codec.digest(b"batchrun")) == 32
-    assert codec.hash64(b"batchrun") < 2**64
+    assert codec.digest(b"batchrun") == "e61c7ca472b060ba0ad1f17c88d5e098"
+    assert codec.hash64(b"batchrun") == 1075889234253895549

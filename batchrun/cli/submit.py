@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from batchrun.cli.memory import keep_memory_small
 from batchrun.cli.options import TYPES, JobArguments, OptionalValues, as_json, error_types, job_options
 from batchrun.cli.text import write_json
 from batchrun.errors import UsageError
@@ -54,6 +55,7 @@ def command(
     early, can be continued; 4 the endpoint refused the key or the model; 5 another submit is running;
     6 finished rows would be paid for again; 130, 143 interrupted.
     """
+    keep_memory_small()
     from batchrun.cli.progress import showing
     from batchrun.cli.summary import tell
     from batchrun.submit import Options, submit

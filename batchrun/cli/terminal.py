@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from typing import IO, cast
 
 from rich.console import Console
@@ -31,15 +32,22 @@ def error_console() -> Console:
 @contextmanager
 def output() -> Iterator[Console]:
     """A console whose text goes to standard output when the block ends."""
-    console = _console(sys.stdout)
-    with console.capture() as captured:
-        yield console
-    write(captured.get())
+    text = StringIO()
+    yield _console(sys.stdout, written_to=text)
+    write(text.getvalue())
 
 
-def _console(stream: IO[str]) -> Console:
-    width = None if stream.isatty() else _UNBROKEN
-    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+def _console(stream: IO[str], *, written_to: IO[str] | None = None) -> Console:
+    """A console with the width and the colours of `stream`."""
+    is_terminal = stream.isatty()
+    return Console(
+        file=written_to or stream,
+        width=Console(file=stream).width if is_terminal else _UNBROKEN,
+        force_terminal=is_terminal or None,  # None: as the environment says (FORCE_COLOR)
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
 
 
 def headline(console: Console, text: str, style: str = "bold") -> None:

@@ -64,9 +64,20 @@ class Checkpoint:
             seal(finished, self.folder, number)
         self.unsealed.clear()
         if not self.unfinished:
-            for path in self.journals.values():
+            self.retire_journals()
+
+    def retire_journals(self) -> None:
+        """Remove the journal files, whose records are elsewhere by now.
+
+        One with a damaged record in the middle is kept aside: what was received may still be in it.
+        """
+        damaged = {damage.path for damage in self.damage if not damage.is_tail}
+        for path in self.journals.values():
+            if path in damaged:
+                path.rename(path.with_name(f"damaged-{path.name}"))
+            else:
                 path.unlink()
-            self.journals.clear()
+        self.journals.clear()
 
     def answers(self) -> pl.DataFrame:
         """All finished tasks, by ANSWERS_SCHEMA; a negative part is an unsealed journal file's."""

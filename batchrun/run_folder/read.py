@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -20,7 +19,7 @@ from batchrun.run_folder.sealed import sealed_parts
 _TRIES = 10
 _IDENTITY = ["request_hash", "finished_at"]
 """What tells the answers of a run apart, in the results and in the checkpoint."""
-_TASK = ["_task", "_key", "row_index", "status", *_IDENTITY]
+_TASK = ["_task", "_key", "_hash", "row_index", "status", *_IDENTITY]
 
 
 def read_steadily(folder: Path) -> Checkpoint:
@@ -69,31 +68,31 @@ def answered_since(run: RunFolder) -> pl.DataFrame:
     """
     tasks = _tasks(read_steadily(run.checkpoint))
     published = published_rows(run)
-    shown = pl.DataFrame(schema={name: tasks.schema[name] for name in ["row_index", "status", *_IDENTITY]})
+    shown = pl.DataFrame(schema={name: tasks.schema[name] for name in ["row_index", *_IDENTITY]})
     if published is not None:
         shown = published.select(shown.columns).collect()
     fresh = tasks.join(shown, on=_IDENTITY, how="anti")
-    if last := _last_publication(run):
-        fresh = fresh.filter(pl.col("finished_at") > last)
-    fresh = fresh.with_columns(ok=pl.col("status") == "ok").sort("ok", "_task")
-    fresh = fresh.unique(["_key", "row_index"], keep="last", maintain_order=True)
-    return _without_superseded(fresh, tasks.join(shown.drop("status"), on=_IDENTITY, suffix="_shown"))
+    if (index := run.checkpoint / "index.parquet").exists():  # answers to an older request do not count
+        current = pl.read_parquet(index, columns=["key", "hash"])
+        fresh = fresh.join(current, left_on=["_key", "_hash"], right_on=["key", "hash"], how="semi")
+    fresh = fresh.sort("ok", "_task").unique(["_key", "row_index"], keep="last", maintain_order=True)
+    return _without_superseded(fresh, tasks.join(shown, on=_IDENTITY, suffix="_shown"))
 
 
 def _without_superseded(fresh: pl.DataFrame, shown: pl.DataFrame) -> pl.DataFrame:
-    """Pair new answers with the published rows of the same key, and drop those that change nothing.
+    """Pair answers with the published rows of the same key, and drop those that change nothing.
 
     Equal rows of an input without ids share a key: among them, the position in the input decides.
     """
-    pairs = fresh.select("_task", "_key", "row_index", "ok", "request_hash").join(
-        shown.select("_key", "row_index_shown", "status", "request_hash"), on="_key", suffix="_shown"
-    )
+    published = shown.select("_key", "_hash", "_task", "ok", "row_index_shown")
+    pairs = fresh.drop("part").join(published, on="_key", suffix="_shown")
     alone = pl.col("row_index_shown").n_unique().over("_key") == 1
     pairs = pairs.filter(alone | (pl.col("row_index") == pl.col("row_index_shown")))
-    same = pl.col("request_hash") == pl.col("request_hash_shown")
-    worse = same & ~pl.col("ok") & (pl.col("status") == "ok")
+    worse = ~pl.col("ok") & pl.col("ok_shown")
+    older = (pl.col("ok") == pl.col("ok_shown")) & (pl.col("_task") < pl.col("_task_shown"))
+    superseded = pairs.filter((pl.col("_hash") == pl.col("_hash_shown")) & (worse | older))
     replaces = pairs.group_by("_task").agg(replaces=pl.col("row_index_shown").cast(pl.Int64))
-    return fresh.join(pairs.filter(worse), on="_task", how="anti").join(replaces, on="_task", how="left")
+    return fresh.join(superseded, on="_task", how="anti").join(replaces, on="_task", how="left")
 
 
 def _tasks(checkpoint: Checkpoint) -> pl.DataFrame:
@@ -107,7 +106,8 @@ def _tasks(checkpoint: Checkpoint) -> pl.DataFrame:
         for number, table in checkpoint.unsealed_tables().items()
     ]
     schema = {**_task_schema(), "part": pl.Int32()}
-    return pl.concat([pl.DataFrame(schema=schema), *sealed, *unsealed]).unique("_task", keep="last")
+    tasks = pl.concat([pl.DataFrame(schema=schema), *sealed, *unsealed]).unique("_task", keep="last")
+    return tasks.with_columns(ok=pl.col("status") == "ok")
 
 
 def _rows(run: RunFolder, since: pl.DataFrame) -> Iterator[pl.LazyFrame]:
@@ -125,19 +125,11 @@ def _rows(run: RunFolder, since: pl.DataFrame) -> Iterator[pl.LazyFrame]:
         yield chosen.drop("_task")
 
 
-def _last_publication(run: RunFolder) -> datetime | None:
-    """When the last submit published, by `run.json`, which is written at once after that."""
-    with suppress(KeyError, TypeError, ValueError):
-        submit = run.read_run_json()["submit"]
-        return datetime.fromisoformat(submit["started_at"]) + timedelta(seconds=submit["seconds"])
-    return None
-
-
 def _results_schema() -> pl.Schema:
     return pl.DataFrame(RESULT_SCHEMA.empty_table()).schema
 
 
 def _task_schema() -> dict[str, pl.DataType]:
     schema = _results_schema()
-    ours: dict[str, pl.DataType] = {"_task": pl.Int64(), "_key": pl.UInt64()}
+    ours: dict[str, pl.DataType] = {"_task": pl.Int64(), "_key": pl.UInt64(), "_hash": pl.UInt64()}
     return {name: ours.get(name) or schema[name] for name in _TASK}

@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batchrun.outcome import Reply
+from batchrun.outcome import ERROR_TYPES, Reply
 from batchrun.run_folder.columns import RESULT_SCHEMA, History, result_table
 from batchrun.run_folder.journal import Damage, JournalReader, storage_error, sync_folder
 from batchrun.run_folder.records import Admitted, Answered, Header, Sent, decode
@@ -42,7 +42,7 @@ ANSWERS_SCHEMA = {
     "key": pl.UInt64,
     "hash": pl.UInt64,
     "ok": pl.Boolean,
-    "error_type": pl.String,
+    "error_type": pl.Enum(ERROR_TYPES),
 }
 """What is done, a line for each finished task: where it lies, whose it is, how it ended."""
 
@@ -159,7 +159,7 @@ def answers_of(part: int, frame: pl.DataFrame) -> pl.DataFrame:
         pl.col("_key").alias("key"),
         pl.col("_hash").alias("hash"),
         (pl.col("status") == "ok").alias("ok"),
-        pl.col("error_type"),
+        pl.col("error_type").cast(pl.Enum(ERROR_TYPES)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import polars as pl
 
 from batchrun.outcome import Usage
 
+_COLUMNS = ["usage", "cost_usd", "status", "latency", "error_type", "attempts"]
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -27,34 +29,28 @@ class Totals:
 
 
 def read_totals(results: Path) -> Totals:
-    """Add up the parts below `results`; all zero before anything has been published."""
-    if not results.exists():
-        return Totals(dict.fromkeys(Usage.__dataclass_fields__), None, dict.fromkeys(_QUANTILES), {}, 0)
-    rows = pl.scan_parquet(results / "*.parquet")
-    tokens = [
-        pl.when(pl.col("usage").struct.field(name).count() > 0)
-        .then(pl.col("usage").struct.field(name).sum())
-        .alias(name)
-        for name in Usage.__dataclass_fields__
-    ]
-    latency = [
-        pl.col("latency").filter(pl.col("status") == "ok").quantile(q).alias(name)
-        for name, q in _QUANTILES.items()
-    ]
-    lost = pl.col("attempts").list.eval(
-        pl.element().struct.field("sent") & pl.element().struct.field("http_status").is_null()
-    )
-    cost = pl.when(pl.col("cost_usd").count() > 0).then(pl.col("cost_usd").sum()).alias("cost")
-    found = (
-        rows.select(*tokens, *latency, cost, lost.list.sum().sum().alias("lost")).collect().row(0, named=True)
-    )
-    kinds = (
-        rows.filter(pl.col("status") == "failed").group_by("error_type").len().sort("len", descending=True)
-    )
+    """Add up the parts below `results`, one at a time; nothing before anything has been published."""
+    usage: dict[str, int | None] = dict.fromkeys(Usage.__dataclass_fields__)
+    cost: float | None = None
+    latency: list[pl.Series] = []
+    errors: Counter[str] = Counter()
+    possibly_paid = 0
+    for part in sorted(results.glob("*.parquet")):
+        rows = pl.read_parquet(part, columns=_COLUMNS, memory_map=False)
+        for name, tokens in rows["usage"].struct.unnest().to_dict().items():
+            if tokens.count():
+                usage[name] = (usage[name] or 0) + int(tokens.sum())
+        if rows["cost_usd"].count():
+            cost = (cost or 0.0) + float(rows["cost_usd"].sum())
+        latency.append(rows.filter(pl.col("status") == "ok")["latency"])
+        errors.update(rows["error_type"].drop_nulls().to_list())
+        attempts = rows["attempts"].explode(empty_as_null=False).struct.unnest()
+        possibly_paid += attempts.select((pl.col("sent") & pl.col("http_status").is_null()).sum()).item()
+    seconds = pl.concat([pl.Series("latency", [], pl.Float64), *latency])
     return Totals(
-        usage={name: found[name] for name in Usage.__dataclass_fields__},
-        cost_usd=found["cost"],
-        latency={name: found[name] for name in _QUANTILES},
-        errors=dict(kinds.collect().iter_rows()),
-        possibly_paid=found["lost"] or 0,
+        usage=usage,
+        cost_usd=cost,
+        latency={name: seconds.quantile(q) for name, q in _QUANTILES.items()},
+        errors=dict(errors.most_common()),
+        possibly_paid=possibly_paid,
     )

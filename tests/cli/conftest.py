@@ -13,15 +13,13 @@ from tests.runs import JobFolder, write_rows
 
 ROWS = 40
 BAD, REFUSED = "r000003", "r000005"
-HOSTILE = "\x1b[31mred\x07 [bold]loud[/bold] :smile: \x9b2J \u202eback"
-"""What a terminal would obey, rich markup, an emoji code, a mark that reverses text."""
 
 _CONFIG = {
     "faults": [
         {"model": "locked", "status": 401},
         {"model": "broken", "status": 400},
         {"model": "slow", "stall": 60},
-        {"match": "row 000003:", "model": "small", "status": 400, "message": HOSTILE},
+        {"match": "row 000003:", "model": "small", "status": 400},
         {"match": "row 000005:", "model": "small", "answer": "refusal"},
     ]
 }

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from batchrun.cli import main
 
 
@@ -38,10 +40,9 @@ def batchrun(*words: str | Path, cwd: Path) -> Ended:
         contextlib.chdir(cwd),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as end,
     ):
-        try:
-            main([str(word) for word in words])
-        except SystemExit as end:
-            assert isinstance(end.code, int)
-            return Ended(end.code, out.getvalue(), err.getvalue())
-    raise AssertionError("main returned")
+        main([str(word) for word in words])
+    code = end.value.code
+    assert isinstance(code, int)
+    return Ended(code, out.getvalue(), err.getvalue())

@@ -99,7 +99,7 @@ def test_mistakes_of_the_user_are_2(
     assert (ended.code, ended.out) == (2, "")
     assert said in ended.err
     assert "Traceback" not in ended.err
-    assert not job.run.exists()
+    assert not (job.run / "results").exists()
     error = batchrun(*words, "--json", cwd=job.folder).json["error"]
     assert error["exit_code"] == 2
     assert said in f"{error['message']} {error['hint']}"
@@ -117,7 +117,7 @@ def test_another_jobs_folder_is_2(new_job: NewJob) -> None:
 
 def test_a_breaker_is_3(new_job: NewJob) -> None:
     """When too many rows fail the run stops, says why, and can be continued."""
-    ended = batchrun("submit", "job.yaml", "--model", "local/broken", cwd=new_job(40).folder)
+    ended = batchrun("submit", "job.yaml", "--model", "local/broken", cwd=new_job(200).folder)
     assert ended.code == 3
     assert "stopped by" in ended.err
     assert "batchrun submit job.yaml --model local/broken" in ended.err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -94,10 +93,17 @@ def test_show_explains_a_wrong_choice(run: JobFolder, words: list[str], said: st
     assert said in ended.err
 
 
-def test_what_a_model_wrote_cannot_command_the_terminal(run: JobFolder) -> None:
-    """Control characters, rich markup and emoji codes of an answer are shown, not obeyed."""
-    shown = batchrun("show", "job.yaml", BAD, cwd=run.folder).out
-    assert "␛[31mred␇ [bold]loud[/bold] :smile: \\x9b2J \\u202eback" in shown
+HOSTILE = "\x1b[31mred\x07 [bold]loud[/bold] :smile: \x9b2J \u202eback"
+"""What a terminal would obey, rich markup, an emoji code, a mark that reverses text."""
+
+
+def test_no_text_can_command_the_terminal(new_job: NewJob) -> None:
+    """Control characters, rich markup and emoji codes of ids, rows and errors are shown, not obeyed."""
+    job = new_job()
+    job.rows.write_text(json.dumps({"id": HOSTILE, "text": HOSTILE}) + "\n")
+    batchrun("submit", "job.yaml", cwd=job.folder)
+    shown = batchrun("show", "job.yaml", "--columns", "text", cwd=job.folder).out
+    assert shown.count("␛[31mred␇ [bold]loud[/bold] :smile: \\x9b2J \\u202eback") == 2
 
 
 def test_status_counts_and_suggests(run: JobFolder) -> None:
@@ -192,7 +198,7 @@ def unpublish(job: JobFolder, published: Path) -> None:
     shutil.rmtree(job.run / "generations")
     shutil.copytree(published / "generations", job.run / "generations")
     (job.run / "results").unlink()
-    (job.run / "results").symlink_to(os.readlink(published / "results"))
+    (job.run / "results").symlink_to((published / "results").readlink())
     shutil.copy(published / "run.json", job.run / "run.json")
 
 

@@ -1,0 +1,182 @@
+"""What people see while a submit runs, and that it fits their terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from io import StringIO
+from pathlib import Path
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from batchrun.admission import Admission
+from batchrun.cli.progress import LineProgress, Rate, figures, hindrance, screen
+from batchrun.cli.text import Lenient, clean, duration
+from batchrun.flights import Flights
+from batchrun.limits import Limits
+from batchrun.outcome import Error
+from batchrun.progress import View
+from batchrun.summary import Counters
+from tests.cli.conftest import NewJob
+from tests.clock import VirtualClock, run_virtual
+
+_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@given(st.text())
+def test_clean_text_holds_nothing_to_obey(text: str) -> None:
+    """Of the control characters only tab and newline stay, and the text can be written."""
+    cleaned = clean(text)
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", cleaned)
+    cleaned.encode()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.0371, "0.04 s"),
+        (12.34, "12.3 s"),
+        (59.96, "60.0 s"),
+        (245, "4:05"),
+        (3723, "1:02:03"),
+        (90000, "25:00:00"),
+    ],
+)
+def test_durations(seconds: float, said: str) -> None:
+    """Seconds, minutes and hours for people."""
+    assert duration(seconds) == said
+
+
+def test_the_rate_is_that_of_the_last_seconds() -> None:
+    """A slow start does not lower the rate for ever, and a stand-still gives no time left."""
+    rate = Rate(span=20)
+    assert rate.left(10) is None
+    for second in range(100):
+        rate.add(second, 0 if second < 50 else (second - 50) * 4)
+    assert rate.per_second == pytest.approx(4)
+    assert rate.left(200) == pytest.approx(50)
+
+
+def a_view(admission: Admission, counters: Counters) -> View:
+    return View(counters, Flights(), admission)
+
+
+def an_admission(clock: VirtualClock) -> Admission:
+    limits = {("openai", "small"): Limits()}
+    return Admission({"openai": Limits(concurrency=4)}, limits, clock=clock, jitter=lambda: 0.5)
+
+
+def test_a_wait_is_told_with_its_reason() -> None:
+    """The display says for how long calls wait, for which endpoint, and why; and what is closed."""
+
+    async def main() -> None:
+        clock = VirtualClock()
+        admission = an_admission(clock)
+        view = a_view(admission, Counters(to_do=10))
+        assert hindrance(view) == ""
+        admission.pause("openai", clock.monotonic() + 40, "rate limit")
+
+        async def call() -> None:
+            async with admission.admit("openai", "small", 1):
+                pass
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+            await clock.sleep(1)
+            assert hindrance(view) == "waiting 39 s for openai: rate limit"
+            group.cancel_scope.cancel()
+        admission.close("openai", Error("auth", "no"))
+        assert hindrance(view) == "closed: openai (auth)"
+
+    run_virtual(main)
+
+
+def test_the_figures() -> None:
+    """Rows done and failed, rows a second, tokens, calls in flight, time left."""
+
+    async def main() -> None:
+        view = a_view(
+            an_admission(VirtualClock()),
+            Counters(to_do=100, ok=38, failed=2, prompt_tokens=1200, completion_tokens=34),
+        )
+        rate = Rate()
+        rate.add(0, 0)
+        rate.add(10, 40)
+        expected = ["38 ok", "2 failed", "4.0 rows/s", "1,234 tokens", "0 in flight", "15.0 s left"]
+        assert figures(view, rate) == expected
+        console = Console(file=StringIO(), width=60, force_terminal=True, color_system=None)
+        with console.capture() as drawn:
+            console.print(screen(view, rate))
+        lines = drawn.get().splitlines()
+        assert [len(line) <= 60 for line in lines] == [True, True]
+        assert "40% of 100 rows" in lines[0]
+
+    run_virtual(main)
+
+
+def test_a_display_that_cannot_be_written_is_no_error() -> None:
+    """A terminal that has gone does not end a run."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", buffering=1) as stream:
+        LineProgress(Lenient(stream)).phase("reading")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), writer)  # what the stream still holds goes there
+
+
+def on_a_terminal(words: list[str], folder: Path, **env: str) -> tuple[int, str]:
+    """Run a command on a terminal of 80 columns; exit code and everything it wrote."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environment = {**os.environ, "TERM": "xterm-256color", **env}
+    environment.pop("NO_COLOR", None) if "NO_COLOR" not in env else None
+    process = subprocess.Popen(
+        [sys.executable, "-m", "batchrun", *words], stdout=theirs, stderr=theirs, cwd=folder, env=environment
+    )
+    os.close(theirs)
+    written = b""
+    while True:
+        try:
+            data = os.read(ours, 65536)
+        except OSError:  # the other side is closed
+            break
+        if not data:
+            break
+        written += data
+    os.close(ours)
+    return process.wait(timeout=20), written.decode()
+
+
+def test_a_submit_on_a_terminal(new_job: NewJob) -> None:
+    """There is a live bar, no line is over 80 columns, and the cursor is given back."""
+    job = new_job(60, retry={"max_attempts": 1})
+    code, written = on_a_terminal(["submit", "job.yaml"], job.folder)
+    assert code == 1
+    assert "of 60 rows" in written
+    assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")
+    lines = _ESCAPE.sub("", written).replace("\r", "\n").splitlines()
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    "words", [["plan", "job.yaml"], ["status", "job.yaml"], ["show", "job.yaml", "--limit", "3"], ["--help"]]
+)
+def test_no_line_is_over_80_columns(new_job: NewJob, words: list[str]) -> None:
+    """Text wraps under its label; NO_COLOR leaves no colour."""
+    job = new_job(8)
+    job.edit(prompt={"messages": [{"role": "user", "content": "{{ text }} " + "words " * 40 + "x" * 90}]})
+    if words[0] in ("status", "show"):
+        subprocess.run(job.command(), stderr=subprocess.DEVNULL, check=False)
+    _, written = on_a_terminal(words, job.folder, NO_COLOR="1")
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", written)
+    lines = _ESCAPE.sub("", written).replace("\r", "\n").splitlines()
+    assert max(map(len, lines)) <= 80

@@ -1,0 +1,129 @@
+"""gc drops answers that no row stands for, and nothing else, whenever it is cut short."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from batchrun import gc
+from batchrun.job import load_job
+from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.read import scan_run
+from batchrun.run_folder.sealed import sealed_parts, write_parquet
+from tests.cli.conftest import NewJob
+from tests.cli.running import batchrun
+from tests.runs import JobFolder
+
+OTHER_PROMPT = {"messages": [{"role": "user", "content": "{{ text }} Be brief."}]}
+
+
+def edited(job: JobFolder) -> str:
+    """Answer the rows, edit the prompt, answer them again in three submits; gives the older job file."""
+    batchrun("submit", "job.yaml", cwd=job.folder)
+    original = job.job.read_text()
+    job.edit(prompt=OTHER_PROMPT)
+    for _ in range(3):
+        batchrun("submit", "job.yaml", "--rerun-changed", "--limit", "1", cwd=job.folder)
+    assert len(sealed_parts(job.checkpoint)) == 4
+    return original
+
+
+def test_gc_shows_and_gc_yes_does(new_job: NewJob) -> None:
+    """Without --yes nothing changes; with it older answers are gone, small parts merged, results the same."""
+    job = new_job()
+    original = edited(job)
+    results = job.results()
+    shown = batchrun("gc", "job.yaml", cwd=job.folder)
+    assert "would drop 3 answers, and keep 3" in shown.out
+    assert "batchrun gc job.yaml --yes" in shown.out
+    assert len(sealed_parts(job.checkpoint)) == 4
+    done = batchrun("gc", "job.yaml", "--yes", "--json", cwd=job.folder).json
+    assert (done["answers"], done["kept"], done["done"]) == (3, 3, True)
+    assert done["bytes_after"] < done["bytes"]
+    assert len(sealed_parts(job.checkpoint)) == 1
+    again = batchrun("submit", "job.yaml", "--json", cwd=job.folder).json
+    assert (again["submit"]["calls"], again["ok"]) == (0, 3)
+    assert job.results().equals(results)
+    assert "would drop nothing" in batchrun("gc", "job.yaml", cwd=job.folder).out
+    job.job.write_text(original)
+    assert batchrun("submit", "job.yaml", cwd=job.folder).code == 6
+
+
+def test_answers_of_removed_rows_are_dropped(new_job: NewJob) -> None:
+    """A row taken out of the input leaves its answer in the checkpoint until gc."""
+    job = new_job()
+    batchrun("submit", "job.yaml", cwd=job.folder)
+    job.rows.write_text("".join(job.rows.read_text().splitlines(keepends=True)[1:]))
+    assert "dropped 1 answer, kept 2" in batchrun("gc", "job.yaml", "--yes", cwd=job.folder).out
+
+
+class CutShortError(Exception):
+    """The moment at which a test kills."""
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_gc_can_be_cut_short_anywhere(new_job: NewJob, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Whatever change to a file is the last one, no answer is lost, none counts twice, and gc can finish."""
+    job = new_job()
+    edited(job)
+    loaded = load_job(job.job, env={}, cwd=job.folder)
+    results = job.results()
+    left = iter(range(steps))
+
+    def counting(real: object) -> object:
+        def change(*args: object, **options: object) -> object:
+            if next(left, None) is None:
+                raise CutShortError
+            return real(*args, **options)  # type: ignore[operator]  # any of the functions below
+
+        return change
+
+    # a patch, because the moment between two changes cannot be met from outside
+    monkeypatch.setattr(gc, "write_parquet", counting(write_parquet))
+    monkeypatch.setattr(Path, "unlink", counting(Path.unlink))
+    try:
+        gc.collect(loaded)
+    except CutShortError:
+        pass
+    else:
+        assert steps == 5, "gc takes more steps than this"
+    monkeypatch.undo()
+    assert scan_run(RunFolder(job.run)).collect().equals(results)
+    again = batchrun("submit", "job.yaml", "--json", cwd=job.folder).json
+    assert (again["submit"]["calls"], again["ok"]) == (0, 3)
+    assert job.results().equals(results)
+    batchrun("gc", "job.yaml", "--yes", cwd=job.folder)
+    assert batchrun("gc", "job.yaml", "--json", cwd=job.folder).json["answers"] == 0
+
+
+def test_unfinished_askings_of_removed_rows_are_dropped(new_job: NewJob) -> None:
+    """A call cut off by a kill is kept for its row, and dropped once the row is gone."""
+    job = new_job()
+    words = ("submit", "job.yaml", "--model", "local/slow")
+    timeouts = ("--set", "retry.timeout.total=0.2", "--set", "retry.max_attempts=1")
+    batchrun(*words, *timeouts, cwd=job.folder)
+    journal = job.checkpoint / "journal-000009.log"
+    lines = _unfinished(job, journal)
+    assert lines
+    model = ("--model", "local/slow")
+    assert batchrun("gc", "job.yaml", *model, "--json", cwd=job.folder).json["unfinished"] == 0
+    assert batchrun("gc", "job.yaml", *model, "--yes", cwd=job.folder).code == 0
+    assert batchrun("status", "job.yaml", "--json", cwd=job.folder).json["possibly_paid"] == lines + 3
+    job.rows.write_text("".join(job.rows.read_text().splitlines(keepends=True)[1:]))
+    assert batchrun("gc", "job.yaml", *model, "--yes", "--json", cwd=job.folder).json["unfinished"] == 1
+
+
+def _unfinished(job: JobFolder, journal: Path) -> int:
+    """Leave the first row's call in a journal as a kill before its answer does; gives how many."""
+    from batchrun.run_folder.records import FORMAT_VERSION, Header, Sent, encode
+    from batchrun.run_folder.sealed import PartReader, histories
+
+    part = min(sealed_parts(job.checkpoint))
+    history = next(histories(PartReader(job.checkpoint, ["_records"]).take(part, [0])))
+    sent = history.sent[0]
+    record = Sent(
+        99, 0, sent.row, sent.key, sent.request_hash, sent.model, sent.endpoint, 0, sent.at, sent.tokens
+    )
+    journal.write_bytes(encode(Header(FORMAT_VERSION)) + encode(record))
+    return 1

@@ -1,0 +1,348 @@
+"""The results' columns: their declared types, and their values from bodies that real servers send."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from batchrun.outcome import Completed, Error, Failed
+from batchrun.run_folder.columns import RESULT_SCHEMA, result_table, result_values
+from batchrun.run_folder.records import Record
+from tests.run_folder.recorded import (
+    EPOCH,
+    LOST,
+    UNREACHED,
+    answered,
+    asked,
+    body,
+    done,
+    history,
+    reply,
+    request_hash,
+    sent,
+)
+
+TYPES = {
+    "row_index": "int64",
+    "row_id": "string",
+    "status": "string",
+    "repaired": "bool",
+    "stale": "bool",
+    "completion": "string",
+    "refusal": "string",
+    "reasoning": "string",
+    "finish_reason": "string",
+    "cost_usd": "double",
+    "model": "string",
+    "response_model": "string",
+    "endpoint": "string",
+    "model_index": "int32",
+    "error_type": "string",
+    "error": "struct<type: string, code: string, http_status: int32, message: string>",
+    "latency": "double",
+    "ttft": "double",
+    "started_at": "timestamp[us, tz=UTC]",
+    "finished_at": "timestamp[us, tz=UTC]",
+    "response_id": "string",
+    "system_fingerprint": "string",
+    "service_tier": "string",
+    "request_hash": "string",
+}
+USAGE = (
+    "struct<prompt_tokens: int64, completion_tokens: int64, total_tokens: int64, cached_tokens: int64, "
+    "reasoning_tokens: int64, prompt_audio_tokens: int64, completion_audio_tokens: int64, "
+    "accepted_prediction_tokens: int64, rejected_prediction_tokens: int64>"
+)
+TOKEN = "token: string, logprob: double, bytes: list<{}: int64>"
+MEMBERS = {
+    "tool_calls": ["id", "type", "name", "arguments", "input", "parsed_arguments"],
+    "logprobs": ["token", "logprob", "bytes", "top_logprobs"],
+    "choices": ["completion", "refusal", "reasoning", "finish_reason", "tool_calls", "logprobs"],
+    "annotations": ["type", "url", "title", "start_index", "end_index"],
+    "attempts": [
+        *("model", "endpoint", "started_at", "latency", "http_status", "error_type"),
+        *("request_id", "usage", "sent"),
+    ],
+}
+
+
+def test_every_column_has_its_declared_type() -> None:
+    """The contract with readers; names and order too."""
+    found = {field.name: field.type for field in RESULT_SCHEMA}
+    assert {name: str(found[name]) for name in TYPES} == TYPES
+    assert str(found["usage"]) == USAGE
+    assert {name: [f.name for f in found[name].value_type] for name in MEMBERS} == MEMBERS
+    assert found.keys() == {*TYPES, *MEMBERS, "usage"}
+    assert list(found)[:10] == [
+        *("row_index", "row_id", "status", "repaired", "stale", "completion"),
+        *("refusal", "reasoning", "finish_reason", "tool_calls"),
+    ]
+
+
+NEVER_SENT: list[Record] = [done(1, "render")]
+FULL = {
+    "id": "chatcmpl-1",
+    "model": "small-2026",
+    "system_fingerprint": "fp",
+    "service_tier": "flex",
+    "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5, "cost": 0.5},
+}
+
+
+@pytest.mark.parametrize(
+    "tasks", [[], [NEVER_SENT], [asked(2, body(**FULL))], [NEVER_SENT, asked(2, body(**FULL))]]
+)
+def test_the_types_are_the_same_however_many_nulls_there_are(tasks: list[list[Record]]) -> None:
+    """A part of failed rows, a part of none, a full one: all read as one table."""
+    table = result_table([history(records) for records in tasks])
+    assert table.schema.equals(RESULT_SCHEMA)
+    assert table.num_rows == len(tasks)
+    table.validate(full=True)
+
+
+def row_of(data: bytes) -> dict[str, Any]:
+    """The results' row of a task that this body answered."""
+    row: dict[str, Any] = result_table([history(asked(1, data))]).to_pylist()[0]
+    return row
+
+
+def message(choice: dict[str, Any] | None = None, **members: Any) -> bytes:
+    return json.dumps({"choices": [{"message": {"role": "assistant", **members}, **(choice or {})}]}).encode()
+
+
+TOOL = {
+    "id": None,
+    "type": "function",
+    "name": None,
+    "arguments": None,
+    "input": None,
+    "parsed_arguments": None,
+}
+CITATION: dict[str, Any] = {
+    "type": "url_citation",
+    "url": "https://a.b",
+    "title": None,
+    "start_index": 0,
+    "end_index": 4,
+}
+
+
+TYPED_CITATION = {"type": "url_citation", "url_citation": {**CITATION, "title": 3}}
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (
+            body("hi"),
+            {"completion": "hi", "refusal": None, "tool_calls": None, "logprobs": None, "usage": None},
+        ),
+        (body("hi", **FULL), {"response_id": "chatcmpl-1", "response_model": "small-2026", "cost_usd": 0.5}),
+        (body("hi", **FULL), {"system_fingerprint": "fp", "service_tier": "flex"}),
+        (
+            message(content=[{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]),
+            {"completion": "ab"},
+        ),
+        (message({"finish_reason": "stop"}, content="a"), {"finish_reason": "stop", "choices": None}),
+        (message(content=None, refusal="No."), {"completion": None, "refusal": "No."}),
+        (message(content="4", reasoning_content="2+2"), {"reasoning": "2+2"}),
+        (message(content="4", reasoning="2+2"), {"reasoning": "2+2"}),
+        (
+            message(tool_calls=[{"id": "c", "function": {"name": "f", "arguments": '{ "a": 1 }'}}]),
+            {
+                "completion": None,
+                "tool_calls": [
+                    TOOL | {"id": "c", "name": "f", "arguments": '{ "a": 1 }', "parsed_arguments": '{"a":1}'}
+                ],
+            },
+        ),
+        (
+            message(tool_calls=[{"type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}}]),
+            {"tool_calls": [TOOL | {"type": "custom", "name": "sql", "input": "SELECT 1"}]},
+        ),
+        (
+            message(tool_calls=[{"function": {"arguments": '{"a": '}}]),
+            {"tool_calls": [TOOL | {"arguments": '{"a": '}]},
+        ),
+        (
+            message(content="a", annotations=[TYPED_CITATION, {}]),
+            {"annotations": [CITATION, dict.fromkeys(CITATION)]},
+        ),
+        (
+            message(content="a", annotations=[{"url_citation": {"start_index": 2**70, "end_index": True}}]),
+            {"annotations": [dict.fromkeys(CITATION)]},
+        ),
+        (
+            message(
+                {
+                    "logprobs": {
+                        "content": [
+                            {
+                                "token": "a",
+                                "logprob": -1,
+                                "bytes": [97],
+                                "top_logprobs": [{"token": "b", "logprob": -2.5}],
+                            },
+                            {"token": 3, "logprob": 10**400, "bytes": [2**70], "top_logprobs": None},
+                        ]
+                    }
+                },
+                content="a",
+            ),
+            {
+                "logprobs": [
+                    {
+                        "token": "a",
+                        "logprob": -1.0,
+                        "bytes": [97],
+                        "top_logprobs": [{"token": "b", "logprob": -2.5, "bytes": None}],
+                    },
+                    {"token": None, "logprob": None, "bytes": None, "top_logprobs": []},
+                ]
+            },
+        ),
+        (
+            b'{"choices":[{"message":{"content":"x"},"logprobs":{"content":[{"token":"a","logprob":-Infinity}]}}]}',
+            {"logprobs": [{"token": "a", "logprob": float("-inf"), "bytes": None, "top_logprobs": []}]},
+        ),
+        (b'{"choices":[{"message":{"content":"a\\ud800"}}]}', {"completion": "a\ufffd", "repaired": True}),
+        (body("a"), {"repaired": False, "stale": False, "ttft": None}),
+    ],
+)
+def test_values_come_from_what_the_server_sent(data: bytes, expected: dict[str, Any]) -> None:
+    """Members that are missing or of another type are null, and never cost the row."""
+    row = row_of(data)
+    assert {name: row[name] for name in expected} == expected
+    assert row["status"] == "ok"
+
+
+def test_all_choices_are_kept_when_there_are_several() -> None:
+    """The columns beside are the first one's."""
+    choices = [{"message": {"content": text}, "finish_reason": "stop"} for text in "abc"]
+    row = row_of(json.dumps({"choices": choices}).encode())
+    assert row["completion"] == "a"
+    assert [choice["completion"] for choice in row["choices"]] == ["a", "b", "c"]
+    assert row["choices"][2]["finish_reason"] == "stop"
+
+
+def test_usage_details_have_columns_of_their_own() -> None:
+    """Cached and reasoning tokens are what cost estimates need."""
+    usage = {
+        "prompt_tokens": 9,
+        "prompt_tokens_details": {"cached_tokens": 4},
+        "completion_tokens_details": {"reasoning_tokens": 5},
+    }
+    found = row_of(body(usage=usage))["usage"]
+    assert {name: count for name, count in found.items() if count is not None} == {
+        "prompt_tokens": 9,
+        "cached_tokens": 4,
+        "reasoning_tokens": 5,
+    }
+
+
+def test_a_row_tells_all_its_attempts() -> None:
+    """In the order of the calls: refused, never reached, lost on the way, unanswered, answered."""
+    records: list[Record] = [
+        sent(1, 0),
+        answered(1, 0, reply(b"{}", 429, x_request_id="q0")),
+        sent(1, 1),
+        answered(1, 1, UNREACHED),
+        sent(1, 2),
+        answered(1, 2, LOST),
+        sent(1, 3),
+        sent(1, 4, model="vllm/large", index=1),
+        answered(1, 4, reply(body(usage={"prompt_tokens": 2}))),
+        done(1, Completed(4), errors=("rate_limit", "connection", "timeout"), index=1),
+    ]
+    row = result_table([history(records)]).to_pylist()[0]
+    seen = [
+        tuple(
+            attempt[name] for name in ("model", "http_status", "error_type", "request_id", "latency", "sent")
+        )
+        for attempt in row["attempts"]
+    ]
+    assert seen == [
+        ("openai/small", 429, "rate_limit", "q0", 0.25, True),
+        ("openai/small", None, "connection", None, 0.01, False),
+        ("openai/small", None, "timeout", None, 600.0, True),
+        ("openai/small", None, None, None, None, True),
+        ("vllm/large", 200, None, None, 0.25, True),
+    ]
+    assert row["attempts"][4]["endpoint"] == "vllm"
+    assert row["attempts"][4]["usage"]["prompt_tokens"] == 2
+    assert (row["model"], row["endpoint"], row["model_index"], row["latency"]) == (
+        "vllm/large",
+        "vllm",
+        1,
+        0.25,
+    )
+    assert row["started_at"] == datetime.fromtimestamp(EPOCH + 1, tz=UTC)
+    assert row["finished_at"] == datetime.fromtimestamp(EPOCH + 2, tz=UTC)
+    assert (row["row_id"], row["request_hash"]) == ("r1", request_hash(1))
+
+
+def test_usage_and_cost_are_those_of_all_attempts() -> None:
+    """A refused first answer was paid for too; what no attempt says stays null."""
+    first = body(usage={"prompt_tokens": 5, "completion_tokens": 1, "cost": 0.25})
+    second = body(
+        usage={"prompt_tokens": 7, "completion_tokens_details": {"reasoning_tokens": 3}, "cost": 0.5}
+    )
+    records: list[Record] = [
+        sent(1, 0),
+        answered(1, 0, reply(first)),
+        sent(1, 1),
+        answered(1, 1, LOST),
+        sent(1, 2),
+        answered(1, 2, reply(second)),
+        done(1, Completed(2), errors=("refusal", "timeout", None)),
+    ]
+    row = result_values(history(records))
+    known = {name: count for name, count in row["usage"].items() if count is not None}
+    assert known == {"prompt_tokens": 12, "completion_tokens": 1, "reasoning_tokens": 3}
+    assert row["cost_usd"] == 0.75
+
+
+def test_a_failed_row_keeps_the_answer_it_was_paid_for() -> None:
+    """And says why it failed, also flat."""
+    outcome = Failed(Error("refusal", "I will not.", "policy", 200), 0)
+    answer = answered(1, 0, reply(message(content=None, refusal="I will not.")))
+    row = result_table([history([sent(1), answer, done(1, outcome, errors=("refusal",))])]).to_pylist()[0]
+    assert (row["status"], row["error_type"], row["refusal"]) == ("failed", "refusal", "I will not.")
+    assert row["error"] == {"type": "refusal", "code": "policy", "http_status": 200, "message": "I will not."}
+
+
+def test_a_failed_row_without_an_answer_says_what_its_last_call_did() -> None:
+    """Where it was sent and how long it took."""
+    records: list[Record] = [sent(1), answered(1, 0, LOST), done(1, "timeout", errors=("timeout",))]
+    row = result_values(history(records))
+    assert (row["status"], row.get("completion"), row["latency"], row["model"]) == (
+        "failed",
+        None,
+        600.0,
+        "openai/small",
+    )
+
+
+@pytest.mark.parametrize(
+    "outcome", [Failed(Error("render", "a\ud800")), Failed(Error("server", "x", code="\udfff")), "render"]
+)
+def test_text_that_utf_8_cannot_carry_does_not_stop_a_part_from_being_written(outcome: Any) -> None:
+    """A server's message or a row's id may hold a lone surrogate: it becomes U+FFFD."""
+    record = done(1, outcome)
+    records = [
+        type(record)(**{**{n: getattr(record, n) for n in record.__dataclass_fields__}, "row_id": "\ud800"})
+    ]
+    row = result_table([history(records)]).to_pylist()[0]
+    assert row["row_id"] == "\ufffd"
+    assert "\ud800" not in row["error"]["message"]
+
+
+def test_an_answer_without_its_sent_record_is_still_the_rows() -> None:
+    """Damage cost that record alone."""
+    row = result_values(history([answered(1), done(1)]))
+    assert (row["status"], row["completion"], row["attempts"]) == ("ok", "hi", [])
+    assert pa.Table.from_pylist([row]).num_rows == 1

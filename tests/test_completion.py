@@ -1,0 +1,248 @@
+"""Answers of chat completion calls as real servers send them: read leniently, never with an exception."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchrun.chat.completion import Completion, ErrorInside, NoAnswer, read_completion
+from batchrun.outcome import Usage
+
+
+def body(message: Any = None, usage: Any = None, **choice: Any) -> bytes:
+    """A completion with one choice."""
+    choices = [{"index": 0, "message": message or {"role": "assistant", "content": "hi"}, **choice}]
+    return json.dumps({"choices": choices, **({"usage": usage} if usage is not None else {})}).encode()
+
+
+def read(data: bytes) -> Completion:
+    found = read_completion(data)
+    assert isinstance(found, Completion), found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("message", "members"),
+    [
+        ({"content": "hi"}, {"content": "hi", "refusal": None, "tool_calls": (), "is_empty": False}),
+        ({"content": ""}, {"content": "", "is_empty": True}),
+        ({"content": [{"type": "text", "text": "a"}, {"type": "x"}, {"text": "b"}]}, {"content": "ab"}),
+        ({"content": {"label": "é"}}, {"content": '{"label":"é"}'}),
+        ({"content": 7}, {"content": "7"}),
+        ({"content": None, "refusal": "I will not."}, {"refusal": "I will not.", "content": None}),
+        ({"content": "4", "reasoning_content": "2+2"}, {"reasoning": "2+2"}),
+        ({"content": "4", "reasoning": "2+2"}, {"reasoning": "2+2"}),
+        ({"content": "4", "reasoning": None, "reasoning_content": "2+2"}, {"reasoning": "2+2"}),
+        (
+            {"content": "a", "annotations": [{"type": "url_citation"}, 3]},
+            {"annotations": ({"type": "url_citation"},)},
+        ),
+        ({"content": "a", "annotations": None, "tool_calls": None, "refusal": None}, {"annotations": ()}),
+    ],
+)
+def test_a_message_is_read_in_every_form_servers_give_it(message: Any, members: dict[str, Any]) -> None:
+    """Content as text, parts or a value; reasoning under both of its names; nulls for what is not there."""
+    choice = read(body(message)).choices[0]
+    assert {name: getattr(choice, name) for name in members} == members
+
+
+@pytest.mark.parametrize(
+    ("call", "read_as"),
+    [
+        (
+            {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}},
+            ("c1", "function", "f", '{"a":1}', None),
+        ),
+        ({"function": {"name": "f", "arguments": {"a": 1}}}, (None, "function", "f", '{"a":1}', None)),
+        (
+            {"id": "c2", "custom": {"name": "sql", "input": "SELECT 1"}},
+            ("c2", "custom", "sql", None, "SELECT 1"),
+        ),
+        ({"id": 3, "type": "function"}, ("3", "function", None, None, None)),
+    ],
+)
+def test_tool_calls_are_an_answer_with_or_without_content(call: Any, read_as: tuple[Any, ...]) -> None:
+    """Groq leaves `content` out beside them; Ollama gives arguments as an object."""
+    found = read(body({"tool_calls": [call]})).choices[0]
+    (tool,) = found.tool_calls
+    assert (tool.id, tool.type, tool.name, tool.arguments, tool.input) == read_as
+    assert not found.is_empty
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+def test_no_content_is_an_answer_where_the_finish_reason_explains_it(reason: str) -> None:
+    """All of it was reasoning, or was filtered: paid for, so never an answer that is asked for again."""
+    found = read(body({"content": None}, usage={"completion_tokens": 9}, finish_reason=reason))
+    assert found.choices[0].is_empty
+    assert found.choices[0].finish_reason == reason
+    assert found.usage == Usage(completion_tokens=9)
+
+
+def test_usage_is_read_with_its_details() -> None:
+    """Counts that are floats are integers; what is no count is unknown."""
+    usage = {
+        "prompt_tokens": 9.0,
+        "completion_tokens": True,
+        "total_tokens": 2**80,
+        "prompt_tokens_details": {"cached_tokens": 3, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 4, "rejected_prediction_tokens": "2"},
+    }
+    expected = Usage(prompt_tokens=9, cached_tokens=3, prompt_audio_tokens=0, reasoning_tokens=4)
+    assert read(body(usage=usage)).usage == expected
+    assert read(body(usage={"prompt_tokens_details": None})).usage == Usage()
+    assert read(body(usage=[])).usage is None
+    assert read(body()).usage is None
+
+
+@pytest.mark.parametrize(
+    ("cost", "expected"),
+    [
+        (0.25, 0.25),
+        (0, 0.0),
+        (True, None),
+        ("0.1", None),
+        (None, None),
+        (10**400, None),
+        (float("inf"), None),
+    ],
+)
+def test_the_cost_is_what_the_server_says(cost: Any, expected: float | None) -> None:
+    """OpenRouter's `usage.cost`; a figure that is none is unknown."""
+    assert read(body(usage={"cost": cost})).cost_usd == expected
+
+
+def test_every_choice_is_read() -> None:
+    """With n > 1; a choice without a message is left out."""
+    choices = [
+        {"message": {"content": "a"}},
+        {"index": 1},
+        {"message": {"content": "b"}, "finish_reason": "stop"},
+    ]
+    found = read(json.dumps({"choices": choices}).encode())
+    assert [choice.content for choice in found.choices] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "expected"),
+    [
+        ({"content": [{"token": "a", "logprob": -0.1}, None]}, ({"token": "a", "logprob": -0.1},)),
+        ({"content": []}, ()),
+        ({"content": None}, None),
+        ({"tokens": ["a"]}, None),
+        (None, None),
+    ],
+)
+def test_logprobs_are_those_of_the_content(logprobs: Any, expected: Any) -> None:
+    """As the server gave them; None where there are none."""
+    assert read(body(logprobs=logprobs)).choices[0].logprobs == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "content", "repaired"),
+    [
+        (rb"a\ud800b", "a\ufffdb", True),
+        (rb"\ude00\ud83d", "\ufffd\ufffd", True),
+        (rb"\ud83d\ude00", "😀", False),
+        (rb"\\ud800", "\\ud800", False),
+        ("\ufffd".encode(), "\ufffd", False),
+    ],
+)
+def test_a_lone_surrogate_is_replaced_and_told(text: bytes, content: str, repaired: bool) -> None:
+    """Parquet's text is UTF-8, which has no form for it."""
+    found = read(b'{"choices":[{"message":{"content":"%b"}}]}' % text)
+    assert (found.choices[0].content, found.repaired) == (content, repaired)
+
+
+@pytest.mark.parametrize(
+    ("error", "inside"),
+    [
+        ({"message": "overloaded", "code": 529}, {"message": "overloaded", "code": 529}),
+        ("overloaded", {"message": "overloaded"}),
+        (["x"], {"message": "['x']"}),
+    ],
+)
+def test_an_error_inside_a_200_is_found(error: Any, inside: dict[str, Any]) -> None:
+    """Even beside choices."""
+    document = {"error": error, "choices": [{"message": {"content": "x"}}]}
+    assert read_completion(json.dumps(document).encode()) == ErrorInside(inside)
+
+
+@pytest.mark.parametrize("error", [None, "", {}, False])
+def test_an_empty_error_is_none(error: Any) -> None:
+    """Servers that write every member of their class."""
+    assert read(json.dumps({"error": error, "choices": [{"message": {"content": "x"}}]}).encode())
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "the body is empty"),
+        (b" \n", "the body is empty"),
+        (b"<html>502</html>", "the body is no JSON"),
+        (b'{"choices": [', "the body is no JSON"),
+        (b"\xff", "the body is no JSON: not UTF-8"),
+        (b"[" * 5000, "the body is no JSON"),
+        (b"[]", "the body is no JSON object"),
+        (b"null", "the body is no JSON object"),
+        (b"{}", "the answer has no choices"),
+        (b'{"choices": []}', "the answer has no choices"),
+        (b'{"choices": {"0": 1}}', "the answer has no choices"),
+        (b'{"choices": [{}]}', "the answer's choice has no message"),
+        (b'{"choices": [null]}', "the answer's choice has no message"),
+        (b'{"choices": [{"message": "hi"}]}', "the answer's choice has no message"),
+        (b'{"choices": [{"message": {}, "finish_reason": "stop"}]}', "neither content, nor a refusal"),
+        (
+            b'{"choices": [{"message": {"content": null, "reasoning": "hm"}}]}',
+            "neither content, nor a refusal",
+        ),
+        (
+            b'{"choices": [{"message": {"content": null, "tool_calls": []}}]}',
+            "neither content, nor a refusal",
+        ),
+    ],
+)
+def test_a_body_without_an_answer_says_why(data: bytes, reason: str) -> None:
+    """The reason is the row's error message."""
+    found = read_completion(data)
+    assert isinstance(found, NoAnswer)
+    assert reason in found.reason
+
+
+MEMBERS = st.sampled_from(
+    (
+        "choices message content text tool_calls function custom usage cost error prompt_tokens "
+        "prompt_tokens_details cached_tokens logprobs annotations finish_reason"
+    ).split()
+)
+DOCUMENTS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(MEMBERS, inner, max_size=4),
+    max_leaves=15,
+)
+
+
+@given(st.dictionaries(MEMBERS, DOCUMENTS, max_size=3), DOCUMENTS)
+def test_no_document_makes_it_raise(document: dict[str, Any], message: Any) -> None:
+    """Any JSON, with the members it looks for in any place and of any type."""
+    document.setdefault("choices", [{"message": message}])
+    assert isinstance(read_completion(json.dumps(document).encode()), Completion | ErrorInside | NoAnswer)
+
+
+@pytest.mark.parametrize("depth", [300, 900, 1020])
+@pytest.mark.parametrize(
+    "place",
+    [b'{"id":%b,"choices":[{"message":{"content":"x"}}]}', b'{"choices":[{"message":{"content":%b}}]}'],
+)
+def test_deep_nesting_is_bounded(place: bytes, depth: int) -> None:
+    """What can be read need not be written again."""
+    read_completion(place % (b'{"a":' * depth + b"1" + b"}" * depth))
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_make_it_raise(data: bytes) -> None:
+    """Whatever a server, or a proxy in front of it, sends."""
+    assert isinstance(read_completion(data), Completion | ErrorInside | NoAnswer)

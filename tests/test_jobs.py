@@ -1,0 +1,30 @@
+"""The jobs that ship with batchrun, and the schema beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft7Validator
+
+from batchrun.job import job_schema, load_job
+
+JOBS = Path(__file__).parent.parent / "jobs"
+
+
+def test_the_schema_beside_the_jobs_is_the_programs() -> None:
+    """jobs/job.schema.json, which the editors' modeline names, is what `batchrun schema` prints."""
+    assert json.loads((JOBS / "job.schema.json").read_text()) == job_schema()
+
+
+@pytest.mark.parametrize("path", sorted(JOBS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_each_job_loads_and_satisfies_the_schema(path: Path) -> None:
+    """Every example is a right job file, for the program and for an editor that reads its modeline."""
+    text = path.read_text()
+    assert text.startswith("# yaml-language-server: $schema=job.schema.json\n")
+    Draft7Validator(job_schema()).validate(yaml.safe_load(text))
+    job = load_job(path, env=dict(os.environ), cwd=Path.cwd())
+    assert job.output_path == JOBS.parent / "runs" / job.name

@@ -1,0 +1,134 @@
+"""Predicates: SQL over columns, with SQL's nulls, whatever a batch of rows happens to hold."""
+
+from __future__ import annotations
+
+import math
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pytest
+
+from batchrun.predicate import Predicate, PredicateError
+
+ROWS: list[dict[str, Any]] = [
+    {"lang": "en", "stars": 1, "text": "late again"},
+    {"lang": "de", "stars": 2.5, "text": None},
+    {"lang": None, "stars": None, "text": "\ud800 late"},
+    {"stars": math.nan},
+    {},
+]
+
+
+@pytest.mark.parametrize(
+    ("sql", "chosen"),
+    [
+        ("lang = 'en'", [0]),
+        ("lang <> 'en'", [1]),
+        ("NOT lang = 'en'", [1]),
+        ("lang IS NULL", [2, 3, 4]),
+        ("lang = NULL", []),
+        ("stars < 3", [0, 1]),
+        ("stars = 1", [0]),
+        ("stars = 1.0", [0]),
+        ("stars < 3 OR lang IS NULL", [0, 1, 2, 3, 4]),
+        ("lang = 'en' AND stars < 3", [0]),
+        ("stars BETWEEN 1 AND 2", [0]),
+        ("lang IN ('en', 'de')", [0, 1]),
+        ("lang NOT IN ('en')", [1]),
+        ("COALESCE(lang, 'xx') = 'xx'", [2, 3, 4]),
+        ("text LIKE '%late%'", [0, 2]),
+        ("LENGTH(text) = 10", [0]),
+        ("absent = 'x'", []),
+        ("absent IS NULL", [0, 1, 2, 3, 4]),
+        ("absent LIKE 'x%'", []),
+        ("absent LIKE 'x%' OR LENGTH(other) > 1 OR third < 3 OR stars = 1", [0]),
+        ("1 = 1", [0, 1, 2, 3, 4]),
+        ("1 = 2", []),
+        ("NULL", []),
+    ],
+)
+def test_rows_are_chosen_where_the_condition_is_true(sql: str, chosen: list[int]) -> None:
+    """Not where it is null; a missing column is null; integers and floats mix; text may hold anything."""
+    found = Predicate(sql).choose(ROWS)
+    assert [at for at, yes in enumerate(found) if yes] == chosen
+    assert {type(yes) for yes in found} == {bool}
+
+
+@pytest.mark.parametrize("sql", ["lang = 'en'", "1 = 1", "text LIKE 'a%'"])
+@pytest.mark.parametrize("rows", [[], [{}], [{}, {}]])
+def test_the_answer_has_one_item_a_row_however_few_there_are(sql: str, rows: list[dict[str, Any]]) -> None:
+    """A batch may hold one bad row and nothing else."""
+    assert len(Predicate(sql).choose(rows)) == len(rows)
+
+
+@pytest.mark.parametrize("sql", ["text LIKE 'a%'", "LOWER(text) = 'ab'", "LENGTH(text) = 2 AND stars < 3"])
+def test_where_the_batches_are_cut_changes_nothing(sql: str) -> None:
+    """A column that is null throughout one batch still has the type of the others."""
+    rows: list[dict[str, Any]] = [
+        {"text": None, "stars": None},
+        {"text": "ab", "stars": 1},
+        {"text": None, "stars": 2},
+    ]
+    predicate = Predicate(sql)
+    one_by_one = [predicate.choose([row])[0] for row in rows]
+    assert predicate.choose(rows) == one_by_one
+
+
+@pytest.mark.parametrize(
+    ("sql", "cell"),
+    [
+        ("x = 9223372036854775808", 2**63),
+        ("x < 2", Decimal("1.5")),
+        ("x < CAST('2026-02-01' AS DATE)", date(2026, 1, 31)),
+        ("x", True),
+        ("x.a = 1", {"a": 1}),
+    ],
+)
+def test_columns_of_any_one_kind_can_be_used(sql: str, cell: Any) -> None:
+    """What JSON and Parquet hold."""
+    assert Predicate(sql).choose([{"x": cell}, {"x": None}]) == [True, False]
+
+
+def test_columns_are_named_in_order() -> None:
+    """Once each, as written."""
+    assert Predicate("b = 1 AND a = 2 AND b < 3").columns == ("b", "a")
+    assert Predicate('"my column" = 1').columns == ("my column",)
+
+
+@pytest.mark.parametrize(
+    "sql", ["", "lang = ", "lang == = 2", "SELECT lang FROM rows", "lang; stars", "nofunction(lang)", "*"]
+)
+def test_what_is_no_sql_condition_is_refused_at_once(sql: str) -> None:
+    """Before any row is read, with the text."""
+    with pytest.raises(PredicateError, match="is no SQL condition") as caught:
+        Predicate(sql)
+    assert f"`{sql}`" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("sql", "cells", "message"),
+    [
+        ("x < 3", ["1"], "does not fit the rows: cannot compare string with numeric"),
+        ("x < 3", [1, "2"], r"column `x` mixes kinds of values \(int, str\)"),
+        ("x = 1", [True, 1], r"column `x` mixes kinds of values \(bool, int\)"),
+        ("x", [1], "gives Int64, not true or false"),
+        ("CAST(x AS DOUBLE) < 3", ["many"], "does not fit the rows"),
+    ],
+)
+def test_a_condition_that_does_not_fit_the_values_is_refused(
+    sql: str, cells: list[Any], message: str
+) -> None:
+    """In one line, so that it can stand in a message."""
+    with pytest.raises(PredicateError, match=message) as caught:
+        Predicate(sql).choose([{"x": cell} for cell in cells])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_data_frame_can_be_asked_too() -> None:
+    """As `show --where` asks the results."""
+    frame = pl.DataFrame({"status": ["ok", None, "failed"]})
+    assert Predicate("status = 'failed'").choose_from(frame) == [False, False, True]
+    with pytest.raises(PredicateError, match="does not fit the rows"):
+        Predicate("nothing = 1").choose_from(frame)
