@@ -7,7 +7,7 @@ The loop decides nothing by itself: `chat` reads answers, `policy` says what fol
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -177,10 +177,14 @@ class Answerer:
             errors=errors,
         )
 
-    def why_closed(self, models: tuple[int, ...]) -> Stop | None:
-        """Why none of these models takes calls; None when one does."""
-        asked = [self._models[index] for index in models]
-        if any(self._admission.is_open(model.endpoint, model.name) for model in asked):
+    def any_open(self, models: Iterable[int]) -> bool:
+        """Whether one of these models takes calls."""
+        asked = (self._models[index] for index in models)
+        return any(self._admission.is_open(model.endpoint, model.name) for model in asked)
+
+    def why_closed(self) -> Stop | None:
+        """Why no model takes calls any more; None when one does."""
+        if self.any_open(range(len(self._models))):
             return None
         closed = self._admission.reasons()
         refused = any(closing.reason.type in ("auth", "model_not_found") for closing in closed)

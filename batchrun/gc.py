@@ -1,7 +1,7 @@
 """`gc`: drop the answers in a checkpoint that no row of the job stands for any more.
 
-What a kill leaves at any point is whole. First the journal is replaced as a submit does it: the new
-file is on disk before the old ones go. Then each sealed part is rewritten in place, by one rename;
+What a kill leaves at any point is whole. First the journal is sealed and replaced as a submit does it:
+what takes its place is on disk before it goes. Then each sealed part is rewritten in place, by one rename;
 no answer moves, so none is ever in two places or in none. Small parts are merged last, into the first of
 them: until the others are removed an answer may stand in two parts, under one task number.
 """
@@ -22,7 +22,7 @@ from batchrun.admission import Admission
 from batchrun.clock import SystemClock
 from batchrun.job import Job
 from batchrun.restore import restore
-from batchrun.run_folder.checkpoint import Checkpoint
+from batchrun.run_folder.checkpoint import Checkpoint, write_admitted
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.journal import Journal, sync_folder
 from batchrun.run_folder.lock import locked
@@ -68,6 +68,8 @@ def collect(job: Job) -> Garbage:
     run.require()
     with locked(run.lock):
         found = survey(job, on_rows=lambda _rows: None, keep_index=True)
+        if found.checkpoint.journals:
+            write_admitted(run.checkpoint, _admitted(found.job, found.checkpoint))
         found.checkpoint.seal()
         kept = _kept(found)
         before = _garbage(found, kept)
@@ -115,8 +117,7 @@ async def _renew_journal(found: Survey) -> None:
         journal.carry(task, checkpoint.unfinished[task].lines)
     await journal.sync()
     journal.close()
-    for path in checkpoint.journals.values():
-        path.unlink()
+    checkpoint.retire_journals()
     sync_folder(checkpoint.folder)
 
 

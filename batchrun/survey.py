@@ -16,13 +16,12 @@ from batchrun import __version__, codec
 from batchrun.errors import InputError, JobError
 from batchrun.index import Facts, Identifier, Index, State, build, match
 from batchrun.job import Job
-from batchrun.predicate import Predicate
 from batchrun.render import HASH_VERSION, Renderer
 from batchrun.run_folder.checkpoint import Checkpoint, read_checkpoint, read_kept
 from batchrun.run_folder.folder import RunFolder, write_atomically
 from batchrun.run_folder.sealed import write_parquet
 from batchrun.selection import Selection
-from batchrun.source import Source, missing_column, open_source
+from batchrun.source import Source, open_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +149,6 @@ def _check_columns(job: Job, columns: pa.Schema, facts: Facts, where: Iterable[s
             f"{job.where('input', 'id')}: no row has a column `{job.input.id}`",
             hint=f"Columns of the input: {known}",
         )
-    if job.input.where is not None and not facts.rows:
-        for name in Predicate(job.input.where).columns:
-            if columns.names and name not in columns.names:
-                raise missing_column(name, columns.names, job.where("input", "where"))
     if facts.unrendered and facts.unrendered == facts.rows - facts.bad_rows:
         raise InputError(
             f"{job.where('prompt', 'messages')}: no row can be rendered: {facts.first_failure}",

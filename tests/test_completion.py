@@ -213,10 +213,24 @@ def test_a_body_without_an_answer_says_why(data: bytes, reason: str) -> None:
 
 
 MEMBERS = st.sampled_from(
-    (
-        "choices message content text tool_calls function custom usage cost error prompt_tokens "
-        "prompt_tokens_details cached_tokens logprobs annotations finish_reason"
-    ).split()
+    [
+        "choices",
+        "message",
+        "content",
+        "text",
+        "tool_calls",
+        "function",
+        "custom",
+        "usage",
+        "cost",
+        "error",
+        "prompt_tokens",
+        "prompt_tokens_details",
+        "cached_tokens",
+        "logprobs",
+        "annotations",
+        "finish_reason",
+    ]
 )
 DOCUMENTS = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),

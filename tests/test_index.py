@@ -194,7 +194,7 @@ def indexed(folder: Path, rows: Sequence[Any], **sections: Any) -> Index:
     seen: list[int] = []
     index = build(Selection(source, job), Renderer(job), job.input.id, source.column_types(), seen.append)
     assert seen == sorted(seen)
-    assert index.rows.schema == pl.Schema(ROWS_SCHEMA)
+    assert index.rows.schema == pl.DataFrame(schema=ROWS_SCHEMA).schema
     return index
 
 
@@ -306,4 +306,8 @@ def test_an_id_with_a_lone_surrogate_can_be_shown(tmp_path: Path) -> None:
     assert ids == ["é\\ud800", "é\\ud801", "é"]
 
 
-JOB = 'input: {path: rows.jsonl}\nprompt: {messages: [{role: user, content: "{{ text }}"}]}\nmodel: simulator/a\n'
+JOB = """\
+input: {path: rows.jsonl}
+prompt: {messages: [{role: user, content: "{{ text }}"}]}
+model: simulator/a
+"""

@@ -42,6 +42,9 @@ def _whole(console: Console, summary: Summary) -> None:
     fact(console, "this time", f"{counted(done['rows'], 'row')} in {duration(done['seconds'])}{rate}{calls}")
     _paid(console, summary)
     _failures(console, summary)
+    if not Path(summary.results).parent.exists():
+        fact(console, "results", "not published yet: the next submit does it, `batchrun show` sees them now")
+        return
     results = shown_path(summary.results)
     fact(console, "results", results, whole=True)
     fact(console, "read them", f'pl.read_parquet("{results}")', whole=True)
@@ -51,7 +54,9 @@ def _state(summary: Summary) -> str:
     if summary.state == "finished":
         return f"finished, {counted(summary.rows, 'row')}"
     pending = f"{summary.pending:,} of {counted(summary.rows, 'row')} pending"
-    return f"{summary.state}, {pending}" if summary.stopped_by else f"{pending} as asked"
+    if not summary.stopped_by:
+        return f"{pending} as asked"
+    return f"{summary.state}, {pending}" if summary.pending else summary.state
 
 
 def row_counts(ok: int, failed: int, pending: int, stale: int) -> str:

@@ -32,6 +32,11 @@ _NOT_SENT = (
 )
 """Errors that come before the first byte, for transports that do not keep `SENT`."""
 
+_SECRET_HEADERS = frozenset({"authorization", "api-key", "x-api-key"})
+_SHORTEST_SECRET = 8
+"""A shorter value, such as the `EMPTY` of servers without keys, is no secret and may stand in any text."""
+_HIDDEN = b"[API key]"
+
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _HEADER_VALUE = re.compile(r"[\t -~]*")  # RFC 9110, 5.5, without its obsolete bytes
 _USERINFO = re.compile(r"(\w+://)[^/@\s]*@")
@@ -66,6 +71,8 @@ class Client:
             user = f"{self._url.username}:{self._url.password}".encode()  # RFC 7617, 2
             self._headers.setdefault("authorization", "Basic " + base64.b64encode(user).decode())
             self._url = self._url.copy_with(userinfo=b"")
+        keys = [self._headers[name].rpartition(" ")[2] for name in _SECRET_HEADERS & self._headers.keys()]
+        self._secrets = [key.encode() for key in keys if len(key) >= _SHORTEST_SECRET]
         self._headers["host"] = self._url.netloc.decode("ascii")
         self._timeouts = timeouts
         self._transport = transport
@@ -120,6 +127,9 @@ class Client:
         try:
             headers = _plain(response.headers)
             body = await self._read(_chunks(response, headers), request)
+            for secret in self._secrets:  # servers have been seen to quote a wrong key
+                if secret in body:
+                    body = body.replace(secret, _HIDDEN)
         finally:
             await response.aclose()
         return Reply(response.status_code, headers, body, self._clock() - started)

@@ -109,10 +109,12 @@ class LocalEngine:
         with receive:
             async for task in receive:
                 done = await self._answer(task)
-                self._journal.append(done)
-                self._count(done)
+                if done is not None:
+                    self._journal.append(done)
+                    self._count(done)
 
-    async def _answer(self, task: Task) -> Done:
+    async def _answer(self, task: Task) -> Done | None:
+        """The row's outcome; None when its models are closed: it stays pending."""
         while True:
             try:
                 done = await self._answerer.answer(task)
@@ -121,9 +123,10 @@ class LocalEngine:
                 raise
             if done is not None:
                 return done
-            if closed := self._answerer.why_closed(task.models):
+            if closed := self._answerer.why_closed():
                 self.stop(closed)
-                await anyio.sleep_forever()  # the row stays pending; the stop ends this wait
+            if not self._answerer.any_open(task.models):
+                return None
 
     def _count(self, done: Done) -> None:
         failed = isinstance(done.outcome, Failed)

@@ -19,8 +19,8 @@ from batchrun.outcome import Completed, Error, ErrorType, Exchange, Failed, Outc
 
 FORMAT_VERSION = 1
 
-KEPT_HEADERS = frozenset({"retry-after", "retry-after-ms", "x-should-retry"})
-"""Beside request ids and rate limits, the headers that an answer's record keeps."""
+_KEPT = ("retry", "ratelimit", "request-id", "generation-id")
+"""An answer's record keeps the headers whose names hold one of these."""
 
 REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-generation-id")
 
@@ -160,7 +160,7 @@ def _exchange_to_json(exchange: Exchange) -> dict[str, Any]:
 
 
 def _is_kept(header: str) -> bool:
-    return header in KEPT_HEADERS or header in REQUEST_ID_HEADERS or "ratelimit" in header
+    return any(part in header for part in _KEPT)
 
 
 def _outcome_to_json(outcome: Outcome) -> dict[str, Any]:

@@ -35,7 +35,7 @@ SEALED_SCHEMA = pa.schema(
     ]
 )
 
-ANSWERS_SCHEMA = {
+ANSWERS_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "part": pl.Int32,
     "position": pl.Int64,
     "task": pl.Int64,
@@ -144,7 +144,7 @@ def read_answers(folder: Path) -> pl.DataFrame:
     """What all sealed parts of a checkpoint hold, by ANSWERS_SCHEMA, from five columns of each."""
     columns = ["_task", "_key", "_hash", "status", "error_type"]
     frames = [
-        answers_of(number, pl.DataFrame(pq.read_table(path, columns=columns)))
+        answers_of(number, pl.DataFrame(pq.ParquetFile(path).read(columns, use_threads=False)))
         for number, path in sealed_parts(folder).items()
     ]
     return pl.concat([pl.DataFrame(schema=ANSWERS_SCHEMA), *frames], rechunk=True)

@@ -19,6 +19,7 @@ _CONFIG = {
         {"model": "locked", "status": 401},
         {"model": "broken", "status": 400},
         {"model": "slow", "stall": 60},
+        {"match": "row 000004:", "model": "half", "first": 1, "stall": 60},
         {"match": "row 000003:", "model": "small", "status": 400},
         {"match": "row 000005:", "model": "small", "answer": "refusal"},
     ]

@@ -264,3 +264,20 @@ def test_the_repr_shows_the_address_only() -> None:
         transport=httpx.MockTransport(unreachable),
     )
     assert repr(client) == "Client('http://host/v1/chat/completions')"
+
+
+def test_a_key_that_the_server_quotes_is_hidden() -> None:
+    """What is kept of an answer never holds the key, even where a server says which key was wrong."""
+    said = f'{{"error": {{"message": "Incorrect API key provided: {KEY}"}}}}'.encode()
+
+    async def quoting(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(answer(said, status="401 Unauthorized"))
+
+    async def main() -> None:
+        async with serving(quoting) as server, calling(server.url) as client:
+            reply = replied(await client.call(b"{}"))
+        assert KEY.encode() not in reply.body
+        assert b"Incorrect API key provided: [API key]" in reply.body
+
+    anyio.run(main)

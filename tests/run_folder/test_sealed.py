@@ -8,7 +8,6 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -97,7 +96,7 @@ def test_what_is_done_is_read_from_all_parts(tmp_path: Path) -> None:
     seal([history(asked(2)), history([done(1, "render")])], tmp_path, 1)
     seal([history(asked(3))], tmp_path, 2)
     found = read_answers(tmp_path)
-    assert found.schema == pl.Schema(ANSWERS_SCHEMA)
+    assert found.schema == ANSWERS_SCHEMA
     assert found.drop("key", "hash").rows() == [
         (1, 0, 1, False, "render"),
         (1, 1, 2, True, None),
@@ -111,7 +110,7 @@ def test_no_parts_are_no_answers(tmp_path: Path) -> None:
     """With the same columns."""
     (tmp_path / "sealed-1.parquet").touch()
     assert sealed_parts(tmp_path) == {}
-    assert read_answers(tmp_path).schema == pl.Schema(ANSWERS_SCHEMA)
+    assert read_answers(tmp_path).schema == ANSWERS_SCHEMA
 
 
 @pytest.mark.parametrize("kept", [1, 8])

@@ -1,0 +1,117 @@
+"""Run folders: made, recognised, refused, and files in them replaced whole."""
+
+from __future__ import annotations
+
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+
+from batchrun.errors import RunFolderError
+from batchrun.run_folder.folder import RunFolder, write_atomically
+
+
+def claimed(path: Path, name: str = "job") -> RunFolder:
+    run = RunFolder(path)
+    run.claim(name)
+    return run
+
+
+def test_a_new_folder_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """Parents are made on the way; prompts and answers are nobody else's business."""
+    run = claimed(tmp_path / "runs" / "a")
+    assert [path.stat().st_mode & 0o777 for path in (run.path, run.checkpoint, run.generations)] == [
+        0o700
+    ] * 3
+    assert run.identity.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_same_job_finds_its_folder_again(tmp_path: Path) -> None:
+    """Whatever is in it."""
+    run = claimed(tmp_path / "a")
+    run.run_json.write_text("{}")
+    claimed(run.path)
+    run.require()
+
+
+def test_another_jobs_folder_is_refused(tmp_path: Path) -> None:
+    """With both names and the way on."""
+    claimed(tmp_path / "a", "first")
+    with pytest.raises(RunFolderError, match="holds the run of another job, 'first'") as caught:
+        claimed(tmp_path / "a", "second")
+    assert "--name" in str(caught.value)
+
+
+@pytest.mark.parametrize("there", ["notes.txt", "checkpoint/model.bin", "checkpoint", "generations/000001/x"])
+def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path, there: str) -> None:
+    """A folder of that name, as people who train models have, is no run folder by that alone."""
+    folder = tmp_path / "a"
+    (folder / there).parent.mkdir(parents=True)
+    (folder / there).write_text("precious")
+    with pytest.raises(RunFolderError, match="is not empty and holds no run of batchrun") as caught:
+        claimed(folder)
+    assert "new or empty" in str(caught.value)
+    assert not (folder / "checkpoint" / "job.json").exists()
+
+
+def test_an_empty_folder_or_one_that_a_kill_left_half_made_is_taken(tmp_path: Path) -> None:
+    """At every point of making it."""
+    for made in ([], ["checkpoint"], ["checkpoint", "generations"]):
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        for name in made:
+            (folder / name).mkdir()
+        if made:
+            (folder / "checkpoint" / "job.json.tmp").write_text('{"na')
+        claimed(folder).require()
+
+
+def test_a_path_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    """Below a file, or a file itself."""
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file", tmp_path / "file" / "runs" / "a"):
+        with pytest.raises(RunFolderError, match="cannot write to the run folder") as caught:
+            claimed(path)
+        assert "output.path" in str(caught.value)
+
+
+def test_a_folder_without_a_run_says_so(tmp_path: Path) -> None:
+    """To the commands that only read."""
+    with pytest.raises(RunFolderError, match="there is no run in"):
+        RunFolder(tmp_path / "none").require()
+
+
+@pytest.mark.parametrize(("text", "expected"), [(None, {}), ("{", {}), ("[1]", {}), ('{"ok": 1}', {"ok": 1})])
+def test_run_json_is_read_or_empty(tmp_path: Path, text: str | None, expected: dict[str, int]) -> None:
+    """It is a report, not the truth: a damaged one stops nothing."""
+    run = claimed(tmp_path)
+    if text is not None:
+        run.run_json.write_text(text)
+    assert run.read_run_json() == expected
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    """Private, and with nothing left beside it."""
+    path = tmp_path / "a.json"
+    for data in (b"1", b"", b"x" * 100_000):
+        write_atomically(path, data)
+        assert path.read_bytes() == data
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_the_disk_has_no_room_for_leaves_the_one_before(tmp_path: Path) -> None:
+    """A nearly full disk takes a part without an error: that part must not become the file."""
+    path = tmp_path / "a.json"
+    write_atomically(path, b"before")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_atomically(path, b"x" * 5000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert path.read_bytes() == b"before"
