@@ -192,6 +192,7 @@ class Answerer:
         return Stop("refused" if refused else "no_model", f"no model is left to ask: {reasons}")
 
     async def _through_models(self, task: Task, progress: _Progress) -> tuple[Outcome | None, int]:
+        """Ask the task's models in order; None when all of them are closed."""
         failed: Failed | None = None
         decided = task.models[0]
         for index in task.models:
@@ -203,6 +204,8 @@ class Answerer:
             failed, decided = result, index
             if result.error.type not in self._rules.fallback_on:
                 break
+        if failed is None and self.any_open(task.models):  # one has opened again meanwhile
+            return await self._through_models(task, progress)
         return failed, decided
 
     async def _ask(self, task: Task, index: int, progress: _Progress) -> Completed | Failed | None:

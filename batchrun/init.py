@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ _WORDS = frozenset({"and", "or", "not", "in", "is", "if", "else", "true", "false
 _HEADINGS = ("title", "subject", "headline", "question", "product", "topic")
 _LABELS = ("gold_label", "label", "category", "class", "topic", "sentiment", "intent")
 _MOST_LABELS = 20
+_LABEL = re.compile(r"[\w/&+.-][\w /&+.-]{0,39}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def _id(source: Source, values: Mapping[str, list[Any]]) -> str | None:
 def _labels(values: Mapping[str, list[Any]]) -> tuple[str, ...]:
     for name in (name for name in _LABELS if name in values):
         labels = sorted(set(_as_text(values[name])))
-        if 1 < len(labels) <= _MOST_LABELS and all("{" not in label for label in labels):
+        if 1 < len(labels) <= _MOST_LABELS and all(map(_LABEL.fullmatch, labels)):
             return tuple(labels)
     return ()
 
@@ -174,13 +176,17 @@ def job_text(wish: Wish, table: Table, cwd: Path) -> str:
         about=f"Written by `batchrun init` for {Path(wish.data).name}.",
         path=json.dumps(data, ensure_ascii=False),
         id=_ID.format(id=json.dumps(table.id, ensure_ascii=False)) if table.id else _NO_ID,
-        columns=", ".join(map(_shown, table.columns)),
+        columns=_comment(f"a minijinja template; columns: {', '.join(map(_shown, table.columns))}"),
         system=system.format(labels=labels),
         user=body.replace("\n", "\n        ").replace("        \n", "\n"),
         request=request,
         model=json.dumps(f"{wish.endpoint}/{wish.model}", ensure_ascii=False),
         endpoint=_about_endpoint(wish.endpoint),
     )
+
+
+def _comment(text: str) -> str:
+    return textwrap.fill(text, 100, initial_indent="      # ", subsequent_indent="      #   ")
 
 
 def _shown(column: str) -> str:
@@ -235,7 +241,7 @@ prompt:
       content: >-
         {system}
     - role: user
-      # a minijinja template; columns: {columns}
+{columns}
       content: |
         {user}
 

@@ -111,9 +111,9 @@ def _exit_code(words: list[str]) -> int:
 
 
 def _told(error: BatchrunError, words: list[str]) -> int:
-    from batchrun.cli.text import clean
+    from batchrun.cli.text import clean, wrapped
 
-    _say(lambda: click.echo(f"error: {clean(str(error))}", err=True))
+    _say(lambda: click.echo(wrapped(f"error: {clean(str(error))}", sys.stderr), err=True))
     return _ended(type(error).__name__, error.message, error.hint, error.exit_code, words)
 
 

@@ -76,7 +76,8 @@ def _tell(console: Console, found: Plan, *, rerun_changed: bool) -> None:
                 meaning = "changed: asked again, replacing their answers"
             fact(console, counted(number, "row"), meaning)
     _tell_warnings(console, found, rerun_changed=rerun_changed)
-    fact(console, "prompts", f"about {found.prompt_tokens:,} tokens, at 4 bytes a token")
+    if found.to_do:
+        fact(console, "prompts", f"about {found.prompt_tokens:,} tokens, at 4 bytes a token")
     for number, model in enumerate(found.models, start=1):
         fact(console, "model" if number == 1 else f"fallback {number - 1}", _model(model))
     fact(console, "results", shown_path(found.results), whole=True)

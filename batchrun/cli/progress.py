@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from batchrun.cli.text import Lenient, clean, counted, duration
+from batchrun.cli.text import Lenient, clean, clock, counted
 from batchrun.progress import Progress, View
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def figures(view: View, rate: Rate) -> list[str]:
         f"{rate.per_second:,.1f} rows/s",
         f"{tokens:,} tokens",
         f"{len(view.flights)} in flight",
-        *([f"{duration(left)} left"] if left is not None else []),
+        *([f"{clock(left)} left"] if left is not None else []),
     ]
 
 
@@ -116,8 +116,7 @@ class LineProgress:
 
     def say(self, text: str) -> None:
         self._last = time.monotonic()
-        minutes, seconds = divmod(round(self._last - self._started), 60)
-        self._stream.write(f"[{minutes}:{seconds:02d}] {clean(text)}\n")
+        self._stream.write(f"[{clock(self._last - self._started)}] {clean(text)}\n")
         self._stream.flush()
 
     async def watch(self, view: View) -> None:

@@ -68,6 +68,7 @@ def command(
         _lines(chosen, list(wanted))
     else:
         _blocks(chosen, list(wanted), whole=bool(ids))
+        _say_how_many(chosen, sampled=sample is not None)
 
 
 def _lines(chosen: Chosen, columns: list[str]) -> None:
@@ -85,10 +86,13 @@ def _blocks(chosen: Chosen, columns: list[str], *, whole: bool) -> None:
         for row in frame.iter_rows(named=True):
             with output() as console:
                 _block(console, row, names[1:] if columns else None, longest)
+
+
+def _say_how_many(chosen: Chosen, *, sampled: bool) -> None:
     shown = len(chosen.positions)
     if not chosen.matching:
         click.echo("no row fits", err=True)
-    elif shown < chosen.matching:
+    elif shown < chosen.matching and not sampled:
         click.echo(f"{shown:,} of {counted(chosen.matching, 'row')}; --limit shows more", err=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,29 +75,24 @@ def command(
     """
     from batchrun.simulator import run
 
-    settings = _read(config) if config else {}
-    limits = {name: value for name, value in (("rpm", rpm), ("tpm", tpm)) if value is not None}
-    if limits:
-        settings["limits"] = {**_mapping(settings.get("limits")), **limits}
-    if latency is not None:
-        settings["latency"] = {"kind": "constant", "seconds": latency}
-    if seed is not None:
-        settings["seed"] = seed
+    given = {"rpm": rpm, "tpm": tpm, "latency": latency, "seed": seed}
+    settings = _overridden(_read(config) if config else {}, given)
     checked = _checked(settings, str(config or "the options"))
 
-    def ready(url: str) -> None:
-        if as_json:
-            write_json({"base_url": url})
-        click.echo(_SNIPPET.format(url=url), err=True)
-
     try:
-        run(checked, host, port, ledger, ready)
+        run(checked, host, port, ledger, partial(_introduce, as_json=as_json))
     except OSError as error:
         where = error.filename or f"{host}:{port}"
         raise UsageError(
             f"cannot serve on {host}:{port}: {error.strerror} ({where})",
             hint="Try --port 0, which takes a free one.",
         ) from error
+
+
+def _introduce(url: str, *, as_json: bool) -> None:
+    if as_json:
+        write_json({"base_url": url})
+    click.echo(_SNIPPET.format(url=url), err=True)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -111,6 +107,18 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(document.value, dict):
         raise UsageError(f"--config {path}: must be a mapping of options; see `batchrun simulate --help`")
     return document.value
+
+
+def _overridden(settings: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the file, with the options that were given laid over them."""
+    limits = {name: given[name] for name in ("rpm", "tpm") if given[name] is not None}
+    latency, seed = given["latency"], given["seed"]
+    return {
+        **settings,
+        **({"limits": {**_mapping(settings.get("limits")), **limits}} if limits else {}),
+        **({"latency": {"kind": "constant", "seconds": latency}} if latency is not None else {}),
+        **({"seed": seed} if seed is not None else {}),
+    }
 
 
 def _mapping(value: Any) -> dict[str, Any]:

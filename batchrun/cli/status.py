@@ -52,10 +52,8 @@ def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
     if found.stopped_by:
         fact(console, "stopped by", found.stopped_by["message"], style="yellow")
     rows = row_counts(found.ok, found.failed, found.pending or 0, found.stale)
-    total = (
-        "the input was never read to its end" if found.rows is None else f"of {counted(found.rows, 'row')}"
-    )
-    fact(console, "rows", f"{rows}, {total}")
+    total = "the input was never read to its end" if found.rows is None else f"{found.rows:,} in all"
+    fact(console, "rows", f"{rows} ({total})")
     for kind, number in found.errors.items():
         fact(console, "failed", f"{number:,} {kind}", style="red")
     if found.possibly_paid:
@@ -65,8 +63,8 @@ def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
         spent = f"{counted(last['rows'], 'row')} in {duration(last['seconds'])}"
         fact(console, "last submit", f"{last['started_at'].replace('T', ' ')}, {spent}")
     _tell_places(console, found)
-    for text in _next(found, arguments):
-        fact(console, "next", text, whole=True)
+    for label, text in _next(found, arguments):
+        fact(console, label, text, whole=True)
 
 
 def _tell_places(console: Console, found: Status) -> None:
@@ -79,13 +77,12 @@ def _tell_places(console: Console, found: Status) -> None:
         fact(console, "not in them", f"{rows}: the next submit publishes them, `show` sees them now")
 
 
-def _next(found: Status, arguments: JobArguments) -> list[str]:
+def _next(found: Status, arguments: JobArguments) -> list[tuple[str, str]]:
     steps = []
-    if found.state == "running":
-        return [arguments.again("show", "--sample", "3")]
-    if found.pending or found.unpublished or found.rows is None:
-        submit = "submit the job again" if arguments.path.is_dir() else arguments.again("submit")
-        steps.append(f"{submit}  # continues")
+    unfinished = found.pending or found.unpublished or found.rows is None
+    if unfinished and found.state != "running":
+        by_folder = arguments.path.is_dir()
+        steps.append(("to go on", "submit the job again" if by_folder else arguments.again("submit")))
     if found.failed:
-        steps.append(arguments.again("show", "--failed"))
-    return steps or [arguments.again("show", "--sample", "3")]
+        steps.append(("see failed", arguments.again("show", "--failed")))
+    return steps or [("see some", arguments.again("show", "--sample", "3"))]

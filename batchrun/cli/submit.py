@@ -64,7 +64,14 @@ def command(
         raise UsageError("--rerun-changed and --keep-changed exclude each other: choose one")
     types = error_types(retry_failed, "--retry-failed", retryable())
     job, retry_model = _loaded(arguments, retrying=retry_failed is not None)
-    options = Options(rerun_changed, keep_changed, types, retry_model, limit, drain)
+    options = Options(
+        rerun_changed=rerun_changed,
+        keep_changed=keep_changed,
+        retry_failed=types,
+        retry_model=retry_model,
+        limit=limit,
+        drain=drain,
+    )
     with showing(plain=as_json) as progress:
         summary = submit(job, options, env=arguments.environment(), progress=progress)
     if not as_json:

@@ -22,8 +22,8 @@ def tell(summary: Summary, arguments: JobArguments) -> None:
         headline(console, _nothing_to_do(summary), "bold")
     else:
         _whole(console, summary)
-    for text in next_steps(summary, arguments):
-        fact(console, "next", text, whole=True)
+    for label, text in next_steps(summary, arguments):
+        fact(console, label, text, whole=True)
 
 
 def _nothing_to_do(summary: Summary) -> str:
@@ -92,13 +92,13 @@ def _failures(console: Console, summary: Summary) -> None:
         fact(console, "failed", f"{number:,} {kind}{example}", style="red")
 
 
-def next_steps(summary: Summary, arguments: JobArguments) -> list[str]:
-    """Command lines that the user most likely wants now."""
+def next_steps(summary: Summary, arguments: JobArguments) -> list[tuple[str, str]]:
+    """What the user most likely wants now, each with its command line."""
     steps = []
     if summary.pending:
-        steps.append(f"{arguments.again('submit')}  # goes on with the pending rows")
+        steps.append(("to go on", arguments.again("submit")))
     if summary.failed:
-        steps.append(f"{arguments.again('show', '--failed')}  # the failed rows")
+        steps.append(("see failed", arguments.again("show", "--failed")))
     if summary.failed and summary.submit["rows"] == 0 and set(summary.errors) - PASSING - NEVER_SENT:
-        steps.append(f"{arguments.again('submit', '--retry-failed')}  # asks them again")
+        steps.append(("ask again", arguments.again("submit", "--retry-failed")))
     return steps

@@ -6,9 +6,12 @@ import base64
 import os
 import re
 import shlex
+import shutil
 import sys
+import textwrap
 from contextlib import suppress
 from datetime import date, time
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -41,9 +44,16 @@ def counted(number: int, noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: `0.52 s`, `12.3 s`, `4:05`, `1:02:03`."""
+    """Seconds for people: `37 ms`, `0.52 s`, `12.3 s`, `4:05`, `1:02:03`."""
+    if seconds < 0.1:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 60:
         return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+    return clock(seconds)
+
+
+def clock(seconds: float) -> str:
+    """Whole seconds as a clock has them: `0:07`, `4:05`, `1:02:03`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
@@ -59,6 +69,18 @@ def shown_path(path: str | Path) -> str:
 def command_line(*words: str | Path) -> str:
     """A command that can be pasted into a shell."""
     return shlex.join(["batchrun", *map(str, words)])
+
+
+def wrapped(text: str, stream: TextIO) -> str:
+    """Break lines between words where a terminal would break them anywhere; elsewhere as it is."""
+    if not stream.isatty():
+        return text
+    width = max(20, shutil.get_terminal_size().columns - 1)
+    fill = partial(textwrap.fill, width=width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(
+        fill(line, subsequent_indent="  ", drop_whitespace=True) if len(line) > width else line
+        for line in text.split("\n")
+    )
 
 
 def write(text: str) -> None:

@@ -115,18 +115,14 @@ class LocalEngine:
 
     async def _answer(self, task: Task) -> Done | None:
         """The row's outcome; None when its models are closed: it stays pending."""
-        while True:
-            try:
-                done = await self._answerer.answer(task)
-            except StorageError:
-                self._flights.land_by(anyio.current_time())
-                raise
-            if done is not None:
-                return done
-            if closed := self._answerer.why_closed():
-                self.stop(closed)
-            if not self._answerer.any_open(task.models):
-                return None
+        try:
+            done = await self._answerer.answer(task)
+        except StorageError:
+            self._flights.land_by(anyio.current_time())
+            raise
+        if done is None and (closed := self._answerer.why_closed()):
+            self.stop(closed)
+        return done
 
     def _count(self, done: Done) -> None:
         failed = isinstance(done.outcome, Failed)

@@ -45,7 +45,8 @@ def test_clean_text_holds_nothing_to_obey(text: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [
-        (0.0371, "0.04 s"),
+        (0.0371, "37 ms"),
+        (0.524, "0.52 s"),
         (12.34, "12.3 s"),
         (59.96, "60.0 s"),
         (245, "4:05"),
@@ -113,7 +114,7 @@ def test_the_figures() -> None:
         rate = Rate()
         rate.add(0, 0)
         rate.add(10, 40)
-        expected = ["38 ok", "2 failed", "4.0 rows/s", "1,234 tokens", "0 in flight", "15.0 s left"]
+        expected = ["38 ok", "2 failed", "4.0 rows/s", "1,234 tokens", "0 in flight", "0:15 left"]
         assert figures(view, rate) == expected
         console = Console(file=StringIO(), width=60, force_terminal=True, color_system=None)
         with console.capture() as drawn:

@@ -80,7 +80,8 @@ def test_init_never_overwrites(tmp_path: Path) -> None:
     [
         ([{"id": "1", "text": "a"}, {"id": "1", "text": "b"}], None),
         ([{"id": "1", "text": "a"}, {"id": None, "text": "b"}], None),
-        ([{"text": "a", "order id": 7}], "order id"),
+        ([{"text": "a", "order id": 7, "label\n": "x: y"}], "order id"),
+        ([{"text": "a", "label": "{{ x }}\n#"}, {"text": "b", "label": "c"}], None),
         ([{"text": "a: {{ no template }} 'quoted' \"twice\"", "Id": 7}], "Id"),
     ],
 )

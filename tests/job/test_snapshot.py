@@ -1,0 +1,153 @@
+"""The job that a run folder keeps: whole, readable, and without a value of the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchrun.job import Job, job_snapshot
+from batchrun.job.document import read_document
+from batchrun.render import Renderer
+from tests.job.jobs import FULL, MINIMAL, load
+
+ENV = {"SECRET": "s3cr3t", "NAME": "internal", "DATA": "rows.jsonl", "HOME": "/home/ann"}
+
+
+def snapshot(job: Job) -> str:
+    return job_snapshot(job, Renderer(job).inlined_messages())
+
+
+def prompts(folder: Path) -> None:
+    (folder / "prompts").mkdir(exist_ok=True)
+    (folder / "prompts" / "rules.md").write_text("Rules {{ tone }}\n{% include 'prompts/more.md' %}")
+    (folder / "prompts" / "more.md").write_text("more: yes\n")
+    (folder / "prompts" / "shots.yaml").write_text(
+        "- {role: user, content: \"{%- include 'prompts/more.md' -%} \"}\n"
+    )
+
+
+def test_it_is_one_file_that_renders_as_the_job_did(tmp_path: Path) -> None:
+    """Included files and message files are in it: it needs none of them."""
+    prompts(tmp_path)
+    job = load(tmp_path, FULL, env=ENV)
+    text = snapshot(job)
+    assert "include" not in text
+    assert "shots.yaml" not in text
+    kept = load(tmp_path / "kept", text, env=ENV)
+    row = {"subject": "a", "body": "b", "max_tokens": 5}
+    before, after = Renderer(job).render(row), Renderer(kept).render(row)
+    assert after.messages == before.messages
+    assert after.request_hash == before.request_hash
+    assert after.document(1) == before.document(1)
+
+
+def test_it_says_where_its_paths_start(tmp_path: Path) -> None:
+    """And has a name, also when the job file leaves that to its own."""
+    lines = snapshot(load(tmp_path, MINIMAL)).splitlines()
+    assert lines[0] == f"# The job as submitted; its paths start at {tmp_path}"
+    assert lines[1] == "name: job"
+
+
+def test_no_value_of_the_environment_is_in_it(tmp_path: Path) -> None:
+    """`${VAR}` stays as it is written, and keys are never in a job."""
+    text = """\
+        input: {path: "${DATA}"}
+        prompt: {messages: [{role: user, content: "${SECRET} {{ text }}"}]}
+        model: corp/small
+        request: {user: "${NAME}"}
+        endpoints: {corp: {base_url: "https://${NAME}.example/v1", api_key_env: SECRET}}
+        """
+    found = snapshot(load(tmp_path, text, env=ENV, sets=["request.seed=3", "request.stop=${NAME}"]))
+    assert "s3cr3t" not in found
+    assert "internal" not in found
+    for line in ("path: ${DATA}", "user: ${NAME}", "seed: 3", "stop: ${NAME}", "api_key_env: SECRET"):
+        assert line in found
+
+
+def test_text_of_several_lines_can_be_read(tmp_path: Path) -> None:
+    """As a block, not in quotes."""
+    assert "content: |\n" in snapshot(load(tmp_path, MINIMAL.replace('"{{ text }}"', '"a\\n{{ text }}\\n"')))
+
+
+TRAPS = [
+    "1e-3",
+    "1E5",
+    "+1e3",
+    "12:30",
+    "017",
+    "0o17",
+    "1_000",
+    "yes",
+    "Off",
+    "null",
+    "~",
+    "",
+    "=",
+    "<<",
+    "-",
+]
+ODD = [
+    "2026-01-31",
+    "a\n b\n",
+    " a",
+    "a ",
+    "\n",
+    "a: b",
+    "# a",
+    "*a",
+    "é\x85\u2028b",
+    "\ufeffx",
+    "\t",
+    "{{ x }}",
+    "${X}",
+]
+
+
+@pytest.mark.parametrize("text", [*TRAPS, *ODD])
+def test_text_stays_text(tmp_path: Path, text: str) -> None:
+    """Whatever YAML would make of it without quotes."""
+    assert kept(tmp_path, {"a": text, text: [text]}) == {"a": text, text: [text]}
+
+
+def kept(folder: Path, value: Any) -> Any:
+    """A value of the job as it comes back from the snapshot."""
+    job = load(folder, MINIMAL)
+    document = {**job.document, "prompt": {**job.document["prompt"], "vars": value}}
+    text = job_snapshot(_with_document(job, document), [])
+    found = read_document(text)
+    assert found.problems == []
+    return found.value["prompt"]["vars"]
+
+
+def _with_document(job: Job, document: dict[str, Any]) -> Job:
+    names = Job.__dataclass_fields__
+    return Job(**{**{name: getattr(job, name) for name in names}, "document": document})
+
+
+PRINTABLE = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Cn", "Co"), include_characters="\n\t\x85"),
+    max_size=12,
+)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | PRINTABLE,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(PRINTABLE, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(VALUES)
+def test_every_value_comes_back(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
+    """Text, numbers, lists and mappings, in type and order."""
+    found = kept(FOLDERS.setdefault("one", tmp_path_factory.mktemp("job")), {"v": value})["v"]
+    assert repr(found) == repr(value)
+
+
+FOLDERS: dict[str, Path] = {}
