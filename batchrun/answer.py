@@ -44,7 +44,7 @@ from batchrun.policy import (
 )
 from batchrun.render import RenderError, Request, estimated_tokens
 from batchrun.retry_after import retry_after, should_retry
-from batchrun.run_folder.columns import History
+from batchrun.run_folder.history import History
 from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.records import Answered, Done, Sent
 from batchrun.summary import Counters, Stop

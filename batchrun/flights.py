@@ -21,6 +21,11 @@ class Flights:
         for scope in self._scopes:
             scope.deadline = self._deadline
 
+    @property
+    def landing(self) -> bool:
+        """Whether the run is stopping, and only waits for the calls under way."""
+        return self._deadline < float("inf")
+
     def __len__(self) -> int:
         return len(self._scopes)
 

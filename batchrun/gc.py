@@ -77,8 +77,7 @@ def collect(job: Job) -> Garbage:
         if found.checkpoint.journals:
             anyio.run(_renew_journal, found)
         _drop(run.checkpoint, kept)
-        if job.input.id is not None or found.rows["hash"].is_unique():
-            _merge(run.checkpoint)  # otherwise a twin left by a kill would answer another, equal row
+        _merge(run.checkpoint)
         return Garbage(before.answers, before.kept, before.unfinished, before.bytes, _size(run.checkpoint))
 
 

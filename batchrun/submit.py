@@ -47,7 +47,7 @@ def submit(job: Job, options: Options, *, env: Mapping[str, str], progress: Prog
     Gives the run's summary; what is wrong with single rows is in the results. Raises a
     BatchrunError when the run cannot go on.
     """
-    check_keys(job, env)
+    check_keys(_with_retry_model(job, options), env)
     run = RunFolder(job.output_path)
     run.claim(job.name)
     with locked(run.lock), open_log(run.log) as log:
@@ -61,9 +61,7 @@ class _Submit:
         self, job: Job, options: Options, env: Mapping[str, str], progress: Progress, run: RunFolder, log: Log
     ) -> None:
         self._chain = len(job.models)
-        if options.retry_model is not None:
-            job = replace(job, models=(*job.models, options.retry_model))
-        self._job = job
+        self._job = _with_retry_model(job, options)
         self._options = options
         self._env = env
         self._progress = progress
@@ -206,6 +204,11 @@ class _Submit:
             results=str(self._run.results / "*.parquet"),
             version=__version__,
         )
+
+
+def _with_retry_model(job: Job, options: Options) -> Job:
+    """The job with the model of failed rows at the end of its chain."""
+    return replace(job, models=(*job.models, options.retry_model)) if options.retry_model else job
 
 
 def _state(stop: Stop | None, pending: int) -> RunState:

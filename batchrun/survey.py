@@ -138,8 +138,9 @@ def _save(
 def _check_columns(job: Job, columns: pa.Schema, facts: Facts, where: Iterable[str]) -> None:
     """Refuse what would make every row fail, or none be chosen: that is the job's mistake, not the rows'."""
     known = ", ".join(columns.names)
+    read_whole = job.input.limit is None or facts.rows < job.input.limit
     for name in where if columns.names else ():
-        if name not in columns.names:
+        if name not in columns.names and read_whole:
             raise JobError(
                 f"{job.where('input', 'where')}: no row has a column `{name}`",
                 hint=f"Columns of the input: {known}",

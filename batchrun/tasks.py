@@ -10,7 +10,7 @@ import polars as pl
 from batchrun.answer import Task
 from batchrun.index import State
 from batchrun.run_folder.checkpoint import next_task
-from batchrun.run_folder.columns import History
+from batchrun.run_folder.history import History
 from batchrun.survey import Survey
 
 

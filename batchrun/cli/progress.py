@@ -85,6 +85,8 @@ def figures(view: View, rate: Rate) -> list[str]:
 
 def hindrance(view: View) -> str:
     """What keeps calls from going, and for how long; empty when nothing does."""
+    if view.flights.landing:
+        return f"stopping: waiting for {len(view.flights)} calls under way"
     waits = [wait for wait in view.admission.waiting() if wait.seconds >= _WORTH_TELLING]
     if waits:
         longest = max(waits, key=lambda wait: wait.seconds)

@@ -151,7 +151,10 @@ class LocalEngine:
         """The first signal stops sending; the second gives up the calls under way too."""
         if threading.current_thread() is not threading.main_thread():
             return
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as received:
+        obeyed = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup means to outlive the terminal
+            obeyed.append(signal.SIGHUP)
+        with anyio.open_signal_receiver(*obeyed) as received:
             told = False
             async for number in received:
                 kind: StopKind = "SIGINT" if number == signal.SIGINT else "SIGTERM"

@@ -11,8 +11,8 @@ import polars as pl
 import pyarrow as pa
 
 from batchrun import codec
-from batchrun.run_folder.columns import History
 from batchrun.run_folder.folder import write_atomically
+from batchrun.run_folder.history import History
 from batchrun.run_folder.journal import Damage, journal_files
 from batchrun.run_folder.records import Answered, Sent
 from batchrun.run_folder.sealed import (
@@ -84,7 +84,10 @@ class Checkpoint:
         unsealed = [
             answers_of(-number, pl.DataFrame(table)) for number, table in self.unsealed_tables().items()
         ]
-        return pl.concat([pl.DataFrame(schema=ANSWERS_SCHEMA), read_answers(self.folder), *unsealed])
+        found = pl.concat([pl.DataFrame(schema=ANSWERS_SCHEMA), read_answers(self.folder), *unsealed])
+        if found["task"].is_duplicated().any():  # parts that were being merged when `gc` was killed
+            return found.unique("task", keep="last", maintain_order=True)
+        return found
 
     def unsealed_tables(self) -> dict[int, pa.Table]:
         """The finished tasks that are not sealed yet, as tables of SEALED_SCHEMA."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, TypeGuard
 
@@ -16,7 +16,8 @@ import pyarrow as pa
 from batchrun import codec
 from batchrun.chat.completion import Choice, Completion, read_completion
 from batchrun.outcome import Completed, Reply, Unanswered, Usage
-from batchrun.run_folder.records import REQUEST_ID_HEADERS, Answered, Done, Sent
+from batchrun.run_folder.history import History
+from batchrun.run_folder.records import REQUEST_ID_HEADERS, Answered, Done
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -96,44 +97,6 @@ RESULT_SCHEMA = pa.schema(
     ]
 )
 """Every column of ours, in the results' order; input columns stand after `row_id`."""
-
-
-@dataclass(slots=True)
-class History:
-    """The records of one task, as they come out of the journal."""
-
-    sent: dict[int, Sent] = field(default_factory=dict)
-    answered: dict[int, Answered] = field(default_factory=dict)
-    done: Done | None = None
-    lines: list[bytes] = field(default_factory=list)
-
-    def add(self, record: Sent | Answered | Done, line: bytes) -> None:
-        """Take one record of the task."""
-        self.lines.append(line)
-        match record:
-            case Sent():
-                self.sent[record.call] = record
-            case Answered():
-                self.answered[record.call] = record
-            case Done():
-                self.done = record
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the answer that the outcome speaks of is there: damage may have cost its record."""
-        call = self.done.outcome.call if self.done else None
-        return call is None or call in self.answered
-
-    def reopen(self) -> None:
-        """Go on without an outcome, and without answers to calls of which nothing else is known."""
-        self.done = None
-        self.answered = {call: record for call, record in self.answered.items() if call in self.sent}
-
-    def merge(self, later: History) -> None:
-        """Take what a later journal file holds of the same task; it begins with the same lines."""
-        self.sent |= later.sent
-        self.answered |= later.answered
-        self.lines = list(dict.fromkeys([*self.lines, *later.lines]))
 
 
 def result_values(history: History) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,18 +32,30 @@ def locked(path: Path) -> Iterator[None]:
             hint="Make it writable, or give output.path another folder.",
         ) from error
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _taken(fd):
             raise RunLockedError(
                 f"another submit is running on {path.parent.parent}{_holder(fd)}",
                 hint="Wait for it, look at it with `batchrun status`, or give this one a --name of its own.",
-            ) from None
+            )
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(fd)
+
+
+def _taken(fd: int) -> bool:
+    """Take the lock; `is_locked` in another process holds it for an instant, so one refusal is not enough."""
+    for pause in (0.02, 0.1, None):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if pause is None:
+                return False
+            time.sleep(pause)
+        else:
+            break
+    return True
 
 
 def is_locked(path: Path) -> bool:

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchrun.outcome import ERROR_TYPES, Reply
-from batchrun.run_folder.columns import RESULT_SCHEMA, History, result_table
+from batchrun.run_folder.columns import RESULT_SCHEMA, result_table
+from batchrun.run_folder.history import History
 from batchrun.run_folder.journal import Damage, JournalReader, storage_error, sync_folder
 from batchrun.run_folder.records import Admitted, Answered, Header, Sent, decode
 

@@ -44,7 +44,7 @@ def read_totals(results: Path) -> Totals:
             cost = (cost or 0.0) + float(rows["cost_usd"].sum())
         latency.append(rows.filter(pl.col("status") == "ok")["latency"])
         errors.update(rows["error_type"].drop_nulls().to_list())
-        attempts = rows["attempts"].explode(empty_as_null=False).struct.unnest()
+        attempts = rows["attempts"].explode().struct.unnest()
         possibly_paid += attempts.select((pl.col("sent") & pl.col("http_status").is_null()).sum()).item()
     seconds = pl.concat([pl.Series("latency", [], pl.Float64), *latency])
     return Totals(

@@ -14,8 +14,8 @@ import polars as pl
 from batchrun import codec
 from batchrun.job import Job
 from batchrun.run_folder.checkpoint import read_checkpoint
-from batchrun.run_folder.columns import History
 from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.history import History
 from batchrun.run_folder.publish import Layout, Publisher
 from batchrun.run_folder.records import Answered, Done, Sent, encode
 from batchrun.run_folder.sealed import seal

@@ -14,7 +14,8 @@ import pytest
 
 from batchrun.errors import StorageError
 from batchrun.outcome import Completed
-from batchrun.run_folder.columns import RESULT_SCHEMA, History
+from batchrun.run_folder.columns import RESULT_SCHEMA
+from batchrun.run_folder.history import History
 from batchrun.run_folder.records import Admitted, Record
 from batchrun.run_folder.sealed import (
     ANSWERS_SCHEMA,

@@ -1,0 +1,45 @@
+"""The records of one task, put together again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from batchrun.run_folder.records import Answered, Done, Sent
+
+
+@dataclass(slots=True)
+class History:
+    """The records of one task, as they come out of the journal."""
+
+    sent: dict[int, Sent] = field(default_factory=dict)
+    answered: dict[int, Answered] = field(default_factory=dict)
+    done: Done | None = None
+    lines: list[bytes] = field(default_factory=list)
+
+    def add(self, record: Sent | Answered | Done, line: bytes) -> None:
+        """Take one record of the task."""
+        self.lines.append(line)
+        match record:
+            case Sent():
+                self.sent[record.call] = record
+            case Answered():
+                self.answered[record.call] = record
+            case Done():
+                self.done = record
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the answer that the outcome speaks of is there: damage may have cost its record."""
+        call = self.done.outcome.call if self.done else None
+        return call is None or call in self.answered
+
+    def reopen(self) -> None:
+        """Go on without an outcome, and without answers to calls of which nothing else is known."""
+        self.done = None
+        self.answered = {call: record for call, record in self.answered.items() if call in self.sent}
+
+    def merge(self, later: History) -> None:
+        """Take what a later journal file holds of the same task; it begins with the same lines."""
+        self.sent |= later.sent
+        self.answered |= later.answered
+        self.lines = list(dict.fromkeys([*self.lines, *later.lines]))
