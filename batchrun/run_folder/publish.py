@@ -235,10 +235,8 @@ class Publisher:
         return pa.concat_tables(tables).take(ordered["at"].arg_sort().to_list())
 
     def _signature(self, frame: pl.DataFrame) -> str:
-        rows = frame.select("row_index", "key", "hash", "part", "position", "state")
-        return codec.digest(
-            self._identity.encode() + rows.write_ipc(None, compression="uncompressed").getvalue()
-        )
+        rows = frame.select("row_index", "key", "hash", "part", "position", "state").write_csv()
+        return codec.digest(f"{self._identity}\n{rows}".encode())
 
     def _published(self) -> dict[str, Any]:
         with suppress(FileNotFoundError, ValueError):
