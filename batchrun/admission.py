@@ -92,6 +92,8 @@ class Admission:
         self._models = {(e, m): Gate(limits, endpoint=e, model=m) for (e, m), limits in models.items()}
         self._clock = clock
         self._jitter = jitter
+        self._others: list[dict[str, Any]] = []
+        """What an earlier process knew of gates that this run does not have."""
 
     @asynccontextmanager
     async def admit(self, endpoint: str, model: str, tokens: int) -> AsyncIterator[Permit | Closed]:
@@ -146,15 +148,16 @@ class Admission:
     def snapshot(self) -> dict[str, Any]:
         """What the last minute sent, the pauses and the timed closings, in wall-clock time, for JSON."""
         now, wall = self._clock.monotonic(), self._clock.wall()
-        return {"gates": [gate.snapshot(now, wall) for gate in self._gates()]}
+        return {"gates": [*(gate.snapshot(now, wall) for gate in self._gates()), *self._others]}
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Honour the `snapshot` of an earlier process; endpoints and models that are gone are left out."""
+        """Honour the `snapshot` of an earlier process; what is not of this run is kept for a later one."""
         now, wall = self._clock.monotonic(), self._clock.wall()
         states = {(state["endpoint"], state["model"]): state for state in snapshot["gates"]}
         for gate in self._gates():
-            if state := states.get((gate.endpoint, gate.model)):
+            if state := states.pop((gate.endpoint, gate.model), None):
                 gate.restore(state, now, wall)
+        self._others = [state for state in states.values() if _still_binds(state, wall)]
 
     def recall(self, endpoint: str, model: str, sent_at: float, tokens: int) -> None:
         """Charge a call that an earlier process sent, at `sent_at` seconds since the epoch.
@@ -162,8 +165,9 @@ class Admission:
         For a journal read after a kill, when there is no `snapshot`; never both for one call.
         """
         now, wall = self._clock.monotonic(), self._clock.wall()
-        for gate in (self._models[endpoint, model], self._endpoints[endpoint]):
-            gate.restore({"sent": [(sent_at, tokens)]}, now, wall)
+        for gate in (self._models.get((endpoint, model)), self._endpoints.get(endpoint)):
+            if gate is not None:
+                gate.restore({"sent": [(sent_at, tokens)]}, now, wall)
 
     async def _enter(self, gates: tuple[Gate, Gate], tokens: int) -> Permit | Closed:
         model, endpoint = gates
@@ -218,6 +222,11 @@ class Admission:
 
     def _below(self, endpoint: str, model: str | None) -> list[Gate]:
         return [g for (e, m), g in self._models.items() if e == endpoint and model in (None, m)]
+
+
+def _still_binds(state: Mapping[str, Any], wall: float) -> bool:
+    """Whether a gate's state has a pause or a closing that has not passed."""
+    return any(state.get(key, {}).get("until", 0.0) > wall for key in ("paused", "closed"))
 
 
 async def _slot(ahead: tuple[Gate, ...]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -47,7 +47,7 @@ from batchrun.retry_after import retry_after, should_retry
 from batchrun.run_folder.history import History
 from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.records import Answered, Done, Sent
-from batchrun.summary import Counters, Stop
+from batchrun.summary import Counters
 
 _ASSUMED_OUTPUT = 256
 """Tokens reserved for an answer without a limit, until a model has answered."""
@@ -55,6 +55,10 @@ _ASSUMED_OUTPUT = 256
 
 _PROVES_NOTHING = frozenset({"auth", "quota", "model_not_found", "server"})
 """Answers that do not show that the endpoint can do its work."""
+
+
+_REASONS: dict[bool, Reason] = {True: "retry-after", False: "rate limit"}
+"""What a pause is called, by whether the server named its length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ class Task:
     request: Request | Error
     models: tuple[int, ...]
     history: History = field(default_factory=History)
+    earlier: dict[str, Any] | None = None
+    """What the row took when it failed before (`Done.earlier`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,24 +151,29 @@ class Answerer:
         self._log = log
         self._answered: set[str] = set()
         self._unreached: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+        """429s in a row, by endpoint."""
         self._output_tokens = dict.fromkeys(range(len(models)), float(_ASSUMED_OUTPUT))
 
-    async def answer(self, task: Task) -> Done | None:
-        """Ask for one row and give its outcome, not yet recorded; None: no model was open.
+    async def answer(self, task: Task) -> Done | Closed:
+        """Ask for one row and give its outcome, not yet recorded.
 
-        Raises StorageError when the journal cannot be written.
+        Gives what is closed instead when no model may be asked: the row stays pending. Raises
+        StorageError when the journal cannot be written.
         """
         if isinstance(task.request, Error):
             return self._done(task, Failed(task.request), (), 0)
         timeout = self._rules.row_timeout
         progress = _Progress(max(task.history.sent, default=-1) + 1, self._clock.monotonic() + timeout, [])
         index = task.models[0]
-        outcome: Outcome | None = Failed(Error("timeout", f"the row took longer than {timeout:g} s in all"))
+        result: Outcome | Closed = Failed(Error("timeout", f"the row took longer than {timeout:g} s in all"))
         with anyio.move_on_after(timeout):
-            outcome, index = await self._through_models(task, progress)
-        if outcome is None:
-            return None
-        return self._done(task, outcome, tuple(progress.errors), index)
+            result, index = self._recorded_answer(task, progress) or await self._through_models(
+                task, progress
+            )
+        if isinstance(result, Closed):
+            return result
+        return self._done(task, result, tuple(progress.errors), index)
 
     def _done(self, task: Task, outcome: Outcome, errors: tuple[ErrorType | None, ...], index: int) -> Done:
         return Done(
@@ -175,45 +186,50 @@ class Answerer:
             model_index=index,
             outcome=outcome,
             errors=errors,
+            earlier=task.earlier,
         )
 
-    def any_open(self, models: Iterable[int]) -> bool:
-        """Whether one of these models takes calls."""
-        asked = (self._models[index] for index in models)
-        return any(self._admission.is_open(model.endpoint, model.name) for model in asked)
+    def _recorded_answer(self, task: Task, progress: _Progress) -> tuple[Completed, int] | None:
+        """The answer that an earlier submit received for the row, whichever model gave it."""
+        for call, answered in sorted(task.history.answered.items()):
+            judged = judge(answered.exchange, self._rules.fail_on)
+            progress.note(call, judged.error)
+            if judged.error is None:
+                return Completed(call), task.history.sent[call].model_index
+        return None
 
-    def why_closed(self) -> Stop | None:
-        """Why no model takes calls any more; None when one does."""
-        if self.any_open(range(len(self._models))):
-            return None
-        closed = self._admission.reasons()
-        refused = any(closing.reason.type in ("auth", "model_not_found") for closing in closed)
-        reasons = "; ".join(dict.fromkeys(_describe(closing) for closing in closed))
-        return Stop("refused" if refused else "no_model", f"no model is left to ask: {reasons}")
-
-    async def _through_models(self, task: Task, progress: _Progress) -> tuple[Outcome | None, int]:
-        """Ask the task's models in order; None when all of them are closed."""
+    async def _through_models(self, task: Task, progress: _Progress) -> tuple[Outcome | Closed, int]:
+        """Ask the task's models in order, as far as `fallback_on` allows."""
         failed: Failed | None = None
+        closed: Closed | None = None
+        asked: list[int] = []
         decided = task.models[0]
         for index in task.models:
+            asked.append(index)
             result = await self._ask(task, index, progress)
             if isinstance(result, Completed):
                 return result, index
-            if result is None:
-                continue
-            failed, decided = result, index
-            if result.error.type not in self._rules.fallback_on:
+            if isinstance(result, Closed):
+                closed, reason = closed or result, result.reason
+            else:
+                failed, decided, reason = result, index, result.error
+            if reason.type not in self._rules.fallback_on:
                 break
-        if failed is None and self.any_open(task.models):  # one has opened again meanwhile
+        if failed is None and self._any_open(asked):  # one has opened again meanwhile
             return await self._through_models(task, progress)
-        return failed, decided
+        assert failed or closed, "each model gave one of both"
+        return failed or closed, decided  # type: ignore[return-value] # the line above
 
-    async def _ask(self, task: Task, index: int, progress: _Progress) -> Completed | Failed | None:
-        """Ask one model until it answers, fails, or is closed (None)."""
+    def _any_open(self, models: Iterable[int]) -> bool:
+        asked = (self._models[index] for index in models)
+        return any(self._admission.is_open(model.endpoint, model.name) for model in asked)
+
+    async def _ask(self, task: Task, index: int, progress: _Progress) -> Completed | Failed | Closed:
+        """Ask one model until it answers, fails, or is closed."""
         assert isinstance(task.request, Request)
-        outcome = self._replay(task, index, progress)
-        if outcome is not None:
-            return outcome
+        refused = self._recorded_refusal(task, index)
+        if refused is not None:
+            return refused
         attempts = _Attempts()
         try:
             body = task.request.body(index)
@@ -221,42 +237,40 @@ class Answerer:
             return Failed(failure.error)
         while True:
             judged = await self._call(task, task.request, index, body, progress)
-            if judged is None:
-                return None
+            if isinstance(judged, Closed):
+                return judged
             call = progress.next_call - 1
             progress.note(call, judged.error)
             if judged.error is None:
                 return Completed(call)
             if self._is_out_of_reach(index, judged.exchange):
-                if not self._wait_for_endpoint(index, judged, judged.error):
-                    return None
+                self._wait_for_endpoint(index, judged, judged.error)
                 continue
             attempts.note(judged.error)
-            action = self._decide(judged, judged.error, attempts)
+            action = self._decide(index, judged, judged.error, attempts)
             if isinstance(action, Retry):
                 await self._clock.sleep(action.after)
             elif isinstance(action, PauseEndpoint):
-                reason: Reason = "retry-after" if action.told else "rate limit"
-                self._pause(index, action.seconds, judged.error, reason)
+                self._pause(index, action.seconds, judged.error, _REASONS[action.told])
+                await self._clock.sleep(action.row_wait)
             elif isinstance(action, NextModel):
                 if action.pause:
                     self._pause(index, action.pause, judged.error, "retry-after")
                 return Failed(judged.error, call if judged.completion else None)
             else:
-                self._close(index, judged.error, action)
-                return None
+                self._close(index, judged.error, action)  # so the next look at the gate gives `Closed`
 
-    def _replay(self, task: Task, index: int, progress: _Progress) -> Completed | Failed | None:
-        """Go through what an earlier submit received from this model: its answer, or a refusal that
-        asking again cannot change. Attempts that may go better now count anew."""
+    def _recorded_refusal(self, task: Task, index: int) -> Failed | None:
+        """What an earlier submit received from this model, where asking again cannot change it.
+
+        Attempts that may go better now count anew.
+        """
+        spelled = self._models[index].spelled
         for call, answered in sorted(task.history.answered.items()):
-            if task.history.sent[call].model_index != index:
+            if task.history.sent[call].model != spelled:
                 continue
             judged = judge(answered.exchange, self._rules.fail_on)
-            progress.note(call, judged.error)
-            if judged.error is None:
-                return Completed(call)
-            if isinstance(self._decide(judged, judged.error, _Attempts()), NextModel):
+            if judged.error and isinstance(self._decide(index, judged, judged.error, _Attempts()), NextModel):
                 return Failed(judged.error, call if judged.completion else None)
         return None
 
@@ -265,23 +279,23 @@ class Answerer:
         never_answered = self._models[index].endpoint not in self._answered
         return never_answered and isinstance(exchange, Unanswered) and not exchange.sent
 
-    def _wait_for_endpoint(self, index: int, judged: Judged, error: Error) -> bool:
+    def _wait_for_endpoint(self, index: int, judged: Judged, error: Error) -> None:
         """Let all rows wait for an endpoint that is down, or close it when it has had its attempts."""
         endpoint = self._models[index].endpoint
         self._unreached[endpoint] += 1
-        action = self._decide(judged, error, _Attempts(failed=self._unreached[endpoint]))
+        action = self._decide(index, judged, error, _Attempts(failed=self._unreached[endpoint]))
         if isinstance(action, Retry):
             self._pause(index, action.after, error, "unreachable")
-            return True
-        self._close(index, error, CloseEndpoint(error, None))
-        return False
+        else:
+            self._close(index, error, CloseEndpoint(error, None))
 
-    def _decide(self, judged: Judged, error: Error, attempts: _Attempts) -> Action:
+    def _decide(self, index: int, judged: Judged, error: Error, attempts: _Attempts) -> Action:
         headers = judged.exchange.headers if isinstance(judged.exchange, Reply) else {}
         return decide(
             error,
             attempt=attempts.failed,
             refusals=attempts.refused_in_a_row,
+            endpoint_refusals=self._refused[self._models[index].endpoint],
             retry_after=retry_after(headers, self._clock.wall(), error.message),
             should_retry=should_retry(headers),
             jitter=self._jitter(),
@@ -290,14 +304,15 @@ class Answerer:
 
     async def _call(
         self, task: Task, request: Request, index: int, body: bytes, progress: _Progress
-    ) -> Judged | None:
-        """Send the row once when it may go; None when the model is closed."""
+    ) -> Judged | Closed:
+        """Send the row once when it may go, or say that the model is closed."""
+        await anyio.lowlevel.checkpoint_if_cancelled()  # a call that has landed must not start another
         model = self._models[index]
         tokens = estimated_tokens(body) + self._reserved_output(request, index)
         await self._journal.ready()  # not after admission: a Retry-After could arrive meanwhile
         async with self._admission.admit(model.endpoint, model.name, tokens) as permit:
             if isinstance(permit, Closed):
-                return None
+                return permit
             call = progress.next_call
             progress.next_call += 1
             self._journal.append(self._sent(task, call, index, tokens))
@@ -313,6 +328,8 @@ class Answerer:
             judged = judge(exchange, self._rules.fail_on)
             if isinstance(exchange, Reply):
                 self._answered.add(model.endpoint)
+                refused = judged.error is not None and judged.error.type == "rate_limit"
+                self._refused[model.endpoint] = self._refused[model.endpoint] + 1 if refused else 0
                 permit.settle(self._used(judged.completion, index))
                 if judged.error is None or judged.error.type not in _PROVES_NOTHING:
                     permit.answered()
@@ -372,12 +389,3 @@ class Answerer:
             reason=error.message,
         )
         self._admission.close(model.endpoint, error, model=name, seconds=seconds)
-
-
-def _describe(closing: Closed) -> str:
-    """A closing in words: what is closed, why, and until when."""
-    name = closing.endpoint if closing.model is None else f"{closing.endpoint}/{closing.model}"
-    until = ""
-    if closing.until is not None:
-        until = f" (until {datetime.fromtimestamp(closing.until, tz=UTC):%Y-%m-%d %H:%M:%S} UTC)"
-    return f"{name}: {closing.reason.type}: {closing.reason.message}{until}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from batchrun.flights import Flights
 from batchrun.job import Job
 from batchrun.policy import RetryRules
 from batchrun.progress import Progress, View
-from batchrun.restore import restore
+from batchrun.restore import gates
 from batchrun.run_folder.checkpoint import write_admitted
 from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.log import Log
@@ -29,15 +30,7 @@ from batchrun.run_folder.records import Admitted
 from batchrun.run_folder.sealed import JournalContents, seal
 from batchrun.summary import Counters, Stop
 from batchrun.survey import Survey
-from batchrun.tasks import tasks
-
-
-@dataclass(frozen=True, slots=True)
-class Chains:
-    """Which models of the job are asked, by position: for most rows, and for rows that failed before."""
-
-    usual: tuple[int, ...]
-    retry: tuple[int, ...]
+from batchrun.tasks import Chains, tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +64,7 @@ class Asking:
     async def _run(self, rows: pl.DataFrame) -> Stop | None:
         job = self.survey.job
         async with open_clients(job, self.env) as clients:
-            admission, flights = self._admission(), Flights()
+            admission, flights = gates(job, self.survey.checkpoint, self.clock), Flights()
             journal = await self._open_journal(admission)
             answerer = Answerer(
                 job.models,
@@ -92,26 +85,21 @@ class Asking:
                 flights,
                 self.counters,
                 Breaker(job.stop_when.failed, job.stop_when.after),
+                chains=frozenset(
+                    {self.chains.usual, self.chains.retry} if self.chains.retry_types else {self.chains.usual}
+                ),
                 drain=self.drain,
                 seal=seal_file,
             )
             view = View(self.counters, flights, admission)
-            wanted = tasks(self.survey, rows, self.chains.usual, self.chains.retry)
+            wanted = tasks(self.survey, rows, self.chains)
             try:
                 return await engine.run(wanted, _workers(job), lambda: self.progress.watch(view))
             finally:
-                write_admitted(self.survey.checkpoint.folder, admission.snapshot())
                 journal.close()
+                with suppress(StorageError, OSError):  # what is in the journal says the same
+                    write_admitted(self.survey.checkpoint.folder, admission.snapshot())
                 seal_file(journal.path)
-
-    def _admission(self) -> Admission:
-        """The gates, with what an earlier submit sent within the last minute, and its pauses."""
-        job = self.survey.job
-        endpoints = {model.endpoint: job.endpoints[model.endpoint].limits for model in job.models}
-        models = {(model.endpoint, model.name): model.limits for model in job.models}
-        admission = Admission(endpoints, models, clock=self.clock, jitter=random.random)
-        restore(admission, self.survey.checkpoint, models.keys(), self.clock, job.retry.max_wait)
-        return admission
 
     async def _open_journal(self, admission: Admission) -> Journal:
         """A new journal file that carries what was under way; only then may the old ones go."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -51,26 +53,36 @@ def dumps(value: Any) -> bytes:
     """Write `value` as compact JSON, in the order its keys have.
 
     NaN and the infinities, which JSON has no form for, become null. Raises TypeError for a value
-    that is none of JSON's.
+    that is none of JSON's, ValueError for one that is nested too deeply (some hundred levels).
     """
     try:
         return orjson.dumps(value)
     except TypeError:
-        return _dumps_exact(_without_nan(value), sort_keys=False)
+        with _bounded_nesting():
+            return _dumps_exact(_without_nan(value), sort_keys=False)
 
 
 def canonical(value: Any) -> bytes:
     """Write `value` as compact JSON with sorted keys: equal values give equal bytes, others never do.
 
-    `loads` reads them back exactly, NaN and the infinities too. Raises TypeError as `dumps`.
+    `loads` reads them back exactly, NaN and the infinities too. Raises as `dumps`.
     """
     try:
         data = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError:
-        return _dumps_exact(value, sort_keys=True)
+        with _bounded_nesting():
+            return _dumps_exact(value, sort_keys=True)
     if b"null" in data and _holds_nan(value):  # which orjson writes as null
         return _dumps_exact(value, sort_keys=True)
     return data
+
+
+@contextmanager
+def _bounded_nesting() -> Iterator[None]:
+    try:
+        yield
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def _holds_nan(value: Any) -> bool:

@@ -57,7 +57,15 @@ def _client(job: Job, endpoint: Endpoint, base_url: str, env: Mapping[str, str])
         ca_file=endpoint.ca_file,
         max_connections=endpoint.limits.concurrency or 1,
     )
-    return Client(base_url, headers=headers, timeouts=timeouts, transport=transport)
+    secrets = [*([key] if key else []), *_expanded_headers(job, endpoint)]
+    return Client(base_url, headers=headers, timeouts=timeouts, transport=transport, secrets=secrets)
+
+
+def _expanded_headers(job: Job, endpoint: Endpoint) -> list[str]:
+    """The values of headers that the job takes from variables: whatever is not written down is a secret."""
+    described = (job.document.get("endpoints") or {}).get(endpoint.name) or {}
+    spelled = described.get("headers") or {}
+    return [value for name, value in endpoint.headers.items() if "${" in str(spelled.get(name, ""))]
 
 
 def _simulator(job: Job, endpoint: Endpoint) -> AbstractContextManager[str]:

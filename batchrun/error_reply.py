@@ -207,9 +207,16 @@ def _innermost(error: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _message(error: Mapping[str, Any]) -> str:
     message = next((error[key] for key in ("message", "detail", "msg") if error.get(key)), error)
-    text = message if isinstance(message, str) else codec.dumps(message).decode(errors="replace")
+    text = message if isinstance(message, str) else _spelled(message)
     raw = _metadata(error).get("raw")
     return f"{text}: {raw}" if isinstance(raw, str) else text  # OpenRouter: the provider's own answer
+
+
+def _spelled(value: object) -> str:
+    try:
+        return codec.dumps(value).decode(errors="replace")
+    except ValueError as error:
+        return f"the server's error is {error}"
 
 
 def _metadata(error: Mapping[str, Any]) -> Mapping[str, Any]:

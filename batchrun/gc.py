@@ -8,9 +8,8 @@ them: until the others are removed an answer may stand in two parts, under one t
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
@@ -18,11 +17,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batchrun.admission import Admission
 from batchrun.clock import SystemClock
 from batchrun.job import Job
-from batchrun.restore import restore
-from batchrun.run_folder.checkpoint import Checkpoint, write_admitted
+from batchrun.restore import gates
+from batchrun.run_folder.checkpoint import write_admitted
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.journal import Journal, sync_folder
 from batchrun.run_folder.lock import locked
@@ -44,6 +42,7 @@ class Garbage:
         unfinished: askings cut off by a kill, of rows that are gone or were edited.
         bytes: of the checkpoint's parts and journals before.
         bytes_after: afterwards; None when nothing was done.
+        small: parts that are put together with others, or would be.
     """
 
     answers: int
@@ -51,6 +50,7 @@ class Garbage:
     unfinished: int
     bytes: int
     bytes_after: int | None = None
+    small: int = 0
 
 
 def look(job: Job) -> Garbage:
@@ -69,7 +69,7 @@ def collect(job: Job) -> Garbage:
     with locked(run.lock):
         found = survey(job, on_rows=lambda _rows: None, keep_index=True)
         if found.checkpoint.journals:
-            write_admitted(run.checkpoint, _admitted(found.job, found.checkpoint))
+            write_admitted(run.checkpoint, gates(found.job, found.checkpoint, SystemClock()).snapshot())
         found.checkpoint.seal()
         kept = _kept(found)
         before = _garbage(found, kept)
@@ -78,7 +78,7 @@ def collect(job: Job) -> Garbage:
             anyio.run(_renew_journal, found)
         _drop(run.checkpoint, kept)
         _merge(run.checkpoint)
-        return Garbage(before.answers, before.kept, before.unfinished, before.bytes, _size(run.checkpoint))
+        return replace(before, bytes_after=_size(run.checkpoint))
 
 
 def _kept(found: Survey) -> pl.DataFrame:
@@ -89,7 +89,8 @@ def _kept(found: Survey) -> pl.DataFrame:
 def _garbage(found: Survey, kept: pl.DataFrame) -> Garbage:
     answers = len(found.checkpoint.answers())
     orphans = len(found.checkpoint.unfinished) - len(_wanted(found))
-    return Garbage(answers - len(kept), len(kept), orphans, _size(found.run.checkpoint))
+    small = sum(map(len, _groups(found.run.checkpoint)))
+    return Garbage(answers - len(kept), len(kept), orphans, _size(found.run.checkpoint), small=small)
 
 
 def _size(checkpoint: Path) -> int:
@@ -112,22 +113,13 @@ async def _renew_journal(found: Survey) -> None:
     """Replace the journal files by one with what is still wanted of them, pauses and rates included."""
     checkpoint, clock = found.checkpoint, SystemClock()
     journal = Journal(checkpoint.folder, checkpoint.next_number, clock)
-    journal.append(Admitted(_admitted(found.job, checkpoint)))
+    journal.append(Admitted(gates(found.job, checkpoint, SystemClock()).snapshot()))
     for task in _wanted(found):
         journal.carry(task, checkpoint.unfinished[task].lines)
     await journal.sync()
     journal.close()
     checkpoint.retire_journals()
     sync_folder(checkpoint.folder)
-
-
-def _admitted(job: Job, checkpoint: Checkpoint) -> dict[str, object]:
-    endpoints = {model.endpoint: job.endpoints[model.endpoint].limits for model in job.models}
-    models = {(model.endpoint, model.name): model.limits for model in job.models}
-    clock = SystemClock()
-    admission = Admission(endpoints, models, clock=clock, jitter=random.random)
-    restore(admission, checkpoint, models.keys(), clock, job.retry.max_wait)
-    return admission.snapshot()
 
 
 def _drop(checkpoint: Path, kept: pl.DataFrame) -> None:

@@ -14,10 +14,11 @@ from typing import Any, Literal, get_args
 import polars as pl
 
 from batchrun import codec
-from batchrun.errors import UsageError
+from batchrun.errors import InputError, UsageError
 from batchrun.job import PRESETS, job_schema
 from batchrun.job.known import did_you_mean
 from batchrun.source import Row, Source, open_source
+from batchrun.source.files import FORMATS
 
 TaskKind = Literal["classify", "extract", "summarize", "generate"]
 TASK_KINDS: tuple[TaskKind, ...] = get_args(TaskKind)
@@ -41,21 +42,27 @@ class Table:
         id: a column that names every row, if there is one.
         texts: the columns with text to work on, a heading before the main one.
         labels: the values of a column of labels, if there is one.
+        unnameable: columns that no template can name.
+        not_id: a column that is called an id and does not name every row once, with why.
     """
 
     columns: tuple[str, ...]
     id: str | None
     texts: tuple[str, ...]
     labels: tuple[str, ...]
+    unnameable: tuple[str, ...] = ()
+    not_id: tuple[str, str] | None = None
 
 
 def look(data: str, cwd: Path) -> Table:
     """Look at a prompt table: its first rows, and all values of the column that may be its id.
 
-    Raises InputError when it cannot be read, UsageError when no column can be put into a template.
+    Raises InputError when it cannot be read or has no row, UsageError when no column can be put into a
+    template.
     """
+    _refuse_bare_folder(data, cwd)
     source = open_source(data, root=cwd)
-    rows = _first_rows(source)
+    rows = _first_rows(source, data)
     columns = tuple(dict.fromkeys(name for row in rows for name in row.values))
     values = {name: [row.values.get(name) for row in rows] for name in columns}
     texts = _texts(values)
@@ -64,16 +71,45 @@ def look(data: str, cwd: Path) -> Table:
             f"{data}: no column has a name that a template can use and a value in every row",
             hint=f"Columns found: {', '.join(columns) or 'none'}. Use letters, digits and _ in names.",
         )
-    return Table(columns, _id(source, values), texts, _labels(values))
+    named, not_id = _id(source, values)
+    unnameable = tuple(name for name in columns if not _is_nameable(name))
+    return Table(columns, named, texts, _labels(values), unnameable, not_id)
 
 
-def _first_rows(source: Source) -> list[Row]:
+def _refuse_bare_folder(data: str, cwd: Path) -> None:
+    """A folder that holds no table itself, as a project's, is not searched: what lies deeper is not meant."""
+    folder = cwd / Path(data).expanduser()
+    if not folder.is_dir():
+        return
+    if not any(path.is_file() and _is_table(path.name) for path in folder.iterdir()):
+        raise UsageError(
+            f"{data} is a folder without a table directly in it: a file is needed here",
+            hint=f"Name a file ({', '.join(FORMATS)}), or a glob such as '{Path(data) / '**/*.parquet'}'.",
+        )
+
+
+def _is_table(name: str) -> bool:
+    return not name.startswith((".", "_")) and any(end.lower() in FORMATS for end in Path(name).suffixes[-2:])
+
+
+def _first_rows(source: Source, data: str) -> list[Row]:
+    """Some rows that can be read. Raises InputError when there is none."""
     rows: list[Row] = []
+    first_error = None
     for batch in source.batches():
         rows += [row for row in batch.rows if not row.error]
+        first_error = first_error or next((row.error for row in batch.rows if row.error), None)
         if len(rows) >= _LOOKED_AT:
             break
-    return rows[:_LOOKED_AT]
+    if rows:
+        return rows[:_LOOKED_AT]
+    if first_error:
+        raise InputError(f"{data}: no row of it can be read. The first: {first_error.message}")
+    names = ", ".join(source.declared.names) if source.declared else ""
+    raise InputError(
+        f"{data}: no rows{f', only the columns {names}' if names else ''}",
+        hint="init needs some rows, to see what is in the columns.",
+    )
 
 
 def _texts(values: Mapping[str, list[Any]]) -> tuple[str, ...]:
@@ -87,31 +123,41 @@ def _texts(values: Mapping[str, list[Any]]) -> tuple[str, ...]:
 
 def _is_usable(name: str, column: list[Any]) -> bool:
     filled = sum(value not in (None, "") for value in column)
-    return bool(_NAME.fullmatch(name)) and name.lower() not in _WORDS and filled > len(column) / 2
+    return _is_nameable(name) and filled > len(column) / 2
+
+
+def _is_nameable(name: str) -> bool:
+    """Whether a template can spell a column."""
+    return bool(_NAME.fullmatch(name)) and name.lower() not in _WORDS
 
 
 def _as_text(column: list[Any]) -> list[str]:
     return [value for value in column if isinstance(value, str)]
 
 
-def _id(source: Source, values: Mapping[str, list[Any]]) -> str | None:
-    """The first column that is called an id and names every row once."""
-    for name in values:
-        if (
-            name.lower() in ("id", "uuid", "key")
-            or name.lower().endswith(("_id", "-id", " id"))
-            or name.endswith("Id")
-        ):
-            hashes = []
-            for batch in source.batches(columns=[name]):
-                named = [row.values.get(name) for row in batch.rows if not row.error]
-                hashes += [
-                    None if v is None else codec.hash64(str(v).encode(errors="replace")) for v in named
-                ]
-            column = pl.Series(hashes, dtype=pl.UInt64)
-            if not column.null_count() and column.n_unique() == len(column):
-                return name
-    return None
+def _id(source: Source, values: Mapping[str, list[Any]]) -> tuple[str | None, tuple[str, str] | None]:
+    """The first column that is called an id and names every row once; else one that does not, with why."""
+    wrong = None
+    for name in filter(_is_called_an_id, values):
+        column = _hashes(source, name)
+        if not column.null_count() and column.n_unique() == len(column):
+            return name, None
+        wrong = wrong or (name, "is empty in some rows" if column.null_count() else "has duplicates")
+    return None, wrong
+
+
+def _is_called_an_id(name: str) -> bool:
+    low = name.lower()
+    return low in ("id", "uuid", "key") or low.endswith(("_id", "-id", " id")) or name.endswith("Id")
+
+
+def _hashes(source: Source, name: str) -> pl.Series:
+    """The hash of every value of a column, null where a row has none."""
+    hashes = []
+    for batch in source.batches(columns=[name]):
+        named = [row.values.get(name) for row in batch.rows if not row.error]
+        hashes += [None if v is None else codec.hash64(str(v).encode(errors="replace")) for v in named]
+    return pl.Series(hashes, dtype=pl.UInt64)
 
 
 def _labels(values: Mapping[str, list[Any]]) -> tuple[str, ...]:

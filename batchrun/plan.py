@@ -14,7 +14,7 @@ from batchrun.errors import UsageError
 from batchrun.index import Facts, counts, match
 from batchrun.job import Job, ModelChoice
 from batchrun.outcome import Error
-from batchrun.run_folder.checkpoint import KEPT_SCHEMA
+from batchrun.run_folder.checkpoint import KEPT_SCHEMA, read_kept
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import is_locked
 from batchrun.run_folder.sealed import ANSWERS_SCHEMA
@@ -56,7 +56,7 @@ class Plan:
         prompt_tokens: estimate for those rows.
         facts: what the pass over the input counted.
         columns: of the input, with their types.
-        obstacles: what would keep a submit from starting.
+        obstacles: what would keep a submit from starting, each with what to do about it.
     """
 
     name: str
@@ -91,7 +91,7 @@ def plan(
     `example` is the id of the row to show, by default the first that would be asked. Raises
     JobError, InputError, and UsageError when no row has that id.
     """
-    found, states = _surveyed(job, on_rows, retry_failed)
+    found, states = _surveyed(job, on_rows, retry_failed, rerun_changed=rerun_changed)
     number = counts(states)
     asked = to_do(states, rerun_changed=rerun_changed)
     share = len(asked) / len(states) if len(states) else 0
@@ -112,23 +112,25 @@ def plan(
 
 
 def _surveyed(
-    job: Job, on_rows: Callable[[int], None], retry_failed: frozenset[str]
+    job: Job, on_rows: Callable[[int], None], retry_failed: frozenset[str], *, rerun_changed: bool
 ) -> tuple[Survey, pl.DataFrame]:
     for left in reversed(range(_TRIES)):
         try:
             found = survey(job, on_rows=on_rows, keep_index=False)
-            return found, _states(found, retry_failed)
+            return found, _states(found, retry_failed, rerun_changed=rerun_changed)
         except FileNotFoundError:  # a running submit sealed the journal file that was about to be read
             if not left:
                 raise
     raise AssertionError
 
 
-def _states(found: Survey, retry_failed: frozenset[str]) -> pl.DataFrame:
-    if found.run.checkpoint.exists():
-        return found.states(retry_failed)
+def _states(found: Survey, retry_failed: frozenset[str], *, rerun_changed: bool) -> pl.DataFrame:
     answers, kept = pl.DataFrame(schema=ANSWERS_SCHEMA), pl.DataFrame(schema=KEPT_SCHEMA)
-    return match(found.rows, answers, kept, has_ids=found.job.input.id is not None)
+    if found.run.checkpoint.exists():
+        answers = found.checkpoint.answers()
+        kept = kept if rerun_changed else read_kept(found.run.checkpoint)  # as submit forgets what was kept
+    has_ids = found.job.input.id is not None
+    return match(found.rows, answers, kept, has_ids=has_ids, retry_failed=retry_failed)
 
 
 def _planned(job: Job, model: ModelChoice) -> PlannedModel:
@@ -148,13 +150,16 @@ def _obstacles(job: Job, run: RunFolder, env: Mapping[str, str]) -> list[str]:
     try:
         check_keys(job, env)
     except UsageError as error:
-        found.append(str(error.message))
+        found.append(". ".join(filter(None, [error.message, error.hint])))
     if run.identity.exists():
         owner = codec.loads(run.identity.read_bytes()).get("name")
         if owner != job.name:
-            found.append(f"the run folder holds the run of another job, {owner!r}")
+            found.append(
+                f"the run folder holds the run of another job, {owner!r}. "
+                "Give this job another output.path, or another --name."
+            )
     if is_locked(run.lock):
-        found.append("another submit is running on the run folder")
+        found.append("another submit is running on the run folder. Wait until it has ended, or stop it.")
     return found
 
 

@@ -36,6 +36,8 @@ class PauseEndpoint:
     seconds: float
     told: bool
     """Whether the server named the time (Retry-After), rather than we."""
+    row_wait: float = 0.0
+    """Seconds that this row waits at least, whatever the others do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +77,17 @@ def decide(
     jitter: float,
     retry: RetryRules,
     refusals: int = 1,
+    endpoint_refusals: int = 1,
     should_retry: bool | None = None,
 ) -> Action:
     """What follows from an attempt that failed with `error`.
 
     `attempt` counts the attempts of this row at this model without its 429s, `refusals` its 429s in
-    a row; each includes the one that just failed. `jitter` in [0, 1) is drawn by the caller: full
-    jitter. `should_retry` is the server's word, which overrules ours except where a key, the credit
-    or the model is refused. Nobody asks earlier than `retry_after` (seconds); above `max_wait` that
-    closes the endpoint.
+    a row, `endpoint_refusals` those of all rows since a call went well: one row that is always
+    refused must not stop the others for longer than the server says. Each includes the one that just
+    failed. `jitter` in [0, 1) is drawn by the caller: full jitter. `should_retry` is the server's word,
+    which overrules ours except where a key, the credit or the model is refused. Nobody asks earlier
+    than `retry_after` (seconds); above `max_wait` that closes the endpoint.
     """
     if error.type in ("auth", "quota"):
         return CloseEndpoint(error, None)
@@ -97,12 +101,14 @@ def decide(
     if should_retry is False:
         return NextModel(retry_after)
     if error.type == "rate_limit":
-        wait = jitter * backoff(refusals, retry)
-        return PauseEndpoint(max(wait, retry_after or 0.0), told=retry_after is not None)
+        row_wait = jitter * backoff(refusals, retry)
+        if retry_after is None:
+            return PauseEndpoint(jitter * backoff(endpoint_refusals, retry), told=False, row_wait=row_wait)
+        return PauseEndpoint(retry_after, told=True, row_wait=row_wait)
     if attempt >= retry.max_attempts:
         return NextModel(retry_after)
     wait = jitter * backoff(attempt, retry)
-    return Retry(wait) if retry_after is None else PauseEndpoint(max(wait, retry_after), told=True)
+    return Retry(wait) if retry_after is None else PauseEndpoint(retry_after, told=True, row_wait=wait)
 
 
 def backoff(count: int, retry: RetryRules) -> float:

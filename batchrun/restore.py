@@ -2,47 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+import random
 
 from batchrun.admission import Admission
 from batchrun.clock import Clock
 from batchrun.error_reply import classify
+from batchrun.job import Job
 from batchrun.outcome import Reply
 from batchrun.retry_after import retry_after
 from batchrun.run_folder.checkpoint import Checkpoint
-from batchrun.run_folder.records import Sent
 
 
-def restore(
-    admission: Admission,
-    checkpoint: Checkpoint,
-    used: Container[tuple[str, str]],
-    clock: Clock,
-    max_wait: float,
-) -> None:
-    """Charge the windows with what was sent, and honour every Retry-After that has not passed.
+def gates(job: Job, checkpoint: Checkpoint, clock: Clock) -> Admission:
+    """The gates of a job's endpoints and models, as an earlier submit left them.
 
-    `used` are the (endpoint, model) pairs of this run. A Retry-After above `max_wait` (seconds)
-    closes its endpoint for what is left of it.
+    Their windows are charged with what the last minute sent, and every Retry-After that has not
+    passed is honoured; one above `retry.max_wait` closes its endpoint for what is left of it.
     """
+    endpoints = {model.endpoint: job.endpoints[model.endpoint].limits for model in job.models}
+    models = {(model.endpoint, model.name): model.limits for model in job.models}
+    admission = Admission(endpoints, models, clock=clock, jitter=random.random)
     if checkpoint.admitted:
         admission.restore(checkpoint.admitted)
     for sent in checkpoint.sent:
-        if _model(sent) in used:
-            admission.recall(*_model(sent), sent.at, sent.tokens)
+        admission.recall(sent.endpoint, sent.model.partition("/")[2], sent.at, sent.tokens)
     for sent, answered in checkpoint.refusals:
-        reply = answered.exchange
-        if not isinstance(reply, Reply) or _model(sent) not in used:
-            continue
-        error = classify(reply)
-        told = retry_after(reply.headers, answered.at, error.message)
-        left = answered.at + told - clock.wall() if told is not None else 0.0
-        if told is not None and told > max_wait and left > 0:
-            admission.close(sent.endpoint, error, seconds=left)
-        elif left > 0:
-            admission.pause(sent.endpoint, clock.monotonic() + left)
+        if sent.endpoint in endpoints and isinstance(answered.exchange, Reply):
+            _honour(admission, sent.endpoint, answered.exchange, answered.at, clock, job.retry.max_wait)
+    return admission
 
 
-def _model(sent: Sent) -> tuple[str, str]:
-    """Endpoint and model of a call, as the gates name them."""
-    return sent.endpoint, sent.model.partition("/")[2]
+def _honour(
+    admission: Admission, endpoint: str, reply: Reply, at: float, clock: Clock, max_wait: float
+) -> None:
+    error = classify(reply)
+    told = retry_after(reply.headers, at, error.message)
+    left = at + told - clock.wall() if told is not None else 0.0
+    if told is not None and told > max_wait and left > 0:
+        admission.close(endpoint, error, seconds=left)
+    elif left > 0:
+        admission.pause(endpoint, clock.monotonic() + left)

@@ -11,8 +11,10 @@ from batchrun import codec
 from batchrun.index import State, counts, match
 from batchrun.run_folder.checkpoint import Checkpoint, read_kept
 from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.journal import journal_files
 from batchrun.run_folder.lock import is_locked
 from batchrun.run_folder.read import answered_since, read_steadily, scan_run
+from batchrun.run_folder.sealed import sealed_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +22,10 @@ class Status:
     """How a run stands.
 
     Attributes:
-        state: running; or as `run.json` has it; or killed: the last submit could not publish.
+        state: running; as `run.json` has it; killed: the last submit could not publish; not started:
+            no submit has come so far as to ask.
         rows: of the input, None while it has never been read to its end.
+        changed: rows among `ok` whose answer is to an older request, and about which nothing is decided.
         unpublished: answered rows that the results do not show yet.
         possibly_paid: calls without an answer; those of a running submit may still get one.
         last_submit: what `run.json` says of it.
@@ -33,6 +37,7 @@ class Status:
     ok: int
     failed: int
     pending: int | None
+    changed: int
     stale: int
     unpublished: int
     possibly_paid: int
@@ -53,26 +58,35 @@ def status(run: RunFolder) -> Status:
     said = run.read_run_json()
     checkpoint = read_steadily(run.checkpoint)
     unpublished = len(answered_since(run))
-    killed = not running and (bool(unpublished) or said.get("state", "running") == "running")
     found = _rows(run, checkpoint)
     number = counts(found)
     known = (run.checkpoint / "index.parquet").exists()
+    state = "running" if running else _ended(run, said, unpublished)
     return Status(
         name=str(codec.loads(run.identity.read_bytes()).get("name")),
-        state="running" if running else "killed" if killed else said["state"],
+        state=state,
         rows=len(found) if known else None,
-        ok=number[State.OK] + number[State.KEPT],
+        ok=number[State.OK] + number[State.KEPT] + number[State.CHANGED],
         failed=number[State.FAILED] + number[State.RETRY],
-        pending=number[State.NEW] + number[State.CHANGED] if known else None,
+        pending=number[State.NEW] if known else None,
+        changed=number[State.CHANGED],
         stale=number[State.KEPT],
         unpublished=unpublished,
         possibly_paid=_unanswered(run) + checkpoint.possibly_paid(),
         errors=_errors(found),
-        stopped_by=None if running or killed else said.get("stopped_by"),
+        stopped_by=None if state in ("running", "killed") else said.get("stopped_by"),
         last_submit=said.get("submit", {}),
         run_folder=str(run.path),
         results=str(run.results / "*.parquet") if run.results.exists() else None,
     )
+
+
+def _ended(run: RunFolder, said: dict[str, Any], unpublished: int) -> str:
+    """How the last submit ended, by what it left."""
+    if not said and not journal_files(run.checkpoint) and not sealed_parts(run.checkpoint):
+        return "not started"  # a submit that was refused before its first call leaves a folder too
+    state: str = said.get("state", "running")
+    return "killed" if unpublished or state == "running" else state
 
 
 def _rows(run: RunFolder, checkpoint: Checkpoint) -> pl.DataFrame:

@@ -10,13 +10,21 @@ from datetime import UTC, datetime
 import polars as pl
 
 from batchrun import __version__, codec
-from batchrun.asking import Asking, Chains
+from batchrun.asking import Asking
+from batchrun.clock import SystemClock
 from batchrun.endpoints import check_keys
 from batchrun.errors import BatchrunError, ChangedRowsError, StorageError
 from batchrun.index import State, counts
 from batchrun.job import Job, ModelChoice, job_snapshot
 from batchrun.progress import Progress
-from batchrun.run_folder.checkpoint import read_checkpoint, read_kept, write_kept
+from batchrun.restore import gates
+from batchrun.run_folder.checkpoint import (
+    KEPT_SCHEMA,
+    read_checkpoint,
+    read_kept,
+    write_admitted,
+    write_kept,
+)
 from batchrun.run_folder.folder import RunFolder, write_atomically
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.log import Log, open_log
@@ -24,6 +32,7 @@ from batchrun.run_folder.publish import Layout, Publisher
 from batchrun.run_folder.totals import read_totals
 from batchrun.summary import Counters, RunState, Stop, Summary
 from batchrun.survey import Survey, survey, to_do
+from batchrun.tasks import Chains
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +83,13 @@ class _Submit:
         """All of it."""
         self._progress.phase(f"reading {self._job.input.path}")
         found = survey(self._job, on_rows=self._progress.read, keep_index=True)
+        if not found.facts.rows:
+            self._progress.say(
+                f"no row of {self._job.input.path} is chosen: look at input.where and the file"
+            )
         self._report_damage(found)
+        if found.checkpoint.journals:  # before the files go that hold the last minute's calls
+            write_admitted(self._run.checkpoint, gates(self._job, found.checkpoint, SystemClock()).snapshot())
         found.checkpoint.seal()
         snapshot = job_snapshot(self._job, found.renderer.inlined_messages())
         stop = self._ask(found, self._to_do(found), snapshot)
@@ -98,6 +113,10 @@ class _Submit:
 
     def _decided(self, found: Survey) -> pl.DataFrame:
         """The rows' states, once the user has chosen what happens to changed rows."""
+        if self._options.rerun_changed and not read_kept(self._run.checkpoint).is_empty():
+            write_kept(
+                self._run.checkpoint, pl.DataFrame(schema=KEPT_SCHEMA)
+            )  # kept answers are changed ones again
         states = found.states(self._options.retry_failed)
         changed = states.filter(pl.col("state") == State.CHANGED)
         if changed.is_empty() or self._options.rerun_changed:
@@ -134,10 +153,11 @@ class _Submit:
             return None
         self._say_running(found, len(rows))
         self._counters.to_do = len(rows)
-        self._progress.phase(f"asking for {len(rows):,} rows")
+        self._progress.phase(f"asking for {len(rows):,} row{'s' if len(rows) > 1 else ''}")
         options = self._options
-        usual = tuple(range(self._chain))
-        chains = Chains(usual, (self._chain,) if options.retry_model else usual)
+        chains = Chains(tuple(range(self._chain)))
+        if options.retry_model:
+            chains = Chains(chains.usual, (self._chain,), options.retry_failed)
         asking = Asking(found, chains, self._env, options.drain, self._counters, self._progress, self._log)
         return asking.ask(rows)
 

@@ -3,29 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 import polars as pl
 
 from batchrun.answer import Task
-from batchrun.index import State
 from batchrun.run_folder.checkpoint import next_task
+from batchrun.run_folder.columns import EARLIER_COLUMNS, earlier_askings
 from batchrun.run_folder.history import History
+from batchrun.run_folder.sealed import PartReader
 from batchrun.survey import Survey
 
+_END = (None, None, None, None)
 
-def tasks(
-    survey: Survey, rows: pl.DataFrame, chain: tuple[int, ...], retry_chain: tuple[int, ...]
-) -> Iterator[Task]:
+
+@dataclass(frozen=True, slots=True)
+class Chains:
+    """Which models of the job are asked, by position: rows that failed with `retry_types` have their own."""
+
+    usual: tuple[int, ...]
+    retry: tuple[int, ...] = ()
+    retry_types: frozenset[str] = frozenset()
+
+    def all(self) -> frozenset[tuple[int, ...]]:
+        """Every chain that a row may have."""
+        return frozenset({self.usual, self.retry} if self.retry_types else {self.usual})
+
+    def of(self, error_type: str | None) -> tuple[int, ...]:
+        """The chain for a row that failed so before, or not at all (None)."""
+        return self.retry if error_type in self.retry_types else self.usual
+
+
+def tasks(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[Task]:
     """A task for each of `rows` (see `index.match`), in input order, reading the input as it goes.
 
-    A row that an earlier submit left under way goes on with the records it has. Rows that failed
-    before are asked of the models `retry_chain`, all others of `chain`.
+    A row that an earlier submit left under way goes on with the records it has.
     """
     waiting = survey.checkpoint.waiting()
+    parts = PartReader(survey.run.checkpoint, EARLIER_COLUMNS, kept=2)
     numbers = count(next_task(survey.checkpoint.answers(), survey.checkpoint.unfinished))
-    wanted = rows.select("row_index", "state").iter_rows()
-    row_index, state = next(wanted, (None, None))
+    wanted = rows.select("row_index", "error_type", "part", "position").iter_rows()
+    row_index, failed_before, part, position = next(wanted, _END)
     for batch in survey.source.batches():
         first, last = batch.rows[0].index, batch.rows[-1].index
         while row_index is not None and row_index <= last:
@@ -39,12 +59,18 @@ def tasks(
                 key=found.key,
                 request_hash=found.request_hash,
                 request=found.request,
-                models=retry_chain if state == State.RETRY else chain,
+                models=chains.of(failed_before),
                 history=history,
+                earlier=_earlier_askings(parts, part, position) if failed_before else None,
             )
-            row_index, state = next(wanted, (None, None))
+            row_index, failed_before, part, position = next(wanted, _END)
         if row_index is None:
-            return
+            break
+    parts.close()
+
+
+def _earlier_askings(parts: PartReader, part: int, position: int) -> dict[str, Any]:
+    return earlier_askings(parts.take(part, [position]).to_pylist()[0])
 
 
 def _earlier(

@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from batchrun.job import load_job
+from batchrun.job import ModelChoice, load_job
 from batchrun.progress import View
 from batchrun.simulator import Call, SimulatorConfig, read_ledger, start_process
 from batchrun.submit import Options, submit
@@ -111,6 +111,10 @@ class JobFolder:
         env = dict(os.environ)
         job = load_job(self.job, sets=sets, name=name, model=model, env=env, cwd=self.folder)
         return submit(job, Options(**options), env=env, progress=Silent())
+
+    def model(self, spelled: str) -> ModelChoice:
+        """A model as `--model` names it."""
+        return load_job(self.job, model=spelled, env=dict(os.environ), cwd=self.folder).models[0]
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "batchrun", "submit", str(self.job), *arguments]

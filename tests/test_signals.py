@@ -51,6 +51,19 @@ def test_the_first_signal_lets_calls_land(tmp_path: Path, number: signal.Signals
         assert len(job.calls()) == before + 40
 
 
+def test_a_call_that_lands_during_the_drain_starts_no_other(tmp_path: Path) -> None:
+    """A row whose model fails after the signal stays pending: its fallback is not asked any more."""
+    config = {**SLOW, "faults": [{"model": "small", "status": 503}]}
+    with simulated(tmp_path, rows=50, config=config, fallbacks=["local/large"]) as job:
+        job.edit(retry={"max_attempts": 1})
+        process = start(job)
+        process.send_signal(signal.SIGINT)
+        sent_at = time.time()
+        process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert not [call for call in job.calls() if call.at > sent_at + 0.3]
+
+
 def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
     """Calls under way are given up and counted as possibly paid; nothing that was received is lost."""
     with simulated(tmp_path, rows=50, config=STUCK) as job:

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from batchrun.errors import ChangedRowsError, InputError, JobError, UsageError
 from batchrun.run_folder.columns import RESULT_SCHEMA
+from batchrun.run_folder.records import FORMAT_VERSION, Header, encode
+from batchrun.run_folder.sealed import histories, sealed_parts
 from tests.runs import JobFolder, asked, simulated
 
 QUICK: dict[str, Any] = {"max_attempts": 3, "max_wait": 5, "backoff": {"initial": 0.01, "max": 0.02}}
@@ -92,6 +95,17 @@ def test_keep_changed_marks_answers_stale_and_asks_only_new_rows(tmp_path: Path)
         assert len(job.calls()) == 21
         stale = job.results()["stale"].to_list()
         assert stale == [True] * 20 + [False]
+
+
+def test_rerun_changed_takes_kept_answers_back(tmp_path: Path) -> None:
+    """--keep-changed is no one-way street: --rerun-changed asks the stale rows again."""
+    with simulated(tmp_path, rows=5) as job:
+        job.submit_here()
+        job.edit(prompt=OTHER_PROMPT)
+        assert job.submit_here(keep_changed=True).stale == 5
+        summary = job.submit_here(rerun_changed=True)
+        assert (summary.ok, summary.stale) == (5, 0)
+        assert len(job.calls()) == 10
 
 
 def test_another_name_keeps_both(tmp_path: Path) -> None:
@@ -185,6 +199,20 @@ def test_failures_whose_cause_may_have_passed_are_asked_again(tmp_path: Path) ->
         assert len(job.calls()) == 10 + 2 + 1 + 1
 
 
+def test_a_row_that_is_asked_again_keeps_account_of_what_it_took(tmp_path: Path) -> None:
+    """Attempts and tokens of the asking that failed stay with the row when the next one succeeds."""
+    config = {"faults": [{"match": "row 000001", "first": 1, "answer": "refusal"}]}
+    with simulated(tmp_path, rows=3, config=config) as job:
+        assert job.submit_here().failed == 1
+        before = job.results().row(1, named=True)
+        assert job.submit_here(retry_failed=frozenset({"refusal"})).ok == 3
+        after = job.results().row(1, named=True)
+        assert [attempt["error_type"] for attempt in after["attempts"]] == ["refusal", None]
+        assert after["attempts"][0] == before["attempts"][0]
+        assert after["usage"]["total_tokens"] == sum(a["usage"]["total_tokens"] for a in after["attempts"])
+        assert after["usage"]["total_tokens"] > before["usage"]["total_tokens"] > 0
+
+
 def test_limit_leaves_the_rest_pending(tmp_path: Path) -> None:
     """--limit N asks for the first N pending rows, and the next submit goes on after them."""
     with simulated(tmp_path, rows=10) as job:
@@ -235,6 +263,70 @@ def test_a_closed_endpoint_hands_its_rows_to_the_fallback(tmp_path: Path) -> Non
         assert results["model_index"].unique().to_list() == [1]
         assert max(results["usage"].struct.field("completion_tokens").to_list()) <= 5
         assert sum(call.model == "small" for call in job.calls()) <= 2
+
+
+def test_an_answer_without_its_outcome_is_not_asked_for_again(tmp_path: Path) -> None:
+    """Killed just before the outcome was recorded: a fallback's answer counts, and nobody is asked."""
+    faults = [{"model": "small", "match": "row 000003", "status": 503}]
+    with simulated(
+        tmp_path, rows=5, config={"faults": faults}, retry=QUICK, fallbacks=["local/large"]
+    ) as job:
+        job.submit_here()
+        calls = len(job.calls())
+        _forget_outcome(job, row=3)
+        assert job.submit_here().ok == 5
+        assert len(job.calls()) == calls
+        row = job.results().row(3, named=True)
+        assert (row["model"], row["model_index"], len(row["attempts"])) == ("local/large", 1, 4)
+
+
+def _forget_outcome(job: JobFolder, *, row: int) -> None:
+    """Make the checkpoint what a kill leaves just before the outcome of `row` is written."""
+    lines = [encode(Header(FORMAT_VERSION))]
+    for path in sealed_parts(job.checkpoint).values():
+        for history in histories(pq.read_table(path)):
+            assert history.done is not None
+            lines += history.lines[:-1] if history.done.row == row else history.lines
+        path.unlink()
+    (job.checkpoint / "journal-000001.log").write_bytes(b"".join(lines))
+
+
+def test_fallback_on_decides_for_closed_endpoints_too(tmp_path: Path) -> None:
+    """Without `auth` in fallback_on a refused key ends the run: no row is paid for at the fallback."""
+    config = {"faults": [{"model": "small", "status": 401}]}
+    with simulated(
+        tmp_path, rows=10, config=config, fallbacks=["local/large"], fallback_on=["server"]
+    ) as job:
+        summary = job.submit_here()
+        assert (summary.exit_code, summary.pending) == (4, 10)
+        assert [call.model for call in job.calls()] == ["small"]
+
+
+def test_a_model_for_failed_rows_gets_them_alone(tmp_path: Path) -> None:
+    """--retry-failed=TYPE --model M sends M the rows that failed so, and no other; M refused is exit 4."""
+    faults = [
+        {"model": "small", "match": "row 000001", "status": 400},
+        {"model": "small", "match": "row 000002", "first": 3, "status": 500},
+    ]
+    config = {"faults": faults, "models": ["small", "big"]}
+    with simulated(tmp_path, rows=5, config=config, retry=QUICK) as job:
+        assert job.submit_here().failed == 2
+        again = frozenset({"invalid_request"})
+        assert job.submit_here(retry_failed=again, retry_model=job.model("local/none")).exit_code == 4
+        summary = job.submit_here(retry_failed=again, retry_model=job.model("local/big"))
+        assert (summary.exit_code, summary.ok) == (0, 5)
+        assert [call.prompt[:10] for call in job.calls() if call.model == "big"] == ["row 000001"]
+
+
+def test_one_row_that_is_always_refused_does_not_stop_the_others(tmp_path: Path) -> None:
+    """The endpoint pauses for as long as the server said, however often that one row comes back."""
+    faults = [{"match": "row 000001", "first": 4, "status": 429, "retry_after": 0.2}]
+    retry = {**QUICK, "backoff": {"initial": 0.4, "max": 5}}
+    with simulated(tmp_path, rows=10, config={"faults": faults}, retry=retry) as job:
+        assert job.submit_here().ok == 10
+        events = [json.loads(line) for line in (job.run / "log.jsonl").read_text().splitlines()]
+        pauses = [event["seconds"] for event in events if event["event"] == "pause"]
+        assert pauses == [0.2] * 4
 
 
 def test_a_model_whose_attempts_are_used_up_falls_back(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def read_completion(body: bytes) -> Completion | ErrorInside | NoAnswer:
     if not isinstance(document, dict):
         return NoAnswer("the body is no JSON object")
     if inside := document.get("error"):
-        return ErrorInside(inside if isinstance(inside, dict) else {"message": str(inside)})
+        return ErrorInside(inside if isinstance(inside, dict) else {"message": _said(inside)})
     choices = document.get("choices")
     if not isinstance(choices, list) or not choices:
         return NoAnswer("the answer has no choices")
@@ -113,6 +113,13 @@ def read_completion(body: bytes) -> Completion | ErrorInside | NoAnswer:
         cost_usd=_cost(document.get("usage")),
         repaired=repaired,
     )
+
+
+def _said(inside: object) -> str:
+    try:
+        return str(inside)
+    except RecursionError:
+        return "the server's error is nested too deeply"
 
 
 def _message(choice: Any) -> dict[str, Any] | None:
@@ -194,7 +201,7 @@ def _text(value: Any) -> str | None:
         return value
     try:
         return codec.dumps(value).decode()
-    except RecursionError:  # what is nested so deeply is nobody's text
+    except ValueError:  # what is nested so deeply is nobody's text
         return None
 
 

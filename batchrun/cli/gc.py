@@ -36,7 +36,7 @@ def command(arguments: JobArguments, yes: bool, as_json: bool) -> None:
 
     with output() as console:
         headline(console, _said(found, job.name))
-        if not yes and (found.answers or found.unfinished):
+        if not yes and (found.answers or found.unfinished or found.small):
             headline(console, f"  nothing is changed yet: {arguments.again('gc', '--yes')}", style="")
 
 
@@ -49,7 +49,8 @@ def _said(found: Garbage, name: str) -> str:
     if found.bytes_after is not None:
         freed = max(0, found.bytes - found.bytes_after)
         return f"{name}: dropped {what}, kept {found.kept:,}; {_size(freed)} freed"
-    return f"{name}: would drop {what}, and keep {found.kept:,}; the checkpoint holds {_size(found.bytes)}"
+    merge = f" and merge {found.small:,} small parts" if found.small else ""
+    return f"{name}: would drop {what}, keep {found.kept:,}{merge}; the checkpoint holds {_size(found.bytes)}"
 
 
 def _size(number: int) -> str:

@@ -77,6 +77,13 @@ def _default_out(data: str) -> Path:
 
 def _say_what_next(table: Table, path: str) -> None:
     named = f"rows are named by {table.id}" if table.id else "no column names its rows"
-    click.echo(clean(f"The prompt uses {' and '.join(table.texts)}; {named}. Next:"), err=True)
+    if table.not_id:
+        named += f": {' '.join(table.not_id)}"
+    click.echo(clean(f"The prompt uses {' and '.join(table.texts)}; {named}."), err=True)
+    if table.unnameable:
+        left_out = ", ".join(map(repr, table.unnameable))
+        said = f"Left out, because a template cannot name them (letters, digits and _ can be): {left_out}."
+        click.echo(clean(said), err=True)
+    click.echo("Next:", err=True)
     for verb in ("plan", "submit"):
         click.echo(f"  {command_line(verb, path)}", err=True)

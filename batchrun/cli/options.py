@@ -49,9 +49,14 @@ class JobArguments:
         return {**(read_env_file(self.env_file) if self.env_file else {}), **os.environ}
 
     def load(self, *, with_model: bool = True) -> Job:
-        """The job as the options change it. Raises JobError."""
+        """The job as the options change it. Raises JobError, and UsageError for a folder."""
         from batchrun.job import load_job
 
+        if self.path.is_dir():
+            raise UsageError(
+                f"{self.path} is a folder: a job file is needed here",
+                hint="Name the job file (.yaml) itself. Only status and show take a run folder.",
+            )
         return load_job(
             self.path,
             sets=self.sets,
@@ -81,7 +86,8 @@ class JobArguments:
         sets = [word for text in self.sets for word in ("--set", text)]
         name = ["--name", self.name] if self.name else []
         model = ["--model", self.model] if self.model and verb in ("submit", "plan") else []
-        return command_line(verb, self.path, *name, *sets, *model, *options)
+        env_file = ["--env-file", str(self.env_file)] if self.env_file else []
+        return command_line(verb, self.path, *name, *sets, *model, *env_file, *options)
 
 
 def job_options(verb: Verb) -> Verb:

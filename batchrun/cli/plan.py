@@ -19,8 +19,8 @@ _STATES = {
     "new": "never answered: asked",
     "retry": "failed before: asked again",
     "changed": "changed since they were answered",
-    "ok": "answered: stay as they are",
-    "failed": "failed, and wait for a decision (--retry-failed)",
+    "ok": "answered: left as is",
+    "failed": "failed, and waiting for a decision (--retry-failed)",
     "kept": "changed, with the older answer kept (stale)",
 }
 
@@ -62,7 +62,8 @@ def command(
         return
     with output() as console:
         _tell(console, found, rerun_changed=rerun_changed)
-        _next(console, found, arguments)
+        retry = [] if retry_failed is None else [f"--retry-failed={retry_failed}".removesuffix("=")]
+        _next(console, found, arguments, [*["--rerun-changed"] * rerun_changed, *retry])
 
 
 def _tell(console: Console, found: Plan, *, rerun_changed: bool) -> None:
@@ -90,17 +91,18 @@ def _tell_warnings(console: Console, found: Plan, *, rerun_changed: bool) -> Non
 
     facts = found.facts
     warnings = [
-        (facts.bad_rows, "cannot be read: they fail as bad_row, at no cost"),
-        (facts.unrendered, f"cannot be rendered: they fail, at no cost. {facts.first_failure}"),
-        (facts.null_printed, "print a null as nothing"),
+        (facts.bad_rows, "cannot be read: failing as bad_row, at no cost"),
+        (facts.unrendered, f"cannot be rendered: failing, at no cost. {facts.first_failure}"),
+        (facts.null_printed, "with a null that is printed as nothing"),
     ]
     for number, text in warnings:
         if number:
             fact(console, counted(number, "row"), text, style="yellow")
     if found.rows["changed"] and not rerun_changed:
+        rows = counted(found.rows["changed"], "finished row")
         text = (
-            f"a submit stops with exit code 6: {found.rows['changed']:,} finished rows would be paid for "
-            "again. --rerun-changed replaces their answers, --keep-changed keeps them, --name NEW keeps both."
+            f"a submit stops with exit code 6: {rows} would be paid for again. --rerun-changed replaces "
+            "their answers, --keep-changed keeps them, --name NEW keeps both."
         )
         fact(console, "stop", text, style="yellow")
     for obstacle in found.obstacles:
@@ -132,9 +134,10 @@ def _spelled(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _next(console: Console, found: Plan, arguments: JobArguments) -> None:
+def _next(console: Console, found: Plan, arguments: JobArguments, options: list[str]) -> None:
     from batchrun.cli.terminal import fact
 
-    if found.to_do:
+    undecided = found.rows["changed"] and "--rerun-changed" not in options
+    if found.to_do and not found.obstacles and not undecided:
         some = ["--limit", "10"] if found.to_do > 10 and not found.rows["ok"] else []
-        fact(console, "next", arguments.again("submit", *some), whole=True)
+        fact(console, "next", arguments.again("submit", *options, *some), whole=True)

@@ -77,7 +77,7 @@ def figures(view: View, rate: Rate) -> list[str]:
         f"{counters.ok:,} ok",
         *([f"{counters.failed:,} failed"] if counters.failed else []),
         f"{rate.per_second:,.1f} rows/s",
-        f"{tokens:,} tokens",
+        counted(tokens, "token"),
         f"{len(view.flights)} in flight",
         *([f"{clock(left)} left"] if left is not None else []),
     ]
@@ -86,7 +86,7 @@ def figures(view: View, rate: Rate) -> list[str]:
 def hindrance(view: View) -> str:
     """What keeps calls from going, and for how long; empty when nothing does."""
     if view.flights.landing:
-        return f"stopping: waiting for {len(view.flights)} calls under way"
+        return f"stopping: waiting for {counted(len(view.flights), 'call')} under way"
     waits = [wait for wait in view.admission.waiting() if wait.seconds >= _WORTH_TELLING]
     if waits:
         longest = max(waits, key=lambda wait: wait.seconds)

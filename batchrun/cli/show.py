@@ -107,11 +107,12 @@ def _block(console: Console, row: dict[str, Any], columns: list[str] | None, lon
     failed = row["status"] == "failed"
     head = Text(clean(str(row["row_id"])), style="bold red" if failed else "bold")
     console.print(head + Text(clean(f"  {'  '.join(_facts(row))}"), style="dim"), soft_wrap=True)
-    if row["error"] is not None:
+    refused = failed and row["error"]["type"] == "refusal" and row["refusal"]
+    if row["error"] is not None and not refused:
         _value(console, "", f"{row['error']['type']}: {row['error']['message'] or ''}", longest, style="red")
-    for name in ("reasoning", "refusal"):
+    for name, style in (("reasoning", "dim"), ("refusal", "red" if refused else "dim")):
         if row[name]:
-            _value(console, f"{name}: ", row[name], longest, style="dim")
+            _value(console, f"{name}: ", row[name], longest, style=style)
     if row["completion"] is not None:
         _value(console, "", row["completion"], longest)
     for call in row["tool_calls"] or []:
@@ -129,8 +130,8 @@ def _facts(row: dict[str, Any]) -> list[str]:
         None if row["latency"] is None else duration(row["latency"]),
         None if tokens == (None, None) else f"{tokens[0] or 0}+{tokens[1] or 0} tokens",
         row["finish_reason"] if row["finish_reason"] not in (None, "stop") else None,
-        f"{calls} calls" if calls > 1 else None,
-        f"{len(row['choices'])} choices" if row["choices"] else None,
+        counted(calls, "call") if calls > 1 else None,
+        counted(len(row["choices"]), "choice") if row["choices"] else None,
     ]
     return [fact for fact in facts if fact]
 

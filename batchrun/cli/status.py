@@ -20,6 +20,7 @@ _STATES = {
     "killed": "bold yellow",
     "stopped": "bold yellow",
     "interrupted": "bold yellow",
+    "not started": "bold yellow",
 }
 
 
@@ -49,11 +50,16 @@ def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
     headline(console, f"{found.name}: {found.state}", _STATES.get(found.state, "bold"))
     if found.state == "killed":
         fact(console, "", "the last submit was cut off; every answer that it received is kept")
+    if found.state == "not started":
+        fact(console, "", "no submit has asked for a row yet; one may have been refused before that")
     if found.stopped_by:
         fact(console, "stopped by", found.stopped_by["message"], style="yellow")
     rows = row_counts(found.ok, found.failed, found.pending or 0, found.stale)
     total = "the input was never read to its end" if found.rows is None else f"{found.rows:,} in all"
     fact(console, "rows", f"{rows} ({total})")
+    if found.changed:
+        text = f"{_of_them(found.changed)} an older prompt: --rerun-changed, --keep-changed or --name NEW"
+        fact(console, "changed", text, style="yellow")
     for kind, number in found.errors.items():
         fact(console, "failed", f"{number:,} {kind}", style="red")
     if found.possibly_paid:
@@ -67,6 +73,10 @@ def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
         fact(console, label, text, whole=True)
 
 
+def _of_them(rows: int) -> str:
+    return "1 of them answers" if rows == 1 else f"{rows:,} of them answer"
+
+
 def _tell_places(console: Console, found: Status) -> None:
     from batchrun.cli.terminal import fact
 
@@ -74,14 +84,17 @@ def _tell_places(console: Console, found: Status) -> None:
         fact(console, "results", shown_path(found.results), whole=True)
     if found.unpublished:
         rows = counted(found.unpublished, "answered row")
-        fact(console, "not in them", f"{rows}: the next submit publishes them, `show` sees them now")
+        fact(console, "not in them", f"{rows}: to be published by the next submit, and in `show` now")
 
 
 def _next(found: Status, arguments: JobArguments) -> list[tuple[str, str]]:
     steps = []
     unfinished = found.pending or found.unpublished or found.rows is None
-    if unfinished and found.state != "running":
-        by_folder = arguments.path.is_dir()
+    by_folder = arguments.path.is_dir()
+    if found.changed and found.state != "running":  # a plain submit would be refused
+        plan = "plan the job: it says what each way asks for" if by_folder else arguments.again("plan")
+        steps.append(("to decide", plan))
+    elif unfinished and found.state != "running":
         steps.append(("to go on", "submit the job again" if by_folder else arguments.again("submit")))
     if found.failed:
         steps.append(("see failed", arguments.again("show", "--failed")))

@@ -75,7 +75,8 @@ def command(
     with showing(plain=as_json) as progress:
         summary = submit(job, options, env=arguments.environment(), progress=progress)
     if not as_json:
-        tell(summary, arguments)
+        shell = replace(arguments, model=None) if retry_model else arguments  # that model is for failed rows
+        tell(summary, shell, rerun_changed=rerun_changed)
         return summary.exit_code
     with suppress(BrokenPipeError):  # the exit code counts more than a reader that has gone
         write_json(summary.document())

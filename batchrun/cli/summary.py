@@ -15,20 +15,22 @@ from batchrun.summary import Summary
 _STYLES = {"finished": "bold green", "stopped": "bold yellow", "interrupted": "bold yellow"}
 
 
-def tell(summary: Summary, arguments: JobArguments) -> None:
+def tell(summary: Summary, arguments: JobArguments, *, rerun_changed: bool = False) -> None:
     """Write the summary to standard error."""
     console = error_console()
     if not summary.submit["rows"] and not summary.pending and not summary.stopped_by:
         headline(console, _nothing_to_do(summary), "bold")
     else:
         _whole(console, summary)
-    for label, text in next_steps(summary, arguments):
+    for label, text in next_steps(summary, arguments, rerun_changed=rerun_changed):
         fact(console, label, text, whole=True)
 
 
 def _nothing_to_do(summary: Summary) -> str:
-    waiting = f", {summary.failed:,} of them failed" if summary.failed else ""
-    return f"{summary.name}: nothing to do, all {counted(summary.rows, 'row')} are done{waiting}"
+    rows = "the 1 row is done" if summary.rows == 1 else f"all {summary.rows:,} rows are done"
+    failed = f", {summary.failed:,} of them failed" if summary.failed else ""
+    stale = f", {summary.stale:,} of them stale (--rerun-changed asks again)" if summary.stale else ""
+    return f"{summary.name}: nothing to do, {rows}{failed}{stale}"
 
 
 def _whole(console: Console, summary: Summary) -> None:
@@ -37,13 +39,15 @@ def _whole(console: Console, summary: Summary) -> None:
     if summary.stopped_by:
         fact(console, "stopped by", summary.stopped_by.message, style="yellow")
     fact(console, "rows", row_counts(summary.ok, summary.failed, summary.pending, summary.stale))
+    _paid(console, summary)
     rate = f", {done['rows'] / done['seconds']:,.1f} rows/s" if done["seconds"] else ""
     calls = f", {counted(done['calls'], 'call')}"
     fact(console, "this time", f"{counted(done['rows'], 'row')} in {duration(done['seconds'])}{rate}{calls}")
-    _paid(console, summary)
     _failures(console, summary)
     if not Path(summary.results).parent.exists():
         fact(console, "results", "not published yet: the next submit does it, `batchrun show` sees them now")
+        return
+    if not summary.ok + summary.failed:
         return
     results = shown_path(summary.results)
     fact(console, "results", results, whole=True)
@@ -62,7 +66,7 @@ def _state(summary: Summary) -> str:
 def row_counts(ok: int, failed: int, pending: int, stale: int) -> str:
     """The rows of a run by how they stand."""
     parts = [f"{ok:,} ok", f"{failed:,} failed" if failed else "", f"{pending:,} pending" if pending else ""]
-    old = f" ({stale:,} stale: answers to an older prompt)" if stale else ""
+    old = f" ({stale:,} stale: of an older prompt)" if stale else ""
     return ", ".join(filter(None, parts)) + old
 
 
@@ -92,11 +96,12 @@ def _failures(console: Console, summary: Summary) -> None:
         fact(console, "failed", f"{number:,} {kind}{example}", style="red")
 
 
-def next_steps(summary: Summary, arguments: JobArguments) -> list[tuple[str, str]]:
+def next_steps(summary: Summary, arguments: JobArguments, *, rerun_changed: bool) -> list[tuple[str, str]]:
     """What the user most likely wants now, each with its command line."""
     steps = []
     if summary.pending:
-        steps.append(("to go on", arguments.again("submit")))
+        # rows that were changed are still among the pending ones
+        steps.append(("to go on", arguments.again("submit", *["--rerun-changed"] * rerun_changed)))
     if summary.failed:
         steps.append(("see failed", arguments.again("show", "--failed")))
     if summary.failed and summary.submit["rows"] == 0 and set(summary.errors) - PASSING - NEVER_SENT:

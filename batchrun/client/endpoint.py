@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import re
 import time
-from collections.abc import AsyncIterable, Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 
 import anyio
 import httpx
@@ -49,7 +50,8 @@ class Client:
     `base_url` is the endpoint's address without `/chat/completions`; a query in it is kept, a
     user and password in it become Basic authorization unless `headers` carry one. Nothing
     follows a redirect, so `headers` (the key among them) go to `base_url` alone. Neither they
-    nor the query show in a message or in the repr.
+    nor the query show in a message or in the repr. A key, a password and each of `secrets` of
+    at least 8 characters is hidden where an answer quotes it.
 
     Raises UsageError when the address or a header cannot be sent.
     """
@@ -61,6 +63,7 @@ class Client:
         headers: Mapping[str, str],
         timeouts: Timeouts,
         transport: httpx.AsyncBaseTransport,
+        secrets: Collection[str] = (),
         max_body: int = MAX_BODY,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -71,8 +74,7 @@ class Client:
             user = f"{self._url.username}:{self._url.password}".encode()  # RFC 7617, 2
             self._headers.setdefault("authorization", "Basic " + base64.b64encode(user).decode())
             self._url = self._url.copy_with(userinfo=b"")
-        keys = [self._headers[name].rpartition(" ")[2] for name in _SECRET_HEADERS & self._headers.keys()]
-        self._secrets = [key.encode() for key in keys if len(key) >= _SHORTEST_SECRET]
+        self._secrets = _hidden_texts([*secrets, *_keys(self._headers)])
         self._headers["host"] = self._url.netloc.decode("ascii")
         self._timeouts = timeouts
         self._transport = transport
@@ -189,6 +191,22 @@ def _checked(headers: Mapping[str, str], where: str) -> httpx.Headers:
                 hint="Look for a line break or a letter outside ASCII in its name, its value or the key.",
             )
     return httpx.Headers({**_DEFAULT_HEADERS, **{name.lower(): value for name, value in headers.items()}})
+
+
+def _keys(headers: Mapping[str, str]) -> Iterable[str]:
+    """What the headers for keys carry; of Basic authorization the password, too (RFC 7617, 2)."""
+    for name in _SECRET_HEADERS & headers.keys():
+        scheme, _, key = headers[name].rpartition(" ")
+        yield key
+        if scheme.strip().lower() == "basic":
+            with suppress(ValueError):  # no base64, or no UTF-8: whoever wrote it knows what it means
+                yield base64.b64decode(key, validate=True).decode().partition(":")[2]
+
+
+def _hidden_texts(secrets: Iterable[str]) -> list[bytes]:
+    """The longest first: one may hold another, of which a rest would stay."""
+    known = {secret.strip().encode() for secret in secrets}
+    return sorted((secret for secret in known if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True)
 
 
 def _plain(headers: httpx.Headers) -> dict[str, str]:

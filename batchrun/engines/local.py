@@ -9,6 +9,8 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,7 +19,7 @@ import anyio
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from batchrun.admission import Admission
+from batchrun.admission import Admission, Closed
 from batchrun.answer import Answerer, Task
 from batchrun.breaker import Breaker
 from batchrun.errors import StorageError
@@ -34,12 +36,16 @@ CHUNK = 64
 """Rows rendered at a time, in a thread."""
 
 SEAL_ROWS = 5_000
-SEAL_BYTES = 64_000_000
+SEAL_BYTES = 16_000_000
 """A journal file is closed and sealed after so many finished rows or bytes."""
 
 
 class LocalEngine:
-    """Runs tasks on this machine. `seal` turns a closed journal file into a sealed part, in a thread."""
+    """Runs tasks on this machine.
+
+    `chains` are those that tasks have: when all of them are closed the run stops. `seal` turns a closed
+    journal file into a sealed part, in a thread.
+    """
 
     def __init__(
         self,
@@ -50,6 +56,7 @@ class LocalEngine:
         counters: Counters,
         breaker: Breaker,
         *,
+        chains: frozenset[tuple[int, ...]],
         drain: float,
         seal: Callable[[Path], None],
     ) -> None:
@@ -61,6 +68,9 @@ class LocalEngine:
         self._breaker = breaker
         self._drain = drain
         self._seal = seal
+        self._chains = chains
+        self._closed: dict[tuple[int, ...], Closed] = {}
+        """Why rows were left pending, by the chain of models that was closed to them."""
         self._scope = anyio.CancelScope()
         self._file_full = anyio.Event()
         self._stopped_by: Stop | None = None
@@ -78,11 +88,19 @@ class LocalEngine:
                 self._obey_signals,
             ]
             for extra in [*own, *beside]:
-                around.start_soon(extra)
+                around.start_soon(self._landing, extra)
             with self._scope:
-                await self._work(tasks, workers)
+                await self._landing(lambda: self._work(tasks, workers))
             around.cancel_scope.cancel()
-        return self._stopped_by
+        return self._stopped_by or self._left_behind()
+
+    async def _landing(self, run: Beside) -> None:
+        """Whatever fails while the engine runs ends it, and calls under way get the drain and no more."""
+        try:
+            await run()
+        except Exception:
+            self._flights.land_by(anyio.current_time() + self._drain)
+            raise
 
     def stop(self, reason: Stop) -> None:
         """Send nothing more; calls under way may land until the drain is over."""
@@ -96,8 +114,8 @@ class LocalEngine:
         async with anyio.create_task_group() as group:
             with receive:
                 for _ in range(workers):
-                    group.start_soon(self._worker, receive.clone())
-            group.start_soon(self._feed, tasks, send)
+                    group.start_soon(self._landing, partial(self._worker, receive.clone()))
+            group.start_soon(self._landing, partial(self._feed, tasks, send))
 
     async def _feed(self, tasks: Iterator[Task], send: MemoryObjectSendStream[Task]) -> None:
         with send:
@@ -108,21 +126,32 @@ class LocalEngine:
     async def _worker(self, receive: MemoryObjectReceiveStream[Task]) -> None:
         with receive:
             async for task in receive:
-                done = await self._answer(task)
-                if done is not None:
+                try:
+                    done = await self._answerer.answer(task)
+                    if isinstance(done, Closed):
+                        self._leave(task, done)
+                        continue
                     self._journal.append(done)
-                    self._count(done)
+                except StorageError:
+                    self._flights.land_by(anyio.current_time())  # no answer could be kept
+                    raise
+                self._count(done)
 
-    async def _answer(self, task: Task) -> Done | None:
-        """The row's outcome; None when its models are closed: it stays pending."""
-        try:
-            done = await self._answerer.answer(task)
-        except StorageError:
-            self._flights.land_by(anyio.current_time())
-            raise
-        if done is None and (closed := self._answerer.why_closed()):
-            self.stop(closed)
-        return done
+    def _leave(self, task: Task, closed: Closed) -> None:
+        """Leave a row pending, and stop when no chain of models is open to any row."""
+        self._closed.setdefault(task.models, closed)
+        reason = self._left_behind()
+        if reason and self._chains <= self._closed.keys():
+            self.stop(reason)
+
+    def _left_behind(self) -> Stop | None:
+        """Why rows were left pending, if some were."""
+        if not self._closed:
+            return None
+        refused = any(closed.reason.type in ("auth", "model_not_found") for closed in self._closed.values())
+        closings = [*self._closed.values(), *self._admission.reasons()]
+        reasons = "; ".join(dict.fromkeys(map(describe, closings)))
+        return Stop("refused" if refused else "no_model", f"no model is left to ask: {reasons}")
 
     def _count(self, done: Done) -> None:
         failed = isinstance(done.outcome, Failed)
@@ -140,11 +169,9 @@ class LocalEngine:
     async def _seal_full_files(self) -> None:
         while True:
             await self._file_full.wait()
-            self._file_full = anyio.Event()
-            with anyio.CancelScope(
-                shield=True
-            ):  # a closed file without its sealed part is found at the next submit
+            with anyio.CancelScope(shield=True):  # half of it done would be found at the next submit
                 closed = await self._journal.rotate(Admitted(self._admission.snapshot()))
+                self._file_full = anyio.Event()
                 await anyio.to_thread.run_sync(self._seal, closed)
 
     async def _obey_signals(self) -> None:
@@ -160,7 +187,22 @@ class LocalEngine:
                 kind: StopKind = "SIGINT" if number == signal.SIGINT else "SIGTERM"
                 reason = Stop(kind, f"interrupted by {signal.Signals(number).name}", at_once=told)
                 self.stop(reason)
+                self._stopped_by = reason  # also where something else had stopped it
                 if told:
-                    self._stopped_by = reason
                     self._flights.land_by(anyio.current_time())
                 told = True
+
+
+def describe(closed: Closed) -> str:
+    """A closing in words: what is closed, why, and until when."""
+    name = closed.endpoint if closed.model is None else f"{closed.endpoint}/{closed.model}"
+    return f"{name}: {closed.reason.type}: {closed.reason.message}{_until(closed.until)}"
+
+
+def _until(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    try:
+        return f" (until {datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M:%S} UTC)"
+    except (ValueError, OverflowError, OSError):
+        return " (for longer than dates can say)"

@@ -55,11 +55,17 @@ class Places:
         """Say where `loc`, or the nearest part above it that exists, comes from: `jobs/x.yaml:12`."""
         for length in range(len(loc), -1, -1):
             part = loc[:length]
-            if part in self.shell:
-                return self.shell[part]
+            if option := self.shell.get(part) or self._made(part):
+                return option
             if part in self.lines:
                 return f"{self.file}:{self.lines[part]}"
         return self.file
+
+    def _made(self, loc: Loc) -> str | None:
+        """The option that made the mapping at `loc` on the way to its own value; the file has none there."""
+        if not loc or loc in self.lines:
+            return None
+        return next((option for below, option in self.shell.items() if below[: len(loc)] == loc), None)
 
     def where(self, *loc: str | int) -> str:
         """Say place and key, as every message about a job begins: `jobs/x.yaml:12: input.path`."""
@@ -84,7 +90,7 @@ class Places:
         """Sort what the shell gave before the file, and the file by lines."""
         if problem.line is not None:
             return problem.line
-        if problem.option is not None or self.from_shell(problem.loc):
+        if problem.option is not None or self.from_shell(problem.loc) or self._made(problem.loc):
             return 0
         above = (problem.loc[:length] for length in range(len(problem.loc), -1, -1))
         return next((self.lines[part] for part in above if part in self.lines), 0)

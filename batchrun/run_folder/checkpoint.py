@@ -18,7 +18,7 @@ from batchrun.run_folder.records import Answered, Sent
 from batchrun.run_folder.sealed import (
     ANSWERS_SCHEMA,
     JournalContents,
-    answers_of,
+    finished_answers,
     read_answers,
     seal,
     sealed_parts,
@@ -81,9 +81,7 @@ class Checkpoint:
 
     def answers(self) -> pl.DataFrame:
         """All finished tasks, by ANSWERS_SCHEMA; a negative part is an unsealed journal file's."""
-        unsealed = [
-            answers_of(-number, pl.DataFrame(table)) for number, table in self.unsealed_tables().items()
-        ]
+        unsealed = [finished_answers(-number, finished) for number, finished in self.unsealed.items()]
         found = pl.concat([pl.DataFrame(schema=ANSWERS_SCHEMA), read_answers(self.folder), *unsealed])
         if found["task"].is_duplicated().any():  # parts that were being merged when `gc` was killed
             return found.unique("task", keep="last", maintain_order=True)
@@ -127,6 +125,8 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         finished.update(history.done.task for history in contents.finished if history.done)
         for task, history in contents.unfinished.items():
             found.unfinished.setdefault(task, History()).merge(history)
+    if found.unfinished:  # a later file may have been sealed where an earlier one could not be
+        finished.update(read_answers(folder)["task"])
     for task in finished & found.unfinished.keys():
         del found.unfinished[task]
     return found

@@ -104,7 +104,14 @@ def result_values(history: History) -> dict[str, Any]:
     done = history.done
     assert done is not None, "only finished tasks have results"
     completions = {call: _completion(answered) for call, answered in history.answered.items()}
-    attempts = [_attempt(history, call, completions.get(call), done) for call in sorted(history.sent)]
+    earlier = done.earlier or {}
+    attempts = [
+        *(
+            {**attempt, "started_at": _time(attempt["started_at"])}
+            for attempt in earlier.get("attempts") or ()
+        ),
+        *(_attempt(history, call, completions.get(call), done) for call in sorted(history.sent)),
+    ]
     call = done.outcome.call
     completion = completions.get(call) if call is not None else None
     return {
@@ -115,8 +122,8 @@ def result_values(history: History) -> dict[str, Any]:
         **_outcome_values(done),
         **_completion_values(completion),
         **_call_values(history, call),
-        "usage": _total_usage(completions.values()),
-        "cost_usd": _total_cost(completions.values()),
+        "usage": _total_usage(completions.values(), earlier.get("usage")),
+        "cost_usd": _total_cost(completions.values(), earlier.get("cost_usd")),
         "model_index": done.model_index,
         "attempts": attempts,
         "ttft": None,
@@ -257,18 +264,36 @@ def request_id(headers: Mapping[str, str]) -> str | None:
     return None if found is None else _LONE_SURROGATE.sub("\ufffd", found)
 
 
-def _total_usage(completions: Iterable[Completion | None]) -> dict[str, Any] | None:
+def _total_usage(
+    completions: Iterable[Completion | None], earlier: Mapping[str, int | None] | None
+) -> dict[str, Any] | None:
     usages = [completion.usage for completion in completions if completion and completion.usage]
+    usages += [Usage(**earlier)] if earlier else []
     return asdict(sum(usages[1:], start=usages[0])) if usages else None
 
 
-def _total_cost(completions: Iterable[Completion | None]) -> float | None:
+def _total_cost(completions: Iterable[Completion | None], earlier: float | None) -> float | None:
     costs = [answer.cost_usd for answer in completions if answer and answer.cost_usd is not None]
+    costs += [earlier] if earlier is not None else []
     return sum(costs) if costs else None
 
 
 def _time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, tz=UTC)
+
+
+EARLIER_COLUMNS = ["attempts", "usage", "cost_usd"]
+"""What `earlier_askings` needs of a failed row."""
+
+
+def earlier_askings(failed: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row that is asked again has taken so far, for `Done.earlier`: from its failed result."""
+    attempts = failed["attempts"] or []
+    return {
+        "attempts": [{**attempt, "started_at": attempt["started_at"].timestamp()} for attempt in attempts],
+        "usage": failed["usage"],
+        "cost_usd": failed["cost_usd"],
+    }
 
 
 def result_table(histories: Sequence[History]) -> pa.Table:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from batchrun import codec
-from batchrun.errors import RunFolderError
-from batchrun.run_folder.journal import sync_folder
+from batchrun.errors import RunFolderError, StorageError
+from batchrun.run_folder.journal import storage_error, sync_folder
 
 GENERATIONS = "generations"
 
@@ -73,6 +74,10 @@ class RunFolder:
                 f"cannot write to the run folder {self.path}: {error.strerror}",
                 hint="Give output.path a folder that you may write to.",
             ) from error
+        except StorageError as error:
+            raise RunFolderError(
+                error.message, hint="Give output.path a folder that you may write to and that has room."
+            ) from error
 
     def _make(self, job_name: str) -> None:
         if self.identity.exists():
@@ -124,13 +129,25 @@ def _unfinished(path: Path) -> Path:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file by one that is there whole or not at all, also after a power cut."""
+    """Replace a file by one that is there whole or not at all, also after a power cut.
+
+    Raises StorageError when the disk refuses it; the file is as it was then.
+    """
     unfinished = _unfinished(path)
+    try:
+        _write_durably(unfinished, data)
+        os.replace(unfinished, path)  # noqa: PTH105 - beside os.write and os.fsync
+        sync_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise storage_error(error, path) from error
+
+
+def _write_durably(unfinished: Path, data: bytes) -> None:
     fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(fd, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
         left = memoryview(data)
         while left:  # a disk that is nearly full takes a part
             left = left[file.write(left) :]
         os.fsync(fd)
-    os.replace(unfinished, path)  # noqa: PTH105 - beside os.write and os.fsync
-    sync_folder(path.parent)

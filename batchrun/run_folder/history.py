@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from batchrun.run_folder.records import Answered, Done, Sent
+from batchrun.run_folder.records import Answered, Done, Sent, decode
 
 
 @dataclass(slots=True)
@@ -34,7 +34,13 @@ class History:
         return call is None or call in self.answered
 
     def reopen(self) -> None:
-        """Go on without an outcome, and without answers to calls of which nothing else is known."""
+        """Go on without an outcome, and without answers to calls of which nothing else is known.
+
+        The outcome's line goes too: carried into the next journal file, it would end the task
+        there with a call that was made anew under the same number.
+        """
+        if self.done is not None:
+            self.lines = [line for line in self.lines if not isinstance(decode(line[:-1]), Done)]
         self.done = None
         self.answered = {call: record for call, record in self.answered.items() if call in self.sent}
 

@@ -76,6 +76,8 @@ class Done:
     model_index: int
     outcome: Outcome
     errors: tuple[ErrorType | None, ...] = ()
+    earlier: dict[str, Any] | None = None
+    """`attempts`, `usage` and `cost_usd` of the askings of this row that failed before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ def _to_json(record: Record) -> dict[str, Any]:
                 "index": record.model_index,
                 **_outcome_to_json(record.outcome),
                 "errors": record.errors,
+                **({"earlier": record.earlier} if record.earlier else {}),
             }
         case Admitted():
             return {"admitted": record.state}
@@ -197,6 +200,7 @@ def _from_json(line: dict[str, Any]) -> Record:
             line["index"],
             _outcome(line),
             tuple(line["errors"]),
+            line.get("earlier"),
         )
     if "admitted" in line:
         return Admitted(line["admitted"])

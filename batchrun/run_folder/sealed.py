@@ -12,12 +12,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batchrun.outcome import ERROR_TYPES, Reply
+from batchrun.outcome import ERROR_TYPES, Failed, Reply
 from batchrun.run_folder.columns import RESULT_SCHEMA, result_table
 from batchrun.run_folder.history import History
 from batchrun.run_folder.journal import Damage, JournalReader, storage_error, sync_folder
@@ -90,7 +91,11 @@ class JournalContents:
 
 
 def _is_refusal(answered: Answered) -> bool:
-    return isinstance(answered.exchange, Reply) and answered.exchange.status in (429, 503)
+    """Whether the server said, or may have said in words, when to come back."""
+    reply = answered.exchange
+    if not isinstance(reply, Reply) or reply.status < 300:
+        return False
+    return reply.status == 429 or any("retry-after" in name for name in reply.headers)
 
 
 def seal(finished: list[History], folder: Path, number: int) -> Path | None:
@@ -162,6 +167,22 @@ def answers_of(part: int, frame: pl.DataFrame) -> pl.DataFrame:
         (pl.col("status") == "ok").alias("ok"),
         pl.col("error_type").cast(pl.Enum(ERROR_TYPES)),
     )
+
+
+def finished_answers(part: int, finished: Sequence[History]) -> pl.DataFrame:
+    """The same for tasks that are not sealed yet, from their last records alone."""
+    done = [history.done for history in finished if history.done]
+    failed = [item.outcome.error.type if isinstance(item.outcome, Failed) else None for item in done]
+    columns: dict[str, list[Any]] = {
+        "part": [part] * len(done),
+        "position": list(range(len(done))),
+        "task": [item.task for item in done],
+        "key": [item.key for item in done],
+        "hash": [hash_prefix(item.request_hash) for item in done],
+        "ok": [error is None for error in failed],
+        "error_type": failed,
+    }
+    return pl.DataFrame(columns, schema=ANSWERS_SCHEMA)
 
 
 class PartReader:

@@ -3,7 +3,8 @@
 Timestamps, dates, times, decimals and binaries become their Python objects, maps become dicts. A
 timestamp with nanoseconds, which no datetime can hold, becomes its ISO 8601 text in UTC. A row is a
 bad row when one of its values has no Python form: text that is not UTF-8, a map that holds a key
-twice, a year beyond 9999, nanoseconds inside a list or struct.
+twice, a year beyond 9999, nanoseconds inside a list or struct,
+in a time of day or in a duration.
 """
 
 from __future__ import annotations
@@ -46,11 +47,36 @@ def _row(table: pa.RecordBatch, hive: dict[str, str | None], index: int, locatio
 
 def _values(column: pa.Array) -> list[Any]:
     if not pa.types.is_timestamp(column.type):
+        exact = _without_nanoseconds(column.type)
+        column = column if exact == column.type else column.cast(exact)
         return column.to_pylist(maps_as_pydicts="strict")  # type: ignore[no-any-return] # pyarrow is untyped
     try:
         return column.cast(pa.timestamp("us", tz=column.type.tz)).to_pylist()  # type: ignore[no-any-return] # the same
     except _UNREADABLE:
         return [_moment(part) for part in column]
+
+
+def _without_nanoseconds(kind: pa.DataType) -> pa.DataType:
+    """The same type in microseconds: of nanoseconds pyarrow makes pandas' objects where pandas is installed."""
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("us", tz=kind.tz) if kind.unit == "ns" else kind
+    if pa.types.is_duration(kind):
+        return pa.duration("us") if kind.unit == "ns" else kind
+    if pa.types.is_time64(kind):
+        return pa.time64("us")
+    if pa.types.is_struct(kind):
+        return pa.struct([member.with_type(_without_nanoseconds(member.type)) for member in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(_without_nanoseconds(kind.key_type), _without_nanoseconds(kind.item_type))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_item(kind), kind.list_size)
+    if pa.types.is_large_list(kind):
+        return pa.large_list(_item(kind))
+    return pa.list_(_item(kind)) if pa.types.is_list(kind) else kind
+
+
+def _item(kind: pa.DataType) -> pa.Field:
+    return kind.value_field.with_type(_without_nanoseconds(kind.value_type))
 
 
 def _moment(value: pa.TimestampScalar) -> Any:

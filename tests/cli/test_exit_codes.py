@@ -80,6 +80,14 @@ def test_limit_leaves_the_rest_pending_with_0(new_job: NewJob) -> None:
         (["job.yaml"], "Is `batchrun submit job.yaml` meant?"),
         (["plan", "job.yaml", "--example", "nobody"], "no row has the id 'nobody'"),
         (["status", "job.yaml"], "there is no run in"),
+        (["plan", "."], ". is a folder: a job file is needed here"),
+        (["submit", "."], ". is a folder: a job file is needed here"),
+        (["gc", "."], ". is a folder: a job file is needed here"),
+        (["init", "jobs-of-mine"], "no file to read there"),
+        (
+            ["submit", "job.yaml", "--set", "rquest.temperature=0.5"],
+            "--set rquest.temperature: rquest is not",
+        ),
         (["status", "."], "there is no run in"),
         (["show", "nowhere"], "no such file or folder"),
         (["gc", "job.yaml"], "there is no run in"),
@@ -141,7 +149,10 @@ def test_a_locked_folder_is_5_and_can_be_looked_at(new_job: NewJob) -> None:
         assert batchrun("status", "job.yaml", "--json", cwd=job.folder).json["state"] == "running"
         assert batchrun("show", "job.yaml", cwd=job.folder).code == 0
         plan = batchrun("plan", "job.yaml", "--json", cwd=job.folder)
-        assert (plan.code, plan.json["obstacles"]) == (0, ["another submit is running on the run folder"])
+        assert (plan.code, plan.json["obstacles"]) == (
+            0,
+            ["another submit is running on the run folder. Wait until it has ended, or stop it."],
+        )
 
 
 def test_an_edited_prompt_is_6_and_taking_it_back_is_free(new_job: NewJob) -> None:

@@ -35,7 +35,7 @@ def test_gc_shows_and_gc_yes_does(new_job: NewJob) -> None:
     original = edited(job)
     results = job.results()
     shown = batchrun("gc", "job.yaml", cwd=job.folder)
-    assert "would drop 3 answers, and keep 3" in shown.out
+    assert "would drop 3 answers, keep 3 and merge 4 small parts" in shown.out
     assert "batchrun gc job.yaml --yes" in shown.out
     assert len(sealed_parts(job.checkpoint)) == 4
     done = batchrun("gc", "job.yaml", "--yes", "--json", cwd=job.folder).json
@@ -45,6 +45,7 @@ def test_gc_shows_and_gc_yes_does(new_job: NewJob) -> None:
     again = batchrun("submit", "job.yaml", "--json", cwd=job.folder).json
     assert (again["submit"]["calls"], again["ok"]) == (0, 3)
     assert job.results().equals(results)
+    assert "merge" not in batchrun("gc", "job.yaml", cwd=job.folder).out
     assert "would drop nothing" in batchrun("gc", "job.yaml", cwd=job.folder).out
     job.job.write_text(original)
     assert batchrun("submit", "job.yaml", cwd=job.folder).code == 6

@@ -94,6 +94,48 @@ def test_only_a_column_that_names_every_row_is_the_id(
     assert batchrun("plan", "jobs/t.yaml", cwd=tmp_path).code == 0
 
 
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("id,text\n1,a\n1,b\n", "no column names its rows: id has duplicates"),
+        ("id,text\n1,a\n,b\n", "no column names its rows: id is empty in some rows"),
+        ("id,text,unit price,if\n1,a,2,3\n", "Left out, because a template cannot name them"),
+        ("id,text,unit price,if\n1,a,2,3\n", ": 'unit price', 'if'."),
+    ],
+)
+def test_init_says_what_it_could_not_use(tmp_path: Path, table: str, said: str) -> None:
+    """A column that looks like an id and is none, and columns that no template can name, are told."""
+    (tmp_path / "t.csv").write_text(table)
+    ended = batchrun("init", "t.csv", cwd=tmp_path)
+    assert (ended.code, said in ended.err) == (0, True)
+    assert batchrun("plan", "jobs/t.yaml", cwd=tmp_path).code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "said"),
+    [
+        ("t.csv", "id,text\n", "t.csv: no rows, only the columns id, text"),
+        ("t.jsonl", "", "t.jsonl: no rows"),
+        ("t.jsonl", "no json\n", "t.jsonl: no row of it can be read. The first: t.jsonl:1"),
+    ],
+)
+def test_a_table_without_rows_is_refused(tmp_path: Path, name: str, table: str, said: str) -> None:
+    """What is missing are rows, not names of columns."""
+    (tmp_path / name).write_text(table)
+    ended = batchrun("init", name, cwd=tmp_path)
+    assert (ended.code, said in ended.err) == (2, True)
+
+
+def test_a_folder_is_a_table_when_files_lie_in_it(tmp_path: Path) -> None:
+    """init does not search a project's folders for tables; a folder of tables is one table."""
+    (tmp_path / "data").mkdir()
+    write_table(tmp_path / "data", ".csv")
+    ended = batchrun("init", ".", cwd=tmp_path)
+    assert (ended.code, "a file is needed here" in ended.err) == (2, True)
+    assert not (tmp_path / "jobs").exists()
+    assert batchrun("init", "data", cwd=tmp_path).code == 0
+
+
 def test_a_table_without_a_usable_column_is_refused(tmp_path: Path) -> None:
     """Names that no template can spell are said, and nothing is written."""
     (tmp_path / "t.csv").write_text("my text,if\nhello,x\n")

@@ -46,6 +46,11 @@ def test_show_chooses_rows(run: JobFolder, words: list[str], ids: list[str]) -> 
     assert all(set(row) == set(run.results().columns) for row in ended.lines)
 
 
+def test_a_refusal_is_shown_once(run: JobFolder) -> None:
+    """The reason of the failure is the refusal itself."""
+    assert batchrun("show", "job.yaml", REFUSED, cwd=run.folder).out.count("refusal:") == 1
+
+
 def test_show_takes_a_job_file_or_its_folder(run: JobFolder) -> None:
     """Both name the same rows; for people at most 20, for programs all of them."""
     by_job = batchrun("show", "job.yaml", "--json", cwd=run.folder)
@@ -155,7 +160,7 @@ def test_plan_counts_what_is_wrong_with_rows(new_job: NewJob) -> None:
     shown = batchrun("plan", "job.yaml", cwd=job.folder).out
     assert "1 row       cannot be read" in shown
     assert "rows.jsonl:5: prompt.messages[0].content" in shown
-    assert "1 row       print a null as nothing" in shown
+    assert "1 row       with a null that is printed as nothing" in shown
 
 
 def test_readers_change_nothing(run: JobFolder) -> None:

@@ -153,3 +153,31 @@ def test_kept_answers_are_remembered_once_each(tmp_path: Path) -> None:
     rows = pl.DataFrame({"key": [2**64 - 1, 1, 1], "hash": [1, 2, 2]}, schema=KEPT_SCHEMA)
     write_kept(tmp_path, rows)
     assert sorted(read_kept(tmp_path).rows()) == [(1, 2), (2**64 - 1, 1)]
+
+
+def test_a_task_that_a_later_file_finished_is_not_under_way(tmp_path: Path) -> None:
+    """Also when that file is sealed and gone, while the one before it could not be sealed."""
+    write_journal(tmp_path, 1, [*asked(1), sent(2)])
+    write_journal(tmp_path, 2, asked(2))
+    later = read_checkpoint(tmp_path)
+    del later.unsealed[1]
+    later.seal()
+    (tmp_path / "journal-000002.log").unlink(missing_ok=True)
+    if not (tmp_path / "journal-000001.log").exists():
+        write_journal(tmp_path, 1, [*asked(1), sent(2)])
+    found = read_checkpoint(tmp_path)
+    assert (found.unfinished, found.possibly_paid()) == ({}, 0)
+    assert tasks_of(found.answers()) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "kept"),
+    [(429, False, True), (500, True, True), (500, False, False), (200, True, False)],
+)
+def test_answers_that_say_when_to_come_back_are_remembered(
+    tmp_path: Path, status: int, header: bool, kept: bool
+) -> None:
+    """A Retry-After binds whatever the status of the refusal; it is honoured after a kill."""
+    headers = {"retry-after": "8"} if header else {}
+    write_journal(tmp_path, 1, [sent(1), answered(1, exchange=reply(b"{}", status, **headers))])
+    assert bool(read_checkpoint(tmp_path).refusals) == kept
