@@ -65,7 +65,8 @@ def _expanded_headers(job: Job, endpoint: Endpoint) -> list[str]:
     """The values of headers that the job takes from variables: whatever is not written down is a secret."""
     described = (job.document.get("endpoints") or {}).get(endpoint.name) or {}
     spelled = described.get("headers") or {}
-    return [value for name, value in endpoint.headers.items() if "${" in str(spelled.get(name, ""))]
+    values = [value for name, value in endpoint.headers.items() if "${" in str(spelled.get(name, ""))]
+    return [*values, *(value.rpartition(" ")[2] for value in values)]  # `Token ${VAR}`: the key by itself
 
 
 def _simulator(job: Job, endpoint: Endpoint) -> AbstractContextManager[str]:

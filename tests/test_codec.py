@@ -150,3 +150,15 @@ def test_hashes_are_blake2b_and_never_change() -> None:
     """They are on people's disks."""
     assert codec.digest(b"batchrun") == "e61c7ca472b060ba0ad1f17c88d5e098"
     assert codec.hash64(b"batchrun") == 1075889234253895549
+
+
+@pytest.mark.parametrize(
+    ("write", "depth"), [(codec.dumps, 600), (codec.dumps, 5000), (codec.canonical, 5000)]
+)
+def test_what_is_nested_too_deeply_is_refused(write: Any, depth: int) -> None:
+    """Also a value that `loads` still gives: with ValueError, never with RecursionError."""
+    value: Any = []
+    for _ in range(depth):
+        value = [value]
+    with pytest.raises(ValueError, match="nested too deeply"):
+        write(value)

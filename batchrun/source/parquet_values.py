@@ -26,7 +26,8 @@ def rows_of(table: pa.RecordBatch, name: str, first: int, row: int, hive: dict[s
     try:
         columns = [_values(column) for column in table.columns]
     except _UNREADABLE:
-        return [_row(table.slice(at, 1), hive, first + at, locations[at]) for at in range(table.num_rows)]
+        # take, not slice: a cast looks at all items behind a sliced list, other rows' too
+        return [_row(table.take([at]), hive, first + at, locations[at]) for at in range(table.num_rows)]
     records = zip(*columns, strict=True) if columns else [()] * table.num_rows
     return [
         Row(first + at, dict(zip(names, values, strict=True)) | hive, locations[at])
@@ -57,7 +58,7 @@ def _values(column: pa.Array) -> list[Any]:
 
 
 def _without_nanoseconds(kind: pa.DataType) -> pa.DataType:
-    """The same type in microseconds: of nanoseconds pyarrow makes pandas' objects where pandas is installed."""
+    """The same type in microseconds: nanoseconds become pandas' objects where pandas is installed."""
     if pa.types.is_timestamp(kind):
         return pa.timestamp("us", tz=kind.tz) if kind.unit == "ns" else kind
     if pa.types.is_duration(kind):

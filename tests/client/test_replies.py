@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from base64 import b64encode
 from collections.abc import AsyncIterator
 
 import anyio
@@ -279,5 +280,41 @@ def test_a_key_that_the_server_quotes_is_hidden() -> None:
             reply = replied(await client.call(b"{}"))
         assert KEY.encode() not in reply.body
         assert b"Incorrect API key provided: [API key]" in reply.body
+
+    anyio.run(main)
+
+
+@pytest.mark.parametrize(
+    ("headers", "secrets", "quoted"),
+    [
+        ({"X-Portkey-Key": KEY}, [KEY], KEY),
+        ({"X-Auth": f"{KEY}-longer"}, [KEY, f"{KEY}-longer"], f"{KEY}-longer"),
+        ({"Authorization": "Basic " + b64encode(f"ann:{KEY}".encode()).decode()}, [], KEY),
+        ({"Authorization": "Basic " + b64encode(f"ann:{KEY}".encode()).decode()}, [], f"ann:{KEY}"),
+    ],
+)
+def test_every_secret_that_is_sent_is_hidden(
+    headers: dict[str, str], secrets: list[str], quoted: str
+) -> None:
+    """Whatever header carries it, and the password of Basic authorization in clear."""
+
+    async def main() -> None:
+        transport = httpx.MockTransport(lambda _: httpx.Response(401, content=f"wrong: {quoted}, short"))
+        client = Client(
+            "http://x/v1", headers=headers, timeouts=RELAXED, transport=transport, secrets=[*secrets, "short"]
+        )
+        body = replied(await client.call(b"{}")).body
+        assert body == f"wrong: {quoted.replace(quoted.removeprefix('ann:'), '[API key]')}, short".encode()
+
+    anyio.run(main)
+
+
+def test_a_password_in_the_base_url_is_hidden() -> None:
+    """A server that quotes what it decoded of it gets no further."""
+
+    async def main() -> None:
+        transport = httpx.MockTransport(lambda _: httpx.Response(401, content=f"no user with {KEY}"))
+        client = Client(f"http://ann:{KEY}@x/v1", headers={}, timeouts=RELAXED, transport=transport)
+        assert replied(await client.call(b"{}")).body == b"no user with [API key]"
 
     anyio.run(main)

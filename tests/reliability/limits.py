@@ -20,23 +20,24 @@ class Paced:
     most_in_a_minute: int
 
 
-def kill_within_the_window(folder: Path, *, rpm: int, seconds: float) -> Paced:
-    """Send a good part of a minute's share, kill, resume at once, and go on for `seconds`."""
+def kill_within_the_window(folder: Path, *, rpm: int, calls: int) -> Paced:
+    """Kill a submit after half of `calls`, resume at once, and kill it again after the rest."""
     config = {"limits": {"rpm": rpm}}
     endpoints = {"local": {"limits": {"concurrency": 8, "rpm": rpm}}}
     with simulated(folder, rows=rpm * 3, config=config, endpoints=endpoints) as job:
-        _run_for(job, seconds / 2)
-        _run_for(job, seconds / 2)
-        calls = job.calls()
-    times = sorted(call.at for call in calls)
+        _kill_after(job, calls // 2)
+        _kill_after(job, calls)
+        seen = job.calls()
+    times = sorted(call.at for call in seen)
     most = max(sum(start <= at < start + 60 for at in times) for start in times)
-    refused = sum(call.answer is not None and call.answer.status == 429 for call in calls)
-    return Paced(len(calls), refused, most)
+    refused = sum(call.answer is not None and call.answer.status == 429 for call in seen)
+    return Paced(len(seen), refused, most)
 
 
-def _run_for(job: JobFolder, seconds: float) -> None:
-    """Submit, and kill after `seconds`."""
+def _kill_after(job: JobFolder, calls: int) -> None:
+    """Submit, and kill once the server has seen `calls` in all."""
     process = subprocess.Popen(job.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(seconds)
+    while len(job.calls()) < calls and process.poll() is None:
+        time.sleep(0.05)
     process.kill()
     process.wait()

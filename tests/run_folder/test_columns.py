@@ -346,3 +346,15 @@ def test_an_answer_without_its_sent_record_is_still_the_rows() -> None:
     row = result_values(history([answered(1), done(1)]))
     assert (row["status"], row["completion"], row["attempts"]) == ("ok", "hi", [])
     assert pa.Table.from_pylist([row]).num_rows == 1
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_tool_arguments_nested_deeply_do_not_stop_a_part_from_being_written(as_text: bool) -> None:
+    """Text stays as it came, unparsed; an object that nobody can write as text is null."""
+    deep = '{"a":' * 900 + "1" + "}" * 900
+    arguments = json.dumps(deep) if as_text else deep
+    message = f'{{"tool_calls": [{{"function": {{"name": "f", "arguments": {arguments}}}}}]}}'
+    table = result_table([history(asked(1, f'{{"choices": [{{"message": {message}}}]}}'.encode()))])
+    (call,) = table["tool_calls"][0].as_py()
+    assert (call["name"], call["parsed_arguments"]) == ("f", None)
+    assert call["arguments"] == (deep if as_text else None)

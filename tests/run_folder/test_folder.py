@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from batchrun.errors import RunFolderError
+from batchrun.errors import RunFolderError, StorageError
 from batchrun.run_folder.folder import RunFolder, write_atomically
 
 
@@ -109,9 +109,19 @@ def test_a_file_that_the_disk_has_no_room_for_leaves_the_one_before(tmp_path: Pa
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        with pytest.raises(OSError, match="File too large"):
+        with pytest.raises(StorageError, match=r"cannot write to .*a\.json: File too large"):
             write_atomically(path, b"x" * 5000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)
     assert path.read_bytes() == b"before"
+    assert [found.name for found in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_folder_whose_claim_the_disk_refuses_is_the_users_matter(tmp_path: Path) -> None:
+    """Wherever the writing fails: the command is wrong, and nothing has been received yet."""
+    run = RunFolder(tmp_path / "a")
+    (run.checkpoint / "job.json.tmp").mkdir(parents=True)
+    with pytest.raises(RunFolderError, match=r"cannot write to .*job\.json: Is a directory") as caught:
+        run.claim("job")
+    assert "output.path" in str(caught.value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -236,3 +236,38 @@ def test_overrides_that_do_not_fit(tmp_path: Path, column: pa.Array, kind: str, 
     path = store(tmp_path / "t.parquet", {"a": column})
     with pytest.raises(InputError, match=rf"t\.parquet: {place}: column 'a'.*"):
         read_table(path, {"a": kind})
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "inexact", "read"),
+    [
+        (pa.list_(pa.timestamp("ns")), [10**18], [NANO], [datetime(2001, 9, 9, 1, 46, 40)]),
+        (pa.list_(pa.timestamp("ns"), 1), [10**18], [NANO], [datetime(2001, 9, 9, 1, 46, 40)]),
+        (
+            pa.struct([("t", pa.timestamp("ns"))]),
+            {"t": 10**18},
+            {"t": NANO},
+            {"t": datetime(2001, 9, 9, 1, 46, 40)},
+        ),
+        (
+            pa.map_(pa.string(), pa.timestamp("ns")),
+            [("t", 10**18)],
+            [("t", NANO)],
+            {"t": datetime(2001, 9, 9, 1, 46, 40)},
+        ),
+        (pa.duration("ns"), 3000, 3001, timedelta(microseconds=3)),
+        (pa.time64("ns"), 3000, 3001, time(0, 0, 0, 3)),
+    ],
+    ids=str,
+)
+def test_nanoseconds_are_no_matter_of_what_is_installed(
+    tmp_path: Path, kind: pa.DataType, value: Any, inexact: Any, read: Any
+) -> None:
+    """Exact ones are Python's own objects; others cost their row, which says why without naming pandas."""
+    path = store(tmp_path / "t.parquet", {"a": pa.array([value, None, inexact], kind)})
+    first, null, bad = read_rows(path)
+    assert (first.values["a"], null.values["a"]) == (read, None)
+    assert type(first.values["a"]) is type(read)
+    assert bad.error is not None
+    assert "would lose data" in bad.error.message
+    assert "pandas" not in bad.error.message
