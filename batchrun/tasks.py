@@ -42,7 +42,7 @@ def tasks(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[Task]:
     A row that an earlier submit left under way goes on with the records it has.
     """
     waiting = survey.checkpoint.waiting()
-    parts = PartReader(survey.run.checkpoint, EARLIER_COLUMNS, kept=2)
+    parts = PartReader(survey.run.checkpoint, EARLIER_COLUMNS)
     numbers = count(next_task(survey.checkpoint.answers(), survey.checkpoint.unfinished))
     wanted = rows.select("row_index", "error_type", "part", "position").iter_rows()
     row_index, failed_before, part, position = next(wanted, _END)

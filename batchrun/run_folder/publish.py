@@ -30,6 +30,9 @@ from batchrun.source import Batch
 BUCKET = 5_000
 """Input rows of one results part."""
 
+PIECE = 500
+"""Rows that are joined with their answers at a time: a row group of a results part."""
+
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string()), ("name", pa.string())]))
 
 
@@ -105,6 +108,19 @@ class _Bucket:
             if found is not None:
                 self.added.append({} if isinstance(found.request, Error) else _added(found.request, layout))
 
+    def pieces(self) -> Iterator[_Bucket]:
+        """The same rows in pieces that are small enough to hold with their answers."""
+        inputs = pa.concat_tables(self.inputs)
+        for start in range(0, len(self.frame), PIECE):
+            end = start + PIECE
+            yield _Bucket(
+                self.number,
+                self.frame.slice(start, PIECE),
+                [inputs.slice(start, PIECE)],
+                self.row_ids[start:end],
+                self.added[start:end],
+            )
+
 
 def _added(request: Request, layout: Layout) -> dict[str, Any]:
     values: dict[str, Any] = {"messages": request.messages} if layout.messages else {}
@@ -153,7 +169,8 @@ class Publisher:
         folder.mkdir(mode=0o700)
         linked = self._link(before, signatures, folder)
         for bucket in self._filled(batches, frame, linked):
-            write_parquet([self._table(bucket)], folder / _part(bucket.number), self._schema)
+            tables = (self._table(piece) for piece in bucket.pieces())
+            write_parquet(tables, folder / _part(bucket.number), self._schema)
         if not signatures:
             write_parquet([], folder / _part(0), self._schema)
         self._parts.close()

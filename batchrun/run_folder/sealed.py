@@ -24,8 +24,8 @@ from batchrun.run_folder.history import History
 from batchrun.run_folder.journal import Damage, JournalReader, storage_error, sync_folder
 from batchrun.run_folder.records import Admitted, Answered, Header, Sent, decode
 
-ROW_GROUP = 1_000
-"""Rows of one row group: what reading a single row costs."""
+ROW_GROUP = 250
+"""Rows of one row group: what reading one row costs, and what is in memory at once while sealing."""
 
 SEALED_SCHEMA = pa.schema(
     [
@@ -186,9 +186,9 @@ def finished_answers(part: int, finished: Sequence[History]) -> pl.DataFrame:
 
 
 class PartReader:
-    """Rows of sealed parts by position, keeping the last few row groups read."""
+    """Rows of sealed parts by position, keeping the row groups last read, up to `kept` bytes."""
 
-    def __init__(self, folder: Path, columns: list[str], *, kept: int = 8) -> None:
+    def __init__(self, folder: Path, columns: list[str], *, kept: int = 32_000_000) -> None:
         self._paths = sealed_parts(folder)
         self._columns = columns
         self._kept = kept
@@ -209,7 +209,7 @@ class PartReader:
                 self._files[part] = pq.ParquetFile(self._paths[part], pre_buffer=False)
             table = self._files[part].read_row_group(group, columns=self._columns)
         self._groups[part, group] = table
-        if len(self._groups) > self._kept:
+        while len(self._groups) > 1 and sum(kept.nbytes for kept in self._groups.values()) > self._kept:
             self._groups.pop(next(iter(self._groups)))
         return table
 
