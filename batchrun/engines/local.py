@@ -36,7 +36,7 @@ CHUNK = 64
 """Rows rendered at a time, in a thread."""
 
 SEAL_ROWS = 5_000
-SEAL_BYTES = 8_000_000
+SEAL_BYTES = 16_000_000
 """A journal file is closed and sealed after so many finished rows or bytes."""
 
 

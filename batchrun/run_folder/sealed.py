@@ -24,8 +24,11 @@ from batchrun.run_folder.history import History
 from batchrun.run_folder.journal import Damage, JournalReader, storage_error, sync_folder
 from batchrun.run_folder.records import Admitted, Answered, Header, Sent, decode
 
-ROW_GROUP = 250
+ROW_GROUP = 500
 """Rows of one row group: what reading one row costs, and what is in memory at once while sealing."""
+
+_OPEN_FILES = 4
+"""Parts that are open at once: the decoded metadata of many takes more memory than their rows."""
 
 SEALED_SCHEMA = pa.schema(
     [
@@ -206,6 +209,8 @@ class PartReader:
         table = self._groups.pop((part, group), None)
         if table is None:
             if part not in self._files:
+                if len(self._files) == _OPEN_FILES:
+                    self._files.pop(next(iter(self._files))).close()
                 self._files[part] = pq.ParquetFile(self._paths[part], pre_buffer=False)
             table = self._files[part].read_row_group(group, columns=self._columns)
         self._groups[part, group] = table
