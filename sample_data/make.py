@@ -1,4 +1,4 @@
-"""Make the sample tables: support tickets, product reviews and the catalogue both speak of.
+"""Make the sample data: tickets, reviews and the catalogue both speak of, media, and exchanges.
 
     python sample_data/make.py [FOLDER]
 
@@ -7,36 +7,38 @@ writes, into this folder unless told another, and with the same content every ti
     tickets.jsonl      400 rows: keys that come late or not at all, nulls, nested orders, four languages
     reviews.csv        600 rows: quotes, commas and line breaks inside fields
     products.parquet  1500 rows: decimal, struct, list and timestamp columns, three row groups
+    photos.csv           8 rows about the pictures in photos/
+    clips.csv            4 rows about the recordings in clips/
+    documents.csv        3 rows about the PDF files in documents/
+    batch.jsonl         30 whole requests, as OpenAI's Batch API takes them
+    conversations.jsonl 20 rows that carry their own messages
+    contacts.jsonl      60 letters, and the names, amounts and dates to be found in them
+    trips.csv           24 journeys to be planned
 
-The words are in phrases.toml; all products, people and addresses are invented. A product's id
-is the `sku` in the tickets' orders, its name the `product` of the reviews.
+The words are in phrases.toml and exchanges.toml; all products, people and addresses are invented.
+A product's id is the `sku` in the tickets' orders, its name the `product` of the reviews.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from catalogue import PHRASES, PRODUCT_COLUMNS, Product, Table, catalogue, product_rows
 from draw import Draw
-
-Table: TypeAlias = Mapping[str, Any]
-"""A table of phrases.toml."""
+from exchanges import batch_rows, contact_rows, conversation_rows, trip_rows
+from media import TABLES
+from tables import write_lines, write_table
 
 HERE = Path(__file__).parent
-PHRASES: Table = tomllib.loads((HERE / "phrases.toml").read_text(encoding="utf-8"))
 
-TICKETS, REVIEWS, PRODUCTS = 400, 600, 1500
+TICKETS, REVIEWS = 400, 600
 LANGUAGES = ("en",) * 21 + ("de", "es", "fr", "de")
 LABELS = ("shipping", "billing", "bug", "shipping", "account", "billing", "bug", "feature_request", "other")
 CHANNELS = ("email", "email", "email", "chat", "chat", "phone")
@@ -49,86 +51,6 @@ STARS: Mapping[str, tuple[int | None, ...]] = {
     "plain": (3, 4, 5, 5, None),
 }
 SHOUTED = re.compile(r"\b(not|never|nothing|twice|still|nicht|nadie|jamais)\b")
-
-TEXT = pa.string()
-ATTRIBUTES = dict.fromkeys(("colour", "material", "size"), TEXT) | {"weight_g": pa.int32()}
-PRODUCT_COLUMNS = pa.schema(
-    {"product_id": TEXT, "name": TEXT, "category": TEXT, "brand": TEXT, "attributes": pa.struct(ATTRIBUTES)}
-    | {"price": pa.decimal128(8, 2), "tags": pa.list_(TEXT), "in_stock": pa.bool_()}
-    | {"description_raw": TEXT, "updated_at": pa.timestamp("us", tz="UTC")}
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    id: str
-    kind: Table
-    """What it is and what people say of it: a `[kinds.*]` table, its name under `key`."""
-    brand: str
-    series: str
-    size: str
-    colour: str
-    price: Decimal
-
-    @property
-    def noun(self) -> str:
-        return str(self.kind["noun"])
-
-    @property
-    def name(self) -> str:
-        return f"{self.brand} {self.series} {self.noun}, {self.size}, {self.colour}"
-
-
-def catalogue() -> list[Product]:
-    """All products; no two have the same name."""
-    draw, lists = Draw("catalogue"), PHRASES["catalogue"]
-    kinds = [table | {"key": key} for key, table in PHRASES["kinds"].items()]
-    products: dict[str, Product] = {}
-    while len(products) < PRODUCTS:
-        kind = kinds[draw.deal(range(len(kinds)))]
-        product = Product(
-            id=f"P-{len(products) + 1:05}",
-            kind=kind,
-            brand=draw.deal(lists["brands"]),
-            series=draw.deal(lists["series"]),
-            size=draw.pick(kind["sizes"]),
-            colour=draw.pick(lists["colours"]),
-            price=Decimal(draw.number(*kind["price"])) + draw.pick((Decimal("0.00"), Decimal("0.90"))),
-        )
-        products.setdefault(product.name, product)
-    return list(products.values())
-
-
-def product_rows(products: Sequence[Product]) -> Iterator[dict[str, Any]]:
-    draw = Draw("products")
-    for product in products:
-        kind = product.kind
-        yield {
-            "product_id": product.id,
-            "name": product.name,
-            "category": kind["category"],
-            "brand": product.brand,
-            "attributes": {
-                "colour": product.colour,
-                "material": None if draw.chance(0.05) else draw.pick(kind["materials"]),
-                "size": product.size,
-                "weight_g": draw.number(*kind["grams"]) // 10 * 10,
-            },
-            "price": None if draw.chance(0.01) else product.price,  # on request
-            "tags": kind["tags"][: draw.number(0, 3)] + ["sale"] * draw.chance(0.15),
-            "in_stock": draw.chance(0.8),
-            "description_raw": None if draw.chance(0.03) else description(draw, product),
-            "updated_at": datetime(2025, 1, 1, tzinfo=UTC) + timedelta(seconds=draw.number(0, 20_000_000)),
-        }
-
-
-def description(draw: Draw, product: Product) -> str:
-    """A supplier's text as it comes in: shouting, entities, markup and all."""
-    heading = f"{product.series} {product.noun} {product.size}"
-    parts = [heading.upper() if draw.chance(0.4) else heading]
-    parts += draw.say(product.kind["spec"], {}, count=draw.number(1, 3))
-    parts += draw.say(PHRASES["catalogue"]["hype"], {}, count=draw.number(0, 2))
-    return draw.pick((" ", "<br/>", "\n- ", " | ", "  ", ". ")).join(parts)
 
 
 def review_rows(products: Sequence[Product]) -> Iterator[dict[str, str | int | None]]:
@@ -282,17 +204,21 @@ def in_tone(draw: Draw, text: str, lang: str, tone: str) -> str:
 
 
 def write(folder: Path) -> None:
-    """Write the three tables into `folder`, replacing what is there."""
+    """Write everything into `folder`, replacing what is there."""
     products = catalogue()
-    tickets = [json.dumps(row, ensure_ascii=False) + "\n" for row in ticket_rows(products)]
-    (folder / "tickets.jsonl").write_text("".join(tickets), encoding="utf-8", newline="\n")
-    reviews = list(review_rows(products))
-    with (folder / "reviews.csv").open("w", encoding="utf-8", newline="") as out:
-        table = csv.DictWriter(out, list(reviews[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(reviews)
+    write_lines(folder / "tickets.jsonl", ticket_rows(products))
+    write_table(folder / "reviews.csv", review_rows(products))
     rows = pa.Table.from_pylist(list(product_rows(products)), schema=PRODUCT_COLUMNS)
     pq.write_table(rows, folder / "products.parquet", compression="zstd", row_group_size=500)
+    for name, items in TABLES.items():
+        (folder / name).mkdir(exist_ok=True)
+        write_table(folder / f"{name}.csv", (item.row for item in items()))
+        for item in items():
+            (folder / item.file).write_bytes(item.data)
+    write_lines(folder / "batch.jsonl", batch_rows())
+    write_lines(folder / "conversations.jsonl", conversation_rows())
+    write_lines(folder / "contacts.jsonl", contact_rows())
+    write_table(folder / "trips.csv", trip_rows())
 
 
 if __name__ == "__main__":
