@@ -9,10 +9,10 @@ from http import HTTPStatus
 from typing import Any
 
 from batchrun.codec import dumps
-from batchrun.simulator.config import Fault, StatusFault
 from batchrun.simulator.faults import spoil, spoil_body
 from batchrun.simulator.refusal import Refusal, of_status
 from batchrun.simulator.request import ChatRequest
+from batchrun.simulator.rules import Fault, StatusFault
 from batchrun.simulator.stream import events
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
@@ -68,7 +68,7 @@ def completed(request: ChatRequest, completion: dict[str, Any], fault: Fault | N
     spoiled = spoil(completion, fault)
     if not request.stream:
         return HttpAnswer(200, spoil_body(dumps(spoiled), fault))
-    text = spoil_body(b"".join(events(spoiled, include_usage=request.include_usage)), fault)
+    text = spoil_body(b"".join(events(spoiled, include_usage=request.include_usage, fault=fault)), fault)
     return HttpAnswer(200, _chunked(text), "text/event-stream", {"cache-control": "no-cache"}, chunked=True)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from batchrun.simulator.config import CloseFault, DripFault, Fault, Point, ResetFault, StallFault
+from batchrun.simulator.rules import CloseFault, DripFault, Fault, Point, ResetFault, StallFault
 
 NOTICE = 0.01
 """Seconds between the bytes before a reset and the reset, so that the client can see them."""

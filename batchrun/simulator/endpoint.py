@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 from batchrun.simulator import answers, refusal
 from batchrun.simulator.answers import HttpAnswer
-from batchrun.simulator.config import ErrorInside, Fault, SimulatorConfig, StatusFault
+from batchrun.simulator.config import SimulatorConfig
 from batchrun.simulator.connection import Connection, HttpRequest, UnreadableError
+from batchrun.simulator.conversations import Conversations
 from batchrun.simulator.delivery import Close, Reset, Send, Step, Wait, steps
 from batchrun.simulator.draws import latency
 from batchrun.simulator.faults import Occasion, choose, name_of
@@ -18,8 +19,9 @@ from batchrun.simulator.intake import receive
 from batchrun.simulator.ledger import Answer, Ledger
 from batchrun.simulator.limits import ModelLimits
 from batchrun.simulator.refusal import Refusal
-from batchrun.simulator.reply import completion
+from batchrun.simulator.reply import Setting, completion
 from batchrun.simulator.request import ChatRequest
+from batchrun.simulator.rules import ErrorInside, Fault, StatusFault
 
 ANY_MODEL = "simulated"
 """The model that is listed when any name is taken."""
@@ -42,7 +44,7 @@ class Simulator:
         self._config = config
         self._ledger = ledger
         self._limits: dict[str, ModelLimits] = {}
-        self._seen: dict[int, int] = {}
+        self._seen = Conversations(follow=any(fault.per == "conversation" for fault in config.faults))
         self._slots = asyncio.Semaphore(config.limits.concurrency) if config.limits.concurrency else None
         self._others = itertools.count(1)
 
@@ -85,6 +87,7 @@ class Simulator:
             prompt=received.question,
             prompt_tokens=request.prompt_tokens if isinstance(request, ChatRequest) else 0,
             api_key_ok=received.api_key_ok,
+            body=received.members if self._config.bodies else None,
         )
         limits: dict[str, str] = {}
         if isinstance(request, Refusal):
@@ -104,9 +107,8 @@ class Simulator:
         if over := limits.admit(time.monotonic(), request.estimate):
             return _Outcome(answers.refused(refusal.over_limit(request.model, over)))
         # Counted here, not on arrival: the fault a retry meets must not depend on the 429s before it.
-        seen = int(request.key, 16)
-        nth = self._seen[seen] = self._seen.get(seen, 0) + 1
-        fault = choose(self._config.faults, Occasion(request, call, nth), self._config.seed)
+        nth, turn = self._seen.count(request)
+        fault = choose(self._config.faults, Occasion(request, call, nth, turn), self._config.seed)
         if isinstance(fault, StatusFault) and fault.status < 500:
             return _Outcome(answers.injected(fault), fault)
         await self._take_time(request, nth)
@@ -129,10 +131,14 @@ class Simulator:
     def _complete(self, request: ChatRequest, nth: int, fault: Fault | None) -> _Outcome:
         found = completion(
             request,
-            seed=self._config.seed,
-            created=int(time.time()),
-            call_id=f"{request.key[:24]}{nth:04d}",
-            room=self._config.context_window - request.prompt_tokens,
+            Setting(
+                seed=self._config.seed,
+                created=int(time.time()),
+                call_id=f"{request.key[:24]}{nth:04d}",
+                room=self._config.context_window - request.prompt_tokens,
+                reasoning=self._config.reasoning,
+                fault=fault,
+            ),
         )
         answer = answers.completed(request, found, fault)
         if isinstance(fault, ErrorInside):

@@ -6,15 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from batchrun.simulator.config import (
+from batchrun.simulator.draws import draw
+from batchrun.simulator.request import ChatRequest
+from batchrun.simulator.rules import (
     AnswerFault,
     ErrorInside,
     Fault,
     FinishReasonFault,
+    OutputFault,
+    StreamFault,
     action,
 )
-from batchrun.simulator.draws import draw
-from batchrun.simulator.request import ChatRequest
+from batchrun.simulator.written import Text
+
+WHITESPACE = 100
+"""Line ends that an answer without a limit ends in."""
 
 REFUSAL = "I'm sorry, but I can't help with that request."
 
@@ -28,6 +34,8 @@ class Occasion:
     """Number of the call, from 1."""
     nth: int
     """How often this request was admitted before, plus 1."""
+    turn: int = 1
+    """How often its conversation was admitted before, plus 1."""
 
 
 def choose(faults: Sequence[Fault], occasion: Occasion, seed: int) -> Fault | None:
@@ -38,12 +46,18 @@ def choose(faults: Sequence[Fault], occasion: Occasion, seed: int) -> Fault | No
 def _applies(fault: Fault, rule: int, occasion: Occasion, seed: int) -> bool:
     request = occasion.request
     return (
-        (fault.first is None or occasion.nth <= fault.first)
+        (fault.first is None or _count(fault, occasion) <= fault.first)
         and (fault.calls is None or fault.calls[0] <= occasion.call <= fault.calls[1])
         and (fault.match is None or fault.match in request.question)
+        and (fault.mentions is None or fault.mentions in request.prompt)
         and (fault.model is None or fault.model == request.model)
+        and (request.stream or not isinstance(fault, StreamFault))
         and (fault.rate is None or draw("fault", seed, rule, request.key, occasion.nth) < fault.rate)
     )
+
+
+def _count(fault: Fault, occasion: Occasion) -> int:
+    return occasion.turn if fault.per == "conversation" else occasion.nth
 
 
 def name_of(fault: Fault | None) -> str | None:
@@ -51,6 +65,27 @@ def name_of(fault: Fault | None) -> str | None:
     if fault is None or (key := action(fault)) is None:
         return None
     return f"{key} {getattr(fault, key)}"
+
+
+def spoil_text(text: Text, fault: Fault | None, most: int | None = None) -> tuple[Text, str | None]:
+    """A text as the fault leaves it, and the finish_reason where that is another.
+
+    `most` is how many tokens may be written; where there is no limit, whitespace goes on for WHITESPACE.
+    """
+    half = len(text.tokens) // 2
+    match fault:
+        case OutputFault(output="fence"):
+            return text.wrapped("```json\n", "\n```"), None
+        case OutputFault(output="preface"):
+            return text.wrapped("Here is what you asked for:\n\n", ""), None
+        case OutputFault(output="postscript"):
+            return text.wrapped("", "\n\nLet me know if you need anything else."), None
+        case OutputFault(output="truncated"):
+            return text.first(half), "length"
+        case OutputFault(output="whitespace"):
+            blank = ("\n",) * max(0, WHITESPACE if most is None else most - half)
+            return Text((*text.tokens[:half], "".join(blank)), text.picked), "length"
+    return text, None
 
 
 def spoil(completion: dict[str, Any], fault: Fault | None) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from batchrun.codec import digest
 from batchrun.simulator import refusal, request
@@ -21,6 +23,8 @@ class Received:
     question: str
     api_key_ok: bool
     content: ChatRequest | Refusal
+    members: Mapping[str, Any] | None
+    """The body as it was read; None where it is no JSON object."""
 
 
 def receive(body: bytes, authorization: str, config: SimulatorConfig) -> Received:
@@ -29,9 +33,8 @@ def receive(body: bytes, authorization: str, config: SimulatorConfig) -> Receive
     try:
         members = request.parse(body)
     except RefusedError as error:
-        return Received(
-            digest(body), None, "", api_key_ok, error.refusal if api_key_ok else refusal.wrong_key()
-        )
+        shown = error.refusal if api_key_ok else refusal.wrong_key()
+        return Received(digest(body), None, "", api_key_ok, shown, None)
     key = request.key_of(members)
     model = members.get("model")
     try:
@@ -41,7 +44,8 @@ def receive(body: bytes, authorization: str, config: SimulatorConfig) -> Receive
     except RefusedError as error:
         content = error.refusal
     question = content.question if isinstance(content, ChatRequest) else request.question_of(members)
-    return Received(key, model if isinstance(model, str) else None, question, api_key_ok, content)
+    named = model if isinstance(model, str) else None
+    return Received(key, named, question, api_key_ok, content, members)
 
 
 def _checked(asked: ChatRequest, config: SimulatorConfig) -> ChatRequest:

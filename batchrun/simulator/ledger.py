@@ -16,6 +16,7 @@ import errno
 import os
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ class Call:
     """The start of the last user message."""
     prompt_tokens: int
     api_key_ok: bool
+    body: Mapping[str, Any] | None = None
+    """The request's body, where the simulator was told to keep bodies and it was a JSON object."""
     answer: Answer | None = None
     """None while it is unanswered, and for good when the simulator ended before it answered."""
 
@@ -89,13 +92,24 @@ class Ledger:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         self._file = None if path is None else os.open(path, flags, 0o600)
 
-    def call(self, *, model: str | None, key: str, prompt: str, prompt_tokens: int, api_key_ok: bool) -> int:
-        """Record a call that has been received; its number."""
+    def call(
+        self,
+        *,
+        model: str | None,
+        key: str,
+        prompt: str,
+        prompt_tokens: int,
+        api_key_ok: bool,
+        body: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Record a call that has been received; its number. A file holds `body` too, where there is one."""
         self._last += 1
         self.counts.calls += 1
-        call = Call(self._last, time.time(), model, key, prompt[:PROMPT_LENGTH], prompt_tokens, api_key_ok)
+        start = prompt[:PROMPT_LENGTH]
+        call = Call(self._last, time.time(), model, key, start, prompt_tokens, api_key_ok, body)
         if self._file is not None:
-            fields = {name: getattr(call, name) for name in Call.__slots__ if name != "answer"}
+            left_out = ("answer",) if body is not None else ("answer", "body")
+            fields = {name: getattr(call, name) for name in Call.__slots__ if name not in left_out}
             self._write({"event": "call", **fields})
         return call.call
 

@@ -2,99 +2,190 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from batchrun.codec import dumps, hash64
-from batchrun.simulator import logprobs, structured
-from batchrun.simulator.draws import numbers
-from batchrun.simulator.request import ChatRequest, tokens
-from batchrun.simulator.vocabulary import TOKENS
+from batchrun.codec import digest, hash64
+from batchrun.simulator import logprobs, tool_calls
+from batchrun.simulator.audio import audio_member
+from batchrun.simulator.citations import citations
+from batchrun.simulator.faults import spoil_text
+from batchrun.simulator.request import ChatRequest
+from batchrun.simulator.rules import Fault, OutputFault, RefusalFault
+from batchrun.simulator.tokenizer import token_id, tokens
+from batchrun.simulator.tool_calls import ToolCall
+from batchrun.simulator.usage import Spent, usage
+from batchrun.simulator.writing import sentences, write
+from batchrun.simulator.written import Text, plain
+
+_THOUGHTS = {"minimal": 1, "low": 1, "medium": 2, "high": 3, "xhigh": 4}
+"""Sentences of reasoning for each effort."""
 
 
-def completion(
-    request: ChatRequest, *, seed: int, created: int, call_id: str, room: int | None = None
-) -> dict[str, Any]:
-    """The answer to `request` as a `chat.completion` object.
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What decides an answer beside its request."""
 
-    `created` is in seconds since the epoch, `call_id` makes the id unique. `room` is the most tokens that
-    the context window leaves for each choice.
-    """
-    limits = [limit for limit in (request.max_tokens, room) if limit is not None]
-    choices, used = [], 0
-    for index in range(request.n):
-        choice, count = _choice(request, seed, index, min(limits, default=None))
-        choices.append(choice)
-        used += count
-    return {
-        "id": f"chatcmpl-{call_id}",
+    seed: int
+    created: int
+    """Seconds since the epoch."""
+    call_id: str
+    """Makes the id unique."""
+    room: int | None = None
+    """The most tokens that the context window leaves for each choice."""
+    reasoning: Literal["reasoning_content", "reasoning"] | None = None
+    """The member that shows the reasoning; None hides it."""
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """One choice, and what it took."""
+
+    document: dict[str, Any]
+    spent: Spent
+
+
+def completion(request: ChatRequest, setting: Setting) -> dict[str, Any]:
+    """The answer to `request` as a `chat.completion` object."""
+    choices = [_choice(request, setting, index) for index in range(request.n)]
+    found = {
+        "id": f"chatcmpl-{setting.call_id}",
         "object": "chat.completion",
-        "created": created,
+        "created": setting.created,
         "model": request.model,
-        "choices": choices,
-        "usage": _usage(request.prompt_tokens, used),
-        "service_tier": "default",
-        "system_fingerprint": f"fp_{hash64(b'%d' % seed) >> 24:010x}",
+        "choices": [choice.document for choice in choices],
+        "usage": usage(request.prompt_tokens, request.prompt_audio_tokens, [c.spent for c in choices]),
+        "service_tier": request.service_tier,
+        "system_fingerprint": f"fp_{hash64(b'%d' % setting.seed) >> 24:010x}",
     }
+    if request.prompt_logprobs is not None:
+        said, top = tokens(request.prompt), request.prompt_logprobs
+        found["prompt_logprobs"] = logprobs.prompt(said, top, setting.seed, request.key)
+    if request.token_ids:
+        found["prompt_token_ids"] = [token_id(token) for token in tokens(request.prompt)]
+    return found
 
 
-def _choice(request: ChatRequest, seed: int, index: int, most: int | None) -> tuple[dict[str, Any], int]:
-    """One choice, and the tokens it has."""
-    written, finish_reason = _cut(_text(request, seed, index), most, request.stop)
-    wanted = request.top_logprobs
-    probabilities = None
-    if wanted is not None:
-        entries = logprobs.content(written, wanted, seed, request.key, index)
-        probabilities = {"content": entries, "refusal": None}
-    choice = {
-        "index": index,
-        "message": {"role": "assistant", "content": "".join(written), "refusal": None, "annotations": []},
-        "logprobs": probabilities,
-        "finish_reason": finish_reason,
+def _choice(request: ChatRequest, setting: Setting, index: int) -> _Choice:
+    limits = [limit for limit in (request.max_tokens, setting.room) if limit is not None]
+    most = min(limits, default=None)
+    thought = _thoughts(request, setting, index)[:most]
+    most = None if most is None else most - len(thought)
+    broken = isinstance(setting.fault, OutputFault) and setting.fault.output == "invalid"
+    if isinstance(setting.fault, RefusalFault):
+        found = _refused(request, setting, index, plain(setting.fault.refusal), most)
+    elif calls := tool_calls.draw_calls(request, setting.seed, index=index, broken=broken):
+        found = _called(request, setting, index, calls, most)
+    else:
+        text = write(request, setting.seed, index=index, broken=broken)
+        found = _said(request, setting, index, text, most)
+    if thought and setting.reasoning is not None and request.include_reasoning:
+        found.document["message"][setting.reasoning] = "".join(thought)
+    return replace(found, spent=replace(found.spent, reasoning=len(thought)))
+
+
+def _thoughts(request: ChatRequest, setting: Setting, index: int) -> list[str]:
+    """The tokens of the reasoning. Where it is shown a model reasons unless told not to."""
+    effort = request.reasoning_effort or ("medium" if setting.reasoning else "none")
+    count = _THOUGHTS.get(effort, 0)
+    return sentences("thought", setting.seed, request.key, count=count, index=index) if count else []
+
+
+def _said(request: ChatRequest, setting: Setting, index: int, text: Text, most: int | None) -> _Choice:
+    """A choice that is text, or sound."""
+    spoiled, ending = spoil_text(text, setting.fault, most)
+    written, finish_reason = _cut(spoiled, most, request.stop)
+    content = str(written)
+    message = _message(content)
+    spent = Spent(len(written.tokens))
+    if request.cites:
+        message["annotations"] = citations(content, setting.seed, request.key, index)
+    if request.prediction is not None:
+        spent = replace(spent, **_predicted(tokens(request.prediction), written.tokens))
+    if request.audio_format is not None:
+        identity = digest(repr((setting.seed, request.key, index)).encode())[:24]
+        sound = audio_member(written.tokens, request.audio_format, setting.created, identity)
+        message |= {"content": None, "audio": sound}
+        spent = replace(spent, audio=len(written.tokens))
+    entries = _logprobs(request, setting, index, written)
+    choice = _document(index, message, entries, "content", ending or finish_reason)
+    return _Choice(_with_ids(choice, request, written.tokens), spent)
+
+
+def _refused(request: ChatRequest, setting: Setting, index: int, text: Text, most: int | None) -> _Choice:
+    written, finish_reason = _cut(text, most, ())
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": None,
+        "refusal": str(written),
+        "annotations": [],
     }
-    return choice, len(written)
+    entries = _logprobs(request, setting, index, written)
+    choice = _document(index, message, entries, "refusal", finish_reason)
+    return _Choice(_with_ids(choice, request, written.tokens), Spent(len(written.tokens)))
 
 
-def _text(request: ChatRequest, seed: int, index: int) -> list[str]:
-    """The tokens of choice `index` before anything cuts it."""
-    match request.response_format.get("type"):
-        case "json_object":
-            return tokens(_json(structured.PLAIN_OBJECT, seed, request.key, index))
-        case "json_schema":
-            named = request.response_format.get("json_schema")
-            schema = named.get("schema") if isinstance(named, dict) else None
-            return tokens(_json(schema or structured.PLAIN_OBJECT, seed, request.key, index))
-    chance = numbers(len(TOKENS), "text", seed, request.key)
-    picked: list[str] = []
-    for place, sentences in enumerate(TOKENS):
-        # Each place has its own stride, so that the choices of one answer differ in more than one sentence.
-        picked += sentences[(chance[place] + index * (1 + 2 * place)) % len(sentences)]
-    return picked
+def _called(
+    request: ChatRequest, setting: Setting, index: int, calls: Sequence[ToolCall], most: int | None
+) -> _Choice:
+    spoiled = [spoil_text(call.text, setting.fault, most) for call in calls]
+    made = [replace(call, text=text) for call, (text, _) in zip(calls, spoiled, strict=True)]
+    kept, whole = tool_calls.cut(made, most)
+    message = _message(None)
+    finish_reason = "function_call" if request.offer.legacy else "tool_calls"
+    if request.offer.legacy:
+        message["function_call"] = kept[0].member()["function"] if kept else None
+    elif kept:
+        message["tool_calls"] = [call.member() for call in kept]
+    ending = "length" if not whole else spoiled[0][1]
+    choice = _document(index, message, None, "content", ending or finish_reason)
+    written = tuple(token for call in kept for token in call.text.tokens)
+    return _Choice(_with_ids(choice, request, written), Spent(len(written)))
 
 
-def _json(schema: Any, *draw: object) -> str:
-    return dumps(structured.value(schema, schema, *draw)).decode()
+def _message(content: str | None, refusal: str | None = None) -> dict[str, Any]:
+    return {"role": "assistant", "content": content, "refusal": refusal, "annotations": []}
 
 
-def _cut(written: list[str], most: int | None, stop: tuple[str, ...]) -> tuple[list[str], str]:
+def _document(
+    index: int,
+    message: dict[str, Any],
+    entries: list[dict[str, Any]] | None,
+    kind: Literal["content", "refusal"],
+    finish_reason: str,
+) -> dict[str, Any]:
+    probabilities = None if entries is None else {"content": None, "refusal": None, kind: entries}
+    return {"index": index, "message": message, "logprobs": probabilities, "finish_reason": finish_reason}
+
+
+def _logprobs(
+    request: ChatRequest, setting: Setting, index: int, written: Text
+) -> list[dict[str, Any]] | None:
+    if request.top_logprobs is None:
+        return None
+    draw = (setting.seed, request.key, index)
+    entries = logprobs.content(written, request.top_logprobs, *draw, greedy=request.greedy)
+    return logprobs.with_ids(entries) if request.ids_for_tokens else entries
+
+
+def _with_ids(choice: dict[str, Any], request: ChatRequest, written: Sequence[str]) -> dict[str, Any]:
+    return {**choice, "token_ids": [token_id(token) for token in written]} if request.token_ids else choice
+
+
+def _cut(written: Text, most: int | None, stop: tuple[str, ...]) -> tuple[Text, str]:
     """Cut at `most` tokens, or before the first stop sequence, whichever comes first."""
-    kept = written if most is None else written[:most]
-    text = "".join(kept) if stop else ""
+    kept = written if most is None else written.first(most)
+    text = str(kept) if stop else ""
     found = [place for sequence in stop if (place := text.find(sequence)) >= 0]
     if found:
-        return tokens(text[: min(found)]), "stop"
-    return kept, "stop" if len(kept) == len(written) else "length"
+        return Text(tuple(tokens(text[: min(found)])), kept.picked), "stop"
+    return kept, "stop" if len(kept.tokens) == len(written.tokens) else "length"
 
 
-def _usage(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
-    return {
-        "prompt_tokens": prompt_tokens,
-        "completion_tokens": completion_tokens,
-        "total_tokens": prompt_tokens + completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-        "completion_tokens_details": {
-            "reasoning_tokens": 0,
-            "audio_tokens": 0,
-            "accepted_prediction_tokens": 0,
-            "rejected_prediction_tokens": 0,
-        },
-    }
+def _predicted(predicted: Sequence[str], written: Sequence[str]) -> dict[str, int]:
+    """How much of a prediction was right: as far as it and the answer begin alike."""
+    pairs = zip(predicted, written, strict=False)
+    alike = next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(predicted), len(written)))
+    return {"accepted": alike, "rejected": len(predicted) - alike}

@@ -1,21 +1,37 @@
-"""Reads the body of a chat completion request, and refuses what OpenAI would refuse."""
+"""Reads the body of a chat completion request, and refuses what OpenAI would refuse. Pure."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from batchrun.codec import canonical, digest, loads
+from batchrun.simulator.checks import array, boolean, integer, mapping, wrong
+from batchrun.simulator.guides import Guide, read_guide
+from batchrun.simulator.messages import read_messages
+from batchrun.simulator.parameters import check_parameters, predicted
 from batchrun.simulator.refusal import Refusal, RefusedError
+from batchrun.simulator.tokenizer import tokens
+from batchrun.simulator.tools import Offer, read_offer
 
-NOT_HASHED = ("stream", "stream_options", "user", "metadata", "store")
+NOT_HASHED = (
+    "stream",
+    "stream_options",
+    "user",
+    "safety_identifier",
+    "metadata",
+    "store",
+    "service_tier",
+    "prediction",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "observability",
+    "priority",
+    "request_id",
+)
 """Members that do not change the answer."""
-
-ROLES = ("developer", "system", "user", "assistant", "tool", "function")
-_TOKEN = re.compile(r" ?\w+| ?[^\w\s]|\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,28 +41,48 @@ class ChatRequest:
     key: str
     """Digest of the members that decide the answer."""
     model: str
+    messages: Sequence[Mapping[str, Any]]
     question: str
     """Text of the last user message."""
+    prompt: str
+    """Text of all messages."""
     prompt_tokens: int
-    prompt_bytes: int
+    prompt_audio_tokens: int
+    notes: tuple[str, ...]
+    """What is seen of images, sounds and files."""
+    results: tuple[tuple[str, str], ...]
+    """What the tools have just given: name and text."""
+    used_tools: bool
+    offer: Offer
+    guide: Guide
     max_tokens: int | None
     n: int
     stop: tuple[str, ...]
+    greedy: bool
+    """The temperature is 0: the likeliest tokens are written."""
     top_logprobs: int | None
     """None when no logprobs are asked for."""
-    response_format: Mapping[str, Any]
+    prompt_logprobs: int | None
+    token_ids: bool
+    """The ids of all tokens are asked for."""
+    ids_for_tokens: bool
+    """Tokens in logprobs are named by their ids."""
+    reasoning_effort: str | None
+    include_reasoning: bool
+    audio_format: str | None
+    """None when the answer is to be read."""
+    cites: bool
+    """A web search is asked for."""
+    prediction: str | None
+    service_tier: str
     stream: bool
     include_usage: bool
 
     @property
     def estimate(self) -> int:
         """Tokens as a rate limit counts them on arrival: bytes / 4, and the most that may be written."""
-        return math.ceil(self.prompt_bytes / 4) + (self.max_tokens or 0) * self.n
-
-
-def tokens(text: str) -> list[str]:
-    """Cut `text` into words, marks and spaces; joined, they are the text again."""
-    return _TOKEN.findall(text)
+        size = len(self.prompt.encode("utf-8", "surrogatepass"))
+        return math.ceil(size / 4) + (self.max_tokens or 0) * self.n
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -70,23 +106,41 @@ def read(members: Mapping[str, Any], key: str) -> ChatRequest:
     """Check a parsed body; `key` is its key_of(). Raises RefusedError, naming the member at fault."""
     if not isinstance(model := members.get("model"), str) or not model:
         raise RefusedError(Refusal(400, "you must provide a model parameter", param="model"))
-    texts = _message_texts(members.get("messages"))
-    prompt = "".join(text for _, text in texts)
-    stream = _boolean(members, "stream")
-    _number(members, "temperature", 0, 2)
+    said = read_messages(members.get("messages"))
+    stream = boolean(members.get("stream"), "stream")
+    check_parameters(members)
+    offer = read_offer(members)
+    options = mapping(members.get("stream_options"), "stream_options")
+    tier = members.get("service_tier")
     return ChatRequest(
         key=key,
         model=model,
-        question=next((text for role, text in reversed(texts) if role == "user"), ""),
-        prompt_tokens=len(tokens(prompt)),
-        prompt_bytes=len(prompt.encode("utf-8", "surrogatepass")),
-        max_tokens=_integer(members, "max_completion_tokens", 1) or _integer(members, "max_tokens", 1),
-        n=_integer(members, "n", 1, 128) or 1,
+        messages=said.messages,
+        question=said.question,
+        prompt=said.prompt,
+        prompt_tokens=len(tokens(said.prompt)) + said.media_tokens,
+        prompt_audio_tokens=said.audio_tokens,
+        notes=said.notes,
+        results=said.results,
+        used_tools=said.used_tools,
+        offer=offer,
+        guide=read_guide(members),
+        max_tokens=_limit(members),
+        n=integer(members.get("n"), "n", 1, 128) or 1,
         stop=_stop(members.get("stop")),
+        greedy=members.get("temperature") == 0,
         top_logprobs=_logprobs(members),
-        response_format=_mapping(members, "response_format"),
+        prompt_logprobs=members.get("prompt_logprobs"),
+        token_ids=members.get("return_token_ids") is True,
+        ids_for_tokens=members.get("return_tokens_as_token_ids") is True,
+        reasoning_effort=members.get("reasoning_effort"),
+        include_reasoning=members.get("include_reasoning") is not False,
+        audio_format=(members.get("audio") or {}).get("format"),
+        cites=offer.web_search or members.get("web_search_options") is not None,
+        prediction=predicted(members.get("prediction")),
+        service_tier="default" if tier in (None, "auto") else tier,
         stream=stream,
-        include_usage=stream and _mapping(members, "stream_options").get("include_usage") is True,
+        include_usage=stream and options.get("include_usage") is True,
     )
 
 
@@ -95,78 +149,34 @@ def question_of(members: Mapping[str, Any]) -> str:
     messages = members.get("messages")
     for message in reversed(messages) if isinstance(messages, list) else ():
         if isinstance(message, dict) and message.get("role") == "user":
-            return _text(message.get("content")) or ""
+            return _text(message.get("content"))
     return ""
 
 
-def _message_texts(messages: Any) -> list[tuple[str, str]]:
-    if not isinstance(messages, list) or not messages:
-        raise _wrong("messages", "expected a non-empty array of objects")
-    return [_role_and_text(message, index) for index, message in enumerate(messages)]
-
-
-def _role_and_text(message: Any, index: int) -> tuple[str, str]:
-    if not isinstance(message, dict):
-        raise _wrong(f"messages[{index}]", "expected an object")
-    if (role := message.get("role")) not in ROLES:
-        raise _wrong(f"messages[{index}].role", f"expected one of {', '.join(ROLES)}")
-    if (text := _text(message.get("content"))) is None:
-        raise _wrong(f"messages[{index}].content", "expected a string or an array of content parts")
-    return role, text
-
-
-def _text(content: Any) -> str | None:
-    """The text of a message's content; None where the content is of a wrong kind."""
+def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
-    if isinstance(content, list):
-        parts = (part.get("text") for part in content if isinstance(part, dict))
-        return "\n".join(text for text in parts if isinstance(text, str))
-    return "" if content is None else None
+    parts = content if isinstance(content, list) else []
+    texts = (part.get("text") for part in parts if isinstance(part, dict))
+    return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def _limit(members: Mapping[str, Any]) -> int | None:
+    """The most tokens of a choice; the newer name wins."""
+    found = [integer(members.get(name), name, 1) for name in ("max_completion_tokens", "max_tokens")]
+    return found[0] or found[1]
 
 
 def _stop(stop: Any) -> tuple[str, ...]:
-    found = [stop] if isinstance(stop, str) else [] if stop is None else stop
-    if not isinstance(found, list) or len(found) > 4 or not all(isinstance(s, str) and s for s in found):
-        raise _wrong("stop", "expected a string or an array of at most 4 strings, none empty")
+    found = [stop] if isinstance(stop, str) else array(stop, "stop", str)
+    if len(found) > 4 or not all(found):
+        raise wrong("stop", "expected a string or an array of at most 4 strings, none empty")
     return tuple(found)
 
 
 def _logprobs(members: Mapping[str, Any]) -> int | None:
-    wanted = _boolean(members, "logprobs")
-    top = _integer(members, "top_logprobs", 0, 20)
+    wanted = boolean(members.get("logprobs"), "logprobs")
+    top = integer(members.get("top_logprobs"), "top_logprobs", 0, 20)
     if top is not None and not wanted:
-        raise _wrong("top_logprobs", "needs logprobs to be true")
+        raise wrong("top_logprobs", "needs logprobs to be true")
     return (top or 0) if wanted else None
-
-
-def _boolean(members: Mapping[str, Any], name: str) -> bool:
-    value = members.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise _wrong(name, "expected a boolean")
-    return value is True
-
-
-def _integer(members: Mapping[str, Any], name: str, low: int, high: int | None = None) -> int | None:
-    value = members.get(name)
-    if value is not None and (type(value) is not int or value < low or (high is not None and value > high)):
-        raise _wrong(name, f"expected an integer from {low}{'' if high is None else f' to {high}'}")
-    return value
-
-
-def _number(members: Mapping[str, Any], name: str, low: float, high: float) -> None:
-    value = members.get(name)
-    if value is not None and (type(value) not in (int, float) or not low <= value <= high):
-        raise _wrong(name, f"expected a number from {low:g} to {high:g}")
-
-
-def _mapping(members: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = members.get(name)
-    if value is not None and not isinstance(value, dict):
-        raise _wrong(name, "expected an object")
-    return value or {}
-
-
-def _wrong(param: str, expected: str) -> RefusedError:
-    message = f"Invalid value for '{param}': {expected}."
-    return RefusedError(Refusal(400, message, param=param, code="invalid_value"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batchrun.simulator.request import tokens
+from batchrun.simulator.tokenizer import tokens
 
 SENTENCES: tuple[tuple[str, ...], ...] = (
     (

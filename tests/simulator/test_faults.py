@@ -10,12 +10,13 @@ import yaml
 from pydantic import ValidationError
 
 from batchrun.simulator import delivery
-from batchrun.simulator.config import ACTIONS, LognormalLatency, SimulatorConfig, UniformLatency, action
+from batchrun.simulator.config import LognormalLatency, SimulatorConfig, UniformLatency
 from batchrun.simulator.delivery import Close, Reset, Send, Wait, steps
 from batchrun.simulator.draws import latency
 from batchrun.simulator.faults import Occasion, choose, name_of
 from batchrun.simulator.intake import receive
 from batchrun.simulator.request import ChatRequest
+from batchrun.simulator.rules import ACTIONS, action
 from tests.simulator.wire import body
 
 RULES = """
@@ -27,6 +28,9 @@ RULES = """
 - {model: m-2, error_in_200: 502}
 - {answer: null_choices}
 - {finish_reason: tool_calls}
+- {refusal: "I would rather not."}
+- {mentions: invoice, first: 1, per: conversation, output: invalid}
+- {stream: no_done}
 - {status: 502, raw_body: "<html>Bad Gateway</html>", content_type: text/html}
 """
 

@@ -11,9 +11,10 @@ import pytest
 
 from batchrun.simulator.config import SimulatorConfig
 from batchrun.simulator.intake import receive
-from batchrun.simulator.reply import completion
-from batchrun.simulator.request import ChatRequest, tokens
+from batchrun.simulator.reply import Setting, completion
+from batchrun.simulator.request import ChatRequest
 from batchrun.simulator.stream import events
+from batchrun.simulator.tokenizer import tokens
 from tests.simulator.wire import body
 
 
@@ -24,7 +25,7 @@ def request(**members: object) -> ChatRequest:
 
 
 def reply(*, seed: int = 0, **members: object) -> dict[str, Any]:
-    return completion(request(**members), seed=seed, created=1, call_id="c")
+    return completion(request(**members), Setting(seed, created=1, call_id="c"))
 
 
 def text(answer: dict[str, Any]) -> str:
@@ -72,7 +73,7 @@ def test_too_many_tokens_are_cut_off() -> None:
 
 def test_the_context_window_cuts_as_well() -> None:
     """What the prompt leaves of the window is the most that is written."""
-    answer = completion(request(max_tokens=50), seed=0, created=1, call_id="c", room=4)
+    answer = completion(request(max_tokens=50), Setting(0, created=1, call_id="c", room=4))
     assert (answer["choices"][0]["finish_reason"], answer["usage"]["completion_tokens"]) == ("length", 4)
 
 

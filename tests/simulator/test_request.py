@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from batchrun.simulator.config import SimulatorConfig
 from batchrun.simulator.intake import Received, receive
 from batchrun.simulator.refusal import Refusal
-from batchrun.simulator.request import ChatRequest, tokens
+from batchrun.simulator.request import ChatRequest
+from batchrun.simulator.tokenizer import tokens
 from tests.simulator.wire import PROMPT, QUESTION, body
 
 
@@ -66,7 +67,10 @@ def test_the_question_is_the_last_user_message() -> None:
 
 def test_content_parts_count_by_their_text() -> None:
     """A message made of parts is the text of its text parts."""
-    parts = [{"type": "text", "text": "one"}, {"type": "image_url", "image_url": {"url": "data:,"}}]
+    parts = [
+        {"type": "text", "text": "one"},
+        {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+    ]
     assert read(messages=[{"role": "user", "content": parts}]).question == "one"
 
 

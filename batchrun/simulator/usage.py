@@ -1,0 +1,42 @@
+"""The usage that an answer reports. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Tokens of one choice."""
+
+    text: int
+    reasoning: int = 0
+    audio: int = 0
+    accepted: int = 0
+    """Predicted ones that the answer has; they are among those of the text."""
+    rejected: int = 0
+    """Predicted ones that it has not; they are paid for all the same."""
+
+    @property
+    def total(self) -> int:
+        """All that count as completion tokens."""
+        return self.text + self.reasoning + self.audio + self.rejected
+
+
+def usage(prompt: int, prompt_audio: int, spent: Sequence[Spent]) -> dict[str, Any]:
+    """`usage` as OpenAI words it, for all choices of an answer together."""
+    completion = sum(one.total for one in spent)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": prompt_audio},
+        "completion_tokens_details": {
+            "reasoning_tokens": sum(one.reasoning for one in spent),
+            "audio_tokens": sum(one.audio for one in spent),
+            "accepted_prediction_tokens": sum(one.accepted for one in spent),
+            "rejected_prediction_tokens": sum(one.rejected for one in spent),
+        },
+    }
