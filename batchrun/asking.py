@@ -13,13 +13,17 @@ import polars as pl
 
 from batchrun.admission import Admission
 from batchrun.answer import Answerer, Rules
+from batchrun.attempts import Asker
 from batchrun.breaker import Breaker
+from batchrun.calls import Caller
+from batchrun.chat.families import refusals
 from batchrun.clock import Clock, SystemClock
 from batchrun.endpoints import open_clients
 from batchrun.engines.local import LocalEngine
 from batchrun.errors import StorageError
 from batchrun.flights import Flights
 from batchrun.job import Job
+from batchrun.outcome import Error
 from batchrun.policy import RetryRules
 from batchrun.progress import Progress, View
 from batchrun.restore import gates
@@ -66,18 +70,20 @@ class Asking:
         async with open_clients(job, self.env) as clients:
             admission, flights = gates(job, self.survey.checkpoint, self.clock), Flights()
             journal = await self._open_journal(admission)
-            answerer = Answerer(
+            caller = Caller(job.models, clients, admission, journal, flights, self.counters, self.clock)
+            asker = Asker(
                 job.models,
-                clients,
+                caller,
                 admission,
-                journal,
-                flights,
-                _rules(job),
-                self.counters,
+                _retry_rules(job),
                 clock=self.clock,
                 jitter=random.random,
                 log=self.log,
+                advise=self._advise,
             )
+            rules = Rules(job.retry.timeout.row, frozenset(job.fallback_on))
+            functions = self.survey.renderer.functions
+            answerer = Answerer(job.models, asker, admission, journal, functions, rules, clock=self.clock)
             engine = LocalEngine(
                 answerer,
                 admission,
@@ -100,6 +106,12 @@ class Asking:
                 with suppress(StorageError, OSError):  # what is in the journal says the same
                     write_admitted(self.survey.checkpoint.folder, admission.snapshot())
                 seal_file(journal.path)
+
+    def _advise(self, index: int, error: Error) -> None:
+        """Say which parameters a model is known to refuse, once it has refused a request."""
+        model = self.survey.job.models[index]
+        if known := refusals(model.name, model.request):
+            self.progress.say(f"{model.spelled} refuses requests: {error.message}\n" + "\n".join(known))
 
     async def _open_journal(self, admission: Admission) -> Journal:
         """A new journal file that carries what was under way; only then may the old ones go."""
@@ -134,14 +146,9 @@ def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return error
 
 
-def _rules(job: Job) -> Rules:
+def _retry_rules(job: Job) -> RetryRules:
     retry = job.retry
-    return Rules(
-        RetryRules(retry.max_attempts, retry.max_wait, retry.backoff.initial, retry.backoff.max),
-        row_timeout=retry.timeout.row,
-        fallback_on=frozenset(job.fallback_on),
-        fail_on=frozenset(job.fail_on),
-    )
+    return RetryRules(retry.max_attempts, retry.max_wait, retry.backoff.initial, retry.backoff.max)
 
 
 def _workers(job: Job) -> int:

@@ -16,8 +16,9 @@ import polars as pl
 
 from batchrun import codec
 from batchrun.errors import InputError
+from batchrun.evaluate import RenderError
 from batchrun.outcome import NEVER_SENT, PASSING, Error
-from batchrun.render import Renderer, RenderError, Request, estimated_tokens
+from batchrun.render import Renderer, Request
 from batchrun.selection import Selection, id_text, identity
 from batchrun.source import ColumnTypes, Row
 
@@ -140,7 +141,7 @@ def build(
             keys.append(found.key)
             hashes.append(int(found.request_hash[:16], 16))
             _count(counted, found, null_printed=templates.null_printed)
-            if not first_failure and isinstance(found.request, Error) and found.request.type == "render":
+            if not first_failure and isinstance(found.request, Error) and found.request.type != "bad_row":
                 first_failure = f"{row.location}: {found.request.message}"
         on_rows(len(positions))
     frame = pl.DataFrame({"row_index": positions, "key": keys, "hash": hashes}, schema=ROWS_SCHEMA)
@@ -155,9 +156,7 @@ def _count(counted: dict[str, int], found: Identified, *, null_printed: bool) ->
         counted["bad_rows" if found.request.type == "bad_row" else "unrendered"] += 1
         return
     counted["null_printed"] += null_printed
-    counted["prompt_tokens"] += sum(
-        estimated_tokens(str(message["content"]).encode()) for message in found.request.messages
-    )
+    counted["prompt_tokens"] += found.request.prompt_tokens
 
 
 def _refuse_duplicates(frame: pl.DataFrame, selection: Selection, id_column: str) -> None:

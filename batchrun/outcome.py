@@ -62,6 +62,8 @@ class Reply:
     body: bytes
     latency: float
     """Seconds from sending the request to the last byte of the body."""
+    ttft: float | None = None
+    """Seconds from sending to the first piece of a streamed answer; `body` is then the whole answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import polars as pl
 
 from batchrun import codec
+from batchrun.chat.families import no_logprobs, refusals
 from batchrun.endpoints import check_keys
 from batchrun.errors import UsageError
 from batchrun.index import Facts, counts, match
 from batchrun.job import Job, ModelChoice
 from batchrun.outcome import Error
+from batchrun.render import Renderer
 from batchrun.run_folder.checkpoint import KEPT_SCHEMA, read_kept
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import is_locked
+from batchrun.run_folder.parsed import arrow_type
 from batchrun.run_folder.sealed import ANSWERS_SCHEMA
 from batchrun.source import Row
 from batchrun.survey import Survey, survey, to_do
@@ -56,7 +59,8 @@ class Plan:
         prompt_tokens: estimate for those rows.
         facts: what the pass over the input counted.
         columns: of the input, with their types.
-        obstacles: what would keep a submit from starting, each with what to do about it.
+        warnings: what is likely not meant, each with what to do about it.
+        obstacles: what would keep a submit from starting, likewise.
     """
 
     name: str
@@ -68,6 +72,7 @@ class Plan:
     columns: dict[str, str]
     models: tuple[PlannedModel, ...]
     example: Example | None
+    warnings: tuple[str, ...]
     obstacles: tuple[str, ...]
     run_folder: str
     results: str
@@ -105,6 +110,7 @@ def plan(
         columns={field.name: str(field.type) for field in found.columns},
         models=tuple(_planned(job, model) for model in job.models),
         example=_example(found, asked if len(asked) else states, example),
+        warnings=tuple(_warnings(found.renderer)),
         obstacles=tuple(_obstacles(job, found.run, env)),
         run_folder=str(job.output_path),
         results=str(found.run.results / "*.parquet"),
@@ -143,6 +149,26 @@ def _planned(job: Job, model: ModelChoice) -> PlannedModel:
     return PlannedModel(
         model.spelled, endpoint.base_url, tighter("rpm"), tighter("tpm"), tighter("concurrency")
     )
+
+
+def _warnings(renderer: Renderer) -> Iterator[str]:
+    """What models are known to refuse, and columns that will hold less than they could."""
+    for model in renderer.models:
+        yield from refusals(model.name, model.request)
+    if renderer.answer_schema is not None:
+        _, fallback = arrow_type(renderer.answer_schema.schema)
+        if fallback:
+            yield fallback
+    if renderer.labels is None:
+        return
+    for model in renderer.models:
+        if no_logprobs(model.name):
+            yield f"{model.spelled} gives no logprobs: `confidence` and `probabilities` will be null."
+        elif not model.request.get("logprobs") or not model.request.get("top_logprobs"):
+            yield (
+                f"{model.spelled}: `confidence` and `probabilities` will be null: "
+                "request.logprobs: true and request.top_logprobs give what they are computed from."
+            )
 
 
 def _obstacles(job: Job, run: RunFolder, env: Mapping[str, str]) -> list[str]:

@@ -1,22 +1,38 @@
 """A row becomes a request: messages and parameters from templates, and the hash that names it.
 
-The request hash (version 1) covers what the job spells: the messages as rendered, the parameters,
-the model and its endpoint's name. It leaves out what can change at no cost: limits, retries,
-timeouts, fallbacks, base URLs, output, and the parameters in `NOT_HASHED`.
+The request hash (version 1) covers what the job spells: the messages as rendered, media by their
+identity, turns, tools, the parameters, the schema, the model and its endpoint's name. It leaves
+out what can change at no cost: limits, retries, timeouts, fallbacks, base URLs, output, and the
+parameters in `NOT_HASHED`; and what is made for an endpoint: translation, strict schemas, stamps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from batchrun import codec
+from batchrun.chat.dialogue import Ask, Dialogue
+from batchrun.chat.dialogue import Rules as DialogueRules
+from batchrun.chat.json_schema import SchemaError
+from batchrun.chat.reading import Reader
+from batchrun.chat.structured import AnswerSchema, ArgumentsReader
+from batchrun.chat.wire import translated
 from batchrun.errors import JobError
-from batchrun.job import Job, Message, ModelChoice, read_messages
+from batchrun.evaluate import RenderError, no_json, unfit
+from batchrun.job import ANY_MODEL, Job, ModelChoice, job_snapshot
+from batchrun.job.answer_schema import load_answer_schema
+from batchrun.media import Media, MediaError, MediaRef, replace
 from batchrun.outcome import Error
-from batchrun.template import Context, Prepared, TemplateError, Templates, has_markup, inline_includes
+from batchrun.parameters import Parameters
+from batchrun.prompt import BODY, Prompt
+from batchrun.template import Context, Templates
+
+if TYPE_CHECKING:
+    from batchrun.functions import Functions
 
 HASH_VERSION = 1
 NOT_HASHED = frozenset({"stream", "stream_options", "store", "metadata"})
@@ -24,13 +40,11 @@ NOT_HASHED = frozenset({"stream", "stream_options", "store", "metadata"})
 BYTES_PER_TOKEN = 4
 """How many bytes of a prompt make a token, before any usage has been reported."""
 
+MEDIA_TOKENS = 1_000
+"""What an image, a clip or a file is taken for, before any usage has been reported."""
 
-class RenderError(ValueError):
-    """A row that cannot become a request; `error` is the row's failure."""
-
-    def __init__(self, error: Error) -> None:
-        super().__init__(error.message)
-        self.error = error
+_WITHOUT_STRICT = frozenset({"vllm", "llamacpp", "ollama"})
+"""Presets of engines that constrain an answer to any schema as it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,45 +55,96 @@ class Request:
     request_hash: str
     context: Context
     renderer: Renderer
+    media: list[MediaRef] = field(default_factory=list)
+    """What the markers in `messages` and parameters stand for."""
+    _parameters: dict[int, dict[str, Any]] = field(default_factory=dict)
 
-    def body(self, model_index: int) -> bytes:
-        """The request's body for one model of the chain. Raises RenderError."""
+    def parameters(self, model_index: int) -> dict[str, Any]:
+        """The parameters for one model of the chain. Raises RenderError."""
+        if model_index not in self._parameters:
+            with self.renderer.media.collecting(self.media):
+                self._parameters[model_index] = self.renderer.parameters(model_index, self.context)
+        return self._parameters[model_index]
+
+    def body(
+        self, model_index: int, messages: Sequence[Mapping[str, Any]] | None = None, *, last: bool = True
+    ) -> bytes:
+        """The request's body for one model of the chain, with media read in. Raises RenderError.
+
+        `messages` as the conversation stands, by default its beginning; `last` asks for the job's schema.
+        """
         try:
-            return codec.dumps(self.document(model_index))
+            document = self.renderer.document(self, model_index, messages or self.messages, last=last)
+            return codec.dumps(replace(document, self.media, self.renderer.media.content))
+        except MediaError as error:
+            raise RenderError(Error("media", str(error))) from error
         except TypeError as error:
-            raise _no_json(error) from error
+            raise no_json(error) from error
 
-    def document(self, model_index: int) -> dict[str, Any]:
-        """The same as a mapping."""
-        parameters = self.renderer.parameters(model_index, self.context)
-        extra = parameters.pop("extra_body", {})
-        name = self.renderer.models[model_index].name
-        return {"model": name, "messages": self.messages, **parameters, **extra}
+    def document(self, model_index: int, ask: Ask | None = None) -> dict[str, Any]:
+        """What one model is sent, for people: media are named, not read. By default the first ask.
+
+        Raises RenderError.
+        """
+        messages = ask.messages if ask else self.messages
+        last = ask.last if ask else not self.renderer.prompt.has_turns
+        document: dict[str, Any] = self.shown(self.renderer.document(self, model_index, messages, last=last))
+        return document
+
+    def shown(self, value: Any) -> Any:
+        """`value` with media named instead of read in."""
+        return replace(value, self.media, lambda ref: ref.label)
+
+    def dialogue(self) -> Dialogue:
+        """The conversation about the row, at its beginning."""
+        renderer = self.renderer
+        parameters = self.parameters(0)
+        return Dialogue(
+            self.messages,
+            renderer.prompt.turns(self.context, self.media),
+            renderer.reader(parameters),
+            renderer.dialogue_rules,
+            legacy="functions" in parameters,
+            show=self.shown,
+        )
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Estimate of the prompt's tokens, before any usage has been reported."""
+        texts = sum(_tokens(len(str(message.get("content") or "").encode())) for message in self.messages)
+        return texts + MEDIA_TOKENS * len(self.media)
+
+    def estimated_tokens(self, body: bytes) -> int:
+        """The same for a body of this request."""
+        encoded = sum(ref.size for ref in self.media) * 4 // 3
+        return _tokens(max(0, len(body) - encoded)) + MEDIA_TOKENS * len(self.media)
 
 
 class Renderer:
     """The prompt and the parameters of one job, prepared.
 
-    Raises JobError when a template cannot be read.
+    Raises JobError when a template, the schema or the functions cannot be read.
     """
 
     def __init__(self, job: Job) -> None:
+        self._job = job
         self.models: tuple[ModelChoice, ...] = job.models
-        self.templates = Templates(job.folder)
+        self.media = _media(job)
+        self.templates = Templates(job.folder, self.media)
+        self.prompt = Prompt(job, self.templates, self.media)
+        self.functions = _functions(job)
+        self.answer_schema = _answer_schema(job)
         self._vars = dict(job.prompt.vars)
-        messages = list(read_messages(job))
-        self.spelled_messages = [message.model_dump(exclude_none=True) for _, message in messages]
-        """The messages as the job spells them, message files read in."""
-        self._messages = [self._prepared_message(message, place) for place, message in messages]
-        self._parameters = [self._prepared_parameters(job, model) for model in job.models]
+        self._parameters = [Parameters(job, model, self.templates) for model in job.models]
 
-    def inlined_messages(self) -> list[dict[str, str]]:
-        """The messages as the job spells them, with included files in place."""
-        included = self.templates.included
-        return [
-            {**message, "content": inline_includes(message["content"], included)}
-            for message in self.spelled_messages
-        ]
+    def snapshot(self) -> str:
+        """The job as one file that holds all it is made of."""
+        return job_snapshot(
+            self._job,
+            self.prompt.inlined(self.prompt.spelled),
+            turns=self.prompt.inlined(self.prompt.spelled_turns),
+            schema=self.answer_schema.schema if self.answer_schema else None,
+        )
 
     def render(self, values: Mapping[str, Any]) -> Request:
         """The request for a row with these values. A column hides a var of the same name.
@@ -87,73 +152,163 @@ class Renderer:
         Raises RenderError.
         """
         context = {**self._vars, **values} if self._vars else values
-        messages = [
-            _evaluated(f"prompt.messages[{index}].content", message, context)
-            for index, message in enumerate(self._messages)
-        ]
-        parameters = self.parameters(0, context)
+        with self.media.collecting() as media:
+            messages = self.prompt.messages(context)
+            parameters = self.parameters(0, context)
+        spelled = self._spelled(messages, parameters, context)
+        try:
+            identity = replace(spelled, media, lambda ref: ref.identity)
+            request_hash = codec.digest(codec.canonical(identity))
+        except MediaError as error:
+            raise RenderError(Error("media", str(error))) from error
+        except TypeError as error:
+            raise no_json(error) from error
+        return Request(messages, request_hash, context, self, media, {0: parameters})
+
+    def _spelled(
+        self, messages: list[dict[str, Any]], parameters: dict[str, Any], context: Context
+    ) -> dict[str, Any]:
+        """What the request hash covers; a member that a job does not have is left out."""
+        request = {name: value for name, value in parameters.items() if name not in NOT_HASHED}
         spelled = {
             "v": HASH_VERSION,
             "model": self.models[0].spelled,
             "messages": messages,
-            "request": {name: value for name, value in parameters.items() if name not in NOT_HASHED},
+            "request": request,
         }
-        try:
-            request_hash = codec.digest(codec.canonical(spelled))
-        except TypeError as error:
-            raise _no_json(error) from error
-        return Request(messages, request_hash, context, self)
+        if self.models[0].name == ANY_MODEL:
+            spelled["named"] = self._named_model(context)
+        if self.answer_schema is not None:
+            spelled["schema"] = self.answer_schema.schema
+        if self.functions is not None:
+            spelled["run_tools"] = self.functions.tools
+        if self.prompt.has_turns:
+            spelled["turns"] = self.prompt.turns_identity(context)
+        return spelled
 
     def parameters(self, model_index: int, context: Context) -> dict[str, Any]:
         """The parameters for one model of the chain; a null one is left out. Raises RenderError."""
-        constant, dynamic = self._parameters[model_index]
-        parameters = dict(constant)
-        for name, prepared in dynamic.items():
-            value = _evaluated(f"request.{name}", prepared, context)
-            if value is not None and value == value:
-                parameters[name] = value
-        return parameters
+        return self._parameters[model_index].of(context, self._body(context))
 
-    def _prepared_message(self, message: Message, place: str) -> Prepared:
-        fixed = {"role": message.role} | ({"name": message.name} if message.name else {})
-        with _at(f"{place}.content", message.content):
-            content = self.templates.text(message.content)
-        return lambda context: {**fixed, "content": content(context)}
+    def _body(self, context: Context) -> Mapping[str, Any] | None:
+        return context[BODY] if self.prompt.from_body else None
 
-    def _prepared_parameters(
-        self, job: Job, model: ModelChoice
-    ) -> tuple[dict[str, Any], dict[str, Prepared]]:
-        constant = {name: value for name, value in model.request.items() if not has_markup(value)}
-        dynamic = {}
-        for name in model.request.keys() - constant.keys():
-            with _at(job.where("request", name), model.request[name]):
-                dynamic[name] = self.templates.value(model.request[name])
-        return constant, dynamic
+    def _named_model(self, context: Context) -> str:
+        """The model that the row's own body names. Raises RenderError."""
+        name = context[BODY].get("model")
+        if not isinstance(name, str) or not name:
+            raise unfit(
+                f"{BODY}.model: must name the model, because the job's model is {self.models[0].spelled}"
+            )
+        return name
+
+    def document(
+        self, request: Request, model_index: int, messages: Sequence[Mapping[str, Any]], *, last: bool
+    ) -> dict[str, Any]:
+        """The request's body for one model, media as markers."""
+        model = self.models[model_index]
+        parameters = dict(request.parameters(model_index))
+        extra = parameters.pop("extra_body", {})
+        name = self._named_model(request.context) if model.name == ANY_MODEL else model.name
+        document = {"model": name, "messages": list(messages), **parameters, **extra}
+        endpoint = self._job.endpoints[model.endpoint]
+        if self.answer_schema is not None and last:
+            strict = endpoint.preset not in _WITHOUT_STRICT
+            document["response_format"] = self.answer_schema.response_format(strict=strict)
+        if self.functions is not None:
+            document["tools"] = [*document.get("tools", ()), *self.functions.tools]
+        if document.get("stream"):
+            document.setdefault("stream_options", {"include_usage": True})
+        return translated(document, token_limit=endpoint.token_limit, instructions=endpoint.instructions)
+
+    @cached_property
+    def dialogue_rules(self) -> DialogueRules:
+        """What the job says of conversations."""
+        tools = self._job.run_tools
+        return DialogueRules(
+            reask=self._job.retry.reask,
+            functions=frozenset(tools.functions) if tools else frozenset(),
+            max_turns=tools.max_turns if tools else 0,
+            keep_messages=self.keeps_transcript,
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The labels that answers choose from, where the job says which there are."""
+        if self.answer_schema is not None:
+            return self.answer_schema.labels.values if self.answer_schema.labels else None
+        varies = self._parameters[0].vary or self.prompt.from_body
+        return None if varies else self._constant_reader.choice_labels or None
+
+    @cached_property
+    def uses_media(self) -> bool:
+        """Whether the job's templates read files or bytes."""
+        job = self._job
+        spelled = [self.prompt.spelled, self.prompt.spelled_turns, *(dict(m.request) for m in job.models)]
+        return any(filter in str(spelled) for filter in ("data_url", "base64"))
+
+    @property
+    def keeps_transcript(self) -> bool:
+        """Whether rows are conversations of several answers."""
+        return self.prompt.has_turns or self.functions is not None
+
+    def reader(self, parameters: Mapping[str, Any]) -> Reader:
+        """What reads the answers to a request with these parameters."""
+        if self._parameters[0].vary or self.prompt.from_body:
+            return self._reader(parameters)
+        return self._constant_reader
+
+    @cached_property
+    def _constant_reader(self) -> Reader:
+        return self._reader(self._parameters[0].of({}))
+
+    def _reader(self, parameters: Mapping[str, Any]) -> Reader:
+        tools = parameters.get("tools") or ()
+        functions = [tool["function"] for tool in tools if tool.get("type", "function") == "function"]
+        functions += parameters.get("functions") or ()
+        custom = [tool["custom"]["name"] for tool in tools if tool.get("type") == "custom"]
+        return Reader(
+            fail_on=self._job.fail_on,
+            schema=self.answer_schema,
+            tools=_argument_readers(functions),
+            offered=frozenset([*(function["name"] for function in functions), *custom]),
+            choice_labels=tuple((parameters.get("structured_outputs") or {}).get("choice") or ()),
+            audio_format=(parameters.get("audio") or {}).get("format"),
+        )
 
 
-def _no_json(error: TypeError) -> RenderError:
-    """The failure of a row with a value that JSON has no form for: a decimal, bytes."""
-    return RenderError(Error("render", f"request: {error}; write it as text in the template"))
+def _argument_readers(functions: Iterable[Mapping[str, Any]]) -> dict[str, ArgumentsReader]:
+    """By the function's name; one whose parameters are no JSON Schema is the server's to judge."""
+    readers = {}
+    for function in functions:
+        if isinstance(function.get("parameters"), Mapping):
+            with suppress(SchemaError):
+                readers[function["name"]] = ArgumentsReader(function["parameters"])
+    return readers
 
 
-@contextmanager
-def _at(place: str, source: Any) -> Iterator[None]:
-    """Say where in the job a template stands that cannot be read."""
-    try:
-        yield
-    except TemplateError as error:
-        line = f" (line {error.line} of the template)" if error.line and "\n" in str(source) else ""
-        raise JobError(f"{place}: {error}{line}") from error
+def _media(job: Job) -> Media:
+    if job.media_root is not None and not job.media_root.is_dir():
+        where = job.where("input", "media_root")
+        raise JobError(f"{where}: {job.media_root} is no folder", hint="Name the folder that media lie in.")
+    return Media(job.media_root)
 
 
-def _evaluated(name: str, prepared: Prepared, context: Context) -> Any:
-    try:
-        return prepared(context)
-    except TemplateError as error:
-        line = f" (line {error.line})" if error.line and error.line > 1 else ""
-        raise RenderError(Error("render", f"{name}: {error}{line}")) from error
+def _functions(job: Job) -> Functions | None:
+    tools = job.run_tools
+    if tools is None:
+        return None
+    from batchrun.functions import load_functions  # takes a tenth of a second
+
+    return load_functions(job.folder / tools.module, tools.functions, where=job.where("run_tools"))
 
 
-def estimated_tokens(body: bytes) -> int:
-    """Tokens of a request's prompt, before any usage has been reported."""
-    return len(body) // BYTES_PER_TOKEN + 1
+def _answer_schema(job: Job) -> AnswerSchema | None:
+    if job.answer_schema is None:
+        return None
+    where = job.where("schema")
+    return AnswerSchema(load_answer_schema(job.answer_schema, folder=job.folder, where=where), "answer")
+
+
+def _tokens(size: int) -> int:
+    return size // BYTES_PER_TOKEN + 1

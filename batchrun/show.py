@@ -40,10 +40,10 @@ class Chosen:
     positions: pl.Series
     matching: int
 
-    def frames(self, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
+    def frames(self, columns: list[str] | None = None, *, at_once: int = CHUNK) -> Iterator[pl.DataFrame]:
         """The rows, some at a time, all columns or these."""
-        for start in range(0, len(self.positions), CHUNK):
-            part = self.positions.slice(start, CHUNK)
+        for start in range(0, len(self.positions), at_once):
+            part = self.positions.slice(start, at_once)
             near = pl.col("row_index").is_between(
                 part.min(), part.max()
             )  # skips row groups by their statistics
@@ -90,6 +90,11 @@ def _condition(where: str, names: list[str]) -> pl.Expr:
         raise UsageError(f"--where: {error}") from error
     require_columns(predicate.columns, names, "--where")
     return pl.sql_expr(predicate.sql)
+
+
+def input_columns(names: list[str]) -> list[str]:
+    """Those of the input among the results' columns: they stand between `row_id` and `status`."""
+    return names[names.index("row_id") + 1 : names.index("status")]
 
 
 def require_columns(wanted: tuple[str, ...], names: list[str], option: str) -> None:

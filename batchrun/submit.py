@@ -15,8 +15,9 @@ from batchrun.clock import SystemClock
 from batchrun.endpoints import check_keys
 from batchrun.errors import BatchrunError, ChangedRowsError, StorageError
 from batchrun.index import State, counts
-from batchrun.job import Job, ModelChoice, job_snapshot
+from batchrun.job import Job, ModelChoice
 from batchrun.progress import Progress
+from batchrun.render import Renderer
 from batchrun.restore import gates
 from batchrun.run_folder.checkpoint import (
     KEPT_SCHEMA,
@@ -28,8 +29,10 @@ from batchrun.run_folder.checkpoint import (
 from batchrun.run_folder.folder import RunFolder, write_atomically
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.log import Log, open_log
+from batchrun.run_folder.parsed import arrow_type
 from batchrun.run_folder.publish import Layout, Publisher
 from batchrun.run_folder.totals import read_totals
+from batchrun.run_folder.typed import Types, probabilities_type
 from batchrun.summary import Counters, RunState, Stop, Summary
 from batchrun.survey import Survey, survey, to_do
 from batchrun.tasks import Chains
@@ -91,7 +94,8 @@ class _Submit:
         if found.checkpoint.journals:  # before the files go that hold the last minute's calls
             write_admitted(self._run.checkpoint, gates(self._job, found.checkpoint, SystemClock()).snapshot())
         found.checkpoint.seal()
-        snapshot = job_snapshot(self._job, found.renderer.inlined_messages())
+        result_types(found.renderer).save(self._run.checkpoint)
+        snapshot = found.renderer.snapshot()
         stop = self._ask(found, self._to_do(found), snapshot)
         summary = self._finish(found, stop)
         self._log("end", state=summary.state, exit_code=summary.exit_code)
@@ -179,8 +183,9 @@ class _Submit:
         return summary
 
     def _publish(self, found: Survey, states: pl.DataFrame) -> None:
-        output = self._job.output
-        layout = Layout(found.columns, output.columns, output.messages, output.raw)
+        output, types = self._job.output, result_types(found.renderer)
+        prompts = output.messages and not found.renderer.keeps_transcript
+        layout = Layout(found.columns, output.columns, prompts, output.raw, types)
         identity = codec.digest(codec.dumps([found.identity, output.model_dump()]))
         publisher = Publisher(self._run, layout, found.identifier, identity)
         publisher.publish(found.source.batches(), states)
@@ -229,6 +234,13 @@ class _Submit:
 def _with_retry_model(job: Job, options: Options) -> Job:
     """The job with the model of failed rows at the end of its chain."""
     return replace(job, models=(*job.models, options.retry_model)) if options.retry_model else job
+
+
+def result_types(renderer: Renderer) -> Types:
+    """The types of the columns that a job's schema and labels decide."""
+    schema = renderer.answer_schema
+    parsed = Types().parsed if schema is None else arrow_type(schema.schema)[0]
+    return Types(parsed, probabilities_type(renderer.labels))
 
 
 def _state(stop: Stop | None, pending: int) -> RunState:

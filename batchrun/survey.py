@@ -65,7 +65,8 @@ def survey(job: Job, *, on_rows: Callable[[int], None], keep_index: bool) -> Sur
     renderer = Renderer(job)
     selection = Selection(source, job)
     identity = _identity(job, source, renderer)
-    found = _load(run.checkpoint, identity, job.folder)
+    # media may have changed since: only another look at each file can tell
+    found = None if renderer.uses_media else _load(run.checkpoint, identity, job.folder)
     if found is None:
         types = source.column_types(job.input.types)
         index = build(selection, renderer, job.input.id, types, on_rows)
@@ -96,7 +97,10 @@ def _identity(job: Job, source: Source, renderer: Renderer) -> str:
         "batchrun": [__version__, HASH_VERSION],
         "input": job.input.model_dump(),
         "vars": dict(job.prompt.vars),
-        "messages": renderer.spelled_messages,
+        "messages": [renderer.prompt.spelled, job.prompt.messages_column],
+        "turns": renderer.prompt.spelled_turns,
+        "schema": renderer.answer_schema.schema if renderer.answer_schema else None,
+        "run_tools": renderer.functions.tools if renderer.functions else None,
         "included": renderer.templates.included,
         "model": [job.models[0].spelled, dict(job.models[0].request)],
         "files": [[str(file.path), file.size, file.mtime_ns] for file in source.files],

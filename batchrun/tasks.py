@@ -9,11 +9,12 @@ from typing import Any
 
 import polars as pl
 
-from batchrun.answer import Task
+from batchrun.calls import Task
+from batchrun.outcome import PASSING
 from batchrun.run_folder.checkpoint import next_task
 from batchrun.run_folder.columns import EARLIER_COLUMNS, earlier_askings
 from batchrun.run_folder.history import History
-from batchrun.run_folder.sealed import PartReader
+from batchrun.run_folder.sealed import PartReader, histories
 from batchrun.survey import Survey
 
 _END = (None, None, None, None)
@@ -42,7 +43,7 @@ def tasks(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[Task]:
     A row that an earlier submit left under way goes on with the records it has.
     """
     waiting = survey.checkpoint.waiting()
-    parts = PartReader(survey.run.checkpoint, EARLIER_COLUMNS)
+    failed = _FailedRows(survey)
     numbers = count(next_task(survey.checkpoint.answers(), survey.checkpoint.unfinished))
     wanted = rows.select("row_index", "error_type", "part", "position").iter_rows()
     row_index, failed_before, part, position = next(wanted, _END)
@@ -52,6 +53,10 @@ def tasks(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[Task]:
             row = batch.rows[row_index - first]
             found = survey.identifier.identify(row)
             number, history = _earlier(waiting, found.key, found.request_hash) or (next(numbers), History())
+            earlier = failed.earlier(part, position) if failed_before else None
+            goes_on = survey.renderer.keeps_transcript and failed_before in PASSING and not history.sent
+            if goes_on:  # the steps that were answered are not paid for again
+                history, earlier = failed.history(part, position, number)
             yield Task(
                 number=number,
                 row=row.index,
@@ -61,16 +66,33 @@ def tasks(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[Task]:
                 request=found.request,
                 models=chains.of(failed_before),
                 history=history,
-                earlier=_earlier_askings(parts, part, position) if failed_before else None,
+                earlier=earlier,
+                goes_on=goes_on,
             )
             row_index, failed_before, part, position = next(wanted, _END)
         if row_index is None:
             break
-    parts.close()
+    failed.close()
 
 
-def _earlier_askings(parts: PartReader, part: int, position: int) -> dict[str, Any]:
-    return earlier_askings(parts.take(part, [position]).to_pylist()[0])
+class _FailedRows:
+    """What is kept of rows that failed before."""
+
+    def __init__(self, survey: Survey) -> None:
+        records = ["_records"] if survey.renderer.keeps_transcript else []
+        self._parts = PartReader(survey.run.checkpoint, [*EARLIER_COLUMNS, *records])
+
+    def earlier(self, part: int, position: int) -> dict[str, Any]:
+        """What such a row has taken, for `Done.earlier`."""
+        return earlier_askings(self._parts.take(part, [position]).to_pylist()[0])
+
+    def history(self, part: int, position: int, task: int) -> tuple[History, dict[str, Any] | None]:
+        """The records of its last asking as those of `task`, and what the askings before took."""
+        (found,) = histories(self._parts.take(part, [position]))
+        return found.continued(task), found.done.earlier if found.done else None
+
+    def close(self) -> None:
+        self._parts.close()
 
 
 def _earlier(

@@ -1,19 +1,23 @@
 """Templates prepared once and evaluated per row, by minijinja.
 
 Strict: a name the row does not have is an error, no Python attribute can be reached, and an
-endless loop runs out of fuel. Nothing is HTML-escaped. Null and NaN print as nothing, and a
-float that is a whole number prints without its `.0`.
+endless loop runs out of fuel. Nothing is HTML-escaped, by `tojson` neither. Null and NaN print as
+nothing, a float that is a whole number without its `.0`, and bytes not at all. `row["some name"]`
+reaches a column whose name is no identifier.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import minijinja
+
+from batchrun import codec
 
 FUEL = 1_000_000
 """Instructions that one evaluation may take before it is stopped as endless."""
@@ -25,6 +29,8 @@ Prepared: TypeAlias = Callable[[Context], Any]
 _MARKUP = re.compile(r"\{[{%#]")
 _EXPRESSION = re.compile(r"\{\{-?((?:(?!\}\}|\{\{|\{%).)+?)-?\}\}", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ROW = re.compile(r"\brow\s*\[")
+_ROW_COLUMN = re.compile(r"""row\s*\[\s*(?:'([^'\\]*)'|"([^"\\]*)")\s*\]""")
 _CAUSE = re.compile(r"^caused by: (?:[a-z ]+: )?(.*)$", re.MULTILINE)
 _OWN_PLACE = re.compile(r" \(in <[^>]*>:\d+\)$")
 _LITERALS = frozenset({"true", "false", "none", "True", "False", "None"})
@@ -32,6 +38,16 @@ _INCLUDE = re.compile(r"\{%(?P<left>-?)\s*include\s+(['\"])(?P<name>[^'\"]+)\2\s
 
 _INTEGERS = range(-(2**127), 2**128)
 """What minijinja holds as an integer; it would print any other by way of a float."""
+
+
+class MediaFilters(Protocol):
+    """What `data_url` and `base64` do: they give the text for a path, a URL or bytes.
+
+    What they raise passes through an evaluation unchanged.
+    """
+
+    def data_url(self, value: Any) -> str: ...
+    def base64(self, value: Any) -> str: ...
 
 
 class TemplateError(ValueError):
@@ -58,11 +74,11 @@ class Templates:
     """The templates of one job.
 
     `folder` is the only folder that `{% include %}` may read from; `included` holds the text
-    of every file read so far. `null_printed` is set when a null or NaN prints as nothing, for
-    the caller to read and clear.
+    of every file read so far. `media` gives the filters `data_url` and `base64`.
+    `null_printed` is set when a null or NaN prints as nothing, for the caller to read and clear.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, media: MediaFilters | None = None) -> None:
         self.folder = folder.resolve()
         self.included: dict[str, str] = {}
         self.null_printed = False
@@ -76,6 +92,10 @@ class Templates:
             fuel=FUEL,
             debug=True,  # only so does an error say which name is undefined
         )
+        self._environment.add_filter("tojson", _json)
+        if media:
+            self._environment.add_filter("data_url", media.data_url)
+            self._environment.add_filter("base64", media.base64)
 
     def text(self, source: str) -> Callable[[Context], str]:
         """Prepare a template that gives text. Raises TemplateError when it cannot be read."""
@@ -89,10 +109,12 @@ class Templates:
             raise _ours(error) from error
         self._check_includes(source)
         render = self._environment.render_template
+        names_row = self._names_row(source)
 
         def evaluate(context: Context) -> str:
+            context = _printable(context)
             try:
-                return render(name, **_printable(context))
+                return render(name, **(_with_row(context) if names_row else context))
             except minijinja.TemplateError as error:
                 raise _ours(error) from error
 
@@ -118,13 +140,29 @@ class Templates:
         name = expression[1].strip()
         if _NAME.fullmatch(name) and name not in _LITERALS:
             return _column(name)
-        return self._expression(expression[1].strip())
+        if column := _ROW_COLUMN.fullmatch(name):
+            return _column_of_row(column[1] if column[2] is None else column[2], self._expression(name))
+        return self._expression(name)
+
+    def names(self, source: str) -> set[str]:
+        """The names that a template and the files it includes read: columns, vars, functions.
+
+        `row["name"]` counts where the name is spelled out.
+        """
+        found = set(self._environment.undeclared_variables_in_str(source))
+        found |= {one or other for one, other in _ROW_COLUMN.findall(source)}
+        for match in _INCLUDE.finditer(source):
+            found |= self.names(self.included.get(match["name"], ""))
+        return found
 
     def _expression(self, expression: str) -> Prepared:
         as_text = self.text(f"{{{{ {expression} }}}}")
         evaluate = self._environment.eval_expr
+        names_row = self._names_row(expression)
 
         def value(context: Context) -> Any:
+            if names_row:
+                context = _with_row(context)
             if "self" in context:  # cannot be passed on: it is the method's own argument
                 context = {name: item for name, item in context.items() if name != "self"}
             try:
@@ -139,7 +177,15 @@ class Templates:
 
         return value
 
+    def _names_row(self, source: str) -> bool:
+        if _ROW.search(source):
+            return True
+        names = [match["name"] for match in _INCLUDE.finditer(source)]
+        return any(self._names_row(self.included[name]) for name in names if name in self.included)
+
     def _print(self, value: Any) -> Any:
+        if isinstance(value, bytes):
+            raise TemplateError(f"{len(value):,} bytes have no text: use data_url or base64")
         if value is None or value != value:
             self.null_printed = True
             return ""
@@ -191,6 +237,28 @@ def _column(name: str) -> Prepared:
             raise TemplateError(f"`{name}` is undefined: the row has no such column") from None
 
     return value
+
+
+def _column_of_row(name: str, otherwise: Prepared) -> Prepared:
+    """A column by `row["name"]`, exactly; `otherwise` where there is none, or a column is called row."""
+
+    def value(context: Context) -> Any:
+        return context[name] if name in context and "row" not in context else otherwise(context)
+
+    return value
+
+
+def _with_row(context: Context) -> Context:
+    return context if "row" in context else {**context, "row": context}
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    """JSON text; unlike the built-in filter it leaves `<`, `>`, `&` and `'` as they are."""
+    try:
+        text = codec.dumps(_spelled(value)).decode()
+        return text if indent is None else json.dumps(json.loads(text), indent=indent, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise TemplateError(f"tojson: {error}") from error
 
 
 def _printable(context: Context) -> Context:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchrun.chat.completion import Completion, ErrorInside, NoAnswer, read_completion
+from batchrun.chat.completion import Audio, Completion, ErrorInside, NoAnswer, read_completion
 from batchrun.outcome import Usage
 
 
@@ -36,6 +37,36 @@ def read(data: bytes) -> Completion:
         ({"content": None, "refusal": "I will not."}, {"refusal": "I will not.", "content": None}),
         ({"content": "4", "reasoning_content": "2+2"}, {"reasoning": "2+2"}),
         ({"content": "4", "reasoning": "2+2"}, {"reasoning": "2+2"}),
+        ({"content": "4", "thinking": "2+2"}, {"reasoning": "2+2"}),
+        ({"content": "4", "reasoning_content": ""}, {"reasoning": None}),
+        (
+            {
+                "content": "4",
+                "reasoning_details": [
+                    {"type": "reasoning.summary", "summary": "2"},
+                    {"type": "reasoning.encrypted", "data": "x"},
+                    {"type": "reasoning.text", "text": "+2"},
+                ],
+            },
+            {"reasoning": "2+2"},
+        ),
+        (
+            {"content": "4", "reasoning": "2+2", "reasoning_details": [{"text": "2+2"}]},
+            {"reasoning": "2+2"},
+        ),
+        (
+            {
+                "content": [
+                    {"type": "thinking", "thinking": [{"type": "text", "text": "2+"}, {"text": "2"}, 3]},
+                    {"type": "thinking", "thinking": "!"},
+                    {"type": "text", "text": "4"},
+                    "!",
+                    7,
+                ]
+            },
+            {"reasoning": "2+2!", "content": "4!"},
+        ),
+        ({"content": [{"type": "refusal", "refusal": "No."}]}, {"refusal": "No.", "content": ""}),
         ({"content": "4", "reasoning": None, "reasoning_content": "2+2"}, {"reasoning": "2+2"}),
         (
             {"content": "a", "annotations": [{"type": "url_citation"}, 3]},
@@ -63,6 +94,7 @@ def test_a_message_is_read_in_every_form_servers_give_it(message: Any, members: 
             ("c2", "custom", "sql", None, "SELECT 1"),
         ),
         ({"id": 3, "type": "function"}, ("3", "function", None, None, None)),
+        ({"id": "", "type": "", "function": {"name": "f"}}, ("", "function", "f", None, None)),
     ],
 )
 def test_tool_calls_are_an_answer_with_or_without_content(call: Any, read_as: tuple[Any, ...]) -> None:
@@ -71,6 +103,52 @@ def test_tool_calls_are_an_answer_with_or_without_content(call: Any, read_as: tu
     (tool,) = found.tool_calls
     assert (tool.id, tool.type, tool.name, tool.arguments, tool.input) == read_as
     assert not found.is_empty
+
+
+@pytest.mark.parametrize(
+    ("message", "names"),
+    [
+        ({"function_call": {"name": "f", "arguments": "{}"}}, ["f"]),
+        ({"function_call": {"name": "f"}, "tool_calls": [{"function": {"name": "g"}}]}, ["g"]),
+        ({"content": "a", "function_call": {}}, []),
+        ({"content": "a", "function_call": None}, []),
+    ],
+)
+def test_a_legacy_function_call_is_a_tool_call_without_an_id(message: Any, names: list[str]) -> None:
+    """Unless the server, for old clients, repeats in it what `tool_calls` says."""
+    calls = read(body(message)).choices[0].tool_calls
+    assert [call.name for call in calls] == names
+    assert all((call.id, call.type) == (None, "function") for call in calls)
+
+
+SOUND = b64encode(b"RIFF").decode()
+
+
+@pytest.mark.parametrize(
+    ("audio", "expected"),
+    [
+        (
+            {"id": "audio_1", "data": SOUND, "transcript": "Hi.", "expires_at": 1729018505},
+            Audio("audio_1", b"RIFF", "Hi.", 1729018505),
+        ),
+        ({"data": SOUND.rstrip("=")}, Audio(None, b"RIFF", None, None)),
+        ({"data": "data:audio/wav;base64," + SOUND}, Audio(None, b"RIFF", None, None)),
+        ({"data": "?", "transcript": "Hi."}, Audio(None, None, "Hi.", None)),
+        ({"data": "é"}, Audio(None, None, None, None)),
+        ({"id": "audio_1", "data": None, "expires_at": 1.5e9}, Audio("audio_1", None, None, 1_500_000_000)),
+    ],
+)
+def test_a_spoken_answer_is_decoded(audio: Any, expected: Audio) -> None:
+    """It is an answer without any content; sound that is no base64 leaves its transcript."""
+    found = read(body({"content": None, "audio": audio})).choices[0]
+    assert found.audio == expected
+    assert not found.is_empty
+
+
+@pytest.mark.parametrize("audio", [None, {}, "x"])
+def test_no_audio_is_none(audio: Any) -> None:
+    """Where servers write every member of their class."""
+    assert read(body({"content": "a", "audio": audio})).choices[0].audio is None
 
 
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
@@ -96,6 +174,42 @@ def test_usage_is_read_with_its_details() -> None:
     assert read(body(usage={"prompt_tokens_details": None})).usage == Usage()
     assert read(body(usage=[])).usage is None
     assert read(body()).usage is None
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_cache_hit_tokens": 64, "prompt_cache_miss_tokens": 5}, Usage(cached_tokens=64)),
+        ({"cached_tokens": 7}, Usage(cached_tokens=7)),
+        ({"cached_tokens": 7, "prompt_tokens_details": {"cached_tokens": 0}}, Usage(cached_tokens=0)),
+        (
+            {"input_tokens": 3, "cache_read_input_tokens": 40, "output_tokens": 2},
+            Usage(prompt_tokens=43, cached_tokens=40, completion_tokens=2),
+        ),
+        ({"input_tokens": 3, "cache_creation_input_tokens": 10}, Usage(prompt_tokens=13)),
+        (
+            {
+                "input_tokens": 9,
+                "output_tokens": 5,
+                "input_tokens_details": {"cached_tokens": 8},
+                "output_tokens_details": {"reasoning_tokens": 4},
+            },
+            Usage(prompt_tokens=9, completion_tokens=5, cached_tokens=8, reasoning_tokens=4),
+        ),
+        ({"reasoning_tokens": 6, "completion_tokens_details": None}, Usage(reasoning_tokens=6)),
+        ({"prompt_tokens": 0, "input_tokens": 5}, Usage(prompt_tokens=0)),
+    ],
+)
+def test_usage_is_read_under_its_other_names(usage: Any, expected: Usage) -> None:
+    """DeepSeek, Moonshot, Anthropic, OpenAI's Responses, and servers that leave the details flat."""
+    assert read(body(usage=usage)).usage == expected
+
+
+def test_xai_counts_the_cost_in_ticks() -> None:
+    """Ten thousand million of them are one USD; a cost in USD beside them counts."""
+    assert read(body(usage={"cost_in_usd_ticks": 37_756_000})).cost_usd == 0.0037756
+    assert read(body(usage={"cost": 1, "cost_in_usd_ticks": 5})).cost_usd == 1
+    assert read(body(usage={"cost_in_usd_ticks": "5"})).cost_usd is None
 
 
 @pytest.mark.parametrize(
@@ -126,18 +240,85 @@ def test_every_choice_is_read() -> None:
     assert [choice.content for choice in found.choices] == ["a", "b"]
 
 
+def test_choices_are_in_the_order_of_their_index() -> None:
+    """However the server lists them; without an index the place in the list counts."""
+    choices = [
+        {"index": 2, "message": {"content": "c"}},
+        {"index": 0, "message": {"content": "a"}},
+        {"index": 1, "message": {"content": "b"}},
+        {"message": {"content": "d"}},
+    ]
+    found = read(json.dumps({"choices": choices}).encode())
+    assert [choice.content for choice in found.choices] == ["a", "b", "c", "d"]
+    assert [choice.index for choice in found.choices] == [0, 1, 2, 3]
+
+
+def test_a_legacy_text_is_content() -> None:
+    """Of servers that answer as the old Completions API did."""
+    assert read(b'{"choices":[{"text":"hi","finish_reason":"stop"}]}').choices[0].content == "hi"
+    assert isinstance(read_completion(b'{"choices":[{"text":7}]}'), NoAnswer)
+
+
+def test_vllm_s_prompt_logprobs_are_lists_of_candidates() -> None:
+    """An object by token id at each place, null at the first; what is no candidate is left out."""
+    places = [None, {"9": {"logprob": -1, "rank": 2, "decoded_token": "a"}, "x": {}, "3": None}]
+    document = {"choices": [{"message": {"content": "a"}}], "prompt_logprobs": places}
+    found = read(json.dumps(document).encode()).prompt_logprobs
+    assert found == (
+        None,
+        (
+            {"token_id": 9, "token": "a", "logprob": -1.0, "rank": 2},
+            {"token_id": None, "token": None, "logprob": None, "rank": None},
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"), [([5, 6], (5, 6)), ([], ()), (None, None), ([5, "6"], None), ("5", None)]
+)
+def test_token_ids_are_those_of_the_choice_and_of_the_prompt(ids: Any, expected: Any) -> None:
+    """vLLM's `return_token_ids`."""
+    choices = [{"message": {"content": "a"}, "token_ids": ids}]
+    found = read(json.dumps({"choices": choices, "prompt_token_ids": ids}).encode())
+    assert (found.choices[0].token_ids, found.prompt_token_ids) == (expected, expected)
+
+
+def test_the_refusal_has_logprobs_of_its_own() -> None:
+    """Beside those of the content."""
+    logprobs = {"content": None, "refusal": [{"token": "No", "logprob": -0.5}]}
+    choice = read(body({"content": None, "refusal": "No"}, logprobs=logprobs)).choices[0]
+    assert (choice.logprobs, choice.refusal_logprobs) == (None, ({"token": "No", "logprob": -0.5},))
+
+
 @pytest.mark.parametrize(
     ("logprobs", "expected"),
     [
         ({"content": [{"token": "a", "logprob": -0.1}, None]}, ({"token": "a", "logprob": -0.1},)),
         ({"content": []}, ()),
         ({"content": None}, None),
-        ({"tokens": ["a"]}, None),
+        ({"tokens": ["a"]}, ({"token": "a", "logprob": None, "bytes": None, "top_logprobs": []},)),
+        (
+            {"tokens": ["a", "b"], "token_logprobs": [-0.5, -1], "top_logprobs": [{"a": -0.5, "c": -2}]},
+            (
+                {
+                    "token": "a",
+                    "logprob": -0.5,
+                    "bytes": None,
+                    "top_logprobs": [
+                        {"token": "a", "logprob": -0.5, "bytes": None},
+                        {"token": "c", "logprob": -2, "bytes": None},
+                    ],
+                },
+                {"token": "b", "logprob": -1, "bytes": None, "top_logprobs": []},
+            ),
+        ),
+        ({"tokens": "a"}, None),
+        (-0.25, None),
         (None, None),
     ],
 )
 def test_logprobs_are_those_of_the_content(logprobs: Any, expected: Any) -> None:
-    """As the server gave them; None where there are none."""
+    """As the server gave them, or made from the legacy API's lists; None where there are none."""
     assert read(body(logprobs=logprobs)).choices[0].logprobs == expected
 
 
@@ -169,6 +350,19 @@ def test_an_error_inside_a_200_is_found(error: Any, inside: dict[str, Any]) -> N
     """Even beside choices."""
     document = {"error": error, "choices": [{"message": {"content": "x"}}]}
     assert read_completion(json.dumps(document).encode()) == ErrorInside(inside)
+
+
+def test_an_error_in_a_choice_is_found() -> None:
+    """OpenRouter, when the provider fails after the first token."""
+    error = {"code": 502, "message": "Upstream idle"}
+    choices = [{"message": {"content": "x"}, "finish_reason": "error", "error": error}]
+    assert read_completion(json.dumps({"choices": choices}).encode()) == ErrorInside(error)
+
+
+def test_an_error_may_be_the_document() -> None:
+    """Older vLLM."""
+    error = {"object": "error", "message": "too long", "code": 400}
+    assert read_completion(json.dumps(error).encode()) == ErrorInside(error)
 
 
 @pytest.mark.parametrize("error", [None, "", {}, False])
@@ -230,6 +424,17 @@ MEMBERS = st.sampled_from(
         "logprobs",
         "annotations",
         "finish_reason",
+        "audio",
+        "data",
+        "function_call",
+        "thinking",
+        "reasoning_details",
+        "index",
+        "token_ids",
+        "prompt_logprobs",
+        "tokens",
+        "top_logprobs",
+        "0",
     ]
 )
 DOCUMENTS = st.recursive(

@@ -23,6 +23,7 @@ ROWS = """
     summary
     limits
     template predicate
+    media
     chat
     retry_after
     error_reply
@@ -32,6 +33,9 @@ ROWS = """
     job
     source
     selection
+    evaluate
+    prompt parameters
+    functions
     render
     index
     gate
@@ -39,6 +43,8 @@ ROWS = """
     client
     run_folder
     flights
+    calls
+    attempts
     answer
     engines
     progress
@@ -58,21 +64,22 @@ OWNERS = {
     "orjson": "codec",
     "minijinja": "template",
     "yaml": "job",
-    "pydantic": "job simulator endpoints cli",
-    "pydantic_core": "job",
+    "pydantic": "chat job functions simulator endpoints cli",
+    "pydantic_core": "job functions",
     "httpx": "client",
     "pyreqwest": "client",
     "certifi": "client",
     "httptools": "simulator",
+    "jsonschema_rs": "chat job",
     "pyarrow": "source run_folder survey gc",
     "polars": "predicate index run_folder survey tasks asking submit plan show status gc init",
-    "anyio": "clock gate admission client run_folder flights answer engines asking gc cli",
+    "anyio": "clock gate admission client run_folder functions flights calls answer engines asking gc cli",
     "click": "cli",
     "rich": "cli",
 }
 """Each third-party library, and which files and folders may import it."""
 
-DISTRIBUTIONS = {"yaml": "pyyaml", "pydantic_core": "pydantic"}
+DISTRIBUTIONS = {"jsonschema_rs": "jsonschema-rs", "yaml": "pyyaml", "pydantic_core": "pydantic"}
 
 LEVEL = {name: level for level, row in enumerate(ROWS.strip().splitlines()) for name in row.split()}
 

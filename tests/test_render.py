@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from batchrun.errors import JobError
-from batchrun.render import Renderer, RenderError, Request
+from batchrun.evaluate import RenderError
+from batchrun.render import Renderer, Request
 from tests.job.jobs import load
 
 JOB: dict[str, Any] = {
@@ -150,7 +151,7 @@ OTHER_HASH = {
     "name": changed("prompt", "messages", 2, "name", to=None),
     "order": changed("prompt", "messages", to=JOB["prompt"]["messages"][::-1]),
     "parameter": changed("request", "temperature", to=1),
-    "parameter as text": changed("request", "temperature", to="0"),
+    "parameter as text": changed("request", "user", to="0"),
     "new parameter": changed("request", "seed", to=1),
     "no parameter": changed("request", "temperature", to=None),
     "templated parameter": changed("request", "max_completion_tokens", to="{{ size + 1 }}"),
@@ -195,7 +196,8 @@ def test_the_hash_never_changes_between_releases(folder: Path) -> None:
     "cell", [Decimal("1.5"), b"\xff", [Decimal("1.5")], {"a": b"x"}, {1.5: Decimal("1")}], ids=repr
 )
 @pytest.mark.parametrize(
-    "place", [("request", "seed"), ("request", "metadata"), ("fallbacks", 0, "request", "seed")]
+    "place",
+    [("request", "extra_body", "own"), ("request", "metadata"), ("fallbacks", 0, "request", "seed")],
 )
 def test_a_value_that_json_has_no_form_for_is_the_rows_error(
     folder: Path, place: tuple[str | int, ...], cell: Any
@@ -219,8 +221,10 @@ def test_a_value_that_json_has_no_form_for_is_the_rows_error(
 )
 def test_other_values_are_sent_as_json_spells_them(folder: Path, cell: Any, sent: Any) -> None:
     """Dates as ISO 8601 text, integers with all their digits, strict JSON always."""
-    body = render(folder, changed("request", "user", to="{{ note }}"), {**ROW, "note": cell}).body(0)
-    assert json.loads(body, parse_constant=pytest.fail)["user"] == sent
+    body = render(
+        folder, changed("request", "extra_body", to={"note": "{{ note }}"}), {**ROW, "note": cell}
+    ).body(0)
+    assert json.loads(body, parse_constant=pytest.fail)["note"] == sent
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from batchrun.errors import ChangedRowsError, InputError, JobError, UsageError
-from batchrun.run_folder.columns import RESULT_SCHEMA
 from batchrun.run_folder.records import FORMAT_VERSION, Header, encode
 from batchrun.run_folder.sealed import histories, sealed_parts
+from batchrun.run_folder.typed import Types
 from tests.runs import JobFolder, asked, simulated
 
 QUICK: dict[str, Any] = {"max_attempts": 3, "max_wait": 5, "backoff": {"initial": 0.01, "max": 0.02}}
@@ -37,7 +37,7 @@ def test_one_row_in_is_one_row_out(tmp_path: Path) -> None:
         results = job.results()
         assert results["row_index"].to_list() == list(range(50))
         assert results["row_id"].to_list() == [f"r{n:06d}" for n in range(50)]
-        expected = pl.DataFrame(RESULT_SCHEMA.empty_table()).schema
+        expected = pl.DataFrame(Types().schema().empty_table()).schema
         assert {name: results.schema[name] for name in expected} == dict(expected)
         assert len(job.calls()) == 50
 
@@ -160,7 +160,11 @@ def test_what_does_not_change_a_request_costs_nothing(tmp_path: Path) -> None:
         results = job.results()
         assert "note" not in results.columns
         assert results["messages"][3].to_list() == [
-            {"role": "user", "content": "row 000003: please answer", "name": None}
+            {
+                **dict.fromkeys(("parts", "name", "tool_call_id", "tool_calls", "refusal", "reasoning")),
+                "role": "user",
+                "content": "row 000003: please answer",
+            }
         ]
         assert json.loads(results["raw_request"][3])["messages"][0]["content"] == "row 000003: please answer"
         answer = json.loads(results["raw_response"][3])

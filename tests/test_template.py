@@ -217,6 +217,138 @@ def test_markup_is_found_at_any_depth(source: Any, expected: bool) -> None:
     assert has_markup(source) is expected
 
 
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{{ row['the text'] }}!", "a!"),
+        ('{{ row [ "2nd" ] }}.', "2."),
+        ("{{ row['the text'] }}", "a"),
+        ("{{ row['2nd'] + 1 }}", 3),
+        ("{{ row['self'] }}{{ row['x'] }}", "bc"),
+        ("{{ row['n' ~ 'ested']['a b'] }}", 4),
+    ],
+)
+def test_any_column_is_reached_by_its_name_as_text(source: str, expected: Any) -> None:
+    """Headers of spreadsheets are seldom identifiers."""
+    row = {"the text": "a", "2nd": 2, "self": "b", "x": "c", "nested": {"a b": 4}}
+    assert value(source, **row) == expected
+
+
+def test_a_column_by_its_name_as_text_is_the_columns_own() -> None:
+    """As it is by `{{ column }}`: nothing is converted on the way."""
+    cell = [Decimal("1.10"), 2**200, b"\xff"]
+    assert value('{{ row["a b"] }}', **{"a b": cell}) is cell
+
+
+@pytest.mark.parametrize(
+    ("source", "row", "message"),
+    [
+        ("{{ row['absent'] }}", {"a": 1}, r"`row\['absent'\]` is undefined"),
+        ("{{ row['absent'] }}!", {"a": 1}, r"`row\['absent'\]` is undefined"),
+        ("{{ row }}", {"a": 1}, "`row` is undefined"),
+        ("{{ row }}!", {"a": 1}, "`row` is undefined"),
+    ],
+)
+def test_a_name_that_the_row_lacks_is_its_error(source: str, row: dict[str, Any], message: str) -> None:
+    """The name by itself is a column, as any other name is."""
+    with pytest.raises(TemplateError, match=message):
+        value(source, **row)
+
+
+@pytest.mark.parametrize("source", ["{{ row['a'] }}", "{{ row['a'] }}{{ '' }}", "{{ row.a }}{{ '' }}"])
+def test_a_column_called_row_is_that_column(source: str) -> None:
+    """Which then hides the mapping."""
+    assert value(source, a="outer", row={"a": "inner"}) == "inner"
+
+
+def test_an_included_file_reaches_columns_by_name(tmp_path: Path) -> None:
+    """Also when the template around it does not."""
+    (tmp_path / "a.md").write_text("{% include 'b.md' %}")
+    (tmp_path / "b.md").write_text("{{ row['the text'] }}")
+    assert text("<{% include 'a.md' %}>", tmp_path, **{"the text": "x"}) == "<x>"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{{ x | tojson }}", '{"a":"<b>\'é&\\"","n":[1.0,null,"1.10"]}'),
+        ("{{ x | tojson }}.", '{"a":"<b>\'é&\\"","n":[1.0,null,"1.10"]}.'),
+        ("{{ [x.a, 2] | tojson(indent=1) }}", '[\n "<b>\'é&\\"",\n 2\n]'),
+    ],
+)
+def test_json_text_is_not_escaped_for_html(source: str, expected: str) -> None:
+    """A model is to read `<b>`, not `\\u003cb\\u003e`."""
+    assert value(source, x={"a": "<b>'é&\"", "n": [1.0, math.nan, Decimal("1.10")]}) == expected
+
+
+def test_what_has_no_json_form_is_the_rows_error() -> None:
+    """Bytes in a struct, say."""
+    with pytest.raises(TemplateError, match=r"tojson: .*bytes"):
+        text("{{ x | tojson }}", x={"a": b"a"})
+
+
+def test_bytes_are_not_printed() -> None:
+    """Python's spelling of them is nothing that a model should read."""
+    with pytest.raises(TemplateError, match="12 bytes have no text: use data_url or base64"):
+        text("{{ x }}!", x=b"\x89PNG\r\n\x1a\n0000")
+
+
+class Shown:
+    """Filters that show what they were given."""
+
+    def data_url(self, value: Any) -> str:
+        if value is None:
+            raise OSError("no such file")
+        return f"<url of {value!r}>"
+
+    def base64(self, value: Any) -> str:
+        return f"<base64 of {value!r}>"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{{ x | data_url }}", "<url of b'\\xff\\x00'>"),
+        ("see {{ x | base64 }}", "see <base64 of b'\\xff\\x00'>"),
+        ("{% for y in [n] %}{{ y.bytes | base64 }}{% endfor %}", "<base64 of b'a'>"),
+    ],
+)
+def test_media_filters_get_the_very_bytes(source: str, expected: str) -> None:
+    """Also of a struct's member, and in a text beside a number that is spelled for printing."""
+    templates = Templates(Path(), Shown())
+    assert templates.value(source)({"x": b"\xff\0", "n": {"bytes": b"a", "size": 2**200}}) == expected
+
+
+@pytest.mark.parametrize("source", ["{{ x | data_url }}", "a {{ x | data_url }}", "{% include 'a.md' %}"])
+def test_what_a_media_filter_raises_passes_through(tmp_path: Path, source: str) -> None:
+    """The caller tells a missing photo from a template that does not fit."""
+    (tmp_path / "a.md").write_text("{{ x | data_url }}")
+    with pytest.raises(OSError, match=r"^no such file$"):
+        Templates(tmp_path, Shown()).value(source)({"x": None})
+
+
+@pytest.mark.parametrize(
+    ("source", "found", "absent"),
+    [
+        ("{{ a }} b {{ c | upper }}", {"a", "c"}, {"b"}),
+        ("{{ a.b }} {{ c['d'] }}", {"a", "c"}, {"b", "d"}),
+        ("{{ row['the text'] }}{{ row[\"x\"] }}", {"the text", "x", "row"}, set()),
+        ("{% if a > 1 %}{% for x in c %}{{ x }}{% endfor %}{% endif %}", {"a", "c"}, set()),
+        ("{{ 'b' ~ a ~ \"c\" }}", {"a"}, {"b", "c"}),
+        ("a {# b #}", set(), {"a", "b"}),
+        ("{% include 'nested.md' %}", {"tone"}, {"Be"}),
+    ],
+)
+def test_the_columns_that_a_template_reads_are_known(
+    folder: Path, source: str, found: set[str], absent: set[str]
+) -> None:
+    """Those of included files too; words of the text around the markup are none."""
+    templates = Templates(folder)
+    templates.text(source)
+    assert found <= templates.names(source)
+    assert not absent & templates.names(source)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A job's folder with prompts in it, and a secret beside it."""

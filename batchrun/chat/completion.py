@@ -13,24 +13,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchrun import codec
+from batchrun.chat.answer_message import (
+    Audio,
+    ToolCall,
+    read_audio,
+    read_content,
+    read_reasoning,
+    read_refusal,
+    read_tool_calls,
+)
+from batchrun.chat.lenient import is_integer, objects, some_text, text
+from batchrun.chat.logprobs import PromptToken, Token, read_logprobs, read_prompt_logprobs, read_token_ids
+from batchrun.chat.usage import read_cost, read_usage
 from batchrun.outcome import Usage
+
+__all__ = ["Audio", "Choice", "Completion", "ErrorInside", "NoAnswer", "ToolCall", "read_completion"]
 
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _CUT = frozenset({"length", "content_filter"})
 """Reasons to finish that explain a message without content: all of it was reasoning, or filtered."""
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """One call the model asks for: of a function (`arguments`, JSON text) or a custom tool (`input`)."""
-
-    id: str | None
-    type: str
-    name: str | None
-    arguments: str | None
-    input: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +45,19 @@ class Choice:
     reasoning: str | None
     finish_reason: str | None
     tool_calls: tuple[ToolCall, ...]
-    logprobs: tuple[Mapping[str, Any], ...] | None
+    logprobs: tuple[Token, ...] | None
     """`ChatCompletionTokenLogprob` of each token of the content, as the server gave them."""
     annotations: tuple[Mapping[str, Any], ...]
+    refusal_logprobs: tuple[Token, ...] | None = None
+    audio: Audio | None = None
+    token_ids: tuple[int, ...] | None = None
+    """The ids of the answer's tokens (vLLM's `return_token_ids`)."""
+    index: int = 0
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing in it that anyone asked for."""
-        return not (self.content or self.refusal or self.tool_calls)
+        return not (self.content or self.refusal or self.tool_calls or self.audio)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +69,14 @@ class Completion:
     system_fingerprint: str | None
     service_tier: str | None
     choices: tuple[Choice, ...]
+    """At least one, ordered by `index`."""
     usage: Usage | None
     cost_usd: float | None
-    """What the server says the call cost (OpenRouter's `usage.cost`)."""
+    """What the server says the call cost (OpenRouter, xAI)."""
     repaired: bool
     """A lone surrogate was replaced by U+FFFD."""
+    prompt_logprobs: tuple[tuple[PromptToken, ...] | None, ...] | None = None
+    prompt_token_ids: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,25 +105,25 @@ def read_completion(body: bytes) -> Completion | ErrorInside | NoAnswer:
     if not isinstance(document, dict):
         return NoAnswer("the body is no JSON object")
     if inside := document.get("error"):
-        return ErrorInside(inside if isinstance(inside, dict) else {"message": _said(inside)})
-    choices = document.get("choices")
-    if not isinstance(choices, list) or not choices:
-        return NoAnswer("the answer has no choices")
-    read = tuple(_choice(choice) for choice in choices if _message(choice) is not None)
-    if not read:
-        return NoAnswer("the answer's choice has no message")
-    if read[0].content is None and read[0].is_empty and read[0].finish_reason not in _CUT:
+        return _error_inside(inside)
+    if document.get("object") == "error":  # older vLLM: the error is the document
+        return ErrorInside(document)
+    listed = objects(document.get("choices"))
+    # OpenRouter names what stopped a choice in the choice itself.
+    if inside := next((choice["error"] for choice in listed if choice.get("error")), None):
+        return _error_inside(inside)
+    choices = _choices(listed)
+    if not choices:
+        held = isinstance(document.get("choices"), list) and document["choices"]
+        return NoAnswer("the answer's choice has no message" if held else "the answer has no choices")
+    first = choices[0]
+    if first.content is None and first.is_empty and first.finish_reason not in _CUT:
         return NoAnswer("the message has neither content, nor a refusal, nor tool calls")
-    return Completion(
-        id=_text(document.get("id")),
-        model=_text(document.get("model")),
-        system_fingerprint=_text(document.get("system_fingerprint")),
-        service_tier=_text(document.get("service_tier")),
-        choices=read,
-        usage=_usage(document.get("usage")),
-        cost_usd=_cost(document.get("usage")),
-        repaired=repaired,
-    )
+    return _completion(document, choices, repaired=repaired)
+
+
+def _error_inside(inside: Any) -> ErrorInside:
+    return ErrorInside(inside if isinstance(inside, dict) else {"message": _said(inside)})
 
 
 def _said(inside: object) -> str:
@@ -122,93 +133,55 @@ def _said(inside: object) -> str:
         return "the server's error is nested too deeply"
 
 
-def _message(choice: Any) -> dict[str, Any] | None:
-    message = choice.get("message") if isinstance(choice, dict) else None
+def _completion(document: dict[str, Any], choices: tuple[Choice, ...], *, repaired: bool) -> Completion:
+    usage = document.get("usage")
+    return Completion(
+        id=text(document.get("id")),
+        model=text(document.get("model")),
+        system_fingerprint=text(document.get("system_fingerprint")),
+        service_tier=text(document.get("service_tier")),
+        choices=choices,
+        usage=read_usage(usage),
+        cost_usd=read_cost(usage),
+        repaired=repaired,
+        prompt_logprobs=read_prompt_logprobs(document.get("prompt_logprobs")),
+        prompt_token_ids=read_token_ids(document.get("prompt_token_ids")),
+    )
+
+
+def _choices(listed: list[dict[str, Any]]) -> tuple[Choice, ...]:
+    """The choices with a message, in the order of `index`; without one the place in the list counts."""
+    found = []
+    for place, choice in enumerate(listed):
+        if (message := _message(choice)) is not None:
+            index = choice.get("index")
+            found.append(_choice(choice, message, index if is_integer(index) else place))
+    return tuple(sorted(found, key=lambda choice: choice.index))
+
+
+def _message(choice: dict[str, Any]) -> dict[str, Any] | None:
+    """A choice's message; of the legacy Completions API a `text` alone."""
+    message = choice.get("message")
+    if message is None and isinstance(choice.get("text"), str):
+        return {"content": choice["text"]}
     return message if isinstance(message, dict) else None
 
 
-def _choice(choice: dict[str, Any]) -> Choice:
-    message = _message(choice) or {}
+def _choice(choice: dict[str, Any], message: dict[str, Any], index: int) -> Choice:
+    logprobs, refusal_logprobs = read_logprobs(choice.get("logprobs"))
     return Choice(
-        content=_content(message.get("content")),
-        refusal=_text(message.get("refusal")),
-        reasoning=_text(message.get("reasoning_content") or message.get("reasoning")),
-        finish_reason=_text(choice.get("finish_reason")),
-        tool_calls=tuple(_tool_call(call) for call in _objects(message.get("tool_calls"))),
-        logprobs=_logprobs(choice.get("logprobs")),
-        annotations=tuple(_objects(message.get("annotations"))),
+        content=read_content(message),
+        refusal=read_refusal(message),
+        reasoning=read_reasoning(message),
+        finish_reason=some_text(choice.get("finish_reason")),
+        tool_calls=read_tool_calls(message),
+        logprobs=logprobs,
+        annotations=tuple(objects(message.get("annotations"))),
+        refusal_logprobs=refusal_logprobs,
+        audio=read_audio(message),
+        token_ids=read_token_ids(choice.get("token_ids")),
+        index=index,
     )
-
-
-def _content(content: Any) -> str | None:
-    """Text, or the text parts of a list of content parts joined."""
-    if isinstance(content, list):
-        return "".join(part["text"] for part in _objects(content) if isinstance(part.get("text"), str))
-    return _text(content)
-
-
-def _tool_call(call: dict[str, Any]) -> ToolCall:
-    kind = "custom" if isinstance(call.get("custom"), dict) else "function"
-    body = call.get(kind)
-    body = body if isinstance(body, dict) else {}
-    return ToolCall(
-        id=_text(call.get("id")),
-        type=_text(call.get("type")) or kind,
-        name=_text(body.get("name")),
-        arguments=_text(body.get("arguments")),
-        input=_text(body.get("input")),
-    )
-
-
-def _logprobs(logprobs: Any) -> tuple[Mapping[str, Any], ...] | None:
-    content = logprobs.get("content") if isinstance(logprobs, dict) else None
-    return tuple(_objects(content)) if isinstance(content, list) else None
-
-
-def _usage(usage: Any) -> Usage | None:
-    if not isinstance(usage, dict):
-        return None
-    prompt = usage.get("prompt_tokens_details")
-    prompt = prompt if isinstance(prompt, dict) else {}
-    completion = usage.get("completion_tokens_details")
-    completion = completion if isinstance(completion, dict) else {}
-    return Usage(
-        prompt_tokens=_integer(usage.get("prompt_tokens")),
-        completion_tokens=_integer(usage.get("completion_tokens")),
-        total_tokens=_integer(usage.get("total_tokens")),
-        cached_tokens=_integer(prompt.get("cached_tokens")),
-        reasoning_tokens=_integer(completion.get("reasoning_tokens")),
-        prompt_audio_tokens=_integer(prompt.get("audio_tokens")),
-        completion_audio_tokens=_integer(completion.get("audio_tokens")),
-        accepted_prediction_tokens=_integer(completion.get("accepted_prediction_tokens")),
-        rejected_prediction_tokens=_integer(completion.get("rejected_prediction_tokens")),
-    )
-
-
-def _cost(usage: Any) -> float | None:
-    cost = usage.get("cost") if isinstance(usage, dict) else None
-    if isinstance(cost, bool) or not isinstance(cost, (int, float)) or not abs(cost) < 1e9:
-        return None
-    return float(cost)
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    try:
-        return codec.dumps(value).decode()
-    except ValueError:  # what is nested so deeply is nobody's text
-        return None
-
-
-def _integer(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return int(value) if value == value and abs(value) < 2**63 else None
 
 
 def _without_surrogates(value: Any) -> tuple[Any, bool]:
@@ -219,6 +192,6 @@ def _without_surrogates(value: Any) -> tuple[Any, bool]:
         pairs = [_without_surrogates(item) for item in value]
         return [item for item, _ in pairs], any(changed for _, changed in pairs)
     if isinstance(value, dict):
-        members = {key: _without_surrogates(item) for key, item in value.items()}
-        return {key: item for key, (item, _) in members.items()}, any(c for _, c in members.values())
+        found = {key: _without_surrogates(item) for key, item in value.items()}
+        return {key: item for key, (item, _) in found.items()}, any(c for _, c in found.values())
     return value, False

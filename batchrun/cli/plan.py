@@ -105,6 +105,8 @@ def _tell_warnings(console: Console, found: Plan, *, rerun_changed: bool) -> Non
             "their answers, --keep-changed keeps them, --name NEW keeps both."
         )
         fact(console, "stop", text, style="yellow")
+    for warning in found.warnings:
+        fact(console, "warning", warning, style="yellow")
     for obstacle in found.obstacles:
         fact(console, "stop", obstacle, style="yellow")
 

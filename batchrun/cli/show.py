@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchrun.cli.options import TYPES, JobArguments, OptionalValues, as_json, error_types, run_options
-from batchrun.cli.text import clean, counted, duration, write_json
+from batchrun.cli.text import clean, clean_line, counted, spelled, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,10 +18,10 @@ LIMIT = 20
 _LONGEST = 2_000
 """Characters of a text that are shown when many rows are."""
 
-_SHOWN = [
-    *("row_id", "status", "stale", "model", "latency", "usage", "completion", "refusal", "reasoning"),
-    *("finish_reason", "tool_calls", "choices", "error", "attempts"),
-]
+_AT_ONCE = 100
+"""Rows held at once: they may carry audio."""
+
+_STYLES = {"text": "", "note": "dim", "error": "red"}
 
 
 @click.command(cls=OptionalValues)
@@ -47,7 +47,10 @@ def command(
     limit: int | None,
     as_json: bool,
 ) -> None:
-    """Show rows of a run: of a job file, or in a run folder.
+    """Show rows of a run as conversations: of a job file, or in a run folder.
+
+    Each with its messages (or else its input columns), media as notes, tool calls, parsed output, error,
+    and what it took.
 
     Also what a running or a killed submit has received and not published yet. With --json, a line of
     JSON for each row, with all columns.
@@ -78,14 +81,21 @@ def _lines(chosen: Chosen, columns: list[str]) -> None:
 
 
 def _blocks(chosen: Chosen, columns: list[str], *, whole: bool) -> None:
+    from batchrun.cli.conversation import NEEDED
     from batchrun.cli.terminal import output
+    from batchrun.show import input_columns
 
     longest = None if whole else _LONGEST
-    names = ["row_id", *(name for name in columns if name != "row_id")] if columns else _SHOWN
-    for frame in chosen.frames(names):
+    present = chosen.rows.collect_schema().names()
+    inputs = input_columns(present)
+    names = ["row_id", *columns] if columns else [*inputs, *(name for name in NEEDED if name in present)]
+    for frame in chosen.frames(list(dict.fromkeys(names)), at_once=_AT_ONCE):
         for row in frame.iter_rows(named=True):
             with output() as console:
-                _block(console, row, names[1:] if columns else None, longest)
+                if columns:
+                    _columns(console, row, columns, longest)
+                else:
+                    _conversation(console, row, inputs, longest)
 
 
 def _say_how_many(chosen: Chosen, *, sampled: bool) -> None:
@@ -96,54 +106,45 @@ def _say_how_many(chosen: Chosen, *, sampled: bool) -> None:
         click.echo(f"{shown:,} of {counted(chosen.matching, 'row')}; --limit shows more", err=True)
 
 
-def _block(console: Console, row: dict[str, Any], columns: list[str] | None, longest: int | None) -> None:
+def _columns(console: Console, row: dict[str, Any], columns: list[str], longest: int | None) -> None:
+    _head(console, str(row["row_id"]), "bold")
+    for name in columns:
+        _text(console, f"{name}: ", spelled(row[name]), longest, indent=2)
+
+
+def _conversation(console: Console, row: dict[str, Any], inputs: list[str], longest: int | None) -> None:
+    from batchrun.cli.conversation import facts, turns
+
+    states = [row["status"], *(["stale"] if row["stale"] else [])]
+    _head(
+        console, "  ".join([str(row["row_id"]), *states]), "bold red" if row["status"] == "failed" else "bold"
+    )
+    for turn in turns(row, inputs):
+        _head(console, f"  {turn.role}", "red" if turn.role == "error" else "cyan")
+        for part in turn.parts:
+            _text(console, part.label, part.text, longest, indent=4, style=_STYLES[part.kind])
+    if found := facts(row):
+        _text(console, "", " · ".join(found), None, indent=2, style="dim")
+
+
+def _head(console: Console, line: str, style: str) -> None:
     from rich.text import Text
 
-    if columns is not None:
-        console.print(Text(clean(str(row["row_id"])), style="bold"), soft_wrap=True)
-        for name in columns:
-            _value(console, f"{name}: ", "" if row[name] is None else str(row[name]), longest)
-        return
-    failed = row["status"] == "failed"
-    head = Text(clean(str(row["row_id"])), style="bold red" if failed else "bold")
-    console.print(head + Text(clean(f"  {'  '.join(_facts(row))}"), style="dim"), soft_wrap=True)
-    refused = failed and row["error"]["type"] == "refusal" and row["refusal"]
-    if row["error"] is not None and not refused:
-        _value(console, "", f"{row['error']['type']}: {row['error']['message'] or ''}", longest, style="red")
-    for name, style in (("reasoning", "dim"), ("refusal", "red" if refused else "dim")):
-        if row[name]:
-            _value(console, f"{name}: ", row[name], longest, style=style)
-    if row["completion"] is not None:
-        _value(console, "", row["completion"], longest)
-    for call in row["tool_calls"] or []:
-        _value(console, "", f"{call['name']}({call['arguments'] or call['input'] or ''})", longest)
+    console.print(Text(clean_line(line), style=style), soft_wrap=not console.is_terminal)
 
 
-def _facts(row: dict[str, Any]) -> list[str]:
-    usage = row["usage"] or {}
-    tokens = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
-    calls = len(row["attempts"] or [])
-    facts = [
-        row["status"],
-        "stale" if row["stale"] else None,
-        row["model"],
-        None if row["latency"] is None else duration(row["latency"]),
-        None if tokens == (None, None) else f"{tokens[0] or 0}+{tokens[1] or 0} tokens",
-        row["finish_reason"] if row["finish_reason"] not in (None, "stop") else None,
-        counted(calls, "call") if calls > 1 else None,
-        counted(len(row["choices"]), "choice") if row["choices"] else None,
-    ]
-    return [fact for fact in facts if fact]
-
-
-def _value(console: Console, label: str, text: str, longest: int | None, *, style: str = "") -> None:
+def _text(
+    console: Console, label: str, text: str, longest: int | None, *, indent: int, style: str = ""
+) -> None:
+    """A text below its heading: wrapped on a terminal, in its own lines elsewhere."""
     from rich.padding import Padding
     from rich.text import Text
 
     if longest is not None and len(text) > longest:
         text = f"{text[:longest]} … ({len(text) - longest:,} more characters)"
-    lines = Text.assemble((clean(label), "dim"), (clean(text).rstrip("\n"), style))
+    lines = Text.assemble((clean_line(label), "dim"), (clean(text).rstrip("\n"), style))
     if console.is_terminal:
-        console.print(Padding(lines, (0, 0, 0, 2), expand=False))
+        console.print(Padding(lines, (0, 0, 0, indent), expand=False))
     else:
-        console.print(Text("\n").join(Text("  ") + line for line in lines.split("\n")), soft_wrap=True)
+        padding = Text(" " * indent)
+        console.print(Text("\n").join(padding + line for line in lines.split("\n")), soft_wrap=True)

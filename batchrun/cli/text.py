@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import shlex
@@ -10,7 +11,8 @@ import shutil
 import sys
 import textwrap
 from contextlib import suppress
-from datetime import date, time
+from datetime import date, time, timedelta
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -21,6 +23,9 @@ from batchrun.errors import StorageError
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
+_SHORT = 60
+"""Characters of JSON that stay on one line."""
+
 
 def clean(text: str) -> str:
     """Replace what a terminal would obey instead of showing it.
@@ -29,6 +34,11 @@ def clean(text: str) -> str:
     surrogates, which cannot be written at all.
     """
     return _UNSAFE.sub(_picture, text.replace("\r\n", "\n"))
+
+
+def clean_line(text: str) -> str:
+    """`clean` for what must stay on one line: a heading, a name, a label."""
+    return clean(text).replace("\n", "\u240a").replace("\t", "\u2409")
 
 
 def _picture(match: re.Match[str]) -> str:
@@ -57,6 +67,26 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def spelled(value: Any) -> str:
+    """A value of any column for people: text as it is, bytes by their number, the rest as `pretty` JSON."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return _leaf(value) if isinstance(value, bytes | date | time | timedelta | Decimal) else pretty(value)
+
+
+def pretty(value: Any) -> str:
+    """JSON on one line where that is short, indented otherwise."""
+    line = json.dumps(value, ensure_ascii=False, default=_leaf)
+    if len(line) <= _SHORT:
+        return line
+    return json.dumps(value, ensure_ascii=False, default=_leaf, indent=2)
+
+
+def _leaf(value: Any) -> str:
+    """What JSON has no form for: columns hold bytes, times and decimals."""
+    return f"[{counted(len(value), 'byte')}]" if isinstance(value, bytes) else str(value)
 
 
 def shown_path(path: str | Path) -> str:

@@ -1,6 +1,7 @@
 """One HTTP attempt at a chat completion, and what became of it as a value.
 
     endpoint.py    `Client`: one attempt at one endpoint; `Reply` or `Unanswered`, never an exception
+    streamed.py    `StreamedAnswer`: an event stream read to the document it stands for
     transport.py   `PyreqwestTransport`: httpx's transport interface on pyreqwest's own API
     network.py     `build_transport`: timeouts, proxies and trusted certificates
 

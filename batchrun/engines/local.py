@@ -20,8 +20,9 @@ import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from batchrun.admission import Admission, Closed
-from batchrun.answer import Answerer, Task
+from batchrun.answer import Answerer
 from batchrun.breaker import Breaker
+from batchrun.calls import Task
 from batchrun.errors import StorageError
 from batchrun.flights import Flights
 from batchrun.outcome import Failed

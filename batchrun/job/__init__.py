@@ -7,35 +7,41 @@ read_env_file    the variables of an `--env-file`
 
 from __future__ import annotations
 
+from batchrun.job.answer_schema import load_answer_schema
 from batchrun.job.endpoints import Endpoint
 from batchrun.job.env_file import read_env_file
 from batchrun.job.fields import ColumnType
-from batchrun.job.job import Job, ModelChoice
+from batchrun.job.job import ANY_MODEL, Job, ModelChoice
 from batchrun.job.load import load_job
 from batchrun.job.messages import read_messages
-from batchrun.job.models import Input, Message, MessageFile, Output, Prompt, Sample
 from batchrun.job.presets import PRESETS, Preset
+from batchrun.job.prompt import MessageFile, Prompt, Turn
 from batchrun.job.schema import job_schema
+from batchrun.job.sections import OPENAI_BATCH, Input, Output, RunTools, Sample
 from batchrun.job.serving import Retry, StopWhen
 from batchrun.job.snapshot import job_snapshot
 
 __all__ = [
+    "ANY_MODEL",
+    "OPENAI_BATCH",
     "PRESETS",
     "ColumnType",
     "Endpoint",
     "Input",
     "Job",
-    "Message",
     "MessageFile",
     "ModelChoice",
     "Output",
     "Preset",
     "Prompt",
     "Retry",
+    "RunTools",
     "Sample",
     "StopWhen",
+    "Turn",
     "job_schema",
     "job_snapshot",
+    "load_answer_schema",
     "load_job",
     "read_env_file",
     "read_messages",

@@ -11,14 +11,17 @@ from pydantic import ValidationError
 from batchrun.job.complaints import complaints
 from batchrun.job.document import WORDS, Document
 from batchrun.job.endpoints import endpoint_problems
-from batchrun.job.fields import run_name
+from batchrun.job.fields import VARIABLES, run_name
 from batchrun.job.interpolate import expand
-from batchrun.job.known import did_you_mean
+from batchrun.job.job import ANY_MODEL
+from batchrun.job.known import description_of, did_you_mean
 from batchrun.job.models import JobFile
 from batchrun.job.place import Loc, Problem, dotted
 from batchrun.job.presets import PRESETS
 from batchrun.job.secrets import expanded_keys, written_keys
+from batchrun.job.sections import OPENAI_BATCH
 from batchrun.job.serving import EndpointSpec
+from batchrun.job.together import together
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +44,12 @@ def check(document: Document, *, stem: str, env: Mapping[str, str]) -> Checked:
     found += expanded_keys(expansion.references, _key_variables(expansion.value))
     file: JobFile | None = None
     try:
-        file = JobFile.model_validate(expansion.value)
+        file = JobFile.model_validate(expansion.value, context=VARIABLES)
+        found += together(file)
     except ValidationError as error:
         found += complaints(error, document)
-    found += [*_name(document.value, stem), *_models(expansion.value), *_endpoints(expansion.value, env)]
+    found += [*_name(document.value, stem), *_prompt(expansion.value), *_models(expansion.value)]
+    found += _endpoints(expansion.value, env)
     return Checked(file, _one_each(found))
 
 
@@ -62,7 +67,7 @@ def _one_each(problems: Iterable[Problem]) -> list[Problem]:
 def _words(document: Document) -> Iterator[Problem]:
     """Refuse an unquoted yes, no, on or off where any value is taken: it may have been meant as a word."""
     for loc, word in document.words.items():
-        if loc[:2] == ("prompt", "vars") or "request" in loc[:3]:
+        if loc[:2] == ("prompt", "vars") or loc[0] == "schema" or "request" in loc[:3]:
             value = "true" if WORDS[word.lower()] else "false"
             text = f'{word} without quotes is {value} in YAML: write {value}, or "{word}" for the word.'
             yield Problem(loc, f"{dotted(loc)}: {text}")
@@ -78,6 +83,16 @@ def _name(value: dict[str, Any], stem: str) -> Iterator[Problem]:
         yield Problem(("name",), text)
 
 
+def _format(value: dict[str, Any]) -> Any:
+    section = value.get("input")
+    return section.get("format") if isinstance(section, dict) else None
+
+
+def _prompt(value: dict[str, Any]) -> Iterator[Problem]:
+    if "prompt" not in value and _format(value) != OPENAI_BATCH:
+        yield Problem(("prompt",), f"prompt is required and missing. {description_of(JobFile, 'prompt')}")
+
+
 def _key_variables(value: dict[str, Any]) -> set[str]:
     """The variables that hold keys, of this job's endpoints and of all presets."""
     presets = [preset.api_key_env for preset in PRESETS.values()]
@@ -89,7 +104,10 @@ def _models(value: dict[str, Any]) -> Iterator[Problem]:
     """Find models whose endpoint is neither described nor a preset."""
     known = [*PRESETS, *(name for name, _ in _members(value.get("endpoints")))]
     for loc, spelled in _spelled_models(value):
-        endpoint, slash, _ = spelled.partition("/")
+        endpoint, slash, name = spelled.partition("/")
+        if name == ANY_MODEL and _format(value) != OPENAI_BATCH:
+            text = f"{spelled} is the model that a row itself names: it needs input.format: {OPENAI_BATCH}."
+            yield Problem(loc, f"{dotted(loc)}: {text}")
         if slash and endpoint and endpoint not in known:
             text = f"there is no endpoint {endpoint}.{did_you_mean(endpoint, known)}"
             yield Problem(loc, f"{dotted(loc)}: {text} Known here: {', '.join(dict.fromkeys(known))}.")

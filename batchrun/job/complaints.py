@@ -9,9 +9,13 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from batchrun.chat.members import Members
+from batchrun.chat.sentences import allowed, expected
 from batchrun.job.address import NAME_THE_VARIABLE, looks_like_key
 from batchrun.job.document import Document
-from batchrun.job.known import did_you_mean, places_of, section_at
+from batchrun.job.fields import Section
+from batchrun.job.known import description_of, did_you_mean, keys_of, places_of, section_at
+from batchrun.job.models import JobFile
 from batchrun.job.parameters import OTHERWISE_GIVEN, Request
 from batchrun.job.place import Loc, Problem, WrongPartsError, dotted
 
@@ -20,25 +24,20 @@ _SECRETIVE = frozenset({"base_url", "api_key_env", "headers", "proxy"})
 
 _KEY_NAMES = frozenset({"api_key", "apikey", "key", "token", "api_token"})
 
-_EXPECTED = {
-    "int_type": "must be a whole number",
-    "bool_type": "must be true or false",
-    "string_type": "must be text",
-    "tuple_type": "must be a list",
-    "dict_type": "must be a mapping",
-    "model_type": "must be a mapping",
-    "too_short": "must have at least one item",
-}
-"""pydantic's types of errors that need nothing but a sentence."""
+_MOST_KEYS = 40
+"""Keys that a message lists; a section with more is too long to read."""
 
 
-def complaints(error: ValidationError, document: Document) -> Iterator[Problem]:
-    """Say what is wrong in `error`, one problem a value or key, with locs as in the file."""
+def complaints(error: ValidationError, document: Document, root: Any = JobFile) -> Iterator[Problem]:
+    """Say what is wrong in `error`, one problem a value or key, with locs as in the file.
+
+    `root` is the type of the document's value.
+    """
     for details in error.errors(include_url=False):
-        yield from _problems(details, document)
+        yield from _problems(details, document, root)
 
 
-def _problems(details: ErrorDetails, document: Document) -> Iterator[Problem]:
+def _problems(details: ErrorDetails, document: Document, root: Any) -> Iterator[Problem]:
     tagged: Loc = tuple(details["loc"])
     loc = tuple(part for part in tagged if not str(part).startswith("<"))
     cause = details.get("ctx", {}).get("error")
@@ -46,54 +45,62 @@ def _problems(details: ErrorDetails, document: Document) -> Iterator[Problem]:
         for below, text in cause.parts:
             yield Problem((*loc, *below), f"{dotted((*loc, *below))} {text}.")
     elif details["type"] == "extra_forbidden":
-        yield Problem(loc, _unknown(tagged, loc))
+        yield Problem(loc, _unknown(loc, section_at(tagged[:-1], root)))
     elif details["type"] == "missing":
-        field = section_at(tagged[:-1]).model_fields[str(loc[-1])]
-        yield Problem(loc, f"{dotted(loc)} is required and missing. {field.description or ''}".rstrip())
+        about = description_of(section_at(tagged[:-1], root), str(loc[-1]))
+        yield Problem(loc, f"{dotted(loc)} is required and missing. {about}")
+    elif details["type"] == "unknown_kind":
+        yield _unknown_kind(details, loc, document)
     elif details["type"] != "too_short" or not _written(document.value, loc):
         # too_short also follows from items that are wrong themselves, and those are told
         yield Problem(loc, _wrong_value(details, loc, document))
 
 
-def _unknown(tagged: Loc, loc: Loc) -> str:
-    name, section = str(loc[-1]), section_at(tagged[:-1])
-    known = list(section.model_fields)
+def _unknown(loc: Loc, section: type[Members]) -> str:
+    name, known = str(loc[-1]), keys_of(section)
     if section is Request and name in OTHERWISE_GIVEN:
         return f"{dotted(loc)} is not taken here: {OTHERWISE_GIVEN[name]}."
     if "api_key_env" in known and name.lower() in _KEY_NAMES:
         return f"{dotted(loc)}: a key is never written in a job: {NAME_THE_VARIABLE}."
-    hint = did_you_mean(name, known) or _elsewhere(name)
+    hint = did_you_mean(name, known) or _elsewhere(name, section)
     if name.partition(":")[0] in known:
         hint = " Is a space missing after the colon?"
-    return f"{dotted(loc)} is not a known key.{hint} Known here: {', '.join(known)}."
+    return f"{dotted(loc)} is not a known key.{hint} {_known_here(known)}"
 
 
-def _elsewhere(name: str) -> str:
-    ways = places_of().get(name, [])
+def _known_here(known: list[str]) -> str:
+    if len(known) > _MOST_KEYS:
+        return "What an endpoint adds goes in extra_body; `batchrun schema` lists what is known here."
+    return f"Known here: {', '.join(known)}."
+
+
+def _unknown_kind(details: ErrorDetails, loc: Loc, document: Document) -> Problem:
+    """A mapping whose member that tells its kind, `role` or `type`, is missing or wrong."""
+    ctx, written = details.get("ctx", {}), _written(document.value, loc)
+    if not isinstance(written, dict):
+        found = _found(written, loc, document)
+        return Problem(loc, f"{dotted(loc) or 'the file'}: must be a mapping{found}.")
+    here, words = (*loc, ctx["key"]), list(ctx["allowed"])
+    if written.get(ctx["key"]) is None:
+        return Problem(here, f"{dotted(here)} is required and missing. It is one of {', '.join(words)}.")
+    word = written[ctx["key"]]
+    hint = did_you_mean(word, words) if isinstance(word, str) else ""
+    text = f"must be one of {', '.join(words)}{_found(word, here, document)}.{hint}"
+    return Problem(here, f"{dotted(here)}: {text}")
+
+
+def _elsewhere(name: str, section: type[Members]) -> str:
+    """Where a key belongs; what is only a member of messages, parts and tools is no place to look for it."""
+    ways = places_of().get(name, []) if issubclass(section, Section) else []
     shortest = [way for way in ways if way.count(".") == ways[0].count(".")]
     return f" The key for that is {' or '.join(shortest)}." if ways else ""
 
 
 def _wrong_value(details: ErrorDetails, loc: Loc, document: Document) -> str:
     written = _written(document.value, loc)
-    sentence = f"{dotted(loc) or 'the job'}: {_expected(details)}{_found(written, loc, document)}."
+    wanted = expected(details["type"], details.get("ctx", {}), details["msg"])
+    sentence = f"{dotted(loc) or 'the file'}: {wanted}{_found(written, loc, document)}."
     return sentence + _hint(details, written, loc, document)
-
-
-def _expected(details: ErrorDetails) -> str:
-    kind, ctx = details["type"], details.get("ctx", {})
-    if kind == "value_error":
-        return str(ctx["error"])
-    if kind == "literal_error":
-        return f"must be one of {', '.join(_allowed(details))}"
-    if kind == "greater_than_equal":
-        return f"must be at least {ctx['ge']}"
-    return _EXPECTED.get(kind, details["msg"])
-
-
-def _allowed(details: ErrorDetails) -> list[str]:
-    expected: str = details.get("ctx", {})["expected"]
-    return expected.replace(" or ", ", ").replace("'", "").split(", ")
 
 
 def _written(value: Any, loc: Loc) -> Any:
@@ -121,7 +128,7 @@ def _found(written: Any, loc: Loc, document: Document) -> str:
 def _hint(details: ErrorDetails, written: Any, loc: Loc, document: Document) -> str:
     kind = details["type"]
     if kind == "literal_error" and isinstance(written, str):
-        return did_you_mean(written, _allowed(details))
+        return did_you_mean(written, allowed(details.get("ctx", {})))
     if written is None:
         return " Give it a value, or remove the key."
     if kind == "string_type" and isinstance(written, bool | int | float):

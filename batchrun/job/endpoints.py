@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from batchrun.chat.wire import Instructions, TokenLimit
 from batchrun.job.address import check_base_url, in_clear
 from batchrun.job.known import did_you_mean
 from batchrun.job.place import Loc, Problem, dotted
 from batchrun.job.presets import CUSTOM, PRESETS, SIMULATOR, Preset
 from batchrun.job.serving import EndpointSpec
 from batchrun.limits import Limits
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class Endpoint:
         headers: sent with every request. Not shown in a repr, and neither is `proxy`.
         ca_file: an absolute path.
         simulator: options of a simulator that batchrun starts, as the job spells them.
+        token_limit: the only name of the token limit that it knows; None where it knows both.
+        instructions: the only role of instructions that it knows; None where it knows both.
     """
 
     name: str
@@ -40,6 +45,8 @@ class Endpoint:
     proxy: str | None = field(default=None, repr=False)
     ca_file: Path | None = None
     simulator: Mapping[str, Any] | None = None
+    token_limit: TokenLimit | None = None
+    instructions: Instructions | None = None
 
 
 def resolve(name: str, spec: EndpointSpec, *, env: Mapping[str, str], ca_file: Path | None) -> Endpoint:
@@ -56,6 +63,8 @@ def resolve(name: str, spec: EndpointSpec, *, env: Mapping[str, str], ca_file: P
         proxy=spec.proxy,
         ca_file=ca_file,
         simulator=spec.simulator,
+        token_limit=_laid_over(preset.token_limit, spec, "token_limit"),
+        instructions=_laid_over(preset.instructions, spec, "instructions"),
     )
 
 
@@ -105,7 +114,13 @@ def _preset_url(preset: Preset, env: Mapping[str, str]) -> str | None:
 
 
 def _key_variable(preset: Preset, spec: EndpointSpec) -> str | None:
-    return spec.api_key_env if "api_key_env" in spec.model_fields_set else preset.api_key_env
+    return _laid_over(preset.api_key_env, spec, "api_key_env")
+
+
+def _laid_over(known: _T, spec: EndpointSpec, key: str) -> _T:
+    """What the job says, null too; else what the preset knows."""
+    given: _T = getattr(spec, key)
+    return given if key in spec.model_fields_set else known
 
 
 def _problem(loc: Loc, text: str) -> Problem:

@@ -7,10 +7,12 @@ one `${VAR}` is read as YAML first.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from batchrun.chat.members import Members
 from batchrun.job.document import WORDS, scalar
 from batchrun.job.interpolate import Expanded, Unquoted
 
@@ -22,10 +24,8 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY_ALONE = re.compile(r"(?=.*[0-9])[A-Za-z0-9]{32,}")
 
 
-class Section(BaseModel):
+class Section(Members):
     """A mapping of the job file whose keys are all known."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 def typed(value: Any) -> Any:
@@ -72,12 +72,12 @@ def run_name(name: str) -> str:
     return name
 
 
-def _free(value: Any) -> Any:
+def free(value: Any) -> Any:
     """Read what an unquoted variable held, except yes, no, on, off: nothing says that a boolean is meant."""
     if isinstance(value, dict):
-        return {key: _free(member) for key, member in value.items()}
+        return {key: free(member) for key, member in value.items()}
     if isinstance(value, list):
-        return [_free(item) for item in value]
+        return [free(item) for item in value]
     if isinstance(value, Unquoted) and value.lower() not in WORDS:
         return typed(value)
     return str(value) if isinstance(value, Expanded) else value
@@ -114,8 +114,12 @@ _SHARE_SCHEMA = {
     ]
 }
 
+VARIABLES: Mapping[str, Any] = {"typed": typed, "free": free}
+"""The validation context in which values of the request are read where variables held them."""
+
 # pydantic carries `ge` into the JSON Schema only where it stands before the validator
 Count: TypeAlias = Annotated[int, Field(ge=1, strict=True), BeforeValidator(typed)]
+FromZero: TypeAlias = Annotated[int, Field(ge=0, strict=True), BeforeValidator(typed)]
 Whole: TypeAlias = Annotated[int, Field(strict=True), BeforeValidator(typed)]
 Flag: TypeAlias = Annotated[bool, Field(strict=True), BeforeValidator(typed)]
 Duration: TypeAlias = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_DURATION_SCHEMA)]
@@ -133,6 +137,6 @@ VariableName: TypeAlias = Annotated[
 ModelName: TypeAlias = Annotated[
     str, AfterValidator(_spelled_model), Field(json_schema_extra={"pattern": "^[^/]+/.+$"})
 ]
-Free: TypeAlias = Annotated[Any, BeforeValidator(_free)]
+Free: TypeAlias = Annotated[Any, BeforeValidator(free)]
 """Any JSON value."""
 ColumnType: TypeAlias = Literal["string", "int64", "float64", "bool", "date", "timestamp", "json"]

@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from batchrun.job.endpoints import Endpoint
-from batchrun.job.models import FailReason, FallbackReason, Input, Output, Prompt
+from batchrun.job.models import FailReason, FallbackReason
 from batchrun.job.place import Places
+from batchrun.job.prompt import Prompt
+from batchrun.job.sections import Input, Output, RunTools
 from batchrun.job.serving import Retry, StopWhen
 from batchrun.limits import Limits
+
+ANY_MODEL = "*"
+"""The name of a model that stands for the one that the row's own request names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +26,11 @@ class ModelChoice:
     Attributes:
         spelled: ENDPOINT/MODEL, as in the results' `model` column.
         endpoint: a key of `Job.endpoints`.
-        name: what the endpoint calls the model.
+        name: what the endpoint calls the model; ANY_MODEL where each row names it.
         limits: within the endpoint's own.
         request: the parameters for this model: the job's, with its own laid over them and those
             that are null left out. `extra_body` is a member of its own.
+        removed: the parameters that are null: they are taken out of a row's own request.
     """
 
     spelled: str
@@ -32,6 +38,7 @@ class ModelChoice:
     name: str
     limits: Limits
     request: Mapping[str, Any]
+    removed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,11 @@ class Job:
         path: the job file, absolute.
         folder: where relative paths of the file start: the file's own folder.
         input: `input.path` as the job spells it, from `folder`; absolute when it came from the shell.
+        media_root: the only folder that media may be read from, absolute.
         prompt: templates as they stand in the file; message files are not read yet.
+        answer_schema: the key `schema`: a path as the job spells it, from `folder` (absolute when it
+            came from the shell), a class, or the schema itself.
+        run_tools: its module is a path like that.
         models: the model, then its fallbacks.
         endpoints: by name: those the job describes and those its models use.
         output_path: the run folder, absolute.
@@ -55,7 +66,10 @@ class Job:
     folder: Path
     name: str
     input: Input
+    media_root: Path | None
     prompt: Prompt
+    answer_schema: str | Mapping[str, Any] | None
+    run_tools: RunTools | None
     models: tuple[ModelChoice, ...]
     fallback_on: frozenset[FallbackReason]
     fail_on: frozenset[FailReason]

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Annotated, Any, get_args, get_origin
 
-from batchrun.job.fields import Section
+from pydantic import Tag
+
+from batchrun.chat.members import Members, descriptions, member_name
 from batchrun.job.models import JobFile
 from batchrun.job.place import Loc
 
@@ -25,29 +27,54 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {near}?" if near else ""
 
 
-def section_at(tagged: Loc) -> type[Section]:
-    """The class of the mapping at `tagged`, a loc as pydantic gives it: `<Class>` parts choose in unions."""
-    here: Any = JobFile
+def keys_of(section: type[Members]) -> list[str]:
+    """The keys of a mapping, as a job spells them."""
+    return [member_name(section, name) for name in section.model_fields]
+
+
+def _field_of(section: type[Members], key: str) -> str:
+    return next(name for name in section.model_fields if key == member_name(section, name))
+
+
+def description_of(section: type[Members], key: str) -> str:
+    """What the key is for."""
+    return descriptions(section)[_field_of(section, key)]
+
+
+def section_at(tagged: Loc, root: Any = JobFile) -> type[Members]:
+    """The class of the mapping at `tagged`, a loc as pydantic gives it: `<…>` parts choose in unions."""
+    here = root
     for part in tagged:
         here = _below(here, part)
     return next(_sections(here))
 
 
 def _below(annotation: Any, part: str | int) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation.model_fields[str(part)].annotation
+    if isinstance(annotation, type) and issubclass(annotation, Members):
+        return annotation.model_fields[_field_of(annotation, str(part))].annotation
+    members, origin = get_args(annotation), get_origin(annotation)
     if str(part).startswith("<"):
-        return next(section for section in _sections(annotation) if f"<{section.__name__}>" == part)
-    members = get_args(annotation)
-    if get_origin(annotation) is dict:
+        return next(_tagged(annotation, str(part)))
+    if origin is dict:
         return members[1]
-    if get_origin(annotation) is tuple:
+    if origin in (tuple, list):
         return members[0]
     return _below(members[0], part)  # Annotated[X, …], X | None
 
 
-def _sections(annotation: Any) -> Iterator[type[Section]]:
-    if isinstance(annotation, type) and issubclass(annotation, Section):
+def _tagged(annotation: Any, tag: str) -> Iterator[Any]:
+    """The member of a union that has this tag."""
+    members = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        if any(isinstance(item, Tag) and item.tag == tag for item in members[1:]):
+            yield members[0]
+        members = members[:1]
+    for member in members:
+        yield from _tagged(member, tag)
+
+
+def _sections(annotation: Any) -> Iterator[type[Members]]:
+    if isinstance(annotation, type) and issubclass(annotation, Members):
         yield annotation
     members = get_args(annotation)
     for member in members[:1] if get_origin(annotation) is Annotated else members:
@@ -65,9 +92,9 @@ def places_of() -> dict[str, list[str]]:
     return places
 
 
-def _ways(section: type[Section], above: str) -> Iterator[str]:
+def _ways(section: type[Members], above: str) -> Iterator[str]:
     for name, field in section.model_fields.items():
-        way = f"{above}{name}"
+        way = f"{above}{member_name(section, name)}"
         yield way
         origin = get_origin(field.annotation)
         item = ".NAME" if origin is dict else ".0" if origin is tuple else ""

@@ -14,9 +14,10 @@ from batchrun.job.document import Document, read_document
 from batchrun.job.endpoints import Endpoint, resolve
 from batchrun.job.job import Job, ModelChoice
 from batchrun.job.models import JobFile
-from batchrun.job.override import apply_set, replace
-from batchrun.job.parameters import Request, merged
+from batchrun.job.override import SCHEMA, apply_set, is_class, replace
+from batchrun.job.parameters import Request
 from batchrun.job.place import Loc, Places, Problem
+from batchrun.job.sections import OPENAI_BATCH, Input, RunTools
 from batchrun.job.serving import EndpointSpec, ModelSpec
 from batchrun.limits import Limits
 
@@ -110,9 +111,8 @@ class Paths:
         base = self.cwd if self.places.from_shell(loc) else self.folder
         return Path(os.path.normpath(base / text))
 
-    def input(self, text: str) -> str:
-        """The input's path, left as the job spells it where that is from the job's folder."""
-        loc = ("input", "path")
+    def spelled(self, loc: Loc, text: str) -> str:
+        """The path at `loc`, left as the job spells it where that is from the job's folder."""
         kept = not self.places.from_shell(loc) and not text.startswith("~/")
         return text if kept else str(self.absolute(loc, text))
 
@@ -136,8 +136,11 @@ def _job(
         path=path,
         folder=path.parent,
         name=name,
-        input=file.input.model_copy(update={"path": paths.input(file.input.path)}),
+        input=_input(file, paths),
+        media_root=_media_root(file, paths),
         prompt=file.prompt,
+        answer_schema=_answer_schema(file, paths),
+        run_tools=_run_tools(file, paths),
         models=models,
         fallback_on=frozenset(file.fallback_on),
         fail_on=frozenset(file.fail_on),
@@ -155,7 +158,42 @@ def _choice(model: str | ModelSpec, request: Request) -> ModelChoice:
     spec = ModelSpec(model=model) if isinstance(model, str) else model
     endpoint, _, name = spec.model.partition("/")
     limits = Limits(spec.limits.rpm, spec.limits.tpm, spec.limits.concurrency)
-    return ModelChoice(spec.model, endpoint, name, limits, merged(request.spelled(), spec.request.spelled()))
+    spelled = {**request.spelled(), **spec.request.spelled()}
+    return ModelChoice(
+        spec.model,
+        endpoint,
+        name,
+        limits,
+        request={key: value for key, value in spelled.items() if value is not None},
+        removed=frozenset(key for key, value in spelled.items() if value is None),
+    )
+
+
+def _input(file: JobFile, paths: Paths) -> Input:
+    """The input with its path, and with the id that rows of its format have."""
+    own = {"path": paths.spelled(("input", "path"), file.input.path)}
+    if file.input.id is None and file.input.format == OPENAI_BATCH:
+        own["id"] = "custom_id"
+    return file.input.model_copy(update=own)
+
+
+def _media_root(file: JobFile, paths: Paths) -> Path | None:
+    given = file.input.media_root
+    return None if given is None else paths.absolute(("input", "media_root"), given)
+
+
+def _answer_schema(file: JobFile, paths: Paths) -> str | Mapping[str, Any] | None:
+    given = file.answer_schema
+    if not isinstance(given, str) or is_class(given):
+        return given
+    return paths.spelled(SCHEMA, given)
+
+
+def _run_tools(file: JobFile, paths: Paths) -> RunTools | None:
+    given = file.run_tools
+    if given is None:
+        return None
+    return given.model_copy(update={"module": paths.spelled(("run_tools", "module"), given.module)})
 
 
 def _endpoint(name: str, spec: EndpointSpec, paths: Paths, env: Mapping[str, str]) -> Endpoint:

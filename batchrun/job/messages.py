@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from batchrun.chat.message_models import AnyMessage
 from batchrun.errors import JobError
-from batchrun.job.document import read_document
+from batchrun.job.complaints import complaints
+from batchrun.job.document import Document, read_document
 from batchrun.job.job import Job
-from batchrun.job.models import Message, MessageFile
-from batchrun.job.place import Loc, dotted
-
-_MESSAGES = TypeAdapter(list[Message])
+from batchrun.job.place import Problem
+from batchrun.job.prompt import MessageFile
 
 
-def read_messages(job: Job) -> Iterator[tuple[str, Message]]:
-    """Each message of the prompt with its place, for messages about it.
+@cache
+def _messages() -> TypeAdapter[list[AnyMessage]]:
+    return TypeAdapter(list[AnyMessage])  # built when the first message file is read
+
+
+def read_messages(job: Job) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each message of the prompt as it is sent, its templates unrendered, with its place.
 
     Raises JobError when a message file lies outside the job's folder, or is no list of messages.
     """
     for index, item in enumerate(job.prompt.messages):
-        if isinstance(item, Message):
-            yield job.where("prompt", "messages", index), item
+        if not isinstance(item, MessageFile):
+            yield job.where("prompt", "messages", index), item.plain()
             continue
         for number, message in enumerate(_read(job, item, job.where("prompt", "messages", index, "file"))):
-            yield f"{item.file}: message {number + 1}", message
+            yield f"{item.file}: message {number + 1}", message.plain()
 
 
-def _read(job: Job, item: MessageFile, place: str) -> list[Message]:
+def _read(job: Job, item: MessageFile, place: str) -> list[AnyMessage]:
     path = (job.folder / item.file).resolve()
     if not path.is_relative_to(job.folder.resolve()):
         raise JobError(f"{place}: {item.file} is not below the job's folder, {job.folder}")
@@ -39,16 +46,17 @@ def _read(job: Job, item: MessageFile, place: str) -> list[Message]:
         raise JobError(f"{place}: {item.file} cannot be read: {reason}") from error
     document = read_document(text)
     if document.problems:
-        problem = document.problems[0]
-        line = problem.line or document.lines.get(problem.loc)
-        raise JobError(f"{item.file}:{line}: {problem.text}")
+        raise _wrong(item, document, document.problems[0])
     try:
-        return _MESSAGES.validate_python(document.value)
+        return _messages().validate_python(document.value)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        loc: Loc = tuple(first["loc"])
-        line = next((document.lines[loc[:n]] for n in range(len(loc), 0, -1) if loc[:n] in document.lines), 1)
-        raise JobError(
-            f"{item.file}:{line}: {dotted(loc) or 'the file'}: {first['msg']}",
-            hint="A message file is a list of messages, each with `role` and `content`.",
-        ) from error
+        first = next(complaints(error, document, root=list[AnyMessage]))
+        hint = "A message file is a list of messages, each with `role` and `content`."
+        raise _wrong(item, document, first, hint) from error
+
+
+def _wrong(item: MessageFile, document: Document, problem: Problem, hint: str | None = None) -> JobError:
+    loc = problem.loc
+    known = (document.lines.get(loc[:length]) for length in range(len(loc), -1, -1))
+    line = problem.line or next((found for found in known if found is not None), 1)
+    return JobError(f"{item.file}:{line}: {problem.text}", hint=hint)

@@ -9,19 +9,13 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from batchrun.job.fields import (
-    ColumnType,
-    Count,
-    Flag,
-    RunName,
-    Section,
-    Text,
-    Whole,
-)
+from batchrun.job.fields import RunName, Section, Text
 from batchrun.job.parameters import Request
 from batchrun.job.place import WrongPartsError
+from batchrun.job.prompt import Prompt
+from batchrun.job.sections import Input, Output, RunTools
 from batchrun.job.serving import AnyModel, EndpointSpec, Retry, StopWhen
 
 FallbackReason: TypeAlias = Literal[
@@ -35,115 +29,30 @@ FallbackReason: TypeAlias = Literal[
     "context_length",
     "invalid_request",
     "invalid_response",
+    "invalid_output",
     "content_filter",
     "refusal",
     "truncated",
 ]
 """The error types that another model can mend: the row was sent, and the run goes on."""
 
-FailReason: TypeAlias = Literal["refusal", "content_filter", "truncated"]
+FailReason: TypeAlias = Literal["invalid_output", "refusal", "content_filter", "truncated"]
+
+_ANSWERS_UNLESS_FAILED = {
+    "refusal": "a refusal is an answer then",
+    "invalid_output": "text that does not satisfy the schema is an answer then",
+}
+"""Reasons of `fallback_on` that are no failures unless `fail_on` makes them so."""
 
 
-class Sample(Section):
-    """Rows drawn from the input, the same ones however often it is read."""
-
-    rows: Count
-    """How many rows."""
-    seed: Whole = 0
-    """Another number draws other rows."""
+def _schema_kind(value: Any) -> str:
+    return "<inline>" if isinstance(value, dict) else "<name>"
 
 
-class Input(Section):
-    """The prompt table."""
-
-    path: Text
-    """A file, a glob or a folder of JSONL, CSV (both also .gz, .zst) or Parquet, from the job's folder."""
-    format: Literal["jsonl", "csv", "parquet"] | None = None
-    """Default: told by the file's suffix."""
-    id: Text | None = None
-    """The column that names a row; without it rows are matched to earlier answers by their request."""
-    types: dict[str, ColumnType] = Field(default_factory=dict)
-    """Column to type, where the type found in the rows is not the one that is wanted."""
-    where: Text | None = None
-    """A SQL predicate over the columns: only rows for which it is true are run."""
-    limit: Count | None = None
-    """Only the first rows of the input."""
-    sample: Sample | None = None
-    """A sample of the input in place of its first rows."""
-
-    @model_validator(mode="after")
-    def _limit_or_sample(self) -> Self:
-        if self.limit is not None and self.sample is not None:
-            raise WrongPartsError([(("sample",), "excludes input.limit: keep one of the two")])
-        return self
-
-
-class Message(Section):
-    """One message of the prompt."""
-
-    role: Literal["system", "developer", "user", "assistant"]
-    """Who speaks."""
-    content: str
-    """A minijinja template over the row's columns and `vars`."""
-    name: Text | None = None
-    """The speaker's name, where several share a role."""
-
-
-class MessageFile(Section):
-    """A file that holds a list of messages, put in here."""
-
-    file: Text
-    """A YAML file below the job's folder."""
-
-
-def _message_kind(value: Any) -> str:
-    is_file = isinstance(value, MessageFile) or (isinstance(value, dict) and "file" in value)
-    return "<MessageFile>" if is_file else "<Message>"
-
-
-class Prompt(Section):
-    """What is sent for each row."""
-
-    vars: dict[str, Any] = Field(default_factory=dict)
-    """Constants for the templates."""
-    messages: tuple[
-        Annotated[
-            Annotated[Message, Tag("<Message>")] | Annotated[MessageFile, Tag("<MessageFile>")],
-            Discriminator(_message_kind),
-        ],
-        ...,
-    ] = Field(min_length=1)
-    """The messages, in order."""
-
-
-def _columns_kind(value: Any) -> str:
-    return "<names>" if isinstance(value, list | tuple) else "<word>"
-
-
-def _columns_word(value: Any) -> Any:
-    if value not in ("all", "none"):
-        raise ValueError("must be all, none, or a list of columns")
-    return value
-
-
-Columns: TypeAlias = Annotated[
-    Annotated[Literal["all", "none"], BeforeValidator(_columns_word), Tag("<word>")]
-    | Annotated[tuple[Text, ...], Tag("<names>")],
-    Discriminator(_columns_kind),
+AnswerSchemaSpec: TypeAlias = Annotated[
+    Annotated[Text, Tag("<name>")] | Annotated[dict[str, Any], Tag("<inline>")],
+    Discriminator(_schema_kind),
 ]
-
-
-class Output(Section):
-    """The run folder and what its results hold."""
-
-    path: Text | None = None
-    """Default: runs/NAME in the job's folder, or beside it when that folder is called jobs."""
-    columns: Columns = "all"
-    """Input columns carried into the results: all, none, or a list of names."""
-    messages: Flag = False
-    """true: keep the rendered messages as a column."""
-    raw: Flag = False
-    """true: keep the raw request and response as columns."""
 
 
 class JobFile(Section):
@@ -153,12 +62,17 @@ class JobFile(Section):
     """Default: the file's name without its suffix."""
     input: Input
     """The prompt table."""
-    prompt: Prompt
-    """What is sent for each row."""
-    request: Request = Request()
+    prompt: Prompt = Field(default_factory=Prompt)
+    """What is sent for each row; required unless rows are whole requests (input.format: openai-batch)."""
+    answer_schema: AnswerSchemaSpec | None = Field(default=None, alias="schema")
+    """The JSON Schema of answers: a file from the job's folder, "package.module:PydanticModel", or inline.
+    Sets response_format, validates, and types the `parsed` column."""
+    run_tools: RunTools | None = None
+    """Python functions that the model may call, and that are run."""
+    request: Request = Field(default_factory=Request)
     """Parameters of the request; a value that is one template expression keeps that expression's type."""
     model: AnyModel
-    """ENDPOINT/MODEL, or a mapping with limits and parameters of its own."""
+    """ENDPOINT/MODEL, or a mapping with limits and parameters; ENDPOINT/* as an openai-batch row names it."""
     fallbacks: tuple[AnyModel, ...] = ()
     """Models to ask, in order, when the one before could not answer."""
     fallback_on: tuple[FallbackReason, ...] = (
@@ -172,7 +86,7 @@ class JobFile(Section):
         "context_length",
     )
     """The reasons for which a fallback is asked; content reasons cost a second answer."""
-    fail_on: tuple[FailReason, ...] = ("refusal", "content_filter")
+    fail_on: tuple[FailReason, ...] = ("invalid_output", "refusal", "content_filter")
     """Answers that make a row failed."""
     endpoints: dict[str, EndpointSpec] = Field(default_factory=dict)
     """Endpoints by name; presets need no entry."""
@@ -193,9 +107,12 @@ class JobFile(Section):
         return endpoints
 
     @model_validator(mode="after")
-    def _refusals_can_fall_back(self) -> Self:
-        if "refusal" in self.fallback_on and "refusal" not in self.fail_on:
-            at = self.fallback_on.index("refusal")
-            text = "has no effect while fail_on does not hold refusal: a refusal is an answer then"
-            raise WrongPartsError([(("fallback_on", at), text)])
+    def _reasons_can_fall_back(self) -> Self:
+        wrong = [reason for reason in _ANSWERS_UNLESS_FAILED if reason not in self.fail_on]
+        texts = {
+            reason: f"has no effect while fail_on does not hold {reason}: {_ANSWERS_UNLESS_FAILED[reason]}"
+            for reason in wrong
+        }
+        at = [(at, reason) for at, reason in enumerate(self.fallback_on) if reason in texts]
+        WrongPartsError.raise_any([(("fallback_on", position), texts[reason]) for position, reason in at])
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,17 @@ from batchrun.job.place import Loc, Problem, dotted
 
 PATHS: tuple[Loc, ...] = (
     ("input", "path"),
+    ("input", "media_root"),
+    ("schema",),
+    ("run_tools", "module"),
     ("output", "path"),
     ("endpoints", "*", "ca_file"),
     ("prompt", "messages", "*", "file"),
 )
 """Values that are paths: in the file they start at the job's folder, in the shell at the shell's."""
+
+SCHEMA: Loc = ("schema",)
+"""A path, or a class."""
 
 
 def apply_set(document: Document, text: str, cwd: Path) -> None:
@@ -104,9 +111,16 @@ def _from_shell(value: Any, loc: Loc, cwd: Path) -> Any:
         return {key: _from_shell(member, (*loc, key), cwd) for key, member in value.items()}
     if isinstance(value, list):
         return [_from_shell(item, (*loc, index), cwd) for index, item in enumerate(value)]
+    if loc == SCHEMA and isinstance(value, str) and is_class(value):
+        return value
     if isinstance(value, str) and value and is_path(loc) and not value.startswith(("$", "~/")):
         return str(cwd / value)
     return value
+
+
+def is_class(spelled: str) -> bool:
+    """Whether a schema is spelled as a class, package.module:Class, and not as a path."""
+    return re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", spelled) is not None
 
 
 def is_path(loc: Loc) -> bool:

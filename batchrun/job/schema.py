@@ -14,8 +14,19 @@ _DEFINITIONS = "#/definitions/"
 _VARIABLE = {"type": "string", "pattern": r"\$\{"}
 """What a value may be in the file before its variables are replaced."""
 
-_VERBATIM = frozenset({"Prompt", "Message", "MessageFile"})
-"""Sections in which variables are not replaced."""
+_VERBATIM = frozenset(
+    {
+        "Prompt",
+        "MessageFile",
+        "Turn",
+        *("SystemMessage", "DeveloperMessage", "UserMessage", "AssistantMessage", "ToolMessage"),
+        *("FunctionMessage", "FunctionCall", "CalledFunction", "CustomCall", "CalledCustomTool"),
+        *("ImagePart", "ImageUrl", "InputAudioPart", "InputAudio", "FilePart", "FileContent"),
+        *("AudioUrlPart", "VideoUrlPart", "MediaUrl", "ImageEmbedsPart", "AudioEmbedsPart"),
+        *("ThinkingPart", "RefusalPart", "EarlierAudio"),
+    }
+)
+"""Mappings of the prompt alone, in which variables are not replaced."""
 
 
 def job_schema() -> dict[str, Any]:

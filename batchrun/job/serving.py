@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
@@ -11,6 +11,7 @@ from batchrun.job.fields import (
     Count,
     Duration,
     Free,
+    FromZero,
     ModelName,
     PositiveDuration,
     Section,
@@ -40,7 +41,7 @@ class ModelSpec(Section):
     """ENDPOINT/MODEL, split at the first slash."""
     limits: LimitsSpec = LimitsSpec()
     """Limits of this model, within its endpoint's."""
-    request: Request = Request()
+    request: Request = Field(default_factory=Request)
     """Parameters that replace the job's for this model; null leaves one out."""
 
 
@@ -69,6 +70,10 @@ class EndpointSpec(Section):
     """Limits of the endpoint, for all its models together."""
     proxy: Text | None = None
     """The URL of an HTTP proxy for this endpoint."""
+    token_limit: Literal["max_tokens", "max_completion_tokens"] | None = None
+    """The only name of the token limit that it knows, into which the other is translated; null: both."""
+    instructions: Literal["system", "developer"] | None = None
+    """The only role of instructions that it knows, into which the other is translated; null: both."""
     ca_file: Text | None = None
     """A PEM file of certificate authorities, from the job's folder."""
     simulator: dict[str, Free] | None = None
@@ -112,6 +117,8 @@ class Retry(Section):
 
     max_attempts: Count = 8
     """Attempts of a row with one model; answers of 429 do not count."""
+    reask: FromZero = 2
+    """How often a row is asked again, with the error shown, when its answer does not satisfy the schema."""
     max_wait: Duration = 120.0
     """A Retry-After above this closes the endpoint for that long; it is never called earlier."""
     backoff: Backoff = Backoff()

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from batchrun.chat.message_models import as_spelled
 from batchrun.job.document import EXPONENT
 from batchrun.job.job import Job
 
@@ -27,10 +28,25 @@ _Dumper.add_representer(str, _text)
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+0123456789"))
 
 
-def job_snapshot(job: Job, messages: Sequence[Mapping[str, Any]]) -> str:
-    """The job as YAML: with the shell's options applied, `messages` (files and includes read in)
-    in place, and every `${VAR}` left as it is written, so that no value of the environment is kept."""
-    prompt = {**job.document.get("prompt", {}), "messages": [dict(message) for message in messages]}
-    document = {"name": job.name, **job.document, "prompt": prompt}
+def job_snapshot(
+    job: Job,
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    turns: Sequence[Mapping[str, Any]] = (),
+    schema: Mapping[str, Any] | None = None,
+) -> str:
+    """The job as YAML, with the shell's options applied.
+
+    `messages` and `turns` (files and includes read in) and `schema` take the place of what the job
+    spells, where they are given. Every `${VAR}` is left as it is written, so that no value of the
+    environment is kept.
+    """
+    given = {"messages": messages, "turns": turns}
+    inlined = {key: [as_spelled(item) for item in items] for key, items in given.items() if items}
+    document = {"name": job.name, **job.document}
+    if inlined:
+        document["prompt"] = {**job.document.get("prompt", {}), **inlined}
+    if schema is not None:
+        document["schema"] = dict(schema)
     text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return f"# The job as submitted; its paths start at {job.folder}\n{text}"

@@ -9,55 +9,41 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, TypeGuard
+from typing import Any
 
 import pyarrow as pa
 
 from batchrun import codec
-from batchrun.chat.completion import Choice, Completion, read_completion
+from batchrun.chat.completion import Completion, read_completion
 from batchrun.outcome import Completed, Reply, Unanswered, Usage
+from batchrun.run_folder.choice_columns import (
+    ANNOTATIONS,
+    AUDIO,
+    CHOICES,
+    LOGPROBS,
+    PROMPT_LOGPROBS,
+    TEXT,
+    TOKEN_IDS,
+    TOOL_CALLS,
+    choice_values,
+)
 from batchrun.run_folder.history import History
 from batchrun.run_folder.records import REQUEST_ID_HEADERS, Answered, Done
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
-_TEXT = pa.string()
 _TIME = pa.timestamp("us", tz="UTC")
-_TOKEN = [("token", _TEXT), ("logprob", pa.float64()), ("bytes", pa.list_(pa.int64()))]
-_LOGPROBS = pa.list_(pa.struct([*_TOKEN, ("top_logprobs", pa.list_(pa.struct(_TOKEN)))]))
-_TOOL_CALLS = pa.list_(
-    pa.struct([(name, _TEXT) for name in ("id", "type", "name", "arguments", "input", "parsed_arguments")])
-)
-_ANNOTATIONS = pa.list_(
-    pa.struct(
-        [
-            ("type", _TEXT),
-            ("url", _TEXT),
-            ("title", _TEXT),
-            ("start_index", pa.int64()),
-            ("end_index", pa.int64()),
-        ]
-    )
-)
-_ANSWER = [
-    ("completion", _TEXT),
-    ("refusal", _TEXT),
-    ("reasoning", _TEXT),
-    ("finish_reason", _TEXT),
-    ("tool_calls", _TOOL_CALLS),
-    ("logprobs", _LOGPROBS),
-]
 _USAGE = pa.struct([(name, pa.int64()) for name in Usage.__dataclass_fields__])
 _ATTEMPTS = pa.list_(
     pa.struct(
         [
-            ("model", _TEXT),
-            ("endpoint", _TEXT),
+            ("model", TEXT),
+            ("endpoint", TEXT),
             ("started_at", _TIME),
             ("latency", pa.float64()),
             ("http_status", pa.int32()),
-            ("error_type", _TEXT),
-            ("request_id", _TEXT),
+            ("error_type", TEXT),
+            ("request_id", TEXT),
             ("usage", _USAGE),
             ("sent", pa.bool_()),
         ]
@@ -67,36 +53,53 @@ _ATTEMPTS = pa.list_(
 RESULT_SCHEMA = pa.schema(
     [
         ("row_index", pa.int64()),
-        ("row_id", _TEXT),
-        ("status", _TEXT),
+        ("row_id", TEXT),
+        ("status", TEXT),
         ("repaired", pa.bool_()),
         ("stale", pa.bool_()),
-        *_ANSWER,
-        ("choices", pa.list_(pa.struct(_ANSWER))),
-        ("annotations", _ANNOTATIONS),
+        ("completion", TEXT),
+        ("parsed", TEXT),
+        ("refusal", TEXT),
+        ("reasoning", TEXT),
+        ("finish_reason", TEXT),
+        ("tool_calls", TOOL_CALLS),
+        ("logprobs", LOGPROBS),
+        ("confidence", pa.float64()),
+        ("probabilities", TEXT),
+        ("choices", CHOICES),
+        ("messages", TEXT),
+        ("prompt_logprobs", PROMPT_LOGPROBS),
+        ("refusal_logprobs", LOGPROBS),
+        ("token_ids", TOKEN_IDS),
+        ("annotations", ANNOTATIONS),
+        ("audio", AUDIO),
         ("usage", _USAGE),
         ("cost_usd", pa.float64()),
-        ("model", _TEXT),
-        ("response_model", _TEXT),
-        ("endpoint", _TEXT),
+        ("model", TEXT),
+        ("response_model", TEXT),
+        ("endpoint", TEXT),
         ("model_index", pa.int32()),
-        ("error_type", _TEXT),
+        ("error_type", TEXT),
         (
             "error",
-            pa.struct([("type", _TEXT), ("code", _TEXT), ("http_status", pa.int32()), ("message", _TEXT)]),
+            pa.struct([("type", TEXT), ("code", TEXT), ("http_status", pa.int32()), ("message", TEXT)]),
         ),
         ("attempts", _ATTEMPTS),
         ("latency", pa.float64()),
         ("ttft", pa.float64()),
         ("started_at", _TIME),
         ("finished_at", _TIME),
-        ("response_id", _TEXT),
-        ("system_fingerprint", _TEXT),
-        ("service_tier", _TEXT),
-        ("request_hash", _TEXT),
+        ("response_id", TEXT),
+        ("system_fingerprint", TEXT),
+        ("service_tier", TEXT),
+        ("request_hash", TEXT),
     ]
 )
-"""Every column of ours, in the results' order; input columns stand after `row_id`."""
+"""Every column of ours, in the results' order; input columns stand after `row_id`.
+
+What the job decides the type of is JSON text here, in the checkpoint: `parsed`, also in `choices`,
+`probabilities` and `messages`.
+"""
 
 
 def result_values(history: History) -> dict[str, Any]:
@@ -117,16 +120,14 @@ def result_values(history: History) -> dict[str, Any]:
     return {
         "row_index": done.row,
         "row_id": _encodable(done.row_id),
-        "repaired": completion.repaired if completion else False,
         "stale": False,
         **_outcome_values(done),
-        **_completion_values(completion),
+        **_completion_values(completion, done.reading or {}),
         **_call_values(history, call),
         "usage": _total_usage(completions.values(), earlier.get("usage")),
         "cost_usd": _total_cost(completions.values(), earlier.get("cost_usd")),
         "model_index": done.model_index,
         "attempts": attempts,
-        "ttft": None,
         "started_at": attempts[0]["started_at"] if attempts else None,
         "finished_at": _time(done.at),
         "request_hash": done.request_hash,
@@ -153,15 +154,25 @@ def _completion(answered: Answered) -> Completion | None:
     return completion if isinstance(completion, Completion) else None
 
 
-def _completion_values(completion: Completion | None) -> dict[str, Any]:
+def _completion_values(completion: Completion | None, reading: Mapping[str, Any]) -> dict[str, Any]:
+    """What the answer says, and what the job made of it (`Done.reading`)."""
+    repaired = bool(completion and completion.repaired) or bool(reading.get("repaired"))
+    read = {
+        "repaired": repaired,
+        "parsed": _json(reading["parsed"]) if "parsed" in reading else None,
+        "confidence": reading.get("confidence"),
+        "probabilities": _json_or_null(reading.get("probabilities")),
+        "messages": _json_or_null(reading.get("transcript")),
+    }
     if completion is None:
-        return {}
-    first = completion.choices[0]
-    several = len(completion.choices) > 1
+        return read
+    audio_format = reading.get("audio_format")
+    arguments = reading.get("tool_arguments") or ()
     return {
-        **_choice_values(first),
-        "choices": [_choice_values(choice) for choice in completion.choices] if several else None,
-        "annotations": [_annotation(item) for item in first.annotations] or None,
+        **read,
+        **choice_values(completion.choices[0], audio_format=audio_format, arguments=arguments),
+        "choices": _several(completion, reading) if len(completion.choices) > 1 else None,
+        "prompt_logprobs": completion.prompt_logprobs,
         "response_model": completion.model,
         "response_id": completion.id,
         "system_fingerprint": completion.system_fingerprint,
@@ -169,62 +180,27 @@ def _completion_values(completion: Completion | None) -> dict[str, Any]:
     }
 
 
-def _choice_values(choice: Choice) -> dict[str, Any]:
-    return {
-        "completion": choice.content,
-        "refusal": choice.refusal,
-        "reasoning": choice.reasoning,
-        "finish_reason": choice.finish_reason,
-        "tool_calls": [
-            asdict(call) | {"parsed_arguments": _parsed(call.arguments)} for call in choice.tool_calls
-        ]
-        or None,
-        "logprobs": None
-        if choice.logprobs is None
-        else [
-            _token(item) | {"top_logprobs": [_token(other) for other in _items(item.get("top_logprobs"))]}
-            for item in choice.logprobs
-        ],
-    }
+def _several(completion: Completion, reading: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All choices; of their tool calls only those of the first are read by their schema."""
+    parsed = [*(reading.get("choices_parsed") or ()), *[None] * len(completion.choices)]
+    audio_format = reading.get("audio_format")
+    arguments = [reading.get("tool_arguments") or (), *[()] * len(completion.choices)]
+    return [
+        {
+            "index": choice.index,
+            "parsed": _json_or_null(parsed[place]),
+            **choice_values(choice, audio_format=audio_format, arguments=arguments[place]),
+        }
+        for place, choice in enumerate(completion.choices)
+    ]
 
 
-def _parsed(arguments: str | None) -> str | None:
-    """Tool arguments as compact JSON, where they are JSON."""
-    try:
-        return codec.dumps(codec.loads(arguments.encode())).decode() if arguments else None
-    except ValueError:
-        return None
+def _json(value: Any) -> str:
+    return codec.dumps(value).decode()
 
 
-def _token(item: Mapping[str, Any]) -> dict[str, Any]:
-    logprob, token, octets = item.get("logprob"), item.get("token"), item.get("bytes")
-    return {
-        "token": token if isinstance(token, str) else None,
-        "logprob": float(logprob) if isinstance(logprob, float) or _is_integer(logprob) else None,
-        "bytes": octets if isinstance(octets, list) and all(map(_is_integer, octets)) else None,
-    }
-
-
-def _annotation(item: Mapping[str, Any]) -> dict[str, Any]:
-    citation = item.get("url_citation")
-    citation = citation if isinstance(citation, dict) else {}
-    return {
-        "type": item.get("type") if isinstance(item.get("type"), str) else None,
-        **{key: value if isinstance(value := citation.get(key), str) else None for key in ("url", "title")},
-        **{
-            key: value if _is_integer(value := citation.get(key)) else None
-            for key in ("start_index", "end_index")
-        },
-    }
-
-
-def _is_integer(value: Any) -> TypeGuard[int]:
-    """Whether it is an integer that Arrow can hold."""
-    return type(value) is int and -(2**63) <= value < 2**63
-
-
-def _items(value: Any) -> list[Mapping[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+def _json_or_null(value: Any) -> str | None:
+    return None if value is None else _json(value)
 
 
 def _call_values(history: History, call: int | None) -> dict[str, Any]:
@@ -238,6 +214,7 @@ def _call_values(history: History, call: int | None) -> dict[str, Any]:
         "model": history.sent[call].model,
         "endpoint": history.sent[call].endpoint,
         "latency": answered.exchange.latency if answered else None,
+        "ttft": answered.exchange.ttft if answered and isinstance(answered.exchange, Reply) else None,
     }
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from batchrun.run_folder.records import Answered, Done, Sent, decode
+from batchrun.run_folder.records import Answered, Done, Ran, Sent, TaskRecord, decode, encode
 
 
 @dataclass(slots=True)
@@ -13,10 +13,12 @@ class History:
 
     sent: dict[int, Sent] = field(default_factory=dict)
     answered: dict[int, Answered] = field(default_factory=dict)
+    ran: dict[int, Ran] = field(default_factory=dict)
+    """By step."""
     done: Done | None = None
     lines: list[bytes] = field(default_factory=list)
 
-    def add(self, record: Sent | Answered | Done, line: bytes) -> None:
+    def add(self, record: TaskRecord, line: bytes) -> None:
         """Take one record of the task."""
         self.lines.append(line)
         match record:
@@ -24,6 +26,8 @@ class History:
                 self.sent[record.call] = record
             case Answered():
                 self.answered[record.call] = record
+            case Ran():
+                self.ran[record.step] = record
             case Done():
                 self.done = record
 
@@ -48,4 +52,17 @@ class History:
         """Take what a later journal file holds of the same task; it begins with the same lines."""
         self.sent |= later.sent
         self.answered |= later.answered
+        self.ran |= later.ran
         self.lines = list(dict.fromkeys([*self.lines, *later.lines]))
+
+    def continued(self, task: int) -> History:
+        """The same records, without the outcome, as those of another task."""
+        history = History()
+        records: list[Sent | Ran | Answered] = [
+            *(replace(record, task=task) for record in self.sent.values()),
+            *(replace(record, task=task) for record in self.answered.values()),
+            *(replace(record, task=task) for record in self.ran.values()),
+        ]
+        for record in records:
+            history.add(record, encode(record))
+        return history

@@ -25,6 +25,7 @@ from batchrun.run_folder.records import (
     DamagedRecordError,
     Done,
     Header,
+    Ran,
     Record,
     Sent,
     decode,
@@ -130,7 +131,7 @@ class Journal:
         line = encode(record)
         self._write(line)
         match record:
-            case Sent(task=task) | Answered(task=task):
+            case Sent(task=task) | Ran(task=task) | Answered(task=task):
                 self._open_tasks.setdefault(task, []).append(line)
             case Done(task=task):
                 self._open_tasks.pop(task, None)

@@ -18,35 +18,43 @@ import polars as pl
 import pyarrow as pa
 
 from batchrun import codec
+from batchrun.chat.dialogue import replayed
+from batchrun.chat.transcript import flattened
+from batchrun.evaluate import RenderError
 from batchrun.index import Identifier, State
+from batchrun.judge import judge
 from batchrun.outcome import Error, Reply
-from batchrun.render import RenderError, Request
+from batchrun.render import Request
 from batchrun.run_folder.columns import RESULT_SCHEMA
 from batchrun.run_folder.folder import GENERATIONS, RunFolder, write_atomically
+from batchrun.run_folder.history import History
 from batchrun.run_folder.journal import sync_folder
 from batchrun.run_folder.sealed import PartReader, histories, write_parquet
+from batchrun.run_folder.typed import MESSAGES, Types
 from batchrun.source import Batch
 
 BUCKET = 5_000
 """Input rows of one results part."""
 
+MESSAGES_FIELD = pa.field("messages", MESSAGES)
+
 PIECE = 500
 """Rows that are joined with their answers at a time: a row group of a results part."""
-
-MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string()), ("name", pa.string())]))
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
     """What stands in the results beside our own columns.
 
-    `inputs` are the input's columns with their types; `columns` those to carry.
+    `inputs` are the input's columns with their types; `columns` those to carry. `prompts` asks for the
+    prompt in `messages`, for rows that are no conversations of several answers.
     """
 
     inputs: pa.Schema
     columns: Literal["all", "none"] | tuple[str, ...]
-    messages: bool
+    prompts: bool
     raw: bool
+    types: Types = Types()  # noqa: RUF009 - frozen
 
     @property
     def carried(self) -> pa.Schema:
@@ -59,15 +67,17 @@ class Layout:
     @property
     def added(self) -> list[pa.Field]:
         """Columns of ours that only some jobs want."""
-        wanted = [pa.field("messages", MESSAGES)] if self.messages else []
-        return wanted + (
-            [pa.field(n, pa.string()) for n in ("raw_request", "raw_response")] if self.raw else []
-        )
+        return [pa.field(n, pa.string()) for n in ("raw_request", "raw_response")] if self.raw else []
+
+    @property
+    def renders(self) -> bool:
+        """Whether rows are rendered again for what they were asked."""
+        return self.prompts or self.raw
 
     def schema(self) -> pa.Schema:
         """The results' columns: ours, with the input's after `row_id`."""
         carried = self.carried
-        ours = [*RESULT_SCHEMA, *self.added]
+        ours = [*self.types.schema(), *self.added]
         names = input_names(carried.names, [f.name for f in ours])
         inputs = [f.with_name(name) for f, name in zip(carried, names, strict=True)]
         return pa.schema([*ours[:2], *inputs, *ours[2:]])
@@ -103,7 +113,7 @@ class _Bucket:
         self.inputs.append(batch.arrow(layout.carried).take(at))
         for position in at:
             row = batch.rows[position]
-            found = identifier.identify(row) if layout.added else None
+            found = identifier.identify(row) if layout.renders else None
             self.row_ids.append(identifier.row_id(row))
             if found is not None:
                 self.added.append({} if isinstance(found.request, Error) else _added(found.request, layout))
@@ -123,18 +133,29 @@ class _Bucket:
 
 
 def _added(request: Request, layout: Layout) -> dict[str, Any]:
-    values: dict[str, Any] = {"messages": request.messages} if layout.messages else {}
+    values: dict[str, Any] = {}
+    if layout.prompts:
+        values["messages"] = [flattened(message) for message in request.shown(request.messages)]
     return values | ({"request": request} if layout.raw else {})
 
 
-def _raw_request(request: Request | None, model: str | None, index: int) -> str | None:
-    """The body that `model` was sent; None where the job's chain holds it no more."""
+def _raw_request(request: Request | None, history: History, model: str | None, index: int) -> str | None:
+    """The body that `model` was sent last, with media named; None where the job's chain holds it no more."""
     chain = [choice.spelled for choice in request.renderer.models] if request else []
     if request is None or model not in chain:
         return None
     at = index if index < len(chain) and chain[index] == model else chain.index(model)
+    decided = history.done.outcome.call if history.done else None
+    call = max(history.sent) if decided is None else decided
+    completions = {
+        history.sent[number].step: judged.completion
+        for number, answered in history.answered.items()
+        if number in history.sent and (judged := judge(answered.exchange)).completion
+    }
+    results = {step: ran.results for step, ran in history.ran.items()}
     with suppress(RenderError):
-        return request.body(at).decode()
+        ask = replayed(request.dialogue(), completions, results, history.sent[call].step)
+        return codec.dumps(request.document(at, ask)).decode() if ask else None
     return None
 
 
@@ -210,7 +231,8 @@ class Publisher:
     def _table(self, bucket: _Bucket) -> pa.Table:
         answers = self._answers(bucket.frame)
         stale = pa.array((bucket.frame["state"] == State.KEPT).to_list(), pa.bool_())
-        columns = {name: answers.column(name) for name in RESULT_SCHEMA.names}
+        types = self._layout.types
+        columns = {name: types.column(name, answers.column(name)) for name in RESULT_SCHEMA.names}
         columns |= {
             "row_index": pa.array(bucket.frame["row_index"].to_list(), pa.int64()),
             "row_id": pa.array(bucket.row_ids, pa.string()),
@@ -219,7 +241,8 @@ class Publisher:
         if self._layout.raw:
             self._add_raw(bucket, answers)
         kept = [not is_stale for is_stale in stale.to_pylist()]
-        for column in self._layout.added:
+        prompts = [MESSAGES_FIELD] if self._layout.prompts else []
+        for column in [*prompts, *self._layout.added]:
             values = [
                 row.get(column.name) if fresh or column.name == "raw_response" else None
                 for row, fresh in zip(bucket.added, kept, strict=True)
@@ -236,7 +259,7 @@ class Publisher:
         bucket.added = [
             {
                 **row,
-                "raw_request": _raw_request(row.get("request"), *model),
+                "raw_request": _raw_request(row.get("request"), history, *model),
                 "raw_response": _raw_response(history),
             }
             for row, model, history in zip(bucket.added, models, histories(answers), strict=True)

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 
 from batchrun.run_folder.checkpoint import Checkpoint, read_checkpoint
 from batchrun.run_folder.columns import RESULT_SCHEMA
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.sealed import sealed_parts
+from batchrun.run_folder.typed import Types, read_types
 
 _TRIES = 10
 _IDENTITY = ["request_hash", "finished_at"]
@@ -42,10 +45,10 @@ def scan_run(run: RunFolder) -> pl.LazyFrame:
     Those published, and those answered since: their input columns are null until the next submit
     publishes them. A row that was asked again stands here once, with the answer that counts.
     """
-    published, since = published_rows(run), answered_since(run)
+    published, since, types = published_rows(run), answered_since(run), read_types(run.checkpoint)
     if since.is_empty():
-        return pl.DataFrame(schema=_results_schema()).lazy() if published is None else published
-    fresh = list(_rows(run, since))
+        return pl.DataFrame(schema=_results_schema(types)).lazy() if published is None else published
+    fresh = [_typed(rows, types) for rows in _rows(run, since)]
     if published is None:
         return pl.concat(fresh).sort("row_index")
     replaced = since.select(pl.col("replaces").explode()).drop_nulls()
@@ -125,8 +128,22 @@ def _rows(run: RunFolder, since: pl.DataFrame) -> Iterator[pl.LazyFrame]:
         yield chosen.drop("_task")
 
 
-def _results_schema() -> pl.Schema:
-    return pl.DataFrame(RESULT_SCHEMA.empty_table()).schema
+def _typed(rows: pl.LazyFrame, types: Types) -> pl.LazyFrame:
+    """Rows of the checkpoint with the types that they are published with."""
+    schema = _results_schema(types)
+    changed = [name for name, kind in _results_schema().items() if schema[name] != kind]
+    return rows.with_columns(
+        pl.col(name).map_batches(partial(_typed_column, types, name), return_dtype=schema[name])
+        for name in changed
+    )
+
+
+def _typed_column(types: Types, name: str, column: pl.Series) -> pl.Series:
+    return pl.Series(name, types.column(name, pa.chunked_array([column.to_arrow().cast(pa.string())])))
+
+
+def _results_schema(types: Types | None = None) -> pl.Schema:
+    return pl.DataFrame((types.schema() if types else RESULT_SCHEMA).empty_table()).schema
 
 
 def _task_schema() -> dict[str, pl.DataType]:

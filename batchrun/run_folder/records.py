@@ -4,7 +4,8 @@ A line is the CRC-32 of its JSON text as eight hexadecimal digits, a space, the 
 newline. A line proves itself: a torn or damaged one is known, and costs no other.
 
 The records of one asking of a row share a `task` number. `Sent` stands before each call,
-`Answered` after it, `Done` when the row has its outcome.
+`Answered` after it, `Ran` after the functions that an answer called, `Done` when the row has its
+outcome.
 """
 
 from __future__ import annotations
@@ -51,6 +52,17 @@ class Sent:
     at: float
     tokens: int
     """Tokens reserved for the call."""
+    step: int = 0
+    """Which ask of the row's conversation the call makes: 0 the first, then re-asks, turns, tool results."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What the functions gave that the answer to ask number `step` called, as told to the model."""
+
+    task: int
+    step: int
+    results: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +90,8 @@ class Done:
     errors: tuple[ErrorType | None, ...] = ()
     earlier: dict[str, Any] | None = None
     """`attempts`, `usage` and `cost_usd` of the askings of this row that failed before."""
+    reading: dict[str, Any] | None = None
+    """What the job made of the answer (`Reading.document`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +101,10 @@ class Admitted:
     state: dict[str, Any]
 
 
-Record: TypeAlias = Header | Sent | Answered | Done | Admitted
+TaskRecord: TypeAlias = Sent | Ran | Answered | Done
+"""A record that belongs to a task."""
+
+Record: TypeAlias = Header | Admitted | TaskRecord
 
 
 def encode(record: Record) -> bytes:
@@ -118,7 +135,10 @@ def _to_json(record: Record) -> dict[str, Any]:
                 "index": record.model_index,
                 "at": record.at,
                 "tokens": record.tokens,
+                "step": record.step,
             }
+        case Ran():
+            return {"ran": record.task, "step": record.step, "results": record.results}
         case Answered():
             return {
                 "answer": record.task,
@@ -138,6 +158,7 @@ def _to_json(record: Record) -> dict[str, Any]:
                 **_outcome_to_json(record.outcome),
                 "errors": record.errors,
                 **({"earlier": record.earlier} if record.earlier else {}),
+                **({"reading": record.reading} if record.reading else {}),
             }
         case Admitted():
             return {"admitted": record.state}
@@ -155,6 +176,8 @@ def _exchange_to_json(exchange: Exchange) -> dict[str, Any]:
         }
     headers = {name: value for name, value in exchange.headers.items() if _is_kept(name)}
     answer = {"status": exchange.status, "headers": headers, "latency": exchange.latency}
+    if exchange.ttft is not None:
+        answer["ttft"] = exchange.ttft
     try:
         answer["body"] = exchange.body.decode()
     except UnicodeDecodeError:
@@ -186,7 +209,10 @@ def _from_json(line: dict[str, Any]) -> Record:
             line["index"],
             line["at"],
             line["tokens"],
+            line.get("step", 0),
         )
+    if "ran" in line:
+        return Ran(line["ran"], line["step"], tuple(line["results"]))
     if "answer" in line:
         return Answered(line["answer"], line["call"], line["at"], _exchange(line))
     if "done" in line:
@@ -201,6 +227,7 @@ def _from_json(line: dict[str, Any]) -> Record:
             _outcome(line),
             tuple(line["errors"]),
             line.get("earlier"),
+            line.get("reading"),
         )
     if "admitted" in line:
         return Admitted(line["admitted"])
@@ -211,7 +238,7 @@ def _exchange(line: dict[str, Any]) -> Exchange:
     if "status" not in line:
         return Unanswered(line["error"], line["message"], line["was_sent"], line["latency"])
     body = line["body"].encode() if "body" in line else base64.b64decode(line["body64"])
-    return Reply(line["status"], line["headers"], body, line["latency"])
+    return Reply(line["status"], line["headers"], body, line["latency"], line.get("ttft"))
 
 
 def _outcome(line: dict[str, Any]) -> Outcome:

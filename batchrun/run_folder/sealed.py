@@ -231,6 +231,6 @@ def histories(table: pa.Table) -> Iterator[History]:
         history = History()
         for line in lines:
             record = decode(line.removesuffix(b"\n"))
-            assert not isinstance(record, (Header, Admitted))
+            assert not isinstance(record, Header | Admitted)
             history.add(record, line)
         yield history

@@ -1,10 +1,11 @@
-"""Rows in: JSONL, CSV and Parquet files, read as a stream of small batches."""
+"""Rows in: JSONL, CSV, Parquet and OpenAI batch files, read as a stream of small batches."""
 
 from __future__ import annotations
 
 from batchrun.source.batch import Batch
 from batchrun.source.column_types import ColumnTypes
 from batchrun.source.files import Format, SourceFile
+from batchrun.source.messages import message_list
 from batchrun.source.opening import Source, open_source
 from batchrun.source.overrides import OVERRIDES, missing_column
 from batchrun.source.rows import Row
@@ -17,6 +18,7 @@ __all__ = [
     "Row",
     "Source",
     "SourceFile",
+    "message_list",
     "missing_column",
     "open_source",
 ]

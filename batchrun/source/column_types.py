@@ -35,13 +35,20 @@ _EXACT = 2**53
 class ColumnTypes:
     """The column types of an input, from a pass over its batches.
 
-    `declared` is the schema of a format that has one (CSV, Parquet); `overrides` is `input.types`.
+    `declared` is the schema of a format that has one (CSV, Parquet); `overrides` is `input.types`;
+    `usual` has types, as `overrides` names them, that a column gets where nothing else is said.
     Raises InputError when an override names no type.
     """
 
-    def __init__(self, declared: pa.Schema | None = None, overrides: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        declared: pa.Schema | None = None,
+        overrides: Mapping[str, str] | None = None,
+        usual: Mapping[str, str] | None = None,
+    ) -> None:
         self._declared = declared
         self._forced = forced_fields(overrides or {})
+        self._usual = forced_fields(usual or {})
         self._check = pa.schema(list(self._forced.values()))
         self._shapes: dict[str, _Shape] = {}
         self._budget = _Budget(MAX_FIELDS)
@@ -60,7 +67,8 @@ class ColumnTypes:
             shape = self._shapes.get(name)
             if shape is None:
                 shape = self._shapes[name] = _Shape(self._budget)
-            shape.see(values, 1)
+            if name not in self._usual:
+                shape.see(values, 1)
         if len(self._shapes) > MAX_COLUMNS:
             raise InputError(
                 f"{batch.rows[-1].location}: more than {MAX_COLUMNS:,} different keys: they look like data",
@@ -79,7 +87,8 @@ class ColumnTypes:
                 raise missing_column(name, self.names, "input.types")
         if self._declared is not None:
             return pa.schema([self._forced.get(field.name, field) for field in self._declared])
-        return pa.schema([self._forced.get(n) or shape.field(n) for n, shape in self._shapes.items()])
+        said = self._usual | self._forced
+        return pa.schema([said.get(name) or shape.field(name) for name, shape in self._shapes.items()])
 
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from batchrun.errors import InputError
 
-Format: TypeAlias = Literal["jsonl", "csv", "parquet"]
+Format: TypeAlias = Literal["jsonl", "csv", "parquet", "openai-batch"]
 Compression: TypeAlias = Literal["gzip", "zstd"]
 
 FORMATS: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}

@@ -6,8 +6,9 @@ in an object the last value counts, as with every common JSON reader.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+from typing import Any, TypeAlias
 
 from batchrun.codec import loads
 from batchrun.source.batch import MAX_ROWS, Batch
@@ -15,15 +16,23 @@ from batchrun.source.files import SourceFile
 from batchrun.source.rows import Row, bad_row
 from batchrun.source.stream import MAX_LINE, Overlong, chunks, split_lines
 
+Check: TypeAlias = Callable[[dict[str, Any]], None]
+"""Raises ValueError, with the reason, for an object that is no row of its format."""
+
 MAX_DEPTH = 200
 """Nesting of a row: what is deeper can be read, but not written again by orjson (254) or json."""
 
 
 def read(
-    file: SourceFile, first: int, columns: Collection[str] | None, *, limit: int = MAX_LINE
+    file: SourceFile,
+    first: int,
+    columns: Collection[str] | None,
+    *,
+    limit: int = MAX_LINE,
+    check: Check | None = None,
 ) -> Iterator[Batch]:
-    """Yield the file's rows, numbered from `first`; see `Source.batches`."""
-    hive = dict(file.hive)
+    """Yield the file's rows, numbered from `first`; see `Source.batches`. `check` may refuse a row."""
+    row = partial(_row, hive=dict(file.hive), columns=columns, check=check)
     number = 0
     rows: list[Row] = []
     for lines in split_lines(chunks(file), limit):
@@ -31,7 +40,7 @@ def read(
             number += 1
             if not line or (isinstance(line, bytes) and line.isspace()):
                 continue
-            rows.append(_row(line, first, f"{file.name}:{number}", hive, columns))
+            rows.append(row(line, first, f"{file.name}:{number}"))
             first += 1
             if len(rows) == MAX_ROWS:
                 yield Batch(rows, columns)
@@ -45,8 +54,10 @@ def _row(
     line: bytes | Overlong,
     index: int,
     location: str,
+    *,
     hive: dict[str, str | None],
     columns: Collection[str] | None,
+    check: Check | None,
 ) -> Row:
     if isinstance(line, Overlong):
         return bad_row(index, location, f"the line is too long ({line.size:,} bytes)", line.raw)
@@ -55,6 +66,11 @@ def _row(
         _refuse(values, line)
     except ValueError as error:
         return bad_row(index, location, f"no JSON object: {error}", line)
+    if check:
+        try:
+            check(values)
+        except ValueError as error:
+            return bad_row(index, location, str(error), line)
     if hive:
         values.update(hive)
     if columns is not None:

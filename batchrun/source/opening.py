@@ -9,14 +9,19 @@ from pathlib import Path
 import pyarrow as pa
 
 from batchrun.errors import InputError
-from batchrun.source import csv_records, jsonl, parquet
+from batchrun.source import csv_records, jsonl, openai_batch, parquet
 from batchrun.source.batch import Batch
 from batchrun.source.column_types import ColumnTypes
 from batchrun.source.files import Format, SourceFile, find_files
 
 Reader = Callable[[SourceFile, int, Collection[str] | None], Iterator[Batch]]
 
-_READERS: dict[Format, Reader] = {"jsonl": jsonl.read, "csv": csv_records.read, "parquet": parquet.read}
+_READERS: dict[Format, Reader] = {
+    "jsonl": jsonl.read,
+    "csv": csv_records.read,
+    "parquet": parquet.read,
+    "openai-batch": openai_batch.read,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,11 @@ class Source:
     files: tuple[SourceFile, ...]
     """In the order they are read. Their path, size and mtime_ns tell whether the input has changed."""
     declared: pa.Schema | None
-    """The columns and types where the format says them (CSV, Parquet); None for JSONL."""
+    """The columns and types where the format says them (CSV, Parquet); None for lines of JSON."""
+
+    @property
+    def _is_openai_batch(self) -> bool:
+        return self.files[0].format == "openai-batch"
 
     def batches(self, columns: Collection[str] | None = None) -> Iterator[Batch]:
         """Yield the rows in order, up to 1,000 or some 256 kB of file at a time.
@@ -47,7 +56,8 @@ class Source:
 
     def column_types(self, overrides: Mapping[str, str] | None = None) -> ColumnTypes:
         """What finds the column types in a pass over the batches; `overrides` is `input.types`."""
-        return ColumnTypes(self.declared, overrides)
+        usual = openai_batch.TYPES if self._is_openai_batch else None
+        return ColumnTypes(self.declared, overrides, usual)
 
 
 def open_source(path: str, *, root: Path, format: Format | None = None) -> Source:

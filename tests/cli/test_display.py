@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import re
-import struct
-import subprocess
-import sys
-import termios
 from io import StringIO
-from pathlib import Path
 
 import anyio
 import pytest
@@ -28,10 +21,9 @@ from batchrun.outcome import Error
 from batchrun.progress import View
 from batchrun.summary import Counters
 from tests.cli.conftest import NewJob
+from tests.cli.pseudo_terminal import lines_seen, on_a_terminal
 from tests.clock import VirtualClock, run_virtual
 from tests.runs import JobFolder
-
-_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 @given(st.text())
@@ -135,29 +127,6 @@ def test_a_display_that_cannot_be_written_is_no_error() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), writer)  # what the stream still holds goes there
 
 
-def on_a_terminal(words: list[str], folder: Path, **env: str) -> tuple[int, str]:
-    """Run a command on a terminal of 80 columns; exit code and everything it wrote."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    environment = {**os.environ, "TERM": "xterm-256color", **env}
-    environment.pop("NO_COLOR", None) if "NO_COLOR" not in env else None
-    process = subprocess.Popen(
-        [sys.executable, "-m", "batchrun", *words], stdout=theirs, stderr=theirs, cwd=folder, env=environment
-    )
-    os.close(theirs)
-    written = b""
-    while True:
-        try:
-            data = os.read(ours, 65536)
-        except OSError:  # the other side is closed
-            break
-        if not data:
-            break
-        written += data
-    os.close(ours)
-    return process.wait(timeout=20), written.decode()
-
-
 def test_a_submit_on_a_terminal(new_job: NewJob) -> None:
     """There is a live bar, no line is over 80 columns, and the cursor is given back."""
     job = new_job(60, retry={"max_attempts": 1})
@@ -165,8 +134,7 @@ def test_a_submit_on_a_terminal(new_job: NewJob) -> None:
     assert code == 1
     assert "of 60 rows" in written
     assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")
-    lines = _ESCAPE.sub("", written).replace("\r", "\n").splitlines()
-    assert max(map(len, lines)) <= 80
+    assert max(map(len, lines_seen(written))) <= 80
 
 
 @pytest.mark.parametrize(
@@ -178,5 +146,4 @@ def test_no_line_is_over_80_columns(run: JobFolder, new_job: NewJob, words: list
     folder = new_job(prompt={"messages": long}).folder if words[0] == "plan" else run.folder
     _, written = on_a_terminal(words, folder, NO_COLOR="1")
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", written)
-    lines = _ESCAPE.sub("", written).replace("\r", "\n").splitlines()
-    assert max(map(len, lines)) <= 80
+    assert max(map(len, lines_seen(written))) <= 80

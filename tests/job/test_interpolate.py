@@ -131,11 +131,42 @@ def test_a_variable_with_a_wrong_value_is_named_not_shown(tmp_path: Path, added:
 @pytest.mark.parametrize(
     ("held", "value"), [("0.2", 0.2), ("7", 7), ("true", True), ("no", "no"), ("text", "text"), ("", None)]
 )
-def test_a_parameter_has_the_type_its_variable_spells(tmp_path: Path, held: str, value: object) -> None:
-    """A parameter is read as YAML reads it, words apart; quoted it is text."""
-    text = f"{MINIMAL}request:\n  stop: ${{V}}\n  user: '${{V}}'\n  extra_body: {{a: ['${{V}}']}}\n"
+def test_what_an_endpoint_adds_has_the_type_its_variable_spells(
+    tmp_path: Path, held: str, value: object
+) -> None:
+    """Where any value is taken a variable is read as YAML reads it, words apart; quoted it is text."""
+    text = f"{MINIMAL}request:\n  user: '${{V}}'\n  extra_body:\n    a: ['${{V}}']\n    b: ${{V}}\n"
     request = load(tmp_path, text, env={"V": held}).models[0].request
-    assert request == {"user": held, "extra_body": {"a": [held]}} | ({} if value is None else {"stop": value})
-    assert [type(part) for part in request.values() if isinstance(part, str)] == [str] * (
-        2 if isinstance(value, str) else 1
-    )
+    assert request == {"user": held, "extra_body": {"a": [held], "b": value}}
+    assert type(request["user"]) is type(request["extra_body"]["a"][0]) is str
+
+
+@pytest.mark.parametrize(
+    ("key", "held", "value"),
+    [
+        ("temperature", "0.2", 0.2),
+        ("temperature", "0", 0),
+        ("logprobs", "true", True),
+        ("seed", "7", 7),
+        ("user", "7", "7"),
+        ("stop", "7", "7"),
+        ("verbosity", "low", "low"),
+    ],
+)
+@pytest.mark.parametrize("quote", ["", "'"])
+def test_a_parameter_has_the_type_it_must_have(
+    tmp_path: Path, key: str, held: str, value: object, quote: str
+) -> None:
+    """A variable is a number where a number is expected and text where text is, with or without quotes."""
+    text = f"{MINIMAL}request:\n  {key}: {quote}${{V}}{quote}\n"
+    request = load(tmp_path, text, env={"V": held}).models[0].request
+    assert request == {key: value}
+    assert type(request[key]) is type(value)
+
+
+@pytest.mark.parametrize("key", ["temperature", "stop", "response_format"])
+def test_an_empty_variable_leaves_a_parameter_out(tmp_path: Path, key: str) -> None:
+    """`${VAR:-}` is how a job makes a parameter optional."""
+    job = load(tmp_path, f"{MINIMAL}request:\n  {key}: ${{V:-}}\n")
+    assert job.models[0].request == {}
+    assert job.models[0].removed == {key}

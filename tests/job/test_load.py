@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
+from batchrun.chat.message_models import SystemMessage, UserMessage
 from batchrun.errors import JobError
-from batchrun.job import PRESETS, Job, Message, MessageFile, load_job
+from batchrun.job import ANY_MODEL, PRESETS, Job, MessageFile, load_job
 from batchrun.limits import Limits
 from tests.job.jobs import FULL, MINIMAL, load
 
@@ -35,11 +37,46 @@ def test_input_is_read_as_written(full: Job) -> None:
 def test_prompts_are_left_alone(full: Job) -> None:
     """Templates keep what looks like a variable; message files are named and not read."""
     assert full.prompt.vars == {"tone": "formal"}
-    assert full.prompt.messages == (
-        Message(role="system", content="{% include 'prompts/rules.md' %}"),
+    assert full.prompt.messages[:3] == (
+        SystemMessage(role="system", content="{% include 'prompts/rules.md' %}"),
         MessageFile(file="prompts/shots.yaml"),
-        Message(role="user", content="{{ subject }} in ${HOME}\n\n{{ body }}\n"),
+        UserMessage(role="user", content="{{ subject }} in ${HOME}\n\n{{ body }}\n"),
     )
+    assert [message.plain() for message in full.prompt.messages[3:]] == [
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "text", "text": "{{ subject }}"},
+                {"type": "refusal", "refusal": "not now"},
+            ],
+            "tool_calls": [
+                {"id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}
+            ],
+            "prefix": True,
+        },
+        {"role": "tool", "content": "found", "tool_call_id": "call_1"},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "{{ body }}"},
+                {"type": "image_url", "image_url": {"url": "{{ photo }}", "detail": "low"}},
+                {"type": "input_audio", "input_audio": {"data": "{{ sound }}", "format": "wav"}},
+            ],
+        },
+    ]
+    assert [turn.plain() for turn in full.prompt.turns] == [{"role": "user", "content": "Why {{ answer }}?"}]
+
+
+def test_schema_and_functions_are_named_not_read(full: Job) -> None:
+    """Their paths stay as the job spells them, from its folder; the media's folder is absolute."""
+    assert full.answer_schema == "schemas/ticket.json"
+    assert full.run_tools is not None
+    assert (full.run_tools.module, full.run_tools.functions, full.run_tools.max_turns) == (
+        "tools.py",
+        ("look_up",),
+        3,
+    )
+    assert full.media_root == full.folder / "media"
 
 
 def test_each_model_has_its_own_request(full: Job) -> None:
@@ -47,17 +84,13 @@ def test_each_model_has_its_own_request(full: Job) -> None:
     first, second, third = full.models
     assert (first.spelled, first.endpoint, first.name) == ("openai/gpt-4.1-mini", "openai", "gpt-4.1-mini")
     assert (second.endpoint, second.name) == ("lunos", "openai/gpt-4.1-mini")
-    assert first.request == {
-        "temperature": 0,
-        "max_completion_tokens": "{{ max_tokens }}",
-        "logprobs": True,
-        "top_logprobs": 5,
-        "extra_body": {"guided_choice": ["a", "b"]},
-    }
+    assert first.request == yaml.safe_load(FULL)["request"]
+    assert type(first.request["temperature"]) is int
     assert first.request == third.request
-    assert second.request == {
-        name: value for name, value in first.request.items() if name not in ("logprobs", "top_logprobs")
-    }
+    left = {name: value for name, value in first.request.items() if name not in ("logprobs", "top_logprobs")}
+    assert second.request == left | {"stream": "{{ live }}"}
+    assert first.removed == frozenset()
+    assert second.removed == {"logprobs", "top_logprobs"}
     assert second.limits == Limits(concurrency=32)
     assert first.limits == Limits()
 
@@ -70,6 +103,7 @@ def test_endpoints_begin_with_their_preset(full: Job, tmp_path: Path) -> None:
     assert (lunos.base_url, lunos.api_key_env) == ("https://api.lunos.tech/v1", "LUNOS_API_KEY")
     assert (lunos.headers, lunos.proxy) == ({"X-App-ID": "ticket-triage"}, "http://proxy.example:8080")
     assert lunos.limits == Limits(concurrency=32)
+    assert (lunos.token_limit, lunos.instructions) == ("max_completion_tokens", None)
     assert lunos.ca_file == full.folder.parent / "certs/ca.pem"
     assert (flaky.preset, flaky.base_url, flaky.api_key_env) == ("simulator", None, None)
     assert flaky.limits == Limits(concurrency=64)
@@ -78,7 +112,7 @@ def test_endpoints_begin_with_their_preset(full: Job, tmp_path: Path) -> None:
 
 def test_durations_and_shares_are_numbers(full: Job) -> None:
     """Seconds and fractions, however the job spells them."""
-    assert (full.retry.max_attempts, full.retry.max_wait) == (8, 120.0)
+    assert (full.retry.max_attempts, full.retry.max_wait, full.retry.reask) == (8, 120.0, 1)
     assert (full.retry.backoff.initial, full.retry.backoff.max) == (0.5, 60.0)
     timeout = full.retry.timeout
     assert (timeout.connect, timeout.idle, timeout.total, timeout.row) == (10.0, 120.0, 600.0, 5400.0)
@@ -108,7 +142,8 @@ def test_a_short_job_has_the_documented_defaults(tmp_path: Path) -> None:
     assert (job.name, job.path, job.folder) == ("job", tmp_path / "job.yaml", tmp_path)
     assert job.models[0].request == {}
     assert job.endpoints.keys() == {"simulator"}
-    assert job.fail_on == {"refusal", "content_filter"}
+    assert job.fail_on == {"invalid_output", "refusal", "content_filter"}
+    assert (job.answer_schema, job.run_tools, job.media_root, job.retry.reask) == (None, None, None, 2)
     assert job.fallback_on == {
         *(
             "rate_limit",
@@ -172,6 +207,7 @@ def test_every_preset_can_be_used_by_name_alone(tmp_path: Path, name: str) -> No
     job = load(tmp_path, MINIMAL.replace("simulator/small", f"{name}/a/b"))
     endpoint, preset = job.endpoints[name], PRESETS[name]
     assert (endpoint.base_url, endpoint.api_key_env) == (preset.base_url, preset.api_key_env)
+    assert (endpoint.token_limit, endpoint.instructions) == (preset.token_limit, preset.instructions)
     assert endpoint.limits.concurrency == (64 if name == "simulator" else 32)
     assert job.models[0].name == "a/b"
 
@@ -276,3 +312,59 @@ def test_a_file_of_another_editor_is_read(tmp_path: Path) -> None:
     """A byte order mark and CRLF line ends change nothing."""
     (tmp_path / "dos.yaml").write_bytes(b"\xef\xbb\xbf" + MINIMAL.replace("\n", "\r\n").encode())
     assert load_job(Path("dos.yaml"), env={}, cwd=tmp_path).input.path == "rows.jsonl"
+
+
+BATCH = """\
+input: {path: rows.jsonl, format: openai-batch}
+model: openai/*
+"""
+
+
+def test_whole_requests_need_no_prompt(tmp_path: Path) -> None:
+    """An openai-batch row names its model, and null in `request` is taken out of it."""
+    job = load(tmp_path, f"{BATCH}request: {{user: null, top_logprobs: 2}}\n")
+    assert (job.models[0].name, job.models[0].spelled) == (ANY_MODEL, "openai/*")
+    assert job.models[0].request == {"top_logprobs": 2}
+    assert job.models[0].removed == {"user"}
+    assert (job.prompt.messages, job.prompt.turns, job.prompt.messages_column) == ((), (), None)
+    assert load(tmp_path, f"{BATCH}prompt: {{vars: {{a: 1}}}}\n").prompt.vars == {"a": 1}
+
+
+def test_a_column_can_hold_the_messages(tmp_path: Path) -> None:
+    """In place of messages; turns may follow."""
+    text = "input: {path: r.jsonl}\nprompt: {messages_column: m, turns: [{content: x}]}\nmodel: vllm/a\n"
+    job = load(tmp_path, text)
+    assert (job.prompt.messages_column, job.prompt.messages) == ("m", ())
+    assert [turn.plain() for turn in job.prompt.turns] == [{"role": "user", "content": "x"}]
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("schemas/t.json", "schemas/t.json"),
+        ("~/t.json", "/home/ann/t.json"),
+        ("pack.models:Ticket", "pack.models:Ticket"),
+        ("{type: object}", {"type": "object"}),
+    ],
+)
+def test_a_schema_is_a_file_a_class_or_itself(tmp_path: Path, given: str, found: object) -> None:
+    """As the job spells it, from its folder."""
+    job = load(tmp_path, f"{MINIMAL}schema: {given}\n", env={"HOME": "/home/ann"})
+    assert job.answer_schema == found
+
+
+def test_paths_from_the_shell_start_there(tmp_path: Path) -> None:
+    """A schema's, a module's and the media's too; a class is no path."""
+    sets = ["schema=t.json", "run_tools={module: f.py, functions: [g]}", "input.media_root=m"]
+    job = load(tmp_path, MINIMAL, file="jobs/x.yaml", sets=sets)
+    assert job.answer_schema == str(tmp_path / "t.json")
+    assert job.run_tools is not None
+    assert job.run_tools.module == str(tmp_path / "f.py")
+    assert job.media_root == tmp_path / "m"
+    assert load(tmp_path, MINIMAL, sets=["schema=pack.models:Ticket"]).answer_schema == "pack.models:Ticket"
+
+
+def test_more_stops_than_openai_takes_are_another_servers_affair(tmp_path: Path) -> None:
+    """vLLM has no limit."""
+    text = MINIMAL.replace("simulator/small", "vllm/a") + "request: {stop: [a, b, c, d, e]}\n"
+    assert load(tmp_path, text).models[0].request == {"stop": ["a", "b", "c", "d", "e"]}

@@ -18,7 +18,7 @@ ENV = {"SECRET": "s3cr3t", "NAME": "internal", "DATA": "rows.jsonl", "HOME": "/h
 
 
 def snapshot(job: Job) -> str:
-    return job_snapshot(job, Renderer(job).inlined_messages())
+    return Renderer(job).snapshot()
 
 
 def prompts(folder: Path) -> None:
@@ -30,19 +30,53 @@ def prompts(folder: Path) -> None:
     )
 
 
+def beside(folder: Path) -> None:
+    """What a snapshot does not hold: functions, and the folder of media. The schema is for the first load."""
+    (folder / "media").mkdir(parents=True)
+    (folder / "schemas").mkdir()
+    (folder / "schemas" / "ticket.json").write_text('{"type": "object"}')
+    (folder / "tools.py").write_text('def look_up(word: str) -> str:\n    """Look up."""\n    return word\n')
+
+
 def test_it_is_one_file_that_renders_as_the_job_did(tmp_path: Path) -> None:
     """Included files and message files are in it: it needs none of them."""
     prompts(tmp_path)
+    beside(tmp_path)
+    beside(tmp_path / "kept")
     job = load(tmp_path, FULL, env=ENV)
     text = snapshot(job)
-    assert "include" not in text
+    assert "include '" not in text
     assert "shots.yaml" not in text
     kept = load(tmp_path / "kept", text, env=ENV)
-    row = {"subject": "a", "body": "b", "max_tokens": 5}
+    row = {"subject": "a", "body": "b", "max_tokens": 5, "photo": "p", "sound": "s", "live": True}
     before, after = Renderer(job).render(row), Renderer(kept).render(row)
     assert after.messages == before.messages
     assert after.request_hash == before.request_hash
     assert after.document(1) == before.document(1)
+
+
+def test_what_was_read_in_takes_the_place_of_what_names_it(tmp_path: Path) -> None:
+    """Messages, turns and schema where they are given; else the job's own words stay."""
+    job = load(tmp_path, FULL, env=ENV)
+    found = read_document(
+        job_snapshot(
+            job,
+            [{"role": "user", "content": [{"type": "text", "text": "x"}]}],
+            turns=[{"role": "user", "content": "y"}],
+            schema={"type": "object"},
+        )
+    ).value
+    assert found["prompt"]["messages"] == [{"role": "user", "content": [{"type": "text", "text": "x"}]}]
+    assert found["prompt"]["turns"] == [{"role": "user", "content": "y"}]
+    assert found["schema"] == {"type": "object"}
+    kept = read_document(job_snapshot(job, [])).value
+    assert (kept["prompt"], kept["schema"]) == (job.document["prompt"], "schemas/ticket.json")
+
+
+def test_whole_requests_have_no_prompt_to_keep(tmp_path: Path) -> None:
+    """A job without `prompt` comes back without one."""
+    job = load(tmp_path, "input: {path: r.jsonl, format: openai-batch}\nmodel: openai/*\n")
+    assert "prompt" not in read_document(job_snapshot(job, [])).value
 
 
 def test_it_says_where_its_paths_start(tmp_path: Path) -> None:

@@ -22,20 +22,119 @@ ADDED = [
     ("concurency: 3", 6, ["concurency is not a known key"]),
     ("concurrency: 3", 6, ["The key for that is model.limits.concurrency"]),
     ("outptu: {path: x}", 6, ["outptu is not a known key. Did you mean output?"]),
-    ("schema: s.json", 6, ["schema is not a known key"]),
+    ("schema: 3", 6, ["schema: must be text; found 3"]),
+    ("schema: {enum: [yes, no]}", 6, ["schema.enum.0: yes without quotes is true in YAML"]),
+    ("answer_schema: s.json", 6, ["answer_schema is not a known key"]),
+    (
+        "schema: s.json\nrequest: {response_format: {type: text}}",
+        7,
+        ["request.response_format: excludes the job's schema, which sets it"],
+    ),
+    ("run_tools: {functions: [f]}", 6, ["run_tools.module is required and missing. A Python file"]),
+    ("run_tools: {module: t.py}", 6, ["run_tools.functions is required and missing"]),
+    (
+        "run_tools: {module: t.py, functions: []}",
+        6,
+        ["run_tools.functions: must have at least one item"],
+    ),
+    ("run_tools: {module: t.py, functions: [f], max_turns: 0}", 6, ["max_turns: must be at least 1"]),
+    (
+        "run_tools: {module: t.py, functions: [f]}\nrequest: {n: 2}",
+        7,
+        ["request.n: must be 1 beside run_tools"],
+    ),
+    (
+        "run_tools: {module: t.py, functions: [f]}\nrequest:\n  functions: [{name: g}]",
+        8,
+        ["request.functions: exclude run_tools"],
+    ),
+    (
+        "run_tools: {module: t.py, functions: [f]}\nrequest:\n"
+        "  tool_choice: {type: function, function: {name: g}}",
+        8,
+        ["request.tool_choice: names the function tool 'g', which tools do not hold: f"],
+    ),
     ("budget: {cost_usd: 20}", 6, ["budget is not a known key"]),
     ("checks: {failed: 1}", 6, ["checks is not a known key"]),
     ("request:\n  temprature: 0", 7, ["request.temprature is not a known key. Did you mean temperature?"]),
     ("request: {Temperature: 0}", 6, ["request.Temperature is not a known key. Did you mean temperature?"]),
     ("request: {model: x}", 6, ["request.model is not taken here", "`model` names the model"]),
     ("request: {messages: []}", 6, ["request.messages is not taken here", "prompt.messages"]),
-    ("request: {stream: true}", 6, ["request.stream is not taken here", "not streamed"]),
-    ("request:\n  extra_body:\n    stream: true", 8, ["request.extra_body.stream must not be given"]),
+    ("request:\n  extra_body:\n    model: x", 8, ["request.extra_body.model must not be given"]),
     (
-        "request: {top_k: 5, extra_body: {top_k: 6}}",
+        "request: {extra_body: {top_k: 6}}",
         6,
-        ["request.extra_body.top_k is given as request.top_k too"],
+        ["request.extra_body.top_k has a key of its own: write request.top_k"],
     ),
+    ("request: {temperature: 2.5}", 6, ["request.temperature: must be at most 2; found 2.5"]),
+    ("request: {temperature: hot}", 6, ['request.temperature: must be a number; found "hot"']),
+    ("request: {n: 1.5}", 6, ["request.n: must be a whole number; found 1.5"]),
+    ("request: {top_logprobs: 5}", 6, ["request.top_logprobs: needs logprobs: true."]),
+    (
+        "request: {max_tokens: 5, max_completion_tokens: 6}",
+        6,
+        ["request.max_tokens: is the older name of max_completion_tokens"],
+    ),
+    (
+        "request: {verbosity: hih}",
+        6,
+        ["request.verbosity: must be one of low, medium, high", "Did you mean high?"],
+    ),
+    (
+        "request:\n  tools:\n  - type: funtion\n    function: {name: f}",
+        8,
+        ["request.tools.0.type: must be one of function, custom, web_search", "Did you mean function?"],
+    ),
+    (
+        "request:\n  tools:\n  - function: {name: f}",
+        8,
+        ["request.tools.0.type is required and missing. It is one of function, custom"],
+    ),
+    (
+        "request:\n  tools:\n  - type: function\n    function:\n      nmae: f",
+        10,
+        ["request.tools.0.function.nmae is not a known key. Did you mean name?"],
+    ),
+    (
+        "request:\n  response_format:\n    type: json_schema\n    json_schema:\n      nam: x",
+        10,
+        ["request.response_format.json_schema.nam is not a known key. Did you mean name?"],
+    ),
+    (
+        "request:\n  response_format: {type: json_schema, json_schema: {name: a b}}",
+        7,
+        ["json_schema.name: must be made of letters, digits, underscores and dashes, at most 64"],
+    ),
+    (
+        "request: {tool_choice: {type: function, function: {name: g}}}",
+        6,
+        ["request.tool_choice: needs tools"],
+    ),
+    (
+        "request: {structured_outputs: {regex: a, choice: [b]}}",
+        6,
+        ["request.structured_outputs: needs exactly one of choice, grammar"],
+    ),
+    (
+        "fallbacks:\n- model: vllm/x\n  request: {logprobs: null}\n"
+        "request: {logprobs: true, top_logprobs: 3}",
+        9,
+        ["request.top_logprobs: needs logprobs: true (as fallbacks.0 has it)"],
+    ),
+    (
+        "fallbacks:\n- model: vllm/x\n  request: {top_logprobs: 3}",
+        8,
+        ["fallbacks.0.request.top_logprobs: needs logprobs: true."],
+    ),
+    (
+        "fallbacks: [openai/x]\nrequest: {stop: [a, b, c, d, e]}",
+        7,
+        ["request.stop: must have at most 4 texts for OpenAI; found 5 (as fallbacks.0 has it)"],
+    ),
+    ("fallbacks: [openai/*]", 6, ["fallbacks.0: openai/* is the model that a row itself names"]),
+    ("endpoints: {vllm: {token_limit: max}}", 6, ["token_limit: must be one of max_tokens, max_comp"]),
+    ("endpoints: {vllm: {instructions: user}}", 6, ["instructions: must be one of system, developer"]),
+    ("fallback_on: [server, invalid_output]\nfail_on: []", 6, ["fallback_on.1 has no effect while fail_on"]),
     ("request: {stop: no}", 6, ['no without quotes is false in YAML: write false, or "no"']),
     ("request: [temperature]", 6, ["request: must be a mapping; found a list"]),
     ("request:temperature", 6, ["a space is missing after the colon"]),
@@ -69,7 +168,7 @@ ADDED = [
     (
         "fail_on:\n  - refusal\n  - timeout",
         8,
-        ["fail_on.1: must be one of refusal, content_filter, truncated"],
+        ["fail_on.1: must be one of invalid_output, refusal, content_filter, truncated"],
     ),
     (
         "endpoints: {opnai: {limits: {rpm: 3}}}",
@@ -110,7 +209,7 @@ ADDED = [
     ("retry: {timeout: {idle: 0}}", 6, ["retry.timeout.idle: must be a time above 0"]),
     ("retry:\n  backoff:\n    initial: 90", 8, ["retry.backoff.initial must not be above max, which is 60"]),
     ("retry: {max_attempts:5}", 6, ["retry.max_attempts:5 is not a known key. Is a space missing"]),
-    ("retry: {reask: 2}", 6, ["retry.reask is not a known key"]),
+    ("retry: {reask: -1}", 6, ["retry.reask: must be at least 0; found -1"]),
     ("stop_when: {failed: 50}", 6, ['stop_when.failed: must be a percentage like "50%"', "found 50"]),
     ('stop_when: {failed: "150%"}', 6, ["stop_when.failed: must be a percentage"]),
     ("stop_when: {after: 0}", 6, ["stop_when.after: must be at least 1"]),
@@ -182,7 +281,54 @@ REPLACED = [
     ("path: rows.jsonl", "path: a, types: {n: integer}", 1, ["input.types.n: must be one of", "found"]),
     ("path: rows.jsonl", "path: a, id: [a, b]", 1, ["input.id: must be text; found a list"]),
     ("path: rows.jsonl", "run: ../runs/x", 1, ["input.run is not a known key"]),
-    ("path: rows.jsonl", "path: a, media_root: b", 1, ["input.media_root is not a known key"]),
+    ("path: rows.jsonl", "path: a, media_root: 3", 1, ["input.media_root: must be text; found 3"]),
+    (
+        "path: rows.jsonl",
+        "path: a, format: openai-batch",
+        3,
+        ["prompt.messages has no place with input.format"],
+    ),
+    (
+        '{path: rows.jsonl}\nprompt:\n  messages:\n    - {role: user, content: "{{ text }}"}',
+        "{path: a, format: openai-batch}\nprompt:\n  turns: [{content: x}]",
+        3,
+        ["prompt.turns has no place with input.format: openai-batch"],
+    ),
+    ("prompt:\n", "prompt:\n  messages_column: m\n", 3, ["prompt.messages_column excludes prompt.messages"]),
+    (
+        '  messages:\n    - {role: user, content: "{{ text }}"}',
+        "  vars: {a: 1}",
+        2,
+        ["prompt.messages is required and missing, or prompt.messages_column"],
+    ),
+    (
+        'prompt:\n  messages:\n    - {role: user, content: "{{ text }}"}\n',
+        "",
+        1,
+        ["prompt is required and missing. What is sent for each row"],
+    ),
+    (
+        'content: "{{ text }}"',
+        "content: [{type: img, text: x}]",
+        4,
+        ["prompt.messages.0.content.0.type: must be one of text, image_url"],
+    ),
+    (
+        'content: "{{ text }}"',
+        "content: [{type: image_url, image_url: {url: x, detail: hgh}}]",
+        4,
+        ["content.0.image_url.detail: must be one of auto, low, high", "Did you mean high?"],
+    ),
+    (
+        'content: "{{ text }}"',
+        "content: [{type: text, txet: x}]",
+        4,
+        ["prompt.messages.0.content.0.txet is not a known key. Did you mean text?"],
+    ),
+    ('content: "{{ text }}"', "content: []", 4, ["prompt.messages.0.content: must have at least one item"]),
+    ("role: user", "role: tool", 4, ["prompt.messages.0.tool_call_id is required and missing"]),
+    ("role: user", "role: user, refusal: x", 4, ["prompt.messages.0.refusal is not a known key"]),
+    ("model: simulator/small", "model: openai/*", 5, ["it needs input.format: openai-batch"]),
     ("  messages:", "  mesages:", 3, ["prompt.mesages is not a known key. Did you mean messages?"]),
     ("role: user", "role: usr", 4, ["prompt.messages.0.role: must be one of", "Did you mean user?"]),
     ("role: user, ", "", 4, ["prompt.messages.0.role is required and missing"]),
@@ -197,7 +343,8 @@ REPLACED = [
     ),
     ('- {role: user, content: "{{ text }}"}', "[]", 3, ["prompt.messages: must have at least one item"]),
     ("prompt:\n", "prompt:\n  vars: {lang: no}\n", 3, ["prompt.vars.lang: no without quotes is false"]),
-    ("prompt:\n", "prompt:\n  turns: []\n", 3, ["prompt.turns is not a known key"]),
+    ("prompt:\n", "prompt:\n  turns: []\n", 3, ["prompt.turns: must have at least one item"]),
+    ("prompt:\n", "prompt:\n  turns: [{}]\n", 3, ["prompt.turns.0.content is required and missing"]),
     ("model: simulator/small", "model: small", 5, ["model: must be ENDPOINT/MODEL"]),
     ("model: simulator/small", "model: /small", 5, ["model: must be ENDPOINT/MODEL"]),
     ("model: simulator/small", "model: simulator/", 5, ["model: must be ENDPOINT/MODEL"]),
@@ -274,9 +421,8 @@ def test_every_problem_of_a_file_is_told_at_once(tmp_path: Path) -> None:
 
 
 def test_every_error_type_can_or_cannot_lead_to_a_fallback() -> None:
-    """A new type of error has to be put on one side: rows that were never sent gain nothing elsewhere,
-    and no answer is checked against a schema yet."""
-    never = NEVER_SENT | {"cancelled", "invalid_output"}
+    """A new type of error has to be put on one side: rows that were never sent gain nothing elsewhere."""
+    never = NEVER_SENT | {"cancelled"}
     assert set(get_args(FallbackReason)) == set(ERROR_TYPES) - never
 
 

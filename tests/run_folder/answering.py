@@ -19,6 +19,7 @@ from batchrun.run_folder.history import History
 from batchrun.run_folder.publish import Layout, Publisher
 from batchrun.run_folder.records import Answered, Done, Sent, encode
 from batchrun.run_folder.sealed import seal
+from batchrun.submit import result_types
 from batchrun.survey import Survey, survey
 from tests.job.jobs import load
 from tests.run_folder.recorded import answered, body, done, reply, sent
@@ -92,7 +93,9 @@ class Work:
         """Publish as a submit does at its end."""
         found = self.survey()
         output = found.job.output
-        layout = Layout(found.columns, output.columns, output.messages, output.raw)
+        layout = Layout(
+            found.columns, output.columns, output.messages, output.raw, result_types(found.renderer)
+        )
         identity = codec.digest(codec.dumps([found.identity, output.model_dump()]))
         publisher = Publisher(self.run, layout, found.identifier, identity)
         return publisher.publish(found.source.batches(), found.states())

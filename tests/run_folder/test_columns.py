@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from batchrun.outcome import Completed, Error, Failed
+from batchrun.outcome import Completed, Error, Failed, Reply
 from batchrun.run_folder.columns import RESULT_SCHEMA, result_table, result_values
-from batchrun.run_folder.records import Record
+from batchrun.run_folder.records import Record, decode, encode
 from tests.run_folder.recorded import (
     EPOCH,
     LOST,
@@ -33,6 +34,10 @@ TYPES = {
     "repaired": "bool",
     "stale": "bool",
     "completion": "string",
+    "parsed": "string",
+    "confidence": "double",
+    "probabilities": "string",
+    "messages": "string",
     "refusal": "string",
     "reasoning": "string",
     "finish_reason": "string",
@@ -61,7 +66,11 @@ TOKEN = "token: string, logprob: double, bytes: list<{}: int64>"
 MEMBERS = {
     "tool_calls": ["id", "type", "name", "arguments", "input", "parsed_arguments"],
     "logprobs": ["token", "logprob", "bytes", "top_logprobs"],
-    "choices": ["completion", "refusal", "reasoning", "finish_reason", "tool_calls", "logprobs"],
+    "refusal_logprobs": ["token", "logprob", "bytes", "top_logprobs"],
+    "choices": [
+        *("index", "completion", "parsed", "refusal", "reasoning", "finish_reason", "tool_calls"),
+        *("logprobs", "refusal_logprobs", "token_ids", "annotations", "audio"),
+    ],
     "annotations": ["type", "url", "title", "start_index", "end_index"],
     "attempts": [
         *("model", "endpoint", "started_at", "latency", "http_status", "error_type"),
@@ -76,11 +85,24 @@ def test_every_column_has_its_declared_type() -> None:
     assert {name: str(found[name]) for name in TYPES} == TYPES
     assert str(found["usage"]) == USAGE
     assert {name: [f.name for f in found[name].value_type] for name in MEMBERS} == MEMBERS
-    assert found.keys() == {*TYPES, *MEMBERS, "usage"}
-    assert list(found)[:10] == [
-        *("row_index", "row_id", "status", "repaired", "stale", "completion"),
-        *("refusal", "reasoning", "finish_reason", "tool_calls"),
-    ]
+    assert list(found) == ORDER
+    assert {*TYPES, *MEMBERS, "usage", "prompt_logprobs", "token_ids", "audio"} == {*ORDER}
+    prompt_token = found["prompt_logprobs"].value_type.value_type
+    assert str(prompt_token) == "struct<token_id: int64, token: string, logprob: double, rank: int64>"
+    assert found["token_ids"].value_type == pa.int64()
+    assert str(found["audio"]) == (
+        "struct<id: string, data: binary, transcript: string, expires_at: int64, format: string>"
+    )
+
+
+ORDER = [
+    *("row_index", "row_id", "status", "repaired", "stale", "completion", "parsed", "refusal", "reasoning"),
+    *("finish_reason", "tool_calls", "logprobs", "confidence", "probabilities", "choices", "messages"),
+    *("prompt_logprobs", "refusal_logprobs", "token_ids", "annotations", "audio", "usage", "cost_usd"),
+    *("model", "response_model", "endpoint", "model_index", "error_type", "error", "attempts", "latency"),
+    *("ttft", "started_at", "finished_at", "response_id", "system_fingerprint", "service_tier"),
+    "request_hash",
+]
 
 
 NEVER_SENT: list[Record] = [done(1, "render")]
@@ -211,6 +233,35 @@ TYPED_CITATION = {"type": "url_citation", "url_citation": {**CITATION, "title": 
         ),
         (b'{"choices":[{"message":{"content":"a\\ud800"}}]}', {"completion": "a\ufffd", "repaired": True}),
         (body("a"), {"repaired": False, "stale": False, "ttft": None}),
+        (
+            body("a"),
+            {"parsed": None, "confidence": None, "probabilities": None, "messages": None, "audio": None},
+        ),
+        (
+            message(content="a", annotations=[{"type": "url_citation", "url": "https://a.b"}]),
+            {"annotations": [{**dict.fromkeys(CITATION), "type": "url_citation", "url": "https://a.b"}]},
+        ),
+        (
+            message(
+                content=None, audio={"id": "a1", "data": "UklGRg==", "transcript": "Hi", "expires_at": 9}
+            ),
+            {
+                "audio": {"id": "a1", "data": b"RIFF", "transcript": "Hi", "expires_at": 9, "format": None},
+                "completion": None,
+            },
+        ),
+        (message({"token_ids": [3, 4]}, content="a"), {"token_ids": [3, 4], "prompt_logprobs": None}),
+        (
+            message({"logprobs": {"refusal": [{"token": "N", "logprob": -1}]}}, refusal="N"),
+            {
+                "logprobs": None,
+                "refusal_logprobs": [{"token": "N", "logprob": -1.0, "bytes": None, "top_logprobs": []}],
+            },
+        ),
+        (
+            body("a", prompt_logprobs=[None, {"5": {"logprob": -2.5, "rank": 1, "decoded_token": "x"}}]),
+            {"prompt_logprobs": [None, [{"token_id": 5, "token": "x", "logprob": -2.5, "rank": 1}]]},
+        ),
     ],
 )
 def test_values_come_from_what_the_server_sent(data: bytes, expected: dict[str, Any]) -> None:
@@ -227,6 +278,67 @@ def test_all_choices_are_kept_when_there_are_several() -> None:
     assert row["completion"] == "a"
     assert [choice["completion"] for choice in row["choices"]] == ["a", "b", "c"]
     assert row["choices"][2]["finish_reason"] == "stop"
+
+
+def read_row(data: bytes, reading: dict[str, Any], *, ttft: float | None = None) -> dict[str, Any]:
+    """The results' row of a task, with what the job made of its answer."""
+    answer = answered(1, exchange=Reply(200, {}, data, 0.25, ttft))
+    records: list[Record] = [sent(1), answer, replace(done(1), reading=reading)]
+    row: dict[str, Any] = result_table([history(records)]).to_pylist()[0]
+    return row
+
+
+@pytest.mark.parametrize(
+    ("reading", "expected"),
+    [
+        ({"parsed": {"b": 1, "a": [None]}}, {"parsed": '{"b":1,"a":[null]}', "repaired": False}),
+        ({"parsed": None, "repaired": True}, {"parsed": "null", "repaired": True}),
+        ({"parsed": "\ud800"}, {"parsed": '"\\ud800"'}),
+        (
+            {"confidence": 0.75, "probabilities": {"a": 0.75, "b": 0.25}},
+            {"confidence": 0.75, "probabilities": '{"a":0.75,"b":0.25}', "parsed": None},
+        ),
+        ({"transcript": [{"role": "user"}]}, {"messages": '[{"role":"user"}]'}),
+    ],
+)
+def test_what_the_job_made_of_an_answer_is_json_text(
+    reading: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """A null that was parsed is `null`; what was not parsed is a null."""
+    row = read_row(body("hi"), reading)
+    assert {name: row[name] for name in expected} == expected
+
+
+def test_the_reading_holds_for_choices_tool_calls_and_audio() -> None:
+    """Each choice has its own `parsed`; arguments read by their schema come before plainly parsed ones."""
+    call = {"function": {"name": "f", "arguments": '{"a": 1}'}}
+    audio = {"id": "a1"}
+    choices = [
+        {"index": 1, "message": {"content": "2", "tool_calls": [call]}},
+        {"index": 0, "message": {"content": "1", "tool_calls": [call, call], "audio": audio}},
+    ]
+    reading = {"choices_parsed": [{"x": 1}, None], "tool_arguments": ['{"a":1,"b":2}', None]}
+    row = read_row(json.dumps({"choices": choices}).encode(), {**reading, "audio_format": "wav"})
+    assert [call["parsed_arguments"] for call in row["tool_calls"]] == ['{"a":1,"b":2}', '{"a":1}']
+    assert row["audio"]["format"] == "wav"
+    assert [(choice["index"], choice["parsed"]) for choice in row["choices"]] == [(0, '{"x":1}'), (1, None)]
+    assert row["choices"][0]["tool_calls"] == row["tool_calls"]
+    assert row["choices"][1]["tool_calls"][0]["parsed_arguments"] == '{"a":1}'
+
+
+def test_a_failed_row_without_an_answer_keeps_what_was_made_of_it() -> None:
+    """Its transcript, with `output.messages`."""
+    records: list[Record] = [sent(1), replace(done(1, "timeout"), reading={"transcript": []})]
+    row = result_table([history(records)]).to_pylist()[0]
+    assert (row["messages"], row["completion"], row["repaired"]) == ("[]", None, False)
+
+
+def test_ttft_is_that_of_the_call_that_answered() -> None:
+    """Seconds; null where the answer was not streamed. The journal keeps it."""
+    record = answered(1, exchange=Reply(200, {}, body(), 0.25, 0.125))
+    assert decode(encode(record)[:-1]) == record
+    assert read_row(body(), {}, ttft=0.125)["ttft"] == 0.125
+    assert read_row(body(), {})["ttft"] is None
 
 
 def test_usage_details_have_columns_of_their_own() -> None:

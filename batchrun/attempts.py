@@ -1,0 +1,186 @@
+"""One ask of one model: attempts until it answers, fails, or is closed.
+
+Nothing is decided here: `policy` says what follows from a failure, `admission` when a call may go.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from batchrun.admission import Admission, Closed
+from batchrun.calls import Caller, Progress, Task
+from batchrun.chat.completion import Completion
+from batchrun.clock import Clock
+from batchrun.gate import Reason
+from batchrun.job import ANY_MODEL, ModelChoice
+from batchrun.judge import Judged, judge
+from batchrun.outcome import Error, Exchange, Failed, Reply, Unanswered
+from batchrun.policy import (
+    Action,
+    CloseEndpoint,
+    CloseModel,
+    NextModel,
+    PauseEndpoint,
+    Retry,
+    RetryRules,
+    decide,
+)
+from batchrun.retry_after import retry_after, should_retry
+
+_REASONS: dict[bool, Reason] = {True: "retry-after", False: "rate limit"}
+"""What a pause is called, by whether the server named its length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A completion, the call that gave it, and the model of the chain that was asked."""
+
+    completion: Completion
+    call: int
+    index: int
+
+
+@dataclass(slots=True)
+class _Attempts:
+    """The failed attempts of one row at one model."""
+
+    failed: int = 0
+    refused_in_a_row: int = 0
+
+    def note(self, error: Error) -> None:
+        if error.type == "rate_limit":
+            self.refused_in_a_row += 1
+        else:
+            self.refused_in_a_row = 0
+            self.failed += 1
+
+
+class Asker:
+    """Asks one model at a time.
+
+    `jitter` gives numbers in [0, 1); `log` takes an event's name and fields; `advise` is told the first
+    time that a model finds a request invalid.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[ModelChoice],
+        caller: Caller,
+        admission: Admission,
+        retry: RetryRules,
+        *,
+        clock: Clock,
+        jitter: Callable[[], float],
+        log: Callable[..., None],
+        advise: Callable[[int, Error], None],
+    ) -> None:
+        self._models = models
+        self._caller = caller
+        self._admission = admission
+        self._retry = retry
+        self._clock = clock
+        self._jitter = jitter
+        self._log = log
+        self._advise = advise
+        self._advised: set[int] = set()
+        self._unreached: Counter[str] = Counter()
+
+    async def ask(
+        self, task: Task, step: int, index: int, body: bytes, progress: Progress
+    ) -> Received | Failed | Closed:
+        """Ask one model until it answers, fails, or is closed."""
+        attempts = _Attempts()
+        while True:
+            judged = await self._caller.call(task, step, index, body, progress)
+            if isinstance(judged, Closed):
+                return judged
+            if judged.completion is not None:
+                return Received(judged.completion, progress.next_call - 1, index)
+            assert judged.error is not None, "no completion"
+            if self._is_out_of_reach(index, judged.exchange):
+                self._wait_for_endpoint(index, judged, judged.error)
+                continue
+            attempts.note(judged.error)
+            if judged.error.type == "invalid_request" and index not in self._advised:
+                self._advised.add(index)
+                self._advise(index, judged.error)
+            action = self._decide(index, judged, judged.error, attempts)
+            if isinstance(action, Retry):
+                await self._clock.sleep(action.after)
+            elif isinstance(action, PauseEndpoint):
+                self._pause(index, action.seconds, judged.error, _REASONS[action.told])
+                await self._clock.sleep(action.row_wait)
+            elif isinstance(action, NextModel):
+                if action.pause:
+                    self._pause(index, action.pause, judged.error, "retry-after")
+                return Failed(judged.error)
+            else:
+                self._close(index, judged.error, action)  # so the next look at the gate gives `Closed`
+
+    def recorded_refusal(self, task: Task, step: int, index: int) -> Failed | None:
+        """What an earlier submit received from this model, where asking again cannot change it.
+
+        Attempts that may go better now count anew.
+        """
+        spelled = self._models[index].spelled
+        for call, answered in sorted(task.history.answered.items()):
+            sent = task.history.sent[call]
+            if sent.model != spelled or sent.step != step:
+                continue
+            judged = judge(answered.exchange)
+            if judged.error and isinstance(self._decide(index, judged, judged.error, _Attempts()), NextModel):
+                return Failed(judged.error)
+        return None
+
+    def _is_out_of_reach(self, index: int, exchange: Exchange) -> bool:
+        """Whether nothing has ever reached the endpoint: then it is down, and no row's attempt counts."""
+        never_answered = self._models[index].endpoint not in self._caller.answered
+        return never_answered and isinstance(exchange, Unanswered) and not exchange.sent
+
+    def _wait_for_endpoint(self, index: int, judged: Judged, error: Error) -> None:
+        """Let all rows wait for an endpoint that is down, or close it when it has had its attempts."""
+        endpoint = self._models[index].endpoint
+        self._unreached[endpoint] += 1
+        action = self._decide(index, judged, error, _Attempts(failed=self._unreached[endpoint]))
+        if isinstance(action, Retry):
+            self._pause(index, action.after, error, "unreachable")
+        else:
+            self._close(index, error, CloseEndpoint(error, None))
+
+    def _decide(self, index: int, judged: Judged, error: Error, attempts: _Attempts) -> Action:
+        headers = judged.exchange.headers if isinstance(judged.exchange, Reply) else {}
+        action = decide(
+            error,
+            attempt=attempts.failed,
+            refusals=attempts.refused_in_a_row,
+            endpoint_refusals=self._caller.refusals.get(self._models[index].endpoint, 0),
+            retry_after=retry_after(headers, self._clock.wall(), error.message),
+            should_retry=should_retry(headers),
+            jitter=self._jitter(),
+            retry=self._retry,
+        )
+        if isinstance(action, CloseModel) and self._models[index].name == ANY_MODEL:
+            return NextModel()  # the row named the model: it says nothing about the others'
+        return action
+
+    def _pause(self, index: int, seconds: float, error: Error, reason: Reason) -> None:
+        endpoint = self._models[index].endpoint
+        if seconds > 0:
+            self._log("pause", endpoint=endpoint, seconds=round(seconds, 3), reason=error.message)
+        self._admission.pause(endpoint, self._clock.monotonic() + seconds, reason)
+
+    def _close(self, index: int, error: Error, action: CloseEndpoint | CloseModel) -> None:
+        model = self._models[index]
+        name = model.name if isinstance(action, CloseModel) else None
+        seconds = action.seconds if isinstance(action, CloseEndpoint) else None
+        self._log(
+            "close",
+            endpoint=model.endpoint,
+            model=name,
+            seconds=seconds,
+            error_type=error.type,
+            reason=error.message,
+        )
+        self._admission.close(model.endpoint, error, model=name, seconds=seconds)

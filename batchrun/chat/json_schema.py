@@ -1,0 +1,165 @@
+"""JSON Schema: checked once, its references followed inside the document, nothing ever fetched.
+
+Drafts 4 to 2020-12 by `$schema`, 2020-12 without one. `format` is not asserted: in 2020-12 it is an
+annotation by default, and a date in another spelling should not cost a second answer; where an
+endpoint enforces the schema while decoding, it heeds the format anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+import jsonschema_rs
+
+from batchrun import codec
+
+MASK = "\x00"
+"""Stands for the value in the messages of a validator."""
+
+DEFINITIONS = ("$defs", "definitions")
+"""Where subschemas are kept that only references use: since draft 2019-09, and before."""
+
+_ANNOTATIONS = frozenset(
+    {"title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly"}
+    | {"$comment", "$schema", "$id", "$anchor", *DEFINITIONS}
+)
+
+
+class SchemaError(ValueError):
+    """A schema that cannot be used; the message names the place in it."""
+
+
+class UnsettledError(ValueError):
+    """A schema whose references or `allOf` cannot be folded into one mapping; the message is why."""
+
+
+def plain(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `schema` in plain dicts and lists. Raises SchemaError for what JSON cannot spell."""
+    try:
+        copy: dict[str, Any] = codec.loads(codec.dumps(dict(schema)))
+    except (TypeError, ValueError) as error:
+        raise SchemaError(f"not a JSON Schema: {error}") from error
+    return copy
+
+
+def compiled(schema: dict[str, Any]) -> jsonschema_rs.Validator:
+    """The validator of a plain schema. Raises SchemaError when it is none, or refers outside itself."""
+    try:
+        return jsonschema_rs.validator_for(schema, offline=True, validate_formats=False, mask=MASK)
+    except jsonschema_rs.ValidationError as error:
+        raise SchemaError(_wrong(schema, error)) from error
+    except ValueError as error:
+        raise SchemaError(f"the schema is nested too deeply: {error}") from error
+
+
+def _wrong(schema: dict[str, Any], error: jsonschema_rs.ValidationError) -> str:
+    """What is wrong with a schema, and where."""
+    if error.kind.name == "$ref":
+        for path, reference in _references(schema, ()):
+            if not reference.startswith("#"):
+                return f"{dotted(path)}: {reference!r} is in another document: copy it into $defs"
+            if pointed(schema, reference) is None and reference[1:2] in ("", "/"):
+                return f"{dotted(path)}: {reference!r} points to nothing in the schema"
+        return error.message
+    path = tuple(error.instance_path)
+    if path[-1:] == ("type",):
+        return (
+            f"{dotted(path)}: {error.instance!r} is no type; the types are object, array, string, "
+            "integer, number, boolean, null"
+        )
+    return f"{dotted(path)}: {error.message.replace(MASK, str(error.instance)[:80])}"
+
+
+def dotted(path: tuple[str | int, ...]) -> str:
+    """A place in a schema as messages name it: `properties.price.type`."""
+    return ".".join(map(str, path)) or "the schema"
+
+
+def _references(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        if key == "$ref" and isinstance(item, str):
+            yield (*path, key), item
+        else:
+            yield from _references(item, (*path, key))
+
+
+def pointed(root: Mapping[str, Any], reference: str) -> Any | None:
+    """What a reference such as `#/$defs/Label` (RFC 6901) points to in `root`; None for any other kind."""
+    if reference != "#" and not reference.startswith("#/"):
+        return None
+    found: Any = root
+    for part in unquote(reference).split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(found, list) and key.isascii() and key.isdigit():
+            found = found[int(key)] if int(key) < len(found) else None
+        else:
+            found = found.get(key) if isinstance(found, Mapping) else None
+    return found
+
+
+def settled(
+    schema: Any, root: Mapping[str, Any], refs: frozenset[str] = frozenset()
+) -> tuple[Mapping[str, Any], frozenset[str]]:
+    """`schema` with `$ref` followed and `allOf` merged at its top, and `refs` with those followed.
+
+    What stands beside a `$ref` or an `allOf` is laid over it. Raises UnsettledError when a reference
+    in `refs` is met again (the schema contains itself), leads nowhere, or parts contradict each other.
+    """
+    if not isinstance(schema, Mapping):
+        return ({}, refs) if schema is True else ({"not": {}}, refs)
+    own = {key: value for key, value in schema.items() if key not in ("$ref", "allOf")}
+    parts = list(schema.get("allOf") or ())
+    if isinstance(reference := schema.get("$ref"), str):
+        if reference in refs:
+            raise UnsettledError("a schema that contains itself")
+        if (target := pointed(root, reference)) is None:
+            raise UnsettledError(f"the reference {reference}")
+        refs = refs | {reference}
+        parts.insert(0, target)
+    for part in parts:
+        folded, refs = settled(part, root, refs)
+        own = _merged(own, folded)
+    return own, refs
+
+
+def _merged(over: Mapping[str, Any], under: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**under, **over}
+    for key in over.keys() & under.keys() - _ANNOTATIONS:
+        if key == "required":
+            merged[key] = list(dict.fromkeys([*over[key], *under[key]]))
+        elif key == "properties":
+            merged[key] = {**over[key], **under[key]}
+            if any(under[key][name] != over[key][name] for name in over[key].keys() & under[key].keys()):
+                raise UnsettledError("an allOf whose parts describe one property differently")
+        elif over[key] != under[key]:
+            raise UnsettledError(f"an allOf whose parts differ in {key}")
+    return merged
+
+
+def alternatives(schema: Mapping[str, Any]) -> list[Any] | None:
+    """The branches of a settled schema: of its `anyOf`, its `oneOf`, or its list of types; else None."""
+    for key in ("anyOf", "oneOf"):
+        if isinstance(found := schema.get(key), list):
+            return found
+    if isinstance(types := schema.get("type"), list):
+        return [{**schema, "type": kind} for kind in types]
+    return None
+
+
+def is_null(schema: Any) -> bool:
+    """Whether it is a schema of null alone, as unions spell what may be missing."""
+    if not isinstance(schema, Mapping):
+        return False
+    return schema.get("type") == "null" or (schema.get("const", ...) is None or schema.get("enum") == [None])
+
+
+def values_of(schema: Mapping[str, Any]) -> list[Any] | None:
+    """The values that `enum` or `const` allow, null left out; None where neither stands."""
+    if isinstance(listed := schema.get("enum"), list):
+        return [value for value in listed if value is not None]
+    if "const" in schema:
+        return [] if schema["const"] is None else [schema["const"]]
+    return None

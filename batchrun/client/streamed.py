@@ -1,0 +1,76 @@
+"""An answer that comes as server-sent events, read to the document it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+
+import anyio
+import httpx
+
+from batchrun.chat.stream import Accumulator
+
+STREAMED = "batchrun.streamed"
+"""The request extension that holds the `StreamedAnswer` while it is read."""
+
+_GRACE = 0.5
+"""Seconds that a server has to end a stream after `[DONE]`, so that its connection can be used again."""
+
+
+def is_event_stream(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether an answer is a stream of chunks; errors are none, whatever was asked for."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return 200 <= status < 300 and kind == "text/event-stream"
+
+
+class StreamedAnswer:
+    """Reads one stream. `started` and `ended` are times of `clock`."""
+
+    def __init__(self, request: httpx.Request, clock: Callable[[], float]) -> None:
+        self.started: float | None = None
+        """When the first piece of the answer had come, if any."""
+        self.ended = 0.0
+        """When the last event had come."""
+        self._request = request
+        self._clock = clock
+        self._accumulator = Accumulator()
+
+    @property
+    def arrived(self) -> str:
+        """How much has come so far, for a message."""
+        return self._accumulator.arrived
+
+    async def read(self, chunks: AsyncIterator[bytes]) -> bytes:
+        """The whole answer as a document.
+
+        Raises httpx.RequestError when the stream ends, or its connection, before the answer is whole.
+        A connection lost after that costs nothing.
+        """
+        try:
+            async for chunk in chunks:
+                self._accumulator.feed(chunk)
+                if self.started is None and self._accumulator.started:
+                    self.started = self._clock()
+                if self._accumulator.done:
+                    break
+        except httpx.RequestError:
+            self._accumulator.end()
+            if not self._accumulator.finished:
+                raise
+        self._accumulator.end()
+        self.ended = self._clock()
+        if self._accumulator.done:
+            await self._drain(chunks)
+        if not self._accumulator.finished:
+            raise httpx.RemoteProtocolError(
+                "the stream ended before the answer was whole", request=self._request
+            )
+        return self._accumulator.document()
+
+    async def _drain(self, chunks: AsyncIterator[bytes]) -> None:
+        """Read what follows `[DONE]`, so that the connection can be kept; it holds nothing more."""
+        with anyio.move_on_after(_GRACE):
+            try:
+                async for _ in chunks:
+                    pass
+            except httpx.RequestError:
+                pass  # the answer is whole: whatever becomes of the connection

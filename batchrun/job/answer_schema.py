@@ -1,0 +1,122 @@
+"""The job's `schema`: written in the job, in a file of its own, or as a pydantic model."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.errors import PydanticUserError
+
+from batchrun import codec
+from batchrun.chat.json_schema import SchemaError, compiled, plain
+from batchrun.errors import JobError
+from batchrun.job.document import read_document
+
+_YAML = (".yaml", ".yml")
+_HINT = "`schema` is a JSON Schema, the path of one (.json, .yaml), or package.module:PydanticModel."
+
+
+def load_answer_schema(spelled: str | Mapping[str, Any], *, folder: Path, where: str) -> dict[str, Any]:
+    """The JSON Schema that `schema` spells, as a plain value; nothing is fetched from anywhere.
+
+    A path starts at `folder`, and so does the import of a model. `where` begins each message. Raises
+    JobError when it cannot be read, is no JSON Schema, or refers to another document.
+    """
+    if isinstance(spelled, Mapping):
+        found, named = spelled, where
+    elif _names_model(spelled):
+        found, named = _model_schema(spelled, folder, where), f"{where}: {spelled}"
+    else:
+        found, named = _read_file(folder / spelled, spelled, where), f"{where}: {spelled}"
+    try:
+        schema = plain(found)
+        compiled(schema)
+    except SchemaError as error:
+        raise JobError(f"{named}: {error}") from error
+    return schema
+
+
+def _names_model(spelled: str) -> bool:
+    module, colon, name = spelled.partition(":")
+    return bool(colon) and name.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+def _read_file(path: Path, spelled: str, where: str) -> Mapping[str, Any]:
+    try:
+        data = path.read_bytes()
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise JobError(f"{where}: {spelled} is not UTF-8 text", hint=_HINT) from error
+    except OSError as error:
+        raise JobError(f"{where}: {spelled} cannot be read: {error.strerror}", hint=_HINT) from error
+    value = _yaml(text, spelled, where) if path.suffix in _YAML else _json(text, spelled, where)
+    if not isinstance(value, Mapping):
+        raise JobError(f"{where}: {spelled} holds no JSON object", hint=_HINT)
+    return value
+
+
+def _json(text: str, spelled: str, where: str) -> Any:
+    try:
+        return codec.loads(text.encode())
+    except ValueError as error:
+        raise JobError(f"{where}: {spelled} is no JSON: {error}", hint=_HINT) from error
+
+
+def _yaml(text: str, spelled: str, where: str) -> Any:
+    document = read_document(text)
+    if document.problems:
+        problem = document.problems[0]
+        line = problem.line or document.lines.get(problem.loc, 1)
+        raise JobError(f"{where}: {spelled}:{line}: {problem.text}")
+    return document.value
+
+
+def _model_schema(spelled: str, folder: Path, where: str) -> dict[str, Any]:
+    module_name, _, name = spelled.partition(":")
+    with _importing_from(folder):
+        try:
+            found = getattr(importlib.import_module(module_name), name, None)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # whatever the user's module raises, SystemExit too
+            raise JobError(_failed_import(spelled, module_name, folder, where, error)) from error
+        if not (isinstance(found, type) and issubclass(found, BaseModel)):
+            what = "has no" if found is None else "has something else as"
+            raise JobError(f"{where}: {module_name} {what} pydantic model {name}", hint=_HINT)
+        try:
+            return found.model_json_schema()
+        except PydanticUserError as error:
+            raise JobError(f"{where}: {spelled} has no JSON Schema: {error.message}") from error
+
+
+def _failed_import(spelled: str, module: str, folder: Path, where: str, error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError) and (error.name or "") in (module, module.partition(".")[0]):
+        return f"{where}: there is no module {module}: it is looked for in {folder}, then where Python looks"
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}: " if frames else ""
+    return f"{where}: {spelled} cannot be imported: {place}{type(error).__name__}: {error}"
+
+
+@contextmanager
+def _importing_from(folder: Path) -> Iterator[None]:
+    """Let modules of `folder` be imported, before those of the same name elsewhere; and forget them after.
+
+    So the job of another folder can have a module of the same name.
+    """
+    path, before = str(folder), set(sys.modules)
+    sys.path.insert(0, path)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(path)
+        for name in sys.modules.keys() - before:
+            file = Path(getattr(sys.modules[name], "__file__", None) or sys.prefix)
+            if file.is_relative_to(folder) and not file.is_relative_to(sys.prefix):  # folder/.venv stays
+                del sys.modules[name]

@@ -1,0 +1,90 @@
+"""The job file's sections on where rows come from, which functions are run, and where results go."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from batchrun.job.fields import ColumnType, Count, Flag, Section, Text, Whole
+from batchrun.job.place import WrongPartsError
+
+OPENAI_BATCH = "openai-batch"
+"""The format whose rows are whole requests: {custom_id, method, url, body}."""
+
+
+class Sample(Section):
+    """Rows drawn from the input, the same ones however often it is read."""
+
+    rows: Count
+    """How many rows."""
+    seed: Whole = 0
+    """Another number draws other rows."""
+
+
+class Input(Section):
+    """The prompt table."""
+
+    path: Text
+    """A file, a glob or a folder of JSONL, CSV (both also .gz, .zst) or Parquet, from the job's folder."""
+    format: Literal["jsonl", "csv", "parquet", "openai-batch"] | None = None
+    """Default: told by the file's suffix. openai-batch: JSONL of whole requests, as OpenAI's batches take."""
+    id: Text | None = None
+    """The column that names a row; without it rows are matched to earlier answers by their request."""
+    types: dict[str, ColumnType] = Field(default_factory=dict)
+    """Column to type, where the type found in the rows is not the one that is wanted."""
+    where: Text | None = None
+    """A SQL predicate over the columns: only rows for which it is true are run."""
+    limit: Count | None = None
+    """Only the first rows of the input."""
+    sample: Sample | None = None
+    """A sample of the input in place of its first rows."""
+    media_root: Text | None = None
+    """The only folder that images, audio and files may be read from, from the job's folder."""
+
+    @model_validator(mode="after")
+    def _limit_or_sample(self) -> Self:
+        if self.limit is not None and self.sample is not None:
+            raise WrongPartsError([(("sample",), "excludes input.limit: keep one of the two")])
+        return self
+
+
+class RunTools(Section):
+    """Python functions that the model may call, and that are run."""
+
+    module: Text
+    """A Python file, from the job's folder."""
+    functions: tuple[Text, ...] = Field(min_length=1)
+    """The names of its functions; their type hints and docstrings describe them to the model."""
+    max_turns: Count = 5
+    """Most rounds of calls in a row."""
+
+
+def _columns_kind(value: Any) -> str:
+    return "<names>" if isinstance(value, list | tuple) else "<word>"
+
+
+def _columns_word(value: Any) -> Any:
+    if value not in ("all", "none"):
+        raise ValueError("must be all, none, or a list of columns")
+    return value
+
+
+Columns: TypeAlias = Annotated[
+    Annotated[Literal["all", "none"], BeforeValidator(_columns_word), Tag("<word>")]
+    | Annotated[tuple[Text, ...], Tag("<names>")],
+    Discriminator(_columns_kind),
+]
+
+
+class Output(Section):
+    """The run folder and what its results hold."""
+
+    path: Text | None = None
+    """Default: runs/NAME in the job's folder, or beside it when that folder is called jobs."""
+    columns: Columns = "all"
+    """Input columns carried into the results: all, none, or a list of names."""
+    messages: Flag = False
+    """true: keep the rendered messages as a column."""
+    raw: Flag = False
+    """true: keep the raw request and response as columns."""

@@ -1,0 +1,68 @@
+"""The parameters of a row's request: the job's, evaluated for the row, or laid over the row's own body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from batchrun import codec
+from batchrun.chat.parameters import check_combination, check_parameter
+from batchrun.evaluate import at, evaluated, no_json, unfit
+from batchrun.job import Job, ModelChoice
+from batchrun.template import Context, Prepared, Templates, has_markup
+
+_NOT_PARAMETERS = frozenset({"model", "messages"})
+"""Members of a request body that have places of their own."""
+
+
+class Parameters:
+    """The parameters that one model of the chain is asked with, prepared.
+
+    Raises JobError when a template cannot be read.
+    """
+
+    def __init__(self, job: Job, model: ModelChoice, templates: Templates) -> None:
+        self._constant = {name: value for name, value in model.request.items() if not has_markup(value)}
+        self._run_tools = job.run_tools.functions if job.run_tools else ()
+        self._removed = model.removed | _NOT_PARAMETERS
+        self._dynamic: dict[str, Prepared] = {}
+        for name in model.request.keys() - self._constant.keys():
+            with at(job.where("request", name), model.request[name]):
+                self._dynamic[name] = templates.value(model.request[name])
+
+    @property
+    def vary(self) -> bool:
+        """Whether rows have parameters of their own."""
+        return bool(self._dynamic)
+
+    def of(self, context: Context, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The parameters for a row; a null one is left out. `body` is the row's own request, if it has one.
+
+        Raises RenderError, also for a value that the API's reference does not allow.
+        """
+        parameters = dict(self._constant)
+        for name, prepared in self._dynamic.items():
+            value = evaluated(f"request.{name}", prepared, context)
+            if value is not None and value == value:
+                _check("request", name, value)
+                parameters[name] = value
+        if body is not None:
+            own = {name: value for name, value in body.items() if name not in self._removed}
+            for name in own:
+                _check("body", name, own[name])
+            parameters = own | parameters
+        if (self._dynamic or body is not None) and (wrong := check_combination(parameters, self._run_tools)):
+            raise unfit(f"request.{wrong}")
+        return parameters
+
+
+def _check(place: str, name: str, value: Any) -> None:
+    wrong = check_parameter(name, value)
+    if wrong is None:
+        return
+    try:  # a date is sent as text, and no other value as what it is not
+        wrong = check_parameter(name, codec.loads(codec.dumps(value)))
+    except TypeError as error:
+        raise no_json(error) from error
+    if wrong is not None:
+        raise unfit(f"{place}.{wrong}")
