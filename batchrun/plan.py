@@ -15,7 +15,7 @@ from batchrun.errors import UsageError
 from batchrun.index import Facts, counts, match
 from batchrun.job import Job, ModelChoice
 from batchrun.outcome import Error
-from batchrun.render import Renderer
+from batchrun.render import BYTES_PER_TOKEN, MEDIA_TOKENS, Renderer
 from batchrun.run_folder.checkpoint import KEPT_SCHEMA, read_kept
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import is_locked
@@ -35,6 +35,8 @@ class Example:
     location: str
     request: dict[str, Any]
     """The request's body for the first model."""
+    turns: tuple[dict[str, Any], ...] = ()
+    """What is asked once the answers before it are there, as the job spells it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ class Plan:
     Attributes:
         rows: how many rows are in each state, by the lower-case names of `index.State`.
         to_do: rows that would be asked.
-        prompt_tokens: estimate for those rows.
+        prompt_tokens: estimate for those rows, of their first prompt.
+        estimated_by: how.
         facts: what the pass over the input counted.
         columns: of the input, with their types.
         warnings: what is likely not meant, each with what to do about it.
@@ -67,6 +70,7 @@ class Plan:
     rows: dict[str, int]
     to_do: int
     prompt_tokens: int
+    estimated_by: str
     facts: Facts
     input: str
     columns: dict[str, str]
@@ -105,6 +109,7 @@ def plan(
         rows={state.name.lower(): rows for state, rows in number.items()},
         to_do=len(asked),
         prompt_tokens=round(found.facts.prompt_tokens * share),
+        estimated_by=_estimated_by(found.renderer),
         facts=found.facts,
         input=job.input.path,
         columns={field.name: str(field.type) for field in found.columns},
@@ -149,6 +154,12 @@ def _planned(job: Job, model: ModelChoice) -> PlannedModel:
     return PlannedModel(
         model.spelled, endpoint.base_url, tighter("rpm"), tighter("tpm"), tighter("concurrency")
     )
+
+
+def _estimated_by(renderer: Renderer) -> str:
+    media = f" and {MEDIA_TOKENS:,} for each image, clip or file" if renderer.uses_media else ""
+    later = ", further turns aside" if renderer.keeps_transcript else ""
+    return f"at {BYTES_PER_TOKEN} bytes a token{media}{later}"
 
 
 def _warnings(renderer: Renderer) -> Iterator[str]:
@@ -212,4 +223,5 @@ def _rendered(found: Survey, row: Row) -> Example | None:
     known = found.identifier.identify(row)
     if isinstance(known.request, Error):
         return None
-    return Example(known.row_id, row.location, known.request.document(0))
+    turns = tuple(found.renderer.prompt.spelled_turns)
+    return Example(known.row_id, row.location, known.request.document(0), turns)

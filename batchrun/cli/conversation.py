@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchrun import codec
+from batchrun.chat.transcript import flattened
 from batchrun.cli.text import counted, duration, pretty, spelled
 
 Row = Mapping[str, Any]
@@ -49,9 +50,9 @@ def turns(row: Row, inputs: Sequence[str] = ()) -> Iterator[Turn]:
     """
     messages = _before_the_answer(_value(row.get("messages")) or [], row)
     if messages:
-        yield from _transcript(messages)
-    elif given := [name for name in inputs if row.get(name) is not None]:
-        yield Turn("input", tuple(Part(spelled(row[name]), f"{name}: ") for name in given))
+        yield from transcript(messages)
+    else:
+        yield from _inputs(row, [name for name in inputs if row.get(name) is not None])
     choices = row.get("choices") or [row]
     for number, choice in enumerate(choices, start=1):
         role = f"assistant, choice {number} of {len(choices)}" if len(choices) > 1 else "assistant"
@@ -61,6 +62,23 @@ def turns(row: Row, inputs: Sequence[str] = ()) -> Iterator[Turn]:
     error = row.get("error")
     if error is not None and not _is_refused(row):
         yield Turn("error", (Part(f"{error['type']}: {error['message'] or ''}", kind="error"),))
+
+
+def _inputs(row: Row, names: Sequence[str]) -> Iterator[Turn]:
+    """The row's own columns; one that holds messages is a conversation already."""
+    talks = [name for name in names if _is_talk(row[name])]
+    if plain := [name for name in names if name not in talks]:
+        yield Turn("input", tuple(Part(spelled(row[name]), f"{name}: ") for name in plain))
+    for name in talks:
+        yield from transcript([flattened(message) for message in row[name]])
+
+
+def _is_talk(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(item, dict) and isinstance(item.get("role"), str) for item in value)
+    )
 
 
 def facts(row: Row) -> list[str]:
@@ -97,7 +115,8 @@ def _before_the_answer(messages: Sequence[Row], row: Row) -> Sequence[Row]:
     return messages[:-1] if same else messages
 
 
-def _transcript(messages: Sequence[Row]) -> Iterator[Turn]:
+def transcript(messages: Sequence[Row]) -> Iterator[Turn]:
+    """The turns of messages as the `messages` column has them (`chat.transcript.flattened`)."""
     names: dict[str, str] = {}
     """The functions by the ids of their calls so far; a server may use an id again in a later turn."""
     for message in messages:

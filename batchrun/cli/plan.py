@@ -13,6 +13,7 @@ from batchrun.cli.text import counted, shown_path, write_json
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from batchrun.cli.conversation import Turn
     from batchrun.plan import Example, Plan, PlannedModel
 
 _STATES = {
@@ -78,7 +79,7 @@ def _tell(console: Console, found: Plan, *, rerun_changed: bool) -> None:
             fact(console, counted(number, "row"), meaning)
     _tell_warnings(console, found, rerun_changed=rerun_changed)
     if found.to_do:
-        fact(console, "prompts", f"about {found.prompt_tokens:,} tokens, at 4 bytes a token")
+        fact(console, "prompts", f"about {found.prompt_tokens:,} tokens, {found.estimated_by}")
     for number, model in enumerate(found.models, start=1):
         fact(console, "model" if number == 1 else f"fallback {number - 1}", _model(model))
     fact(console, "results", shown_path(found.results), whole=True)
@@ -120,16 +121,24 @@ def _model(model: PlannedModel) -> str:
 def _tell_example(console: Console, example: Example) -> None:
     from rich.text import Text
 
+    from batchrun.chat.transcript import flattened
+    from batchrun.cli.conversation import transcript
     from batchrun.cli.terminal import fact, headline
 
     console.print()
     headline(console, f"The request for row {example.row_id} ({example.location})")
     request: dict[str, Any] = dict(example.request)
-    for message in request.pop("messages"):
-        fact(console, message["role"], str(message["content"]).rstrip("\n"))
+    for turn in transcript([flattened(message) for message in request.pop("messages")]):
+        fact(console, turn.role, _said(turn))
+    for turn in transcript([flattened(message) for message in example.turns]):
+        fact(console, "then", _said(turn))
     parameters = [f"{name} {_spelled(value)}" for name, value in request.items()]
     fact(console, "with", ", ".join(parameters))
     console.print(Text())
+
+
+def _said(turn: Turn) -> str:
+    return "\n".join(f"{part.label}{part.text}" for part in turn.parts).rstrip("\n")
 
 
 def _spelled(value: Any) -> str:
