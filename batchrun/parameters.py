@@ -15,6 +15,10 @@ _NOT_PARAMETERS = frozenset({"model", "messages"})
 """Members of a request body that have places of their own."""
 
 
+_TOKEN_LIMITS = frozenset({"max_tokens", "max_completion_tokens"})
+"""Two names of one parameter."""
+
+
 class Parameters:
     """The parameters that one model of the chain is asked with, prepared.
 
@@ -50,10 +54,17 @@ class Parameters:
             own = {name: value for name, value in body.items() if name not in self._removed}
             for name in own:
                 _check("body", name, own[name])
-            parameters = own | parameters
+            parameters = _without_other_limit(own, parameters) | parameters
         if (self._dynamic or body is not None) and (wrong := check_combination(parameters, self._run_tools)):
             raise unfit(f"request.{wrong}")
         return parameters
+
+
+def _without_other_limit(own: dict[str, Any], laid_over: Mapping[str, Any]) -> dict[str, Any]:
+    """A row's own parameters without a limit of tokens that the job gives by its other name."""
+    if laid_over.keys().isdisjoint(_TOKEN_LIMITS):
+        return own
+    return {name: value for name, value in own.items() if name not in _TOKEN_LIMITS}
 
 
 def _check(place: str, name: str, value: Any) -> None:

@@ -244,8 +244,10 @@ class Renderer:
     def uses_media(self) -> bool:
         """Whether the job's templates read files or bytes."""
         job = self._job
-        spelled = [self.prompt.spelled, self.prompt.spelled_turns, *(dict(m.request) for m in job.models)]
-        return any(filter in str(spelled) for filter in ("data_url", "base64"))
+        parameters = [dict(model.request) for model in job.models]
+        included = list(self.templates.included.values())
+        spelled = str([self.prompt.spelled, self.prompt.spelled_turns, parameters, included])
+        return any(name in spelled for name in ("data_url", "base64"))
 
     @property
     def keeps_transcript(self) -> bool:

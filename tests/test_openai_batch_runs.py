@@ -65,6 +65,17 @@ def test_the_jobs_own_parameters_lie_over_the_rows(tmp_path: Path) -> None:
     assert call.body == wanted
 
 
+def test_the_jobs_limit_of_tokens_replaces_the_rows_by_either_name(tmp_path: Path) -> None:
+    """`max_tokens` is the older name of `max_completion_tokens`: both together would be refused."""
+    with simulated(tmp_path, rows=0, config={"bodies": True}) as job:
+        batch(job, line("a"), request={"max_tokens": 5})
+        assert job.submit_here().ok == 1
+        (call,) = job.calls()
+    assert call.body is not None
+    assert call.body["max_tokens"] == 5
+    assert "max_completion_tokens" not in call.body
+
+
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [

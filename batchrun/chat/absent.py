@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import jsonschema_rs
+from typing import TYPE_CHECKING, Any
 
 from batchrun.chat.json_schema import pointed
+
+if TYPE_CHECKING:
+    import jsonschema_rs
 
 
 @dataclass(slots=True)
@@ -37,6 +38,8 @@ class Absent:
 
     def __init__(self, schema: dict[str, Any]) -> None:
         self._schema = schema
+        import jsonschema_rs  # as in `json_schema.compiled`
+
         self._validators = jsonschema_rs.validator_map_for(schema, offline=True, validate_formats=False)
         self._places: dict[str, _Place] = {}
         self._root = self._place("#")

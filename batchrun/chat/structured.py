@@ -10,9 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
-
-import jsonschema_rs
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from batchrun import codec
 from batchrun.chat import json_text
@@ -28,6 +26,9 @@ from batchrun.chat.json_schema import (
     values_of,
 )
 from batchrun.chat.strict import WRAPPED, is_wrapped, strict_schema, wrapped
+
+if TYPE_CHECKING:
+    import jsonschema_rs
 
 _NO_NAME = re.compile(r"[^a-zA-Z0-9_-]+")
 _MOST_SHOWN = 3

@@ -3,5 +3,5 @@
 They need the packages of the dependency group `engine`, and are skipped without them.
 """
 
-CONTEXT = 256
+CONTEXT = 2048
 """Tokens that a prompt and its answer may have together."""
