@@ -22,7 +22,7 @@ from batchrun.evaluate import RenderError
 from batchrun.job import ModelChoice
 from batchrun.judge import judge
 from batchrun.outcome import Completed, Error, Failed, Outcome
-from batchrun.render import Request
+from batchrun.request import Request
 from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.records import Done, Ran
 

@@ -17,7 +17,7 @@ from batchrun.flights import Flights
 from batchrun.job import ModelChoice
 from batchrun.judge import Judged, judge
 from batchrun.outcome import Error, ErrorType, Exchange, Reply
-from batchrun.render import Request
+from batchrun.request import Request
 from batchrun.run_folder.history import History
 from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.records import Answered, Sent

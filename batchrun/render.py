@@ -8,27 +8,25 @@ parameters in `NOT_HASHED`; and what is made for an endpoint: translation, stric
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from batchrun import codec
-from batchrun.chat.dialogue import Ask, Dialogue
 from batchrun.chat.dialogue import Rules as DialogueRules
-from batchrun.chat.json_schema import SchemaError
 from batchrun.chat.reading import Reader
-from batchrun.chat.structured import AnswerSchema, ArgumentsReader
+from batchrun.chat.structured import AnswerSchema
 from batchrun.chat.wire import translated
 from batchrun.errors import JobError
 from batchrun.evaluate import RenderError, no_json, unfit
 from batchrun.job import ANY_MODEL, Job, ModelChoice, job_snapshot
 from batchrun.job.answer_schema import load_answer_schema
-from batchrun.media import Media, MediaError, MediaRef, replace
+from batchrun.media import Media, MediaError, replace
 from batchrun.outcome import Error
 from batchrun.parameters import Parameters
 from batchrun.prompt import BODY, Prompt
+from batchrun.readers import reader
+from batchrun.request import Request
 from batchrun.template import Context, Templates
 
 if TYPE_CHECKING:
@@ -37,87 +35,8 @@ if TYPE_CHECKING:
 HASH_VERSION = 1
 NOT_HASHED = frozenset({"stream", "stream_options", "store", "metadata"})
 
-BYTES_PER_TOKEN = 4
-"""How many bytes of a prompt make a token, before any usage has been reported."""
-
-MEDIA_TOKENS = 1_000
-"""What an image, a clip or a file is taken for, before any usage has been reported."""
-
 _WITHOUT_STRICT = frozenset({"vllm", "llamacpp", "ollama"})
 """Presets of engines that constrain an answer to any schema as it stands."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is to be asked for one row, before a model is chosen."""
-
-    messages: list[dict[str, Any]]
-    request_hash: str
-    context: Context
-    renderer: Renderer
-    media: list[MediaRef] = field(default_factory=list)
-    """What the markers in `messages` and parameters stand for."""
-    _parameters: dict[int, dict[str, Any]] = field(default_factory=dict)
-
-    def parameters(self, model_index: int) -> dict[str, Any]:
-        """The parameters for one model of the chain. Raises RenderError."""
-        if model_index not in self._parameters:
-            with self.renderer.media.collecting(self.media):
-                self._parameters[model_index] = self.renderer.parameters(model_index, self.context)
-        return self._parameters[model_index]
-
-    def body(
-        self, model_index: int, messages: Sequence[Mapping[str, Any]] | None = None, *, last: bool = True
-    ) -> bytes:
-        """The request's body for one model of the chain, with media read in. Raises RenderError.
-
-        `messages` as the conversation stands, by default its beginning; `last` asks for the job's schema.
-        """
-        try:
-            document = self.renderer.document(self, model_index, messages or self.messages, last=last)
-            return codec.dumps(replace(document, self.media, self.renderer.media.content))
-        except MediaError as error:
-            raise RenderError(Error("media", str(error))) from error
-        except TypeError as error:
-            raise no_json(error) from error
-
-    def document(self, model_index: int, ask: Ask | None = None) -> dict[str, Any]:
-        """What one model is sent, for people: media are named, not read. By default the first ask.
-
-        Raises RenderError.
-        """
-        messages = ask.messages if ask else self.messages
-        last = ask.last if ask else not self.renderer.prompt.has_turns
-        document: dict[str, Any] = self.shown(self.renderer.document(self, model_index, messages, last=last))
-        return document
-
-    def shown(self, value: Any) -> Any:
-        """`value` with media named instead of read in."""
-        return replace(value, self.media, lambda ref: ref.label)
-
-    def dialogue(self) -> Dialogue:
-        """The conversation about the row, at its beginning."""
-        renderer = self.renderer
-        parameters = self.parameters(0)
-        return Dialogue(
-            self.messages,
-            renderer.prompt.turns(self.context, self.media),
-            renderer.reader(parameters),
-            renderer.dialogue_rules,
-            legacy="functions" in parameters,
-            show=self.shown,
-        )
-
-    @property
-    def prompt_tokens(self) -> int:
-        """Estimate of the prompt's tokens, before any usage has been reported."""
-        texts = sum(_tokens(len(str(message.get("content") or "").encode())) for message in self.messages)
-        return texts + MEDIA_TOKENS * len(self.media)
-
-    def estimated_tokens(self, body: bytes) -> int:
-        """The same for a body of this request."""
-        encoded = sum(ref.size for ref in self.media) * 4 // 3
-        return _tokens(max(0, len(body) - encoded)) + MEDIA_TOKENS * len(self.media)
 
 
 class Renderer:
@@ -257,36 +176,12 @@ class Renderer:
     def reader(self, parameters: Mapping[str, Any]) -> Reader:
         """What reads the answers to a request with these parameters."""
         if self._parameters[0].vary or self.prompt.from_body:
-            return self._reader(parameters)
+            return reader(self._job.fail_on, self.answer_schema, parameters)
         return self._constant_reader
 
     @cached_property
     def _constant_reader(self) -> Reader:
-        return self._reader(self._parameters[0].of({}))
-
-    def _reader(self, parameters: Mapping[str, Any]) -> Reader:
-        tools = parameters.get("tools") or ()
-        functions = [tool["function"] for tool in tools if tool.get("type", "function") == "function"]
-        functions += parameters.get("functions") or ()
-        custom = [tool["custom"]["name"] for tool in tools if tool.get("type") == "custom"]
-        return Reader(
-            fail_on=self._job.fail_on,
-            schema=self.answer_schema,
-            tools=_argument_readers(functions),
-            offered=frozenset([*(function["name"] for function in functions), *custom]),
-            choice_labels=tuple((parameters.get("structured_outputs") or {}).get("choice") or ()),
-            audio_format=(parameters.get("audio") or {}).get("format"),
-        )
-
-
-def _argument_readers(functions: Iterable[Mapping[str, Any]]) -> dict[str, ArgumentsReader]:
-    """By the function's name; one whose parameters are no JSON Schema is the server's to judge."""
-    readers = {}
-    for function in functions:
-        if isinstance(function.get("parameters"), Mapping):
-            with suppress(SchemaError):
-                readers[function["name"]] = ArgumentsReader(function["parameters"])
-    return readers
+        return reader(self._job.fail_on, self.answer_schema, self._parameters[0].of({}))
 
 
 def _media(job: Job) -> Media:
@@ -310,7 +205,3 @@ def _answer_schema(job: Job) -> AnswerSchema | None:
         return None
     where = job.where("schema")
     return AnswerSchema(load_answer_schema(job.answer_schema, folder=job.folder, where=where), "answer")
-
-
-def _tokens(size: int) -> int:
-    return size // BYTES_PER_TOKEN + 1

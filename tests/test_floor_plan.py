@@ -34,8 +34,9 @@ ROWS = """
     source
     selection
     evaluate
-    prompt parameters
+    prompt parameters readers
     functions
+    request
     render
     index
     gate

@@ -13,7 +13,8 @@ import pytest
 
 from batchrun.errors import JobError
 from batchrun.evaluate import RenderError
-from batchrun.render import Renderer, Request
+from batchrun.render import Renderer
+from batchrun.request import Request
 from tests.job.jobs import load
 
 JOB: dict[str, Any] = {

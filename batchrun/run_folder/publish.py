@@ -24,7 +24,7 @@ from batchrun.evaluate import RenderError
 from batchrun.index import Identifier, State
 from batchrun.judge import judge
 from batchrun.outcome import Error, Reply
-from batchrun.render import Request
+from batchrun.request import Request
 from batchrun.run_folder.columns import RESULT_SCHEMA
 from batchrun.run_folder.folder import GENERATIONS, RunFolder, write_atomically
 from batchrun.run_folder.history import History

@@ -1,0 +1,116 @@
+"""What is to be asked for one row: its beginning, its further turns, its body for each model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from batchrun import codec
+from batchrun.chat.dialogue import Ask, Dialogue, Rules
+from batchrun.chat.reading import Reader
+from batchrun.evaluate import RenderError, no_json
+from batchrun.job import ModelChoice
+from batchrun.media import Media, MediaError, MediaRef, replace
+from batchrun.outcome import Error
+from batchrun.prompt import Prompt
+from batchrun.template import Context
+
+BYTES_PER_TOKEN = 4
+"""How many bytes of a prompt make a token, before any usage has been reported."""
+
+MEDIA_TOKENS = 1_000
+"""What an image, a clip or a file is taken for, before any usage has been reported."""
+
+
+class RequestMaker(Protocol):
+    """What makes the parts of a request for the models of a job (`render.Renderer`)."""
+
+    models: tuple[ModelChoice, ...]
+    media: Media
+    prompt: Prompt
+
+    @property
+    def dialogue_rules(self) -> Rules: ...
+    def parameters(self, model_index: int, context: Context) -> dict[str, Any]: ...
+    def reader(self, parameters: Mapping[str, Any]) -> Reader: ...
+    def document(
+        self, request: Request, model_index: int, messages: Sequence[Mapping[str, Any]], *, last: bool
+    ) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be asked for one row, before a model is chosen."""
+
+    messages: list[dict[str, Any]]
+    request_hash: str
+    context: Context
+    renderer: RequestMaker
+    media: list[MediaRef] = field(default_factory=list)
+    """What the markers in `messages` and parameters stand for."""
+    _parameters: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    def parameters(self, model_index: int) -> dict[str, Any]:
+        """The parameters for one model of the chain. Raises RenderError."""
+        if model_index not in self._parameters:
+            with self.renderer.media.collecting(self.media):
+                self._parameters[model_index] = self.renderer.parameters(model_index, self.context)
+        return self._parameters[model_index]
+
+    def body(
+        self, model_index: int, messages: Sequence[Mapping[str, Any]] | None = None, *, last: bool = True
+    ) -> bytes:
+        """The request's body for one model of the chain, with media read in. Raises RenderError.
+
+        `messages` as the conversation stands, by default its beginning; `last` asks for the job's schema.
+        """
+        try:
+            document = self.renderer.document(self, model_index, messages or self.messages, last=last)
+            return codec.dumps(replace(document, self.media, self.renderer.media.content))
+        except MediaError as error:
+            raise RenderError(Error("media", str(error))) from error
+        except TypeError as error:
+            raise no_json(error) from error
+
+    def document(self, model_index: int, ask: Ask | None = None) -> dict[str, Any]:
+        """What one model is sent, for people: media are named, not read. By default the first ask.
+
+        Raises RenderError.
+        """
+        messages = ask.messages if ask else self.messages
+        last = ask.last if ask else not self.renderer.prompt.has_turns
+        document: dict[str, Any] = self.shown(self.renderer.document(self, model_index, messages, last=last))
+        return document
+
+    def shown(self, value: Any) -> Any:
+        """`value` with media named instead of read in."""
+        return replace(value, self.media, lambda ref: ref.label)
+
+    def dialogue(self) -> Dialogue:
+        """The conversation about the row, at its beginning."""
+        renderer = self.renderer
+        parameters = self.parameters(0)
+        return Dialogue(
+            self.messages,
+            renderer.prompt.turns(self.context, self.media),
+            renderer.reader(parameters),
+            renderer.dialogue_rules,
+            legacy="functions" in parameters,
+            show=self.shown,
+        )
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Estimate of the prompt's tokens, before any usage has been reported."""
+        texts = sum(_tokens(len(str(message.get("content") or "").encode())) for message in self.messages)
+        return texts + MEDIA_TOKENS * len(self.media)
+
+    def estimated_tokens(self, body: bytes) -> int:
+        """The same for a body of this request."""
+        encoded = sum(ref.size for ref in self.media) * 4 // 3
+        return _tokens(max(0, len(body) - encoded)) + MEDIA_TOKENS * len(self.media)
+
+
+def _tokens(size: int) -> int:
+    return size // BYTES_PER_TOKEN + 1
