@@ -6,22 +6,24 @@ What an earlier submit received for the row is replayed first, so that no step i
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import anyio
 import anyio.to_thread
 
+from batchrun import codec
 from batchrun.admission import Admission, Closed
 from batchrun.attempts import Asker, Received
-from batchrun.calls import Progress, Task
+from batchrun.calls import AskKey, Progress, Task
 from batchrun.chat.completion import ToolCall
 from batchrun.chat.dialogue import Ask, Dialogue, Rejected, Reply, Run
 from batchrun.clock import Clock
 from batchrun.evaluate import RenderError
+from batchrun.index import failure_hash
 from batchrun.job import ModelChoice
 from batchrun.judge import judge
-from batchrun.outcome import Completed, Error, Failed, Outcome
+from batchrun.outcome import NEVER_SENT, Completed, Error, Failed, Outcome
 from batchrun.request import Request
 from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.records import Done, Ran
@@ -58,6 +60,12 @@ class _Conversation:
     call: int = NEVER_ASKED
     answered_by: int | None = None
     """The model that gave the last answer; one that an earlier submit asked may be in the chain no more."""
+    replayed: set[int] = field(default_factory=set)
+    """Calls of an earlier submit whose answers were used."""
+    rejected: set[int] = field(default_factory=set)
+    """The positions of models whose answers would not do."""
+    rejection: Failed | None = None
+    """What the row fails with when no other model can be asked in place of the last one."""
 
     @property
     def index(self) -> int:
@@ -110,12 +118,16 @@ class Answerer:
         return self._done(task, result, talk.index if by is None else by, talk)
 
     def _done(self, task: Task, outcome: Outcome, index: int, talk: _Conversation | None = None) -> Done:
+        request_hash = task.request_hash
+        if isinstance(outcome, Failed) and outcome.error.type in NEVER_SENT:
+            # not for this request, which may be sent when the file or the column is there again
+            request_hash = failure_hash(outcome.error)
         return Done(
             task=task.number,
             row=task.row,
             row_id=task.row_id,
             key=task.key,
-            request_hash=task.request_hash,
+            request_hash=request_hash,
             at=self._clock.wall(),
             model_index=index,
             outcome=outcome,
@@ -140,8 +152,11 @@ class Answerer:
                     if move.error:
                         talk.progress.note(talk.call, move.error)
                     result = await self._ask(talk, move)
+                    if isinstance(result, Closed) and talk.rejection:
+                        return talk.rejection  # it was paid for
                     if not isinstance(result, Received):
                         return result
+                    talk.rejection = None
                     talk.call, talk.answered_by, reply = result.call, result.index, result.completion
                 case Run():
                     reply = await self._run(talk, move)
@@ -156,42 +171,52 @@ class Answerer:
         last = talk.position + 1 == len(talk.task.models)
         if last or error.type not in self._rules.fallback_on:
             return False
+        talk.rejected.add(talk.position)
+        talk.rejection = Failed(error, talk.call)
         talk.position += 1
         return True
 
     async def _run(self, talk: _Conversation, move: Run) -> tuple[str, ...]:
         """What the called functions give: as recorded, else by running them, all at once."""
-        if recorded := talk.task.history.ran.get(move.step):
+        digest = _digest([[call.id, call.name, call.arguments] for call in move.calls])
+        recorded = talk.task.history.ran.get(move.step)
+        if recorded and recorded.calls == digest:
             return recorded.results
         results = [""] * len(move.calls)
         assert self._tools is not None, "a job without functions runs none"
         async with anyio.create_task_group() as group:
             for at, call in enumerate(move.calls):
                 group.start_soon(_run_one, self._tools, call, results, at)
-        self._journal.append(Ran(talk.task.number, move.step, tuple(results)))
+        self._journal.append(Ran(talk.task.number, move.step, digest, tuple(results)))
         return tuple(results)
 
     async def _ask(self, talk: _Conversation, ask: Ask) -> Received | Failed | Closed:
-        """The answer to one ask: as recorded, else from the task's models, as far as `fallback_on` allows."""
-        if recorded := self._recorded(talk, ask.step):
+        """The answer to one ask: as recorded, else from the task's models, as far as `fallback_on` allows.
+
+        It begins with the model that gave the last answer. Those before it come last, but for those whose
+        answers would not do.
+        """
+        key = AskKey(ask.step, "" if ask.is_prompt else talk.request.digest(ask))
+        if recorded := self._recorded(talk, key):
             return recorded
         failed: Failed | None = None
         closed: Closed | None = None
-        asked: list[int] = []
         decided = start = talk.position
-        for position in range(start, len(talk.task.models)):
+        before = [position for position in range(start) if position not in talk.rejected]
+        positions = [*range(start, len(talk.task.models)), *before]
+        for position in positions:
             talk.position = position
-            asked.append(talk.index)
-            result = await self._ask_one(talk, ask)
+            result = await self._ask_one(talk, ask, key)
             if isinstance(result, Received):
                 return result
             if isinstance(result, Closed):
                 closed, reason = closed or result, result.reason
-            else:
+            elif failed is None or result.error.type not in NEVER_SENT:
                 failed, decided, reason = result, position, result.error
             if reason.type not in self._rules.fallback_on:
                 break
         talk.position = decided
+        asked = (talk.task.models[position] for position in positions)
         if failed is None and self._any_open(asked):  # one has opened again meanwhile
             return await self._ask(talk, ask)
         assert failed or closed, "each model gave one of both"
@@ -201,8 +226,8 @@ class Answerer:
         asked = (self._models[index] for index in models)
         return any(self._admission.is_open(model.endpoint, model.name) for model in asked)
 
-    async def _ask_one(self, talk: _Conversation, ask: Ask) -> Received | Failed | Closed:
-        refused = self._asker.recorded_refusal(talk.task, ask.step, talk.index)
+    async def _ask_one(self, talk: _Conversation, ask: Ask, key: AskKey) -> Received | Failed | Closed:
+        refused = self._asker.recorded_refusal(talk.task, key, talk.index)
         if refused is not None:
             return refused
         try:
@@ -212,19 +237,19 @@ class Answerer:
                 body = _body(talk, ask)
         except RenderError as failure:
             return Failed(failure.error)
-        return await self._asker.ask(talk.task, ask.step, talk.index, body, talk.progress)
+        return await self._asker.ask(talk.task, key, talk.index, body, talk.progress)
 
-    def _recorded(self, talk: _Conversation, step: int) -> Received | None:
-        """The answer that an earlier submit received to this ask, whichever model gave it."""
-        history = talk.task.history
-        for call, answered in sorted(history.answered.items()):
-            if history.sent[call].step != step:
+    def _recorded(self, talk: _Conversation, key: AskKey) -> Received | None:
+        """The answer that an earlier submit received to this very ask, whichever model gave it."""
+        for sent, answered in talk.task.history.replayable():
+            if sent.ask != key.digest or sent.call in talk.replayed:
                 continue
             judged = judge(answered.exchange)
-            talk.progress.note(call, judged.error)
+            talk.progress.note(sent.call, judged.error)
             if judged.completion is not None:
-                self._go_to(talk, history.sent[call].model)
-                return Received(judged.completion, call, history.sent[call].model_index)
+                talk.replayed.add(sent.call)
+                self._go_to(talk, sent.model)
+                return Received(judged.completion, sent.call, sent.model_index)
         return None
 
     def _go_to(self, talk: _Conversation, spelled: str) -> None:
@@ -233,6 +258,10 @@ class Answerer:
             if position >= talk.position and self._models[index].spelled == spelled:
                 talk.position = position
                 return
+
+
+def _digest(value: Any) -> str:
+    return codec.digest(codec.canonical(value))
 
 
 def _body(talk: _Conversation, ask: Ask) -> bytes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,9 @@ from batchrun.summary import Counters, Stop
 from batchrun.survey import Survey
 from batchrun.tasks import Chains, tasks
 
+FUNCTION_ROWS = 40
+"""Rows beyond the endpoints' places that may wait for their functions."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asking:
@@ -56,7 +60,9 @@ class Asking:
         Raises what reading the input or opening an endpoint raises.
         """
         try:
-            return anyio.run(self._run, rows)
+            # what a user's functions print must not stand among the data
+            with redirect_stdout(sys.stderr) if self.survey.renderer.functions else nullcontext():
+                return anyio.run(self._run, rows)
         except StorageError as error:
             return Stop("storage", str(error))
         except BaseExceptionGroup as group:
@@ -152,6 +158,7 @@ def _retry_rules(job: Job) -> RetryRules:
 
 
 def _workers(job: Job) -> int:
-    """Enough to fill every endpoint, and a quarter more for rows that wait between two attempts."""
+    """Enough to fill every endpoint, a quarter more for rows that wait between two attempts, and some for
+    rows whose functions run."""
     slots = [job.endpoints[name].limits.concurrency or 1 for name in {model.endpoint for model in job.models}]
-    return sum(slots) + sum(slots) // 4 + 1
+    return sum(slots) + sum(slots) // 4 + 1 + (FUNCTION_ROWS if job.run_tools else 0)

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from batchrun.admission import Admission, Closed
-from batchrun.calls import Caller, Progress, Task
+from batchrun.calls import AskKey, Caller, Progress, Task
 from batchrun.chat.completion import Completion
 from batchrun.clock import Clock
 from batchrun.gate import Reason
 from batchrun.job import ANY_MODEL, ModelChoice
 from batchrun.judge import Judged, judge
-from batchrun.outcome import Error, Exchange, Failed, Reply, Unanswered
+from batchrun.outcome import PASSING, Error, Exchange, Failed, Reply, Unanswered
 from batchrun.policy import (
     Action,
     CloseEndpoint,
@@ -88,12 +88,12 @@ class Asker:
         self._unreached: Counter[str] = Counter()
 
     async def ask(
-        self, task: Task, step: int, index: int, body: bytes, progress: Progress
+        self, task: Task, ask: AskKey, index: int, body: bytes, progress: Progress
     ) -> Received | Failed | Closed:
         """Ask one model until it answers, fails, or is closed."""
         attempts = _Attempts()
         while True:
-            judged = await self._caller.call(task, step, index, body, progress)
+            judged = await self._caller.call(task, ask, index, body, progress)
             if isinstance(judged, Closed):
                 return judged
             if judged.completion is not None:
@@ -119,18 +119,19 @@ class Asker:
             else:
                 self._close(index, judged.error, action)  # so the next look at the gate gives `Closed`
 
-    def recorded_refusal(self, task: Task, step: int, index: int) -> Failed | None:
+    def recorded_refusal(self, task: Task, ask: AskKey, index: int) -> Failed | None:
         """What an earlier submit received from this model, where asking again cannot change it.
 
         Attempts that may go better now count anew.
         """
         spelled = self._models[index].spelled
-        for call, answered in sorted(task.history.answered.items()):
-            sent = task.history.sent[call]
-            if sent.model != spelled or sent.step != step:
+        for sent, answered in task.history.replayable():
+            if sent.model != spelled or sent.ask != ask.digest:
                 continue
             judged = judge(answered.exchange)
-            if judged.error and isinstance(self._decide(index, judged, judged.error, _Attempts()), NextModel):
+            if judged.error is None or judged.error.type in PASSING:
+                continue
+            if isinstance(self._decide(index, judged, judged.error, _Attempts()), NextModel):
                 return Failed(judged.error)
         return None
 

@@ -10,7 +10,6 @@ import anyio
 import anyio.lowlevel
 
 from batchrun.admission import Admission, Closed
-from batchrun.chat.completion import Completion
 from batchrun.client import Client
 from batchrun.clock import Clock
 from batchrun.flights import Flights
@@ -50,6 +49,14 @@ class Task:
     """What the row took when it failed before (`Done.earlier`)."""
     goes_on: bool = False
     """Whether `history` is of an asking that failed: its records are to be carried into this one's."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskKey:
+    """Names one ask of a row: its number, and a digest of what is asked beyond the row's own request."""
+
+    step: int
+    digest: str
 
 
 @dataclass(slots=True)
@@ -93,7 +100,7 @@ class Caller:
         self._output_tokens = dict.fromkeys(range(len(models)), float(_ASSUMED_OUTPUT))
 
     async def call(
-        self, task: Task, step: int, index: int, body: bytes, progress: Progress
+        self, task: Task, ask: AskKey, index: int, body: bytes, progress: Progress
     ) -> Judged | Closed:
         """Send `body` to a model once when it may go, or say that the model is closed."""
         await anyio.lowlevel.checkpoint_if_cancelled()  # a call that has landed must not start another
@@ -106,7 +113,7 @@ class Caller:
                 return permit
             call = progress.next_call
             progress.next_call += 1
-            self._journal.append(self._sent(task, call, step, index, tokens))
+            self._journal.append(self._sent(task, call, ask, index, tokens))
             self._counters.calls += 1
             exchange: Exchange | None = None
             with self._flights.flying():
@@ -120,7 +127,7 @@ class Caller:
             progress.note(call, judged.error)
             if isinstance(exchange, Reply):
                 self._learn(model.endpoint, judged.error)
-                permit.settle(self._used(judged.completion, index))
+                permit.settle(self._used(judged, index))
                 if judged.error is None or judged.error.type not in _PROVES_NOTHING:
                     permit.answered()
         return judged
@@ -130,7 +137,7 @@ class Caller:
         refused = error is not None and error.type == "rate_limit"
         self.refusals[endpoint] = self.refusals.get(endpoint, 0) + 1 if refused else 0
 
-    def _sent(self, task: Task, call: int, step: int, index: int, tokens: int) -> Sent:
+    def _sent(self, task: Task, call: int, ask: AskKey, index: int, tokens: int) -> Sent:
         model = self._models[index]
         return Sent(
             task=task.number,
@@ -143,7 +150,8 @@ class Caller:
             model_index=index,
             at=self._clock.wall(),
             tokens=tokens,
-            step=step,
+            step=ask.step,
+            ask=ask.digest,
         )
 
     def _reserved_output(self, request: Request, index: int) -> int:
@@ -155,13 +163,13 @@ class Caller:
             return round(self._output_tokens[index])
         return limit * choices
 
-    def _used(self, completion: Completion | None, index: int) -> int:
-        """What a call used in fact, 0 where the server does not say; teaches the reservation."""
-        usage = completion.usage if completion else None
+    def _used(self, judged: Judged, index: int) -> int:
+        """What a call used in fact, 0 where the server does not say; an answer teaches the reservation."""
+        usage = judged.usage
         if usage is None:
             return 0
         self._counters.prompt_tokens += usage.prompt_tokens or 0
         self._counters.completion_tokens += usage.completion_tokens or 0
-        if usage.completion_tokens is not None:
+        if judged.completion is not None and usage.completion_tokens is not None:
             self._output_tokens[index] += 0.05 * (usage.completion_tokens - self._output_tokens[index])
         return usage.total_tokens or 0

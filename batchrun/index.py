@@ -99,7 +99,7 @@ class Identifier:
                 error = failure.error
             else:
                 return Identified(key, row_id, request, request.request_hash)
-        return Identified(key, row_id, error, _failure_hash(error))
+        return Identified(key, row_id, error, failure_hash(error))
 
     def row_id(self, row: Row) -> str:
         """The id column's value as text, else the row's number."""
@@ -112,7 +112,7 @@ def _encodable(text: str) -> str:
     return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
-def _failure_hash(error: Error) -> str:
+def failure_hash(error: Error) -> str:
     """Stands for a request that cannot be made: the same failure gives the same hash."""
     return codec.digest(codec.dumps([error.type, error.message]))
 

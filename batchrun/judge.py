@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from batchrun.chat.completion import Completion, ErrorInside, NoAnswer, read_completion
 from batchrun.error_reply import classify, classify_error_body
-from batchrun.outcome import Error, Exchange, Unanswered
+from batchrun.outcome import Error, Exchange, Unanswered, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,8 @@ class Judged:
     exchange: Exchange
     completion: Completion | None
     error: Error | None
+    usage: Usage | None = None
+    """What the call took, with a completion or without."""
 
 
 def judge(exchange: Exchange) -> Judged:
@@ -27,8 +29,9 @@ def judge(exchange: Exchange) -> Judged:
     read = read_completion(exchange.body)
     match read:
         case ErrorInside(error=inside):
-            return Judged(exchange, None, classify_error_body(exchange.status, inside))
+            return Judged(exchange, None, classify_error_body(exchange.status, inside), read.usage)
         case NoAnswer(reason=reason):
-            return Judged(exchange, None, Error("invalid_response", reason, http_status=exchange.status))
+            error = Error("invalid_response", reason, http_status=exchange.status)
+            return Judged(exchange, None, error, read.usage)
         case Completion():
-            return Judged(exchange, read, None)
+            return Judged(exchange, read, None, read.usage)

@@ -52,6 +52,8 @@ class Parameters:
                 parameters[name] = value
         if body is not None:
             own = {name: value for name, value in body.items() if name not in self._removed}
+            if not isinstance(own.get("extra_body", {}), Mapping):
+                raise unfit("body.extra_body: must be a mapping of further members")
             for name in own:
                 _check("body", name, own[name])
             parameters = _without_other_limit(own, parameters) | parameters

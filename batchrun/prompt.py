@@ -8,9 +8,10 @@ from typing import Any
 
 from batchrun.chat.dialogue import Turn
 from batchrun.chat.messages import check_messages
-from batchrun.evaluate import at, evaluated, unfit
+from batchrun.evaluate import RenderError, at, evaluated, unfit
 from batchrun.job import OPENAI_BATCH, Job, read_messages
 from batchrun.media import Media, MediaRef
+from batchrun.selection import stands_for
 from batchrun.source import message_list
 from batchrun.template import Context, Prepared, Templates, has_markup, inline_includes
 
@@ -86,11 +87,27 @@ class Prompt:
     def turns_identity(self, context: Context) -> list[Any]:
         """What the request hash covers of turns, which cannot be rendered before there are answers:
         their templates, and the row's values that these name."""
-        identity = []
-        for turn in self.inlined(self.spelled_turns):
-            names = sorted({name for text in _texts(turn) for name in self._templates.names(text)})
-            identity.append([turn, {name: context[name] for name in names if name in context}])
+        identity: list[Any] = []
+        for number, turn in enumerate(self.inlined(self.spelled_turns)):
+            names = {name for text in _texts(turn) for name in self._templates.names(text)}
+            if "row" in names and "row" not in context:  # of which no column is named
+                names |= context.keys()
+            seen = sorted((names & context.keys()) - {ANSWER, ANSWERS})
+            values = {name: stands_for(context[name]) for name in seen}
+            identity.append([turn, values, self._without_answers(number, context)])
         return identity
+
+    def _without_answers(self, number: int, context: Context) -> Any:
+        """A turn as it is where every answer is empty: its media, and files included by a row's values.
+
+        None where its template wants an answer. Raises RenderError for media that cannot be sent.
+        """
+        try:
+            return evaluated("", self._turns[number], {**context, ANSWERS: [""] * (number + 1), ANSWER: ""})
+        except RenderError as failure:
+            if failure.error.type == "media":
+                raise
+            return None
 
     def _prepared(self, message: Mapping[str, Any], place: str) -> Prepared:
         """A message whose every text is a template."""

@@ -24,7 +24,7 @@ def reader(fail_on: frozenset[str], schema: AnswerSchema | None, parameters: Map
         schema=schema,
         tools=_argument_readers(functions),
         offered=frozenset(name for tool in named if isinstance(name := tool.get("name"), str)),
-        choice_labels=tuple(text for text in choice or () if isinstance(text, str)),
+        choice_labels=tuple(dict.fromkeys(text for text in choice or () if isinstance(text, str))),
         audio_format=form if isinstance(form, str) else None,
     )
 

@@ -8,7 +8,9 @@ parameters in `NOT_HASHED`; and what is made for an endpoint: translation, stric
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 
 HASH_VERSION = 1
 NOT_HASHED = frozenset({"stream", "stream_options", "store", "metadata"})
+
+_ORDERED = frozenset({"tools", "functions", "response_format", "structured_outputs"})
+"""Parameters in which the order of members counts: a model writes an object's in its schema's order."""
 
 _WITHOUT_STRICT = frozenset({"vllm", "llamacpp", "ollama"})
 """Presets of engines that constrain an answer to any schema as it stands."""
@@ -71,11 +76,11 @@ class Renderer:
         Raises RenderError.
         """
         context = {**self._vars, **values} if self._vars else values
-        with self.media.collecting() as media:
-            messages = self.prompt.messages(context)
-            parameters = self.parameters(0, context)
-        spelled = self._spelled(messages, parameters, context)
         try:
+            with self.media.collecting() as media:
+                messages = self.prompt.messages(context)
+                parameters = self.parameters(0, context)
+                spelled = self._spelled(messages, parameters, context)
             identity = replace(spelled, media, lambda ref: ref.identity)
             request_hash = codec.digest(codec.canonical(identity))
         except MediaError as error:
@@ -88,7 +93,11 @@ class Renderer:
         self, messages: list[dict[str, Any]], parameters: dict[str, Any], context: Context
     ) -> dict[str, Any]:
         """What the request hash covers; a member that a job does not have is left out."""
-        request = {name: value for name, value in parameters.items() if name not in NOT_HASHED}
+        request = {
+            name: codec.dumps(value).decode() if name in _ORDERED else value
+            for name, value in parameters.items()
+            if name not in NOT_HASHED
+        }
         spelled = {
             "v": HASH_VERSION,
             "model": self.models[0].spelled,
@@ -98,9 +107,9 @@ class Renderer:
         if self.models[0].name == ANY_MODEL:
             spelled["named"] = self._named_model(context)
         if self.answer_schema is not None:
-            spelled["schema"] = self.answer_schema.schema
+            spelled["schema"] = codec.dumps(self.answer_schema.schema).decode()
         if self.functions is not None:
-            spelled["run_tools"] = self.functions.tools
+            spelled["run_tools"] = codec.dumps(self.functions.tools).decode()
         if self.prompt.has_turns:
             spelled["turns"] = self.prompt.turns_identity(context)
         return spelled
@@ -169,6 +178,12 @@ class Renderer:
         return any(name in spelled for name in ("data_url", "base64"))
 
     @property
+    def asks_again(self) -> bool:
+        """Whether one row may take several answers: turns, functions, or answers that are asked for again."""
+        tools = {"tools", "functions"} & self.models[0].request.keys()
+        return bool(self.keeps_transcript or self.answer_schema or tools or self.prompt.from_body)
+
+    @property
     def keeps_transcript(self) -> bool:
         """Whether rows are conversations of several answers."""
         return self.prompt.has_turns or self.functions is not None
@@ -197,7 +212,8 @@ def _functions(job: Job) -> Functions | None:
         return None
     from batchrun.functions import load_functions  # takes a tenth of a second
 
-    return load_functions(job.folder / tools.module, tools.functions, where=job.where("run_tools"))
+    with redirect_stdout(sys.stderr):  # what the module prints must not stand among the data
+        return load_functions(job.folder / tools.module, tools.functions, where=job.where("run_tools"))
 
 
 def _answer_schema(job: Job) -> AnswerSchema | None:

@@ -100,11 +100,17 @@ class Request:
             show=self.shown,
         )
 
+    def digest(self, ask: Ask) -> str:
+        """Names an ask of this row's conversation, media by their identity."""
+        asked = replace([list(ask.messages), ask.last], self.media, lambda ref: ref.identity)
+        return codec.digest(codec.canonical(asked))
+
     @property
     def prompt_tokens(self) -> int:
         """Estimate of the prompt's tokens, before any usage has been reported."""
-        texts = sum(_tokens(len(str(message.get("content") or "").encode())) for message in self.messages)
-        return texts + MEDIA_TOKENS * len(self.media)
+        texts = (str(message.get("content") or "") for message in self.messages)
+        tokens = sum(_tokens(len(text.encode(errors="surrogatepass"))) for text in texts)
+        return tokens + MEDIA_TOKENS * len(self.media)
 
     def estimated_tokens(self, body: bytes) -> int:
         """The same for a body of this request."""

@@ -107,15 +107,15 @@ def content(row: Row) -> bytes:
     try:
         return codec.canonical(row.values)
     except TypeError:  # Parquet's decimals, bytes, durations
-        return codec.canonical({key: _stands_for(value) for key, value in row.values.items()})
+        return codec.canonical({key: stands_for(value) for key, value in row.values.items()})
 
 
-def _stands_for(value: object) -> object:
+def stands_for(value: object) -> object:
     """The value, or where JSON has no form for it what tells it apart from others."""
     if isinstance(value, dict):
-        return {key: _stands_for(item) for key, item in value.items()}
+        return {key: stands_for(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_stands_for(item) for item in value]
+        return [stands_for(item) for item in value]
     if isinstance(value, bytes):
         return f"bytes:{codec.digest(value)}"
     return value if _is_json(value) else repr(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ import pyarrow as pa
 from batchrun import __version__, codec
 from batchrun.errors import InputError, JobError
 from batchrun.index import Facts, Identifier, Index, State, build, match
-from batchrun.job import Job
+from batchrun.job import OPENAI_BATCH, Job
 from batchrun.render import HASH_VERSION, Renderer
 from batchrun.run_folder.checkpoint import Checkpoint, read_checkpoint, read_kept
 from batchrun.run_folder.folder import RunFolder, write_atomically
@@ -93,19 +94,25 @@ def survey(job: Job, *, on_rows: Callable[[int], None], keep_index: bool) -> Sur
 
 def _identity(job: Job, source: Source, renderer: Renderer) -> str:
     """Changes whenever another pass over the input could give another index."""
+    model = job.models[0]
     parts = {
         "batchrun": [__version__, HASH_VERSION],
         "input": job.input.model_dump(),
         "vars": dict(job.prompt.vars),
         "messages": [renderer.prompt.spelled, job.prompt.messages_column],
         "turns": renderer.prompt.spelled_turns,
-        "schema": renderer.answer_schema.schema if renderer.answer_schema else None,
-        "run_tools": renderer.functions.tools if renderer.functions else None,
+        "schema": _in_order(renderer.answer_schema.schema if renderer.answer_schema else None),
+        "run_tools": _in_order(renderer.functions.tools if renderer.functions else None),
         "included": renderer.templates.included,
-        "model": [job.models[0].spelled, dict(job.models[0].request)],
+        "model": [model.spelled, _in_order(dict(model.request)), sorted(model.removed)],
         "files": [[str(file.path), file.size, file.mtime_ns] for file in source.files],
     }
     return codec.digest(codec.canonical(parts))
+
+
+def _in_order(value: Any) -> str:
+    """A value as JSON in the order that it is spelled in: to a model the order of a schema counts."""
+    return codec.dumps(value).decode()
 
 
 def _load(checkpoint: Path, identity: str, folder: Path) -> tuple[Index, pa.Schema] | None:
@@ -156,9 +163,18 @@ def _check_columns(job: Job, columns: pa.Schema, facts: Facts, where: Iterable[s
         )
     if facts.unrendered and facts.unrendered == facts.rows - facts.bad_rows:
         raise InputError(
-            f"{job.where('prompt', 'messages')}: no row can be rendered: {facts.first_failure}",
+            f"{_blamed(job, facts.first_failure)}: no row can be rendered: {facts.first_failure}",
             hint=f"Columns of the input: {known}",
         )
+
+
+def _blamed(job: Job, failure: str) -> str:
+    """The key of the job that a row's failure speaks of, with its place."""
+    if found := re.search(r": request\.([a-z_]+)", failure):
+        return job.where("request", found[1])
+    if job.input.format == OPENAI_BATCH:
+        return job.where("input", "path")
+    return job.where("prompt", "messages_column" if job.prompt.messages_column else "messages")
 
 
 def _check_output(job: Job, columns: pa.Schema) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from batchrun.calls import Task
+from batchrun.judge import judge
 from batchrun.outcome import PASSING
 from batchrun.run_folder.checkpoint import next_task
 from batchrun.run_folder.columns import EARLIER_COLUMNS, earlier_askings
@@ -52,11 +53,14 @@ def tasks(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[Task]:
         while row_index is not None and row_index <= last:
             row = batch.rows[row_index - first]
             found = survey.identifier.identify(row)
-            number, history = _earlier(waiting, found.key, found.request_hash) or (next(numbers), History())
-            earlier = failed.earlier(part, position) if failed_before else None
-            goes_on = survey.renderer.keeps_transcript and failed_before in PASSING and not history.sent
-            if goes_on:  # the steps that were answered are not paid for again
-                history, earlier = failed.history(part, position, number)
+            under_way = _earlier(waiting, found.key, found.request_hash)
+            number, history = under_way or (next(numbers), History())
+            if under_way is None and failed_before:
+                history = failed.continued(part, position, number, failed_before) or history
+            if history.continues:
+                earlier = history.continues.earlier
+            else:
+                earlier = failed.earlier(part, position) if failed_before else None
             yield Task(
                 number=number,
                 row=row.index,
@@ -67,7 +71,7 @@ def tasks(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[Task]:
                 models=chains.of(failed_before),
                 history=history,
                 earlier=earlier,
-                goes_on=goes_on,
+                goes_on=under_way is None and history.continues is not None,
             )
             row_index, failed_before, part, position = next(wanted, _END)
         if row_index is None:
@@ -79,17 +83,28 @@ class _FailedRows:
     """What is kept of rows that failed before."""
 
     def __init__(self, survey: Survey) -> None:
-        records = ["_records"] if survey.renderer.keeps_transcript else []
+        self._asks_again = survey.renderer.asks_again
+        records = ["_records"] if self._asks_again else []
         self._parts = PartReader(survey.run.checkpoint, [*EARLIER_COLUMNS, *records])
 
     def earlier(self, part: int, position: int) -> dict[str, Any]:
         """What such a row has taken, for `Done.earlier`."""
         return earlier_askings(self._parts.take(part, [position]).to_pylist()[0])
 
-    def history(self, part: int, position: int, task: int) -> tuple[History, dict[str, Any] | None]:
-        """The records of its last asking as those of `task`, and what the askings before took."""
+    def continued(self, part: int, position: int, task: int, error_type: str) -> History | None:
+        """The records of its last asking as those of `task`, where answers in them need not be paid again.
+
+        A failure that needed a decision takes back the answers that led to it. None where nothing is left.
+        """
+        if not self._asks_again:
+            return None
         (found,) = histories(self._parts.take(part, [position]))
-        return found.continued(task), found.done.earlier if found.done else None
+        errors = found.done.errors if found.done else ()
+        decided = error_type not in PASSING
+        again = frozenset(call for call, error in enumerate(errors) if error and decided)
+        history = found.continued(task, again)
+        answers = (judge(answered.exchange).completion for _, answered in history.replayable())
+        return history if any(answers) else None
 
     def close(self) -> None:
         self._parts.close()

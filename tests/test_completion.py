@@ -151,6 +151,36 @@ def test_no_audio_is_none(audio: Any) -> None:
     assert read(body({"content": "a", "audio": audio})).choices[0].audio is None
 
 
+@pytest.mark.parametrize("reason", ["stop", None])
+@pytest.mark.parametrize(
+    ("message", "members"),
+    [
+        ({"content": None, "reasoning_content": "2+2"}, {"reasoning": "2+2", "unread": False}),
+        ({"reasoning": "2+2", "tool_calls": []}, {"reasoning": "2+2", "unread": False}),
+        (
+            {"content": None, "reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]},
+            {"reasoning": None, "unread": True},
+        ),
+        (
+            {"content": None, "images": [{"type": "image_url", "image_url": {"url": "data:,"}}]},
+            {"reasoning": None, "unread": True},
+        ),
+    ],
+)
+def test_reasoning_or_images_alone_are_an_answer(
+    message: Any, members: dict[str, Any], reason: str | None
+) -> None:
+    """They were paid for: the row keeps them instead of asking again for the same."""
+    choice = read(body(message, finish_reason=reason)).choices[0]
+    assert (choice.content, choice.is_empty) == (None, True)
+    assert {name: getattr(choice, name) for name in members} == members
+
+
+def test_a_byte_order_mark_before_the_document_is_passed_over() -> None:
+    """RFC 8259, 8.1: nobody may write one, readers may ignore it."""
+    assert read(b"\xef\xbb\xbf" + body({"content": "a\ufeff"})).choices[0].content == "a\ufeff"
+
+
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
 def test_no_content_is_an_answer_where_the_finish_reason_explains_it(reason: str) -> None:
     """All of it was reasoning, or was filtered: paid for, so never an answer that is asked for again."""
@@ -359,6 +389,47 @@ def test_an_error_in_a_choice_is_found() -> None:
     assert read_completion(json.dumps({"choices": choices}).encode()) == ErrorInside(error)
 
 
+NOTHING = [{"content": None}, {"content": ""}, {"role": "assistant"}, {"content": None, "reasoning": "2+"}]
+
+
+@pytest.mark.parametrize("choice", [*({"message": message} for message in NOTHING), {"message": None}, {}])
+def test_the_finish_reason_error_without_an_answer_is_an_error(choice: dict[str, Any]) -> None:
+    """An upstream failure that the server does not explain; what it took is kept."""
+    document = {"choices": [{**choice, "finish_reason": "error"}], "usage": {"prompt_tokens": 4}}
+    found = read_completion(json.dumps(document).encode())
+    assert isinstance(found, ErrorInside)
+    assert "the finish reason is error" in found.error["message"]
+    assert found.usage == Usage(prompt_tokens=4)
+
+
+def test_the_finish_reason_error_beside_an_answer_is_a_finish_reason() -> None:
+    """Its text was paid for."""
+    assert read(body({"content": "a"}, finish_reason="error")).choices[0].finish_reason == "error"
+
+
+@pytest.mark.parametrize(
+    ("document", "kind"),
+    [
+        ({"error": {"message": "overloaded"}}, ErrorInside),
+        ({"object": "error", "message": "overloaded"}, ErrorInside),
+        ({"choices": [{"message": {"content": "a"}, "error": {"code": 502}}]}, ErrorInside),
+        ({"choices": []}, NoAnswer),
+        ({"choices": [{"message": {"content": None}, "finish_reason": "stop"}]}, NoAnswer),
+    ],
+)
+def test_a_call_without_an_answer_has_its_usage_and_cost(document: dict[str, Any], kind: type) -> None:
+    """A provider bills it all the same."""
+    usage = {"prompt_tokens": 7, "completion_tokens": 2, "cost": 0.5}
+    found, bare = (
+        read_completion(json.dumps(read).encode()) for read in ({**document, "usage": usage}, document)
+    )
+    assert isinstance(found, ErrorInside | NoAnswer)
+    assert isinstance(bare, ErrorInside | NoAnswer)
+    assert type(found) is kind
+    assert (found.usage, found.cost_usd) == (Usage(prompt_tokens=7, completion_tokens=2), 0.5)
+    assert (bare.usage, bare.cost_usd) == (None, None)
+
+
 def test_an_error_may_be_the_document() -> None:
     """Older vLLM."""
     error = {"object": "error", "message": "too long", "code": 400}
@@ -390,7 +461,7 @@ def test_an_empty_error_is_none(error: Any) -> None:
         (b'{"choices": [{"message": "hi"}]}', "the answer's choice has no message"),
         (b'{"choices": [{"message": {}, "finish_reason": "stop"}]}', "neither content, nor a refusal"),
         (
-            b'{"choices": [{"message": {"content": null, "reasoning": "hm"}}]}',
+            b'{"choices": [{"message": {"content": null, "reasoning": "", "images": []}}]}',
             "neither content, nor a refusal",
         ),
         (

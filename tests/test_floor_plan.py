@@ -17,6 +17,7 @@ ROOT = Path(batchrun.__file__).parent
 
 ROWS = """
     errors
+    importing
     outcome
     codec
     clock

@@ -459,6 +459,25 @@ def test_importing_leaves_no_traces(tmp_path: Path) -> None:
     assert sorted(item.name for item in tmp_path.iterdir()) == ["neighbour_of_tools.py", "tools.py"]
 
 
+def test_a_neighbour_is_there_when_functions_run(tmp_path: Path) -> None:
+    """Imported again inside a function, and in names that hints of its classes spell as text."""
+    (tmp_path / "shapes_of_tools.py").write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+        "@dataclass\nclass Outer:\n    inner: Inner\n@dataclass\nclass Inner:\n    days: set[int]\n"
+    )
+    source = """
+        from __future__ import annotations
+
+        from shapes_of_tools import Inner, Outer
+
+        def f(outer: Outer) -> Outer:
+            from shapes_of_tools import Outer as Again
+
+            return Again(Inner(outer.inner.days | {1}))
+    """
+    assert called(loaded(tmp_path, source), {"outer": {"inner": {"days": [2]}}}) == '{"inner":{"days":[1,2]}}'
+
+
 def test_an_error_in_a_neighbour_names_the_neighbour(tmp_path: Path) -> None:
     """The innermost line of the user's own."""
     (tmp_path / "broken_neighbour.py").write_text("\nint('x')")

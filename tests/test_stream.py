@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from batchrun.chat.completion import Completion, ErrorInside, read_completion
 from batchrun.chat.server_sent_events import Event, EventReader
 from batchrun.chat.stream import Accumulator
+from batchrun.outcome import Usage
 from tests.chat.streaming import DONE, accumulated, chunk, document, event, stop, stream
 
 
@@ -314,6 +315,15 @@ def test_an_error_in_the_stream_is_the_document_s(data: bytes, error: Any) -> No
     assert next(iter(found)) == "error"
     assert isinstance(read_completion(json.dumps(found).encode()), ErrorInside)
     assert "z" not in json.dumps(found["choices"])
+
+
+def test_a_stream_that_ends_with_the_reason_error_before_any_text_is_an_error() -> None:
+    """As the same answer is unstreamed."""
+    usage = {"choices": [], "usage": {"total_tokens": 3}}
+    found = document(stream(chunk({"role": "assistant", "content": ""}), stop(reason="error"), usage))
+    read = read_completion(json.dumps(found).encode())
+    assert isinstance(read, ErrorInside)
+    assert read.usage == Usage(total_tokens=3)
 
 
 def test_what_arrived_before_an_error_is_kept() -> None:

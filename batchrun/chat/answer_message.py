@@ -12,6 +12,9 @@ from batchrun.chat.lenient import first_text, integer, members, objects, some_te
 _REASONING = ("reasoning_content", "reasoning", "thinking")
 """DeepSeek, vLLM, xAI and Moonshot; OpenRouter, Groq and newer vLLM; Ollama."""
 
+_UNREAD = ("images", "reasoning_details")
+"""OpenRouter: pictures the model drew, and what it thought, which may be encrypted."""
+
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
@@ -59,6 +62,11 @@ def read_reasoning(message: Mapping[str, Any]) -> str | None:
     if found is None and (details := objects(message.get("reasoning_details"))):
         found = "".join(first_text(detail, "text", "summary") or "" for detail in details)
     return found or joined_text(message.get("content"), "thinking") or None
+
+
+def holds_unread(message: Mapping[str, Any]) -> bool:
+    """Whether the model made something that no column has, such as images or encrypted reasoning."""
+    return any(objects(message.get(name)) for name in _UNREAD)
 
 
 def joined_text(parts: Any, kind: str) -> str:

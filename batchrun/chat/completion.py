@@ -16,6 +16,7 @@ from batchrun import codec
 from batchrun.chat.answer_message import (
     Audio,
     ToolCall,
+    holds_unread,
     read_audio,
     read_content,
     read_reasoning,
@@ -29,6 +30,7 @@ from batchrun.outcome import Usage
 
 __all__ = ["Audio", "Choice", "Completion", "ErrorInside", "NoAnswer", "ToolCall", "read_completion"]
 
+_BOM = b"\xef\xbb\xbf"
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -53,6 +55,8 @@ class Choice:
     token_ids: tuple[int, ...] | None = None
     """The ids of the answer's tokens (vLLM's `return_token_ids`)."""
     index: int = 0
+    unread: bool = False
+    """Whether the message holds something beside these members, such as images."""
 
     @property
     def is_empty(self) -> bool:
@@ -84,6 +88,9 @@ class ErrorInside:
     """A body that carries an error, although the status was 200."""
 
     error: Mapping[str, Any]
+    usage: Usage | None = None
+    """What the call took all the same."""
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +98,14 @@ class NoAnswer:
     """A body that holds no answer, and why."""
 
     reason: str
+    usage: Usage | None = None
+    """What the call took all the same."""
+    cost_usd: float | None = None
 
 
 def read_completion(body: bytes) -> Completion | ErrorInside | NoAnswer:
     """Read the body of a 2xx answer. Never raises."""
+    body = body.removeprefix(_BOM)  # which JSON forbids, and lets its readers pass over (RFC 8259, 8.1)
     try:
         document = codec.loads(body)
         repaired = False
@@ -104,26 +115,43 @@ def read_completion(body: bytes) -> Completion | ErrorInside | NoAnswer:
         return NoAnswer("the body is empty" if not body.strip() else f"the body is no JSON: {error}")
     if not isinstance(document, dict):
         return NoAnswer("the body is no JSON object")
-    if inside := document.get("error"):
-        return _error_inside(inside)
-    if document.get("object") == "error":  # older vLLM: the error is the document
-        return ErrorInside(document)
     listed = objects(document.get("choices"))
-    # OpenRouter names what stopped a choice in the choice itself.
-    if inside := next((choice["error"] for choice in listed if choice.get("error")), None):
-        return _error_inside(inside)
     choices = _choices(listed)
-    if not choices:
-        held = isinstance(document.get("choices"), list) and document["choices"]
-        return NoAnswer("the answer's choice has no message" if held else "the answer has no choices")
-    first = choices[0]
-    if first.content is None and first.is_empty and first.finish_reason not in _CUT:
-        return NoAnswer("the message has neither content, nor a refusal, nor tool calls")
+    usage = document.get("usage")
+    if inside := _error(document, listed, choices):
+        return ErrorInside(inside, read_usage(usage), read_cost(usage))
+    if reason := _lack(document, choices):
+        return NoAnswer(reason, read_usage(usage), read_cost(usage))
     return _completion(document, choices, repaired=repaired)
 
 
-def _error_inside(inside: Any) -> ErrorInside:
-    return ErrorInside(inside if isinstance(inside, dict) else {"message": _said(inside)})
+def _error(
+    document: dict[str, Any], listed: list[dict[str, Any]], choices: tuple[Choice, ...]
+) -> Mapping[str, Any] | None:
+    """The error that the answer carries, if any."""
+    # OpenRouter names what stopped a choice in the choice itself.
+    in_choices = (choice["error"] for choice in listed if choice.get("error"))
+    if inside := document.get("error") or next(in_choices, None):
+        return inside if isinstance(inside, dict) else {"message": _said(inside)}
+    if document.get("object") == "error":  # older vLLM: the error is the document
+        return document
+    stopped = choices[0].finish_reason if choices else next((c.get("finish_reason") for c in listed), None)
+    if stopped == "error" and (not choices or choices[0].is_empty):
+        return {"message": "the model's server failed: the finish reason is error, and there is no answer"}
+    return None
+
+
+def _lack(document: dict[str, Any], choices: tuple[Choice, ...]) -> str | None:
+    """What an answer lacks to be one. Reasoning alone was paid for, so it is one."""
+    if not choices:
+        held = isinstance(document.get("choices"), list) and document["choices"]
+        return "the answer's choice has no message" if held else "the answer has no choices"
+    first = choices[0]
+    if first.content is not None or not first.is_empty or first.reasoning or first.unread:
+        return None
+    if first.finish_reason in _CUT:
+        return None
+    return "the message has neither content, nor a refusal, nor tool calls"
 
 
 def _said(inside: object) -> str:
@@ -181,6 +209,7 @@ def _choice(choice: dict[str, Any], message: dict[str, Any], index: int) -> Choi
         audio=read_audio(message),
         token_ids=read_token_ids(choice.get("token_ids")),
         index=index,
+        unread=holds_unread(message),
     )
 
 

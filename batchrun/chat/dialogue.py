@@ -13,8 +13,13 @@ from typing import Any, TypeAlias
 
 from batchrun.chat.completion import Choice, Completion, ToolCall
 from batchrun.chat.reading import Reader, Unwanted
-from batchrun.chat.transcript import assistant_message, flattened, result_messages
+from batchrun.chat.transcript import assistant_message, flattened, result_messages, said
 from batchrun.outcome import Error
+
+_NO_RESULTS = (
+    "the answer calls tools, and no further turn may follow without their results: name functions in "
+    "run_tools, or leave out request.tools or prompt.turns"
+)
 
 Turn: TypeAlias = Callable[[Sequence[str]], dict[str, Any]]
 """Gives the next message from the texts of the answers so far."""
@@ -35,6 +40,8 @@ class Ask:
     messages: Sequence[Mapping[str, Any]]
     last: bool
     error: Error | None = None
+    is_prompt: bool = False
+    """Whether the messages are the row's prompt as it stands: nothing beyond the row's own request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +96,19 @@ class Dialogue:
     error: Error | None = None
     found: dict[str, Any] = field(default_factory=dict)
     _kept: list[Mapping[str, Any]] = field(default_factory=list)
+    _aside: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    """What the transcript says of a kept message beyond what is sent, by the message's position."""
     _step: int = 0
 
     @property
     def reading(self) -> dict[str, Any] | None:
         """What the job makes of the conversation so far: `Reader`'s members, and `transcript`."""
         if self.rules.keep_messages and self._kept:
-            return {**self.found, "transcript": [flattened(self.show(message)) for message in self._kept]}
+            entries = [
+                {**flattened(self.show(message)), **self._aside.get(at, {})}
+                for at, message in enumerate(self._kept)
+            ]
+            return {**self.found, "transcript": entries}
         return self.found or None
 
     def moves(self) -> Generator[Move, Any, None]:
@@ -108,8 +121,11 @@ class Dialogue:
             choice = yield from self._answer(last=number == len(self.turns))
             if choice is None:
                 return
-            self._kept.append(assistant_message(choice, legacy=self.legacy))
-            answers.append(choice.content or "")
+            self._keep(choice)
+            answers.append(said(choice) or "")
+            if choice.tool_calls and number < len(self.turns):
+                self.error = Error("invalid_output", _NO_RESULTS, http_status=200)
+                return
 
     def _answer(self, *, last: bool) -> Generator[Move, Any, Choice | None]:
         """One turn: ask until an answer will do. None when no model gave one; `error` says why."""
@@ -122,8 +138,7 @@ class Dialogue:
             another_model: bool = yield Rejected(error)
             if not another_model:
                 self.error = error
-                if choice is not None:
-                    self._kept.append(assistant_message(choice, legacy=self.legacy))
+                self._keep(choice)
                 return None
 
     def _one_model(self, *, last: bool) -> Generator[Move, Any, tuple[Choice, Error | None]]:
@@ -132,9 +147,11 @@ class Dialogue:
         reasks = runs = 0
         error: Error | None = None
         while True:
-            completion: Completion = yield Ask(self._step, wire, last, error)
+            completion: Completion = yield Ask(self._step, wire, last, error, len(wire) == len(self.prompt))
             self._step += 1
             choice, error = completion.choices[0], None
+            if refused := self.reader.refused(choice):
+                return choice, refused
             if self._runs(choice):
                 if runs == self.rules.max_turns:
                     return choice, self._still_calling()
@@ -174,10 +191,14 @@ class Dialogue:
     def _run(self, choice: Choice) -> Generator[Move, Any, None]:
         calls = choice.tool_calls[:1] if self.legacy else choice.tool_calls
         results: tuple[str, ...] = yield Run(self._step - 1, calls)
-        self._kept += [
-            assistant_message(choice, legacy=self.legacy),
-            *result_messages(calls, results, legacy=self.legacy),
-        ]
+        self._keep(choice)
+        self._kept += result_messages(calls, results, legacy=self.legacy)
+
+    def _keep(self, choice: Choice) -> None:
+        """The answer becomes part of the conversation; its reasoning, of the transcript alone."""
+        aside = {"reasoning": choice.reasoning, "content": said(choice)}
+        self._aside[len(self._kept)] = {name: text for name, text in aside.items() if text is not None}
+        self._kept.append(assistant_message(choice, legacy=self.legacy))
 
     def _correction(self, choice: Choice, advice: Sequence[str]) -> list[dict[str, Any]]:
         """The answer that will not do, and what is wrong with it: for tool calls a result each."""

@@ -29,7 +29,16 @@ if TYPE_CHECKING:
 
 
 class SchemaError(ValueError):
-    """A schema that cannot be used; the message names the place in it."""
+    """A schema that cannot be used; the message is `reason`, after the place in it where that is known.
+
+    Attributes:
+        path: the way to what is wrong from the schema's top; () where that is all of it, or not known.
+    """
+
+    def __init__(self, reason: str, path: tuple[str | int, ...] | None = None) -> None:
+        super().__init__(reason if path is None else f"{dotted(path)}: {reason}")
+        self.reason = reason
+        self.path = path or ()
 
 
 class UnsettledError(ValueError):
@@ -52,27 +61,25 @@ def compiled(schema: dict[str, Any]) -> jsonschema_rs.Validator:
     try:
         return jsonschema_rs.validator_for(schema, offline=True, validate_formats=False, mask=MASK)
     except jsonschema_rs.ValidationError as error:
-        raise SchemaError(_wrong(schema, error)) from error
+        raise _wrong(schema, error) from error
     except ValueError as error:
         raise SchemaError(f"the schema is nested too deeply: {error}") from error
 
 
-def _wrong(schema: dict[str, Any], error: jsonschema_rs.ValidationError) -> str:
+def _wrong(schema: dict[str, Any], error: jsonschema_rs.ValidationError) -> SchemaError:
     """What is wrong with a schema, and where."""
     if error.kind.name == "$ref":
         for path, reference in _references(schema, ()):
             if not reference.startswith("#"):
-                return f"{dotted(path)}: {reference!r} is in another document: copy it into $defs"
+                return SchemaError(f"{reference!r} is in another document: copy it into $defs", path)
             if pointed(schema, reference) is None and reference[1:2] in ("", "/"):
-                return f"{dotted(path)}: {reference!r} points to nothing in the schema"
-        return error.message
+                return SchemaError(f"{reference!r} points to nothing in the schema", path)
+        return SchemaError(error.message)
     path = tuple(error.instance_path)
     if path[-1:] == ("type",):
-        return (
-            f"{dotted(path)}: {error.instance!r} is no type; the types are object, array, string, "
-            "integer, number, boolean, null"
-        )
-    return f"{dotted(path)}: {error.message.replace(MASK, str(error.instance)[:80])}"
+        types = "object, array, string, integer, number, boolean, null"
+        return SchemaError(f"{error.instance!r} is no type; the types are {types}", path)
+    return SchemaError(error.message.replace(MASK, str(error.instance)[:80]), path)
 
 
 def dotted(path: tuple[str | int, ...]) -> str:

@@ -1,9 +1,9 @@
 """JSON in a model's text: read as it is, or found among what models write around it.
 
-Repairs never invent a value. Dropped are: a byte order mark, a leading <think> block, markdown fences,
-prose before and after the value, a comma before a closing bracket. A raw line break in a string is
-taken as it is; a lone surrogate, which UTF-8 cannot carry, becomes U+FFFD. A value that is cut off is
-not completed.
+Repairs never invent a value. Dropped are: a byte order mark, thinking up to the last </think>, markdown
+fences, prose before and after the value, a comma before a closing bracket. A raw line break in a string
+is taken as it is; a lone surrogate, which UTF-8 cannot carry, becomes U+FFFD. A value that is cut off
+is not completed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from batchrun import codec
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
-_THINKING = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
+_THOUGHT = "</think>"
+_THOUGHT_OR_QUOTE = re.compile(rf'\\.|{_THOUGHT}|"(\s*[,:}}\]])?', re.DOTALL)
 _FENCED = re.compile(r"```[^\n`]*\n(.*?)\n?[ \t]*```", re.DOTALL)
 _OPENING = re.compile(r"[{\[]")
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -84,8 +85,7 @@ def candidates(text: str) -> Iterator[Any]:
     Raises NotJsonError where a value begins and does not end, or the text holds none at all.
     """
     text = _LONE_SURROGATE.sub("\ufffd", text.lstrip("\ufeff \t\r\n"))
-    if thinking := _THINKING.match(text):
-        text = text[thinking.end() :]
+    text = text[_thought_until(text) :]
     found = False
     for value in (*_fenced_scalars(text), *_only_scalar(text)):
         found = True
@@ -95,6 +95,20 @@ def candidates(text: str) -> Iterator[Any]:
         yield value
     if not found:
         raise NotJsonError("the text holds no JSON" if text.strip() else "the text is empty")
+
+
+def _thought_until(text: str) -> int:
+    """Where thinking ends: after the last </think>, or at 0; chat templates may put <think> in the prompt.
+
+    A </think> ends nothing where the next quote closes a string: it is a part of the answer.
+    """
+    end, last = 0, 0
+    for mark in _THOUGHT_OR_QUOTE.finditer(text):
+        if mark[0] == _THOUGHT:
+            last = mark.end()
+        elif mark[0].startswith('"'):
+            end, last = (end if mark[1] else last or end), 0
+    return last or end
 
 
 def _fenced_scalars(text: str) -> Iterator[Any]:

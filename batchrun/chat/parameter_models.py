@@ -101,7 +101,7 @@ class OpenAIParameters(Members):
     reasoning_effort: Templated[Effort] | None = None
     """none, minimal, low, medium, high, xhigh or max, as the model allows."""
     response_format: ResponseFormat | None = None
-    """The form of the answer: text, json_object, json_schema, or vLLM's structural_tag."""
+    """The form of the answer: text, json_object, json_schema, grammar, python, or vLLM's structural_tag."""
     safety_identifier: Text | None = None
     """A stable, hashed name of the end user, for the provider's abuse checks."""
     seed: Int64 | None = None

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from batchrun.chat.members import RENDERED
 from batchrun.chat.parameter_models import Parameters
-from batchrun.chat.sentences import expected
+from batchrun.chat.sentences import counted, expected, is_key
 from batchrun.template import has_markup
 
 Finding: TypeAlias = tuple[str, str]
@@ -47,14 +47,17 @@ def _sentences(name: str, error: ValidationError) -> Iterator[str]:
     for details in error.errors(include_url=False):
         if _is_lenient(details["type"], details["input"]):
             continue
-        path = "".join(_step(part) for part in details["loc"])
+        loc, value = details["loc"], details["input"]
+        subject = "the key " if is_key(loc, value) else ""
+        path = "".join(_step(part) for part in (loc[:-1] if subject else loc))
         if details["type"] == "missing":
             yield f"{name}{path} is required and missing"
         elif details["type"] == "unknown_kind":
-            yield f"{name}{path}: must be a mapping{_found(details['input'])}"
+            yield f"{name}{path}: must be a mapping{_found(value)}"
         else:
             wanted = expected(details["type"], details.get("ctx", {}), details["msg"])
-            yield f"{name}{path}: {wanted}{_found(details['input'])}"
+            found = counted(details["type"], value)
+            yield f"{name}{path}: {subject}{wanted}{f'; found {found}' if found else _found(value)}"
 
 
 def _is_lenient(kind: str, value: Any) -> bool:

@@ -81,6 +81,26 @@ def one_token(tokens: Sequence[Mapping[str, Any]]) -> Probabilities | None:
     return Probabilities(by_label[answer], by_label)
 
 
+def content_tokens(tokens: Sequence[Mapping[str, Any]], content: str) -> Sequence[Mapping[str, Any]] | None:
+    """The tokens that spell the content: some servers list those of the reasoning before them.
+
+    None where no end of the list spells it, but for space and special tokens around it.
+    """
+    texts = [b"" if token is None else token.text or b"" for token in map(_read, tokens)]
+    whole, wanted = b"".join(texts), content.strip().encode()
+    place = whole.rfind(wanted)
+    if place < 0 or whole[place + len(wanted) :].strip():
+        return None
+    if not whole[:place].strip():
+        return tokens
+    start = 0
+    for number, text in enumerate(texts):
+        if start + len(text) > place:
+            return tokens[number:]
+        start += len(text)
+    return None
+
+
 def label_probabilities(
     labels: Sequence[str], tokens: Sequence[Mapping[str, Any]], *, path: Sequence[str] = ()
 ) -> Probabilities | None:

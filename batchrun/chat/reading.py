@@ -8,7 +8,7 @@ from typing import Any
 
 from batchrun import codec
 from batchrun.chat.completion import Choice, Completion
-from batchrun.chat.probabilities import Probabilities, label_probabilities, one_token
+from batchrun.chat.probabilities import Probabilities, content_tokens, label_probabilities, one_token
 from batchrun.chat.structured import AnswerSchema, ArgumentsReader, Invalid
 from batchrun.outcome import Error
 
@@ -55,7 +55,7 @@ class Reader:
         if choice.audio is not None and self.audio_format:
             found["audio_format"] = self.audio_format
         found |= self._sureness(choice, last=last)
-        if error := self._refused(choice):
+        if error := self.refused(choice):
             return found, Unwanted(error)
         if choice.tool_calls:
             return found, self._read_arguments(choice, found)
@@ -63,14 +63,20 @@ class Reader:
             return found, self._read_text(completion, self.schema, found)
         return found, None
 
-    def _refused(self, choice: Choice) -> Error | None:
-        """Why an answer makes its row failed whatever is in it: `fail_on`, or cut before its first word."""
+    def refused(self, choice: Choice) -> Error | None:
+        """Why an answer makes its row failed whatever is in it: `fail_on`, cut before its first word or
+        within a call, or nothing but reasoning."""
         if choice.refusal and "refusal" in self.fail_on:
             return Error("refusal", choice.refusal[:500], http_status=200)
         if choice.finish_reason == "content_filter" and "content_filter" in self.fail_on:
             return Error("content_filter", "the provider's filter stopped the answer", http_status=200)
-        if choice.finish_reason == "length" and ("truncated" in self.fail_on or choice.is_empty):
+        cut = choice.finish_reason == "length"
+        if cut and ("truncated" in self.fail_on or choice.is_empty or choice.tool_calls):
             return Error("truncated", "the answer reached its token limit", http_status=200)
+        beside = choice.content is None or choice.reasoning or choice.unread
+        if choice.is_empty and beside and choice.finish_reason != "content_filter":
+            found = "only parts that batchrun does not read" if choice.unread else "reasoning alone"
+            return Error("invalid_output", f"the answer holds {found}, and no text", http_status=200)
         return None
 
     def _read_text(
@@ -135,12 +141,13 @@ class Reader:
         """`confidence` and `probabilities`, where the answer's logprobs can tell them."""
         if not last or not choice.logprobs or choice.tool_calls or choice.content is None:
             return {}
-        found = self._probabilities(choice, choice.logprobs)
+        tokens = content_tokens(choice.logprobs, choice.content)
+        found = self._probabilities(tokens) if tokens else None
         if found is None:
             return {}
         return {"confidence": found.confidence, "probabilities": dict(found.by_label)}
 
-    def _probabilities(self, choice: Choice, tokens: Sequence[Mapping[str, Any]]) -> Probabilities | None:
+    def _probabilities(self, tokens: Sequence[Mapping[str, Any]]) -> Probabilities | None:
         if self.schema is not None:
             labels = self.schema.labels
             return label_probabilities(labels.values, tokens, path=labels.path) if labels else None

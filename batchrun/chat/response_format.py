@@ -48,6 +48,22 @@ class JsonSchemaFormat(Members):
     """The schema."""
 
 
+class GrammarFormat(Members):
+    """Text that follows a grammar (OpenAI: ResponseFormatTextGrammar)."""
+
+    type: Literal["grammar"]
+    """grammar"""
+    grammar: Text
+    """The grammar."""
+
+
+class PythonFormat(Members):
+    """Python code (OpenAI: ResponseFormatTextPython)."""
+
+    type: Literal["python"]
+    """python"""
+
+
 class Structure(Members):
     """Text between two tags (Lightcone: LegacyStructuralTagResponseFormat.structures)."""
 
@@ -87,6 +103,8 @@ ResponseFormat: TypeAlias = Templated[
         Annotated[TextFormat, Tag("<TextFormat>")]
         | Annotated[JsonObjectFormat, Tag("<JsonObjectFormat>")]
         | Annotated[JsonSchemaFormat, Tag("<JsonSchemaFormat>")]
+        | Annotated[GrammarFormat, Tag("<GrammarFormat>")]
+        | Annotated[PythonFormat, Tag("<PythonFormat>")]
         | Annotated[StructuralTagFormat, Tag("<StructuralTagFormat>")],
         kind_of(
             "type",
@@ -94,6 +112,8 @@ ResponseFormat: TypeAlias = Templated[
                 "text": TextFormat,
                 "json_object": JsonObjectFormat,
                 "json_schema": JsonSchemaFormat,
+                "grammar": GrammarFormat,
+                "python": PythonFormat,
                 "structural_tag": StructuralTagFormat,
             },
         ),

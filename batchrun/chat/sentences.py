@@ -59,6 +59,16 @@ def _length(kind: str, ctx: Mapping[str, Any]) -> str:
     return f"must have at most {ctx['max_length']} items"
 
 
+def counted(kind: str, value: Any) -> str | None:
+    """How many items or characters there are, of a value that has too many; None for any other error."""
+    return str(len(value)) if kind in ("too_long", "string_too_long") else None
+
+
+def is_key(loc: tuple[str | int, ...], value: Any) -> bool:
+    """Whether an error at `loc` is about a key itself, `value`: pydantic adds a last part to its loc."""
+    return loc[-1:] == ("[key]",) and loc[-2:-1] == (value,)
+
+
 def allowed(ctx: Mapping[str, Any]) -> list[str]:
     """The words that a literal error, or an unknown kind, allows."""
     if "allowed" in ctx:

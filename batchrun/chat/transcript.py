@@ -7,6 +7,7 @@ deprecated `functions`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -14,6 +15,8 @@ from batchrun import codec
 from batchrun.chat.completion import Choice, ToolCall
 
 Message: TypeAlias = Mapping[str, Any]
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _LONGEST_SOURCE = 200
 """Characters of a URL or of data that a part's `source` keeps."""
@@ -25,10 +28,11 @@ _WORDS = ("text", "refusal", "thinking")
 
 def assistant_message(choice: Choice, *, legacy: bool = False) -> dict[str, Any]:
     """The answer as a message of the conversation that goes on; `legacy` calls by `function_call`."""
-    message: dict[str, Any] = {"role": "assistant", "content": choice.content}
+    heard = choice.audio is not None and choice.audio.id is not None
+    message: dict[str, Any] = {"role": "assistant", "content": choice.content if heard else said(choice)}
     if choice.refusal is not None:
         message["refusal"] = choice.refusal
-    if choice.audio is not None and choice.audio.id is not None:
+    if choice.audio is not None and heard:
         message["audio"] = {"id": choice.audio.id}
     if choice.tool_calls and legacy:
         call = choice.tool_calls[0]
@@ -36,6 +40,11 @@ def assistant_message(choice: Choice, *, legacy: bool = False) -> dict[str, Any]
     elif choice.tool_calls:
         message["tool_calls"] = [_spelled(call, at) for at, call in enumerate(choice.tool_calls)]
     return message
+
+
+def said(choice: Choice) -> str | None:
+    """The text of an answer; of a spoken one, its transcript."""
+    return choice.content or (choice.audio.transcript if choice.audio else None) or choice.content
 
 
 def result_messages(
@@ -134,6 +143,7 @@ def _flat_call(call: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return codec.dumps(value).decode()
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else codec.dumps(value).decode()
+    return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)

@@ -12,7 +12,7 @@ import anyio
 import httpx
 
 from batchrun.client.network import Timeouts
-from batchrun.client.streamed import STREAMED, StreamedAnswer, is_event_stream
+from batchrun.client.streamed import STREAMED, StreamedAnswer, event_stream
 from batchrun.client.transport import AT_ONCE, SENT
 from batchrun.errors import UsageError
 from batchrun.outcome import Exchange, Reply, Unanswered
@@ -132,8 +132,13 @@ class Client:
         response = await self._transport.handle_async_request(request)
         try:
             headers = _plain(response.headers)
-            chunks = self._bounded(_chunks(response, headers), request)
-            if is_event_stream(response.status_code, headers):
+            streams, chunks = await event_stream(
+                response.status_code,
+                headers,
+                self._bounded(_chunks(response, headers), request),
+                asked=request.extensions[AT_ONCE],
+            )
+            if streams:
                 streamed = request.extensions[STREAMED] = StreamedAnswer(request, self._clock)
                 body = await streamed.read(chunks)
                 ttft = None if streamed.started is None else streamed.started - started

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import anyio
 import httpx
@@ -16,10 +16,50 @@ _GRACE = 0.5
 """Seconds that a server has to end a stream after `[DONE]`, so that its connection can be used again."""
 
 
-def is_event_stream(status: int, headers: Mapping[str, str]) -> bool:
-    """Whether an answer is a stream of chunks; errors are none, whatever was asked for."""
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    return 200 <= status < 300 and kind == "text/event-stream"
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
+"""What an event stream begins with (WHATWG HTML, 9.2.6), and no JSON document does."""
+
+_BLANK = b" \t\r\n\xef\xbb\xbf"
+"""What may stand before it: blanks, and the bytes of a byte order mark."""
+
+
+async def event_stream(
+    status: int, headers: Mapping[str, str], chunks: AsyncIterator[bytes], *, asked: bool
+) -> tuple[bool, AsyncIterator[bytes]]:
+    """Whether an answer is a stream of chunks, and its body from the first byte on.
+
+    Errors are none, whatever was asked for. Where a stream was, a proxy or server may still label it
+    otherwise, or not at all: then the first bytes tell.
+    """
+    if not 200 <= status < 300:
+        return False, chunks
+    if headers.get("content-type", "").partition(";")[0].strip().lower() == "text/event-stream":
+        return True, chunks
+    if not asked:
+        return False, chunks
+    streams, held = await _sniffed(chunks)
+    return streams, _from_the_start(held, chunks)
+
+
+async def _sniffed(chunks: AsyncIterator[bytes]) -> tuple[bool, Sequence[bytes]]:
+    """Whether an event stream begins here, and what was read to tell: without the blanks if so."""
+    held: list[bytes] = []
+    head = b""
+    async for chunk in chunks:
+        held.append(chunk)
+        head = (head + chunk).lstrip(_BLANK)
+        if head.startswith(_FIELDS):
+            return True, [head]
+        if not any(field.startswith(head) for field in _FIELDS):
+            break
+    return False, held
+
+
+async def _from_the_start(held: Sequence[bytes], chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    for chunk in held:
+        yield chunk
+    async for chunk in chunks:
+        yield chunk
 
 
 class StreamedAnswer:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import inspect
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeGuard
@@ -18,6 +16,7 @@ from batchrun import codec
 from batchrun.errors import JobError
 from batchrun.functions.calling import Function, Functions
 from batchrun.functions.signature import SignatureError, arguments_model, definition
+from batchrun.importing import importing_from
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 """What the API takes for a function's name (OpenAI's reference, `FunctionDefinition.name`)."""
@@ -77,27 +76,12 @@ def _imported(module: Path, where: str) -> ModuleType:
     loaded = importlib.util.module_from_spec(spec)
     sys.modules[name] = loaded  # dataclasses and hints written as text look their module up there
     try:
-        with _importing_from(path.parent):
+        with importing_from(path.parent, forget=False):  # functions run later
             spec.loader.exec_module(loaded)
     except (Exception, SystemExit) as error:  # a user's file may raise anything
         del sys.modules[name]
         raise JobError(f"{where}: {_origin(error, path)}: {type(error).__name__}: {error}") from error
     return loaded
-
-
-@contextmanager
-def _importing_from(folder: Path) -> Iterator[None]:
-    """The folder comes first in the search for modules, and no bytecode is written: `plan` writes nothing."""
-    importlib.invalidate_caches()  # which may not know a file that was written just now
-    wrote_none = sys.dont_write_bytecode
-    sys.path.insert(0, str(folder))
-    sys.dont_write_bytecode = True
-    try:
-        yield
-    finally:
-        sys.dont_write_bytecode = wrote_none
-        if str(folder) in sys.path:
-            sys.path.remove(str(folder))
 
 
 def _origin(error: BaseException, path: Path) -> str:

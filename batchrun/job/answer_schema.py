@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import sys
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,12 @@ from pydantic.errors import PydanticUserError
 from batchrun import codec
 from batchrun.chat.json_schema import SchemaError, compiled, plain
 from batchrun.errors import JobError
+from batchrun.importing import importing_from
 from batchrun.job.document import read_document
 
 _YAML = (".yaml", ".yml")
+_WRAPPING = frozenset({"type", "name", "description", "strict", "schema"})
+"""Members of ResponseFormatJSONSchema.json_schema; the newer API has `type` beside them."""
 _HINT = "`schema` is a JSON Schema, the path of one (.json, .yaml), or package.module:PydanticModel."
 
 
@@ -34,12 +35,25 @@ def load_answer_schema(spelled: str | Mapping[str, Any], *, folder: Path, where:
         found, named = _model_schema(spelled, folder, where), f"{where}: {spelled}"
     else:
         found, named = _read_file(folder / spelled, spelled, where), f"{where}: {spelled}"
+    if inside := _wrapped(found):
+        raise JobError(
+            f"{named}: this is what the API wraps a schema in, and checks nothing by itself",
+            hint=f"Write what stands under `{inside}`, without what is around it.",
+        )
     try:
         schema = plain(found)
         compiled(schema)
     except SchemaError as error:
         raise JobError(f"{named}: {error}") from error
     return schema
+
+
+def _wrapped(found: Mapping[str, Any]) -> str | None:
+    """The way to the schema in `response_format` or a part of it (OpenAI: ResponseFormatJSONSchema)."""
+    if isinstance(inner := found.get("json_schema"), Mapping) and found.keys() <= {"type", "json_schema"}:
+        return "json_schema.schema" if "schema" in inner else "json_schema"
+    alone = found.keys() <= _WRAPPING and found.get("type", "json_schema") == "json_schema"
+    return "schema" if alone and isinstance(found.get("schema"), Mapping) else None
 
 
 def _names_model(spelled: str) -> bool:
@@ -79,7 +93,7 @@ def _yaml(text: str, spelled: str, where: str) -> Any:
 
 def _model_schema(spelled: str, folder: Path, where: str) -> dict[str, Any]:
     module_name, _, name = spelled.partition(":")
-    with _importing_from(folder):
+    with importing_from(folder, forget=True):
         try:
             found = getattr(importlib.import_module(module_name), name, None)
         except (KeyboardInterrupt, GeneratorExit):
@@ -101,22 +115,3 @@ def _failed_import(spelled: str, module: str, folder: Path, where: str, error: B
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}: " if frames else ""
     return f"{where}: {spelled} cannot be imported: {place}{type(error).__name__}: {error}"
-
-
-@contextmanager
-def _importing_from(folder: Path) -> Iterator[None]:
-    """Let modules of `folder` be imported, before those of the same name elsewhere; and forget them after.
-
-    So the job of another folder can have a module of the same name.
-    """
-    path, before = str(folder), set(sys.modules)
-    sys.path.insert(0, path)
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        sys.path.remove(path)
-        for name in sys.modules.keys() - before:
-            file = Path(getattr(sys.modules[name], "__file__", None) or sys.prefix)
-            if file.is_relative_to(folder) and not file.is_relative_to(sys.prefix):  # folder/.venv stays
-                del sys.modules[name]

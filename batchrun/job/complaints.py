@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from batchrun.chat.members import Members
-from batchrun.chat.sentences import allowed, expected
+from batchrun.chat.sentences import allowed, counted, expected, is_key
 from batchrun.job.address import NAME_THE_VARIABLE, looks_like_key
 from batchrun.job.document import Document
 from batchrun.job.fields import Section
@@ -49,6 +49,8 @@ def _problems(details: ErrorDetails, document: Document, root: Any) -> Iterator[
     elif details["type"] == "missing":
         about = description_of(section_at(tagged[:-1], root), str(loc[-1]))
         yield Problem(loc, f"{dotted(loc)} is required and missing. {about}")
+    elif is_key(loc, details["input"]):
+        yield Problem(loc[:-1], _wrong_key(details, loc[:-1]))
     elif details["type"] == "unknown_kind":
         yield _unknown_kind(details, loc, document)
     elif details["type"] != "too_short" or not _written(document.value, loc):
@@ -96,9 +98,18 @@ def _elsewhere(name: str, section: type[Members]) -> str:
     return f" The key for that is {' or '.join(shortest)}." if ways else ""
 
 
+def _wrong_key(details: ErrorDetails, loc: Loc) -> str:
+    kind, key = details["type"], details["input"]
+    wanted = expected(kind, details.get("ctx", {}), details["msg"])
+    found = counted(kind, key) or json.dumps(key)
+    return f"{dotted(loc)}: the key {wanted}; found {found}."
+
+
 def _wrong_value(details: ErrorDetails, loc: Loc, document: Document) -> str:
-    written = _written(document.value, loc)
     wanted = expected(details["type"], details.get("ctx", {}), details["msg"])
+    if count := counted(details["type"], details["input"]):
+        return f"{dotted(loc)}: {wanted}; found {count}."
+    written = _written(document.value, loc)
     sentence = f"{dotted(loc) or 'the file'}: {wanted}{_found(written, loc, document)}."
     return sentence + _hint(details, written, loc, document)
 

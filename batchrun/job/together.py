@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from batchrun.chat.parameter_schemas import schema_findings
 from batchrun.chat.parameters import combination_findings
 from batchrun.job.models import JobFile
 from batchrun.job.place import Loc, Problem, dotted
@@ -21,6 +22,14 @@ def together(file: JobFile) -> Iterator[Problem]:
     yield from _prompt(file)
     for loc, given, merged, endpoint in _requests(file):
         yield from (_problem(loc, given, name, text) for name, text in _wrong(file, merged, endpoint))
+        yield from _schemas((*loc, "request"), given)
+    yield from _schemas(("request",), file.request.spelled())
+
+
+def _schemas(loc: Loc, given: dict[str, Any]) -> Iterator[Problem]:
+    for path, reason in schema_findings(given):
+        here = (*loc, *path)
+        yield Problem(here, f"{dotted(here)}: {reason}.")
 
 
 def _prompt(file: JobFile) -> Iterator[Problem]:

@@ -9,13 +9,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
 from batchrun import codec
-from batchrun.chat.completion import Completion, read_completion
-from batchrun.outcome import Completed, Reply, Unanswered, Usage
+from batchrun.chat.completion import Completion, ErrorInside, NoAnswer, read_completion
+from batchrun.outcome import Completed, Exchange, Reply, Unanswered, Usage
 from batchrun.run_folder.choice_columns import (
     ANNOTATIONS,
     AUDIO,
@@ -28,7 +28,10 @@ from batchrun.run_folder.choice_columns import (
     choice_values,
 )
 from batchrun.run_folder.history import History
-from batchrun.run_folder.records import REQUEST_ID_HEADERS, Answered, Done
+from batchrun.run_folder.records import REQUEST_ID_HEADERS, Done
+
+_Read: TypeAlias = Completion | ErrorInside | NoAnswer
+"""A 2xx answer: each kind says what the call took."""
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -106,26 +109,30 @@ def result_values(history: History) -> dict[str, Any]:
     """The values of all columns of RESULT_SCHEMA for one finished task."""
     done = history.done
     assert done is not None, "only finished tasks have results"
-    completions = {call: _completion(answered) for call, answered in history.answered.items()}
+    reads = {
+        call: read
+        for call, answered in history.answered.items()
+        if (read := _read(answered.exchange)) is not None
+    }
     earlier = done.earlier or {}
     attempts = [
         *(
             {**attempt, "started_at": _time(attempt["started_at"])}
             for attempt in earlier.get("attempts") or ()
         ),
-        *(_attempt(history, call, completions.get(call), done) for call in sorted(history.sent)),
+        *(_attempt(history, call, reads.get(call), done) for call in sorted(history.sent)),
     ]
     call = done.outcome.call
-    completion = completions.get(call) if call is not None else None
+    read = reads.get(call) if call is not None else None
     return {
         "row_index": done.row,
         "row_id": _encodable(done.row_id),
         "stale": False,
         **_outcome_values(done),
-        **_completion_values(completion, done.reading or {}),
+        **_completion_values(read if isinstance(read, Completion) else None, done.reading or {}),
         **_call_values(history, call),
-        "usage": _total_usage(completions.values(), earlier.get("usage")),
-        "cost_usd": _total_cost(completions.values(), earlier.get("cost_usd")),
+        "usage": _total_usage(reads.values(), earlier.get("usage")),
+        "cost_usd": _total_cost(reads.values(), earlier.get("cost_usd")),
         "model_index": done.model_index,
         "attempts": attempts,
         "started_at": attempts[0]["started_at"] if attempts else None,
@@ -146,12 +153,10 @@ def _encodable(value: Any) -> Any:
     return _LONE_SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
 
 
-def _completion(answered: Answered) -> Completion | None:
-    exchange = answered.exchange
+def _read(exchange: Exchange) -> _Read | None:
     if not isinstance(exchange, Reply) or not 200 <= exchange.status < 300:
         return None
-    completion = read_completion(exchange.body)
-    return completion if isinstance(completion, Completion) else None
+    return read_completion(exchange.body)
 
 
 def _completion_values(completion: Completion | None, reading: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,7 +223,7 @@ def _call_values(history: History, call: int | None) -> dict[str, Any]:
     }
 
 
-def _attempt(history: History, call: int, completion: Completion | None, done: Done) -> dict[str, Any]:
+def _attempt(history: History, call: int, read: _Read | None, done: Done) -> dict[str, Any]:
     sent = history.sent[call]
     answered = history.answered.get(call)
     exchange = answered.exchange if answered else None
@@ -230,7 +235,7 @@ def _attempt(history: History, call: int, completion: Completion | None, done: D
         "http_status": exchange.status if isinstance(exchange, Reply) else None,
         "error_type": done.errors[call] if call < len(done.errors) else None,
         "request_id": request_id(exchange.headers) if isinstance(exchange, Reply) else None,
-        "usage": asdict(completion.usage) if completion and completion.usage else None,
+        "usage": asdict(read.usage) if read and read.usage else None,
         "sent": exchange.sent if isinstance(exchange, Unanswered) else True,
     }
 
@@ -241,16 +246,14 @@ def request_id(headers: Mapping[str, str]) -> str | None:
     return None if found is None else _LONE_SURROGATE.sub("\ufffd", found)
 
 
-def _total_usage(
-    completions: Iterable[Completion | None], earlier: Mapping[str, int | None] | None
-) -> dict[str, Any] | None:
-    usages = [completion.usage for completion in completions if completion and completion.usage]
+def _total_usage(reads: Iterable[_Read], earlier: Mapping[str, int | None] | None) -> dict[str, Any] | None:
+    usages = [read.usage for read in reads if read.usage]
     usages += [Usage(**earlier)] if earlier else []
     return asdict(sum(usages[1:], start=usages[0])) if usages else None
 
 
-def _total_cost(completions: Iterable[Completion | None], earlier: float | None) -> float | None:
-    costs = [answer.cost_usd for answer in completions if answer and answer.cost_usd is not None]
+def _total_cost(reads: Iterable[_Read], earlier: float | None) -> float | None:
+    costs = [read.cost_usd for read in reads if read.cost_usd is not None]
     costs += [earlier] if earlier is not None else []
     return sum(costs) if costs else None
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from batchrun.run_folder.records import Answered, Done, Ran, Sent, TaskRecord, decode, encode
+from batchrun.run_folder.records import Answered, Continues, Done, Ran, Sent, TaskRecord, decode, encode
 
 
 @dataclass(slots=True)
@@ -15,6 +16,7 @@ class History:
     answered: dict[int, Answered] = field(default_factory=dict)
     ran: dict[int, Ran] = field(default_factory=dict)
     """By step."""
+    continues: Continues | None = None
     done: Done | None = None
     lines: list[bytes] = field(default_factory=list)
 
@@ -28,6 +30,8 @@ class History:
                 self.answered[record.call] = record
             case Ran():
                 self.ran[record.step] = record
+            case Continues():
+                self.continues = record
             case Done():
                 self.done = record
 
@@ -53,16 +57,29 @@ class History:
         self.sent |= later.sent
         self.answered |= later.answered
         self.ran |= later.ran
+        self.continues = self.continues or later.continues
         self.lines = list(dict.fromkeys([*self.lines, *later.lines]))
 
-    def continued(self, task: int) -> History:
-        """The same records, without the outcome, as those of another task."""
+    def continued(self, task: int, again: frozenset[int]) -> History:
+        """The same records, without the outcome, as those of another task that goes on from them.
+
+        `again` are calls whose answers are to be asked for again.
+        """
         history = History()
-        records: list[Sent | Ran | Answered] = [
+        earlier = self.done.earlier if self.done else None
+        records: list[TaskRecord] = [
+            Continues(task, tuple(sorted(again)), earlier),
             *(replace(record, task=task) for record in self.sent.values()),
-            *(replace(record, task=task) for record in self.answered.values()),
+            *(replace(record, task=task) for call, record in self.answered.items() if call in self.sent),
             *(replace(record, task=task) for record in self.ran.values()),
         ]
         for record in records:
             history.add(record, encode(record))
         return history
+
+    def replayable(self) -> Iterator[tuple[Sent, Answered]]:
+        """The calls whose answers count as received, in their order."""
+        again = self.continues.again if self.continues else ()
+        for call, answered in sorted(self.answered.items()):
+            if call in self.sent and call not in again:
+                yield self.sent[call], answered

@@ -22,6 +22,7 @@ from batchrun.errors import RunFolderError, StorageError
 from batchrun.run_folder.records import (
     FORMAT_VERSION,
     Answered,
+    Continues,
     DamagedRecordError,
     Done,
     Header,
@@ -131,7 +132,7 @@ class Journal:
         line = encode(record)
         self._write(line)
         match record:
-            case Sent(task=task) | Ran(task=task) | Answered(task=task):
+            case Sent(task=task) | Ran(task=task) | Continues(task=task) | Answered(task=task):
                 self._open_tasks.setdefault(task, []).append(line)
             case Done(task=task):
                 self._open_tasks.pop(task, None)

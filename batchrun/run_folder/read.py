@@ -51,6 +51,7 @@ def scan_run(run: RunFolder) -> pl.LazyFrame:
     fresh = [_typed(rows, types) for rows in _rows(run, since)]
     if published is None:
         return pl.concat(fresh).sort("row_index")
+    published = _typed(published, types)
     replaced = since.select(pl.col("replaces").explode()).drop_nulls()
     kept = published.join(replaced.lazy(), left_on="row_index", right_on="replaces", how="anti")
     return pl.concat([kept, *fresh], how="diagonal").sort("row_index")
@@ -129,9 +130,9 @@ def _rows(run: RunFolder, since: pl.DataFrame) -> Iterator[pl.LazyFrame]:
 
 
 def _typed(rows: pl.LazyFrame, types: Types) -> pl.LazyFrame:
-    """Rows of the checkpoint with the types that they are published with."""
-    schema = _results_schema(types)
-    changed = [name for name, kind in _results_schema().items() if schema[name] != kind]
+    """Rows with the types that the last submit publishes with."""
+    schema, present = _results_schema(types), rows.collect_schema()
+    changed = [name for name in _results_schema() if name in present and schema[name] != present[name]]
     return rows.with_columns(
         pl.col(name).map_batches(partial(_typed_column, types, name), return_dtype=schema[name])
         for name in changed
@@ -139,7 +140,10 @@ def _typed(rows: pl.LazyFrame, types: Types) -> pl.LazyFrame:
 
 
 def _typed_column(types: Types, name: str, column: pl.Series) -> pl.Series:
-    return pl.Series(name, types.column(name, pa.chunked_array([column.to_arrow().cast(pa.string())])))
+    """A column as the last submit types it, from the checkpoint's text or an earlier publication's values."""
+    if column.dtype == pl.String:
+        return pl.Series(name, types.column(name, pa.chunked_array([column.to_arrow().cast(pa.string())])))
+    return pl.Series(name, types.values(name, column.to_list()))
 
 
 def _results_schema(types: Types | None = None) -> pl.Schema:

@@ -54,15 +54,30 @@ class Sent:
     """Tokens reserved for the call."""
     step: int = 0
     """Which ask of the row's conversation the call makes: 0 the first, then re-asks, turns, tool results."""
+    ask: str = ""
+    """A digest of what is asked beyond the row's own request: an answer is replayed for that alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What the functions gave that the answer to ask number `step` called, as told to the model."""
+    """What the functions gave that an answer called, as told to the model; `calls` is a digest of those."""
 
     task: int
     step: int
+    calls: str
     results: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Continues:
+    """The task goes on from the records of an asking that failed, which stand before its own.
+
+    `again` are calls whose answers are asked for again. `earlier` is that asking's own (`Done.earlier`).
+    """
+
+    task: int
+    again: tuple[int, ...]
+    earlier: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +116,7 @@ class Admitted:
     state: dict[str, Any]
 
 
-TaskRecord: TypeAlias = Sent | Ran | Answered | Done
+TaskRecord: TypeAlias = Sent | Ran | Continues | Answered | Done
 """A record that belongs to a task."""
 
 Record: TypeAlias = Header | Admitted | TaskRecord
@@ -135,10 +150,17 @@ def _to_json(record: Record) -> dict[str, Any]:
                 "index": record.model_index,
                 "at": record.at,
                 "tokens": record.tokens,
-                "step": record.step,
+                **({"step": record.step, "ask": record.ask} if record.step else {}),
             }
         case Ran():
-            return {"ran": record.task, "step": record.step, "results": record.results}
+            return {
+                "ran": record.task,
+                "step": record.step,
+                "calls": record.calls,
+                "results": record.results,
+            }
+        case Continues():
+            return {"continues": record.task, "again": record.again, "earlier": record.earlier}
         case Answered():
             return {
                 "answer": record.task,
@@ -210,9 +232,12 @@ def _from_json(line: dict[str, Any]) -> Record:
             line["at"],
             line["tokens"],
             line.get("step", 0),
+            line.get("ask", ""),
         )
     if "ran" in line:
-        return Ran(line["ran"], line["step"], tuple(line["results"]))
+        return Ran(line["ran"], line["step"], line["calls"], tuple(line["results"]))
+    if "continues" in line:
+        return Continues(line["continues"], tuple(line["again"]), line["earlier"])
     if "answer" in line:
         return Answered(line["answer"], line["call"], line["at"], _exchange(line))
     if "done" in line:

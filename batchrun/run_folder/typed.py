@@ -68,8 +68,11 @@ class Types:
         wanted = self.field(RESULT_SCHEMA.field(name)).type
         if column.null_count == len(column):
             return pa.nulls(len(column), wanted)
-        values = [None if text is None else codec.loads(text.encode()) for text in column.to_pylist()]
-        return _READ[name](values, wanted)
+        return self.values(name, [_loaded(text) for text in column.to_pylist()])
+
+    def values(self, name: str, values: list[Any]) -> pa.Array:
+        """Such a column from its values as Python has them."""
+        return _READ[name](values, self.field(RESULT_SCHEMA.field(name)).type)
 
     def save(self, checkpoint: Path) -> None:
         """Remember the types, for whoever reads the run before it is published."""
@@ -93,7 +96,18 @@ def probabilities_type(labels: Sequence[str] | None) -> pa.DataType:
     return pa.struct([(label, pa.float64()) for label in labels]) if labels else ANY_LABELS
 
 
+def _loaded(text: str | None) -> Any:
+    """What JSON text holds; None for any other text, as an answer to a schema of text was published."""
+    with suppress(ValueError):
+        return None if text is None else codec.loads(text.encode())
+    return None
+
+
 def _probabilities(values: list[Any], wanted: pa.DataType) -> pa.Array:
+    values = [
+        {item["label"]: item["probability"] for item in value} if isinstance(value, list) else value
+        for value in values
+    ]
     if pa.types.is_struct(wanted):
         return pa.array(values, wanted)
     listed = [

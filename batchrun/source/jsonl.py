@@ -7,6 +7,7 @@ in an object the last value counts, as with every common JSON reader.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -30,9 +31,13 @@ def read(
     *,
     limit: int = MAX_LINE,
     check: Check | None = None,
+    kept: str | None = None,
 ) -> Iterator[Batch]:
-    """Yield the file's rows, numbered from `first`; see `Source.batches`. `check` may refuse a row."""
-    row = partial(_row, hive=dict(file.hive), columns=columns, check=check)
+    """Yield the file's rows, numbered from `first`; see `Source.batches`.
+
+    `check` may refuse a row, of which the column `kept` stays: it names the row.
+    """
+    row = partial(_row, hive=dict(file.hive), columns=columns, check=check, kept=kept)
     number = 0
     rows: list[Row] = []
     for lines in split_lines(chunks(file), limit):
@@ -58,6 +63,7 @@ def _row(
     hive: dict[str, str | None],
     columns: Collection[str] | None,
     check: Check | None,
+    kept: str | None,
 ) -> Row:
     if isinstance(line, Overlong):
         return bad_row(index, location, f"the line is too long ({line.size:,} bytes)", line.raw)
@@ -70,7 +76,9 @@ def _row(
         try:
             check(values)
         except ValueError as error:
-            return bad_row(index, location, str(error), line)
+            refused = bad_row(index, location, str(error), line)
+            named = {kept: values[kept]} if kept and isinstance(values.get(kept), str) else {}
+            return replace(refused, values=named)
     if hive:
         values.update(hive)
     if columns is not None:

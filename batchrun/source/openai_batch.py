@@ -21,7 +21,7 @@ TYPES = {"body": "json"}
 
 def read(file: SourceFile, first: int, columns: Collection[str] | None) -> Iterator[Batch]:
     """Yield the file's rows, numbered from `first`; see `Source.batches`."""
-    return jsonl.read(file, first, columns, check=refuse)
+    return jsonl.read(file, first, columns, check=refuse, kept=ID_COLUMN)
 
 
 def refuse(values: dict[str, Any]) -> None:

@@ -16,8 +16,9 @@ MAX_RAW = 4096
 class Row:
     """A row of the input.
 
-    A row whose `error` is set has no values; `raw` then holds the line's bytes, so that the
-    caller can tell one bad line from another. It is empty for every other row.
+    A row whose `error` is set has no values, but for one that names it where that could be read. Its
+    `raw` then holds the line's bytes, so that the caller can tell one bad line from another; it is empty
+    for every other row.
     """
 
     index: int

@@ -29,6 +29,15 @@ REPAIRED: dict[str, tuple[str, Any]] = {
     "a byte order mark": ('\ufeff{"a": 1}', {"a": 1}),
     "a no-break space around": ('\u00a0{"a": 1}\u00a0', {"a": 1}),
     "thinking before": ('<think>maybe {"a": 2}?</think>\n{"a": 1}', {"a": 1}),
+    "thinking that the prompt began": ('maybe {"a": 2}?\n</think>\n\n{"a": 1}', {"a": 1}),
+    "thinking that is ended twice": ('maybe {"a": 2}?</think> or {"a": 3}</think>{"a": 1}', {"a": 1}),
+    "thinking after a first word": ('Hm. <think>{"a": 2}</think>{"a": 1}', {"a": 1}),
+    "thinking before a text": ('I say "x"</think>"spam"', "spam"),
+    "a tag of thinking inside a string": (
+        'Yes: {"a": "use </think> \\"here\\""}',
+        {"a": 'use </think> "here"'},
+    ),
+    "thinking, and its tag inside a string": ('hm</think>{"a": ["</think>"],}', {"a": ["</think>"]}),
     "a comma before a brace": ('{"a": 1,}', {"a": 1}),
     "a comma before a bracket": ('{"a": [1, 2 , ]}', {"a": [1, 2]}),
     "commas before several brackets": ('[{"a": "x",}, {"a": null,},\n]', [{"a": "x"}, {"a": None}]),
@@ -51,6 +60,8 @@ REFUSED = {
     "": "empty",
     " \n": "empty",
     "<think>well</think>": "empty",
+    'maybe {"a": 1}</think>': "empty",
+    '{"a": 1}</think>I do not know.': "no JSON",
     "I cannot answer that.": "no JSON",
     '{"a": 1': "ends in the middle",
     '{"a": "tex': "ends in the middle",
@@ -121,7 +132,17 @@ def test_several_values_come_in_their_order() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["[a" * 50_000, "{" * 50_000, '{"a":1,}' * 50_000, '"' * 50_000 + "[1,"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[a" * 50_000,
+        "</think>" * 50_000,
+        '</think>"' * 50_000,
+        "{" * 50_000,
+        '{"a":1,}' * 50_000,
+        '"' * 50_000 + "[1,",
+    ],
+)
 def test_a_hostile_text_is_read_in_little_time(text: str) -> None:
     """No pass over the rest of the text for each of its brackets: the suite would not end."""
     with pytest.raises(NotJsonError):

@@ -38,6 +38,10 @@ def read(schema: dict[str, Any], text: str) -> Parsed | Invalid:
             '{"label": "billing", "note": "\\udc00"}',
             Parsed({"label": "billing", "note": "\ufffd"}, repaired=True),
         ),
+        (
+            'maybe {"label": "delivery"}\n</think>\n{"label": "billing"}',
+            Parsed({"label": "billing"}, repaired=True),
+        ),
         ('{"label": "other"} {"label": "billing"}', Parsed({"label": "billing"}, repaired=True)),
     ],
 )

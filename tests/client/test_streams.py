@@ -122,6 +122,84 @@ def test_an_answer_that_is_no_stream_is_read_as_it_is(served: bytes) -> None:
     anyio.run(main)
 
 
+LABELS = [
+    "content-type: application/json\r\n",
+    "content-type: text/plain; charset=utf-8\r\n",
+    "content-type: application/octet-stream\r\n",
+    "",
+]
+BEGINNINGS = [b"", b": hello\n\n", b"event: message\n", b"id: 1\n", b"\r\n \n", b"\xef\xbb\xbf"]
+
+
+@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_a_stream_that_was_asked_for_is_known_by_its_first_bytes(label: str, beginning: bytes) -> None:
+    """Whatever a proxy calls it, cut anywhere: it was paid for, and as JSON it would be broken."""
+
+    async def handler(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(HEAD.replace(KIND.encode(), label.encode()))
+        data = beginning + WHOLE
+        for piece in (data[:1], data[1:4], data[4:]):
+            await peer.send(framed(piece))
+            await anyio.sleep(0.005)
+        await peer.send(END)
+
+    async def main() -> None:
+        reply = replied((await one_stream(handler))[0])
+        assert content(reply) == "Hello"
+        assert reply.ttft is not None
+
+    anyio.run(main)
+
+
+def test_a_stream_without_its_label_is_no_answer_when_it_ends_early() -> None:
+    """It is read as any stream is."""
+
+    async def handler(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(answer(ROLE + HELLO, headers=LABELS[0]))
+
+    async def main() -> None:
+        lost = unanswered((await one_stream(handler))[0])
+        assert "ended before the answer was whole, after 2 events" in lost.message
+
+    anyio.run(main)
+
+
+NO_STREAMS = [b"", b" \n", b"dat", b"data", b"evening", b'\n{"data:": 1}', b"\xef\xbb\xbf{}"]
+
+
+@pytest.mark.parametrize("body", NO_STREAMS)
+def test_what_does_not_begin_like_a_stream_is_kept_to_the_byte(body: bytes) -> None:
+    """Its blanks too."""
+
+    async def handler(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(answer(body, headers=LABELS[0]))
+
+    async def main() -> None:
+        assert replied((await one_stream(handler))[0]).body == body
+
+    anyio.run(main)
+
+
+def test_the_first_bytes_mean_nothing_where_no_stream_was_asked_for() -> None:
+    """Nor in an error."""
+
+    async def handler(peer: Peer) -> None:
+        while True:
+            asked = ASKED in await peer.request()
+            await peer.send(answer(WHOLE, status="502 Bad Gateway" if asked else "200 OK"))
+
+    async def main() -> None:
+        async with serving(handler) as server, calling(server.url) as client:
+            for asked in (b"{}", ASKED):
+                assert replied(await client.call(asked)).body == WHOLE
+
+    anyio.run(main)
+
+
 @pytest.mark.parametrize("size", [1, 7])
 def test_a_stream_may_be_cut_anywhere(size: int) -> None:
     """Within characters too."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from batchrun import codec
 from batchrun.errors import JobError
 from batchrun.job.answer_schema import load_answer_schema
 
@@ -108,3 +109,49 @@ def test_a_module_that_cannot_be_used_says_why(tmp_path: Path, code: str, messag
     with pytest.raises(JobError, match=message):
         load("shapes:Ticket", tmp_path)
     assert sys.path == before
+
+
+@pytest.mark.parametrize(
+    ("wrapping", "inside"),
+    [
+        ({"name": "a", "strict": True, "schema": SCHEMA}, "schema"),
+        ({"schema": SCHEMA}, "schema"),
+        ({"type": "json_schema", "name": "a", "schema": SCHEMA}, "schema"),
+        ({"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA}}, "json_schema.schema"),
+        ({"json_schema": SCHEMA}, "json_schema"),
+    ],
+)
+def test_what_the_api_wraps_a_schema_in_is_refused(
+    tmp_path: Path, wrapping: dict[str, Any], inside: str
+) -> None:
+    """As a schema it would let any answer pass; inline and in a file alike."""
+    (tmp_path / "t.json").write_bytes(codec.dumps(wrapping))
+    for spelled, named in ((wrapping, WHERE), ("t.json", f"{WHERE}: t.json")):
+        with pytest.raises(JobError) as refused:
+            load(spelled, tmp_path)
+        assert refused.value.message.startswith(f"{named}: this is what the API wraps a schema in")
+        assert refused.value.hint == f"Write what stands under `{inside}`, without what is around it."
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": {"schema": {"type": "string"}}},
+        {"type": "object", "schema": {"note": "an annotation of somebody's"}},
+        {"name": "a", "schema": "v1", "type": "string"},
+        {"title": "a", "json_schema": {}, "type": "string"},
+    ],
+)
+def test_a_schema_with_members_of_such_names_is_one(tmp_path: Path, schema: dict[str, Any]) -> None:
+    """JSON Schema allows further members."""
+    assert load(schema, tmp_path) == schema
+
+
+def test_a_models_module_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan writes nothing, no bytecode either."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    (tmp_path / "shapes.py").write_text(
+        "from pydantic import BaseModel\nclass Ticket(BaseModel):\n    a: int\n"
+    )
+    load("shapes:Ticket", tmp_path)
+    assert [item.name for item in tmp_path.iterdir()] == ["shapes.py"]

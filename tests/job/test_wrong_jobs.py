@@ -106,6 +106,66 @@ ADDED = [
         ["json_schema.name: must be made of letters, digits, underscores and dashes, at most 64"],
     ),
     (
+        "request:\n  tools:\n  - type: function\n    function:\n      name: f\n      parameters:\n"
+        "        properties:\n          a: {type: objct}",
+        13,
+        ["request.tools.0.function.parameters.properties.a.type: 'objct' is no type; the types are object"],
+    ),
+    (
+        "request:\n  tools:\n  - {type: web_search}\n  - type: function\n    function:\n      name: f\n"
+        "      parameters: {required: a}",
+        12,
+        ['request.tools.1.function.parameters.required: a is not of type "array".'],
+    ),
+    (
+        "request:\n  functions:\n  - name: f\n    parameters: {$ref: '#/$defs/A'}",
+        9,
+        ["request.functions.0.parameters.$ref: '#/$defs/A' points to nothing in the schema"],
+    ),
+    (
+        "request:\n  response_format:\n    type: json_schema\n"
+        "    json_schema: {name: a, schema: {type: lst}}",
+        9,
+        ["request.response_format.json_schema.schema.type: 'lst' is no type"],
+    ),
+    (
+        "request:\n  response_format:\n    type: structural_tag\n    triggers: [a]\n    structures:\n"
+        "    - {begin: a, end: b, schema: {type: lst}}",
+        11,
+        ["request.response_format.structures.0.schema.type: 'lst' is no type"],
+    ),
+    (
+        "request: {structured_outputs: {json: {type: lst}}}",
+        6,
+        ["request.structured_outputs.json.type: 'lst' is no type"],
+    ),
+    (
+        "fallbacks:\n- model: vllm/x\n  request:\n    functions: [{name: f, parameters: {type: lst}}]",
+        9,
+        ["fallbacks.0.request.functions.0.parameters.type: 'lst' is no type"],
+    ),
+    (
+        f"request:\n  metadata:\n    {'k' * 65}: x",
+        8,
+        [f"request.metadata.{'k' * 65}: the key must have at most 64 characters; found 65."],
+    ),
+    (
+        f"request:\n  metadata: {{{', '.join(f'k{n}: x' for n in range(17))}}}",
+        7,
+        ["request.metadata: must have at most 16 items; found 17."],
+    ),
+    (
+        f"request: {{metadata: {{k: {'v' * 513}}}}}",
+        6,
+        ["request.metadata.k: must have at most 512 characters; found 513."],
+    ),
+    ("request: {metadata: {'[key]': 3}}", 6, ["request.metadata.[key]: must be text; found 3"]),
+    (
+        "request: {response_format: {type: grammar}}",
+        6,
+        ["request.response_format.grammar is required and missing. The grammar."],
+    ),
+    (
         "request: {tool_choice: {type: function, function: {name: g}}}",
         6,
         ["request.tool_choice: needs tools"],

@@ -418,6 +418,30 @@ def test_usage_and_cost_are_those_of_all_attempts() -> None:
     assert row["cost_usd"] == 0.75
 
 
+NO_ANSWERS: dict[str, dict[str, Any]] = {
+    "an error": {"error": {"message": "overloaded"}},
+    "no choices": {"choices": []},
+    "an empty message": {"choices": [{"message": {"content": None}, "finish_reason": "stop"}]},
+    "the reason error": {"choices": [{"message": {"content": None}, "finish_reason": "error"}]},
+}
+
+
+@pytest.mark.parametrize("kind", NO_ANSWERS)
+def test_a_200_without_an_answer_counts_in_usage_and_cost(kind: str) -> None:
+    """In its attempt and in the row's sums, whether another call answers or none."""
+    usage = {"prompt_tokens": 5, "completion_tokens": 1, "cost": 0.25}
+    first = json.dumps({**NO_ANSWERS[kind], "usage": usage}).encode()
+    lost: list[Record] = [sent(1, 0), answered(1, 0, reply(first))]
+    priced = reply(body(usage={"prompt_tokens": 7, "cost": 0.5}))
+    second: list[Record] = [sent(1, 1), answered(1, 1, priced)]
+    row = result_values(history([*lost, *second, done(1, Completed(1), errors=("server", None))]))
+    assert (row["usage"]["prompt_tokens"], row["usage"]["completion_tokens"]) == (12, 1)
+    assert [attempt["usage"]["prompt_tokens"] for attempt in row["attempts"]] == [5, 7]
+    assert (row["cost_usd"], row["completion"]) == (0.75, "hi")
+    row = result_values(history([*lost, done(1, "server", errors=("server",))]))
+    assert (row["usage"]["prompt_tokens"], row["cost_usd"]) == (5, 0.25)
+
+
 def test_a_failed_row_keeps_the_answer_it_was_paid_for() -> None:
     """And says why it failed, also flat."""
     outcome = Failed(Error("refusal", "I will not.", "policy", 200), 0)

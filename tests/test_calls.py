@@ -1,0 +1,71 @@
+"""What a call counts towards: the run's counters and the endpoint's rates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from batchrun import codec
+from batchrun.admission import Admission, Closed
+from batchrun.calls import AskKey, Caller, Progress, Task
+from batchrun.client import Client, Timeouts
+from batchrun.flights import Flights
+from batchrun.job import Job
+from batchrun.limits import Limits
+from batchrun.render import Renderer
+from batchrun.run_folder.journal import Journal
+from batchrun.summary import Counters
+from tests.clock import VirtualClock, run_virtual
+from tests.job.jobs import load
+
+USAGE = {"prompt_tokens": 700, "completion_tokens": 200, "total_tokens": 900}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"choices": [{"message": {"content": "a"}}]},
+        {"choices": []},
+        {"error": {"message": "overloaded"}},
+    ],
+)
+def test_a_200_counts_what_it_took_with_an_answer_or_without(tmp_path: Path, document: Any) -> None:
+    """In the run's counters, and against `tpm`: 900 of 1,000 tokens are gone, so the next call waits."""
+
+    async def main() -> None:
+        counters, clock = Counters(), VirtualClock()
+        job = write_job(tmp_path)
+        admission = Admission(
+            {"local": Limits(tpm=1000)}, {("local", "small"): Limits()}, clock=clock, jitter=lambda: 0.5
+        )
+        transport = httpx.MockTransport(lambda _: httpx.Response(200, json={**document, "usage": USAGE}))
+        client = Client("http://local/v1", headers={}, timeouts=Timeouts(5, 5, 5), transport=transport)
+        journal = Journal(tmp_path, 1, clock)
+        caller = Caller(job.models, {"local": client}, admission, journal, Flights(), counters, clock)
+        request = Renderer(job).render({"text": "hello"})
+        task = Task(0, 0, "r0", 0, request.request_hash, request, (0,))
+        for step in range(2):
+            judged = await caller.call(task, AskKey(step, ""), 0, b"{}", Progress(step, 600.0, []))
+            assert not isinstance(judged, Closed)
+            assert clock.monotonic() >= 60 * step
+        assert (counters.prompt_tokens, counters.completion_tokens) == (1400, 400)
+        journal.close()
+
+    run_virtual(main)
+
+
+def write_job(folder: Path) -> Job:
+    """A job of one model."""
+    (folder / "rows.jsonl").write_text('{"text": "hello"}\n')
+    document = {
+        "name": "job",
+        "input": {"path": "rows.jsonl"},
+        "prompt": {"messages": [{"role": "user", "content": "{{ text }}"}]},
+        "request": {"max_completion_tokens": 200},
+        "model": "local/small",
+        "endpoints": {"local": {"base_url": "http://local/v1"}},
+    }
+    return load(folder, codec.dumps(document).decode())
