@@ -13,10 +13,10 @@ import anyio
 import polars as pl
 
 from batchrun.admission import Admission
-from batchrun.answer import Answerer, Rules
-from batchrun.attempts import Asker
+from batchrun.answer.answerer import Answerer, Rules
+from batchrun.answer.attempts import Asker
+from batchrun.answer.calls import Caller
 from batchrun.breaker import Breaker
-from batchrun.calls import Caller
 from batchrun.chat.families import refusals
 from batchrun.clock import Clock, SystemClock
 from batchrun.endpoints import open_clients

@@ -16,10 +16,10 @@ import polars as pl
 
 from batchrun import codec
 from batchrun.errors import InputError
-from batchrun.evaluate import RenderError
 from batchrun.outcome import NEVER_SENT, PASSING, Error
-from batchrun.render import Renderer
-from batchrun.request import Request
+from batchrun.render.evaluate import RenderError
+from batchrun.render.renderer import Renderer
+from batchrun.render.request import Request
 from batchrun.selection import Selection, id_text, identity
 from batchrun.source import ColumnTypes, Row
 

@@ -15,8 +15,8 @@ from batchrun.errors import UsageError
 from batchrun.index import Facts, counts, match
 from batchrun.job import Job, ModelChoice
 from batchrun.outcome import Error
-from batchrun.render import Renderer
-from batchrun.request import BYTES_PER_TOKEN, MEDIA_TOKENS
+from batchrun.render.renderer import Renderer
+from batchrun.render.request import BYTES_PER_TOKEN, MEDIA_TOKENS
 from batchrun.run_folder.checkpoint import KEPT_SCHEMA, read_kept
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import is_locked

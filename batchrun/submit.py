@@ -17,7 +17,7 @@ from batchrun.errors import BatchrunError, ChangedRowsError, StorageError
 from batchrun.index import State, counts
 from batchrun.job import Job, ModelChoice
 from batchrun.progress import Progress
-from batchrun.render import Renderer
+from batchrun.render.renderer import Renderer
 from batchrun.restore import gates
 from batchrun.run_folder.checkpoint import (
     KEPT_SCHEMA,

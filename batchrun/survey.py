@@ -17,7 +17,7 @@ from batchrun import __version__, codec
 from batchrun.errors import InputError, JobError
 from batchrun.index import Facts, Identifier, Index, State, build, match
 from batchrun.job import OPENAI_BATCH, Job
-from batchrun.render import HASH_VERSION, Renderer
+from batchrun.render.renderer import HASH_VERSION, Renderer
 from batchrun.run_folder.checkpoint import Checkpoint, read_checkpoint, read_kept
 from batchrun.run_folder.folder import RunFolder, write_atomically
 from batchrun.run_folder.sealed import write_parquet

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from batchrun.calls import Task
+from batchrun.answer.calls import Task
 from batchrun.judge import judge
 from batchrun.outcome import PASSING
 from batchrun.run_folder.checkpoint import next_task

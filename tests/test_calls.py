@@ -10,12 +10,12 @@ import pytest
 
 from batchrun import codec
 from batchrun.admission import Admission, Closed
-from batchrun.calls import AskKey, Caller, Progress, Task
+from batchrun.answer.calls import AskKey, Caller, Progress, Task
 from batchrun.client import Client, Timeouts
 from batchrun.flights import Flights
 from batchrun.job import Job
 from batchrun.limits import Limits
-from batchrun.render import Renderer
+from batchrun.render.renderer import Renderer
 from batchrun.run_folder.journal import Journal
 from batchrun.summary import Counters
 from tests.clock import VirtualClock, run_virtual

@@ -34,10 +34,7 @@ ROWS = """
     job
     source
     selection
-    evaluate
-    prompt parameters readers
     functions
-    request
     render
     index
     gate
@@ -45,8 +42,6 @@ ROWS = """
     client
     run_folder
     flights
-    calls
-    attempts
     answer
     engines
     progress
@@ -75,7 +70,7 @@ OWNERS = {
     "jsonschema_rs": "chat job",
     "pyarrow": "source run_folder survey gc",
     "polars": "predicate index run_folder survey tasks asking submit plan show status gc init",
-    "anyio": "clock gate admission client run_folder functions flights calls answer engines asking gc cli",
+    "anyio": "clock gate admission client run_folder functions flights answer engines asking gc cli",
     "click": "cli",
     "rich": "cli",
 }

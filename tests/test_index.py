@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from batchrun.errors import InputError
 from batchrun.index import ROWS_SCHEMA, Identifier, Index, State, build, counts, match
 from batchrun.outcome import ERROR_TYPES, NEVER_SENT, PASSING, Error
-from batchrun.render import Renderer
+from batchrun.render.renderer import Renderer
 from batchrun.run_folder.sealed import ANSWERS_SCHEMA
 from batchrun.selection import Selection
 from batchrun.source import Row, open_source

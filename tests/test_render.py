@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from batchrun.errors import JobError
-from batchrun.evaluate import RenderError
-from batchrun.render import Renderer
-from batchrun.request import Request
+from batchrun.render.evaluate import RenderError
+from batchrun.render.renderer import Renderer
+from batchrun.render.request import Request
 from tests.job.jobs import load
 
 JOB: dict[str, Any] = {

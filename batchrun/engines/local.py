@@ -20,9 +20,9 @@ import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from batchrun.admission import Admission, Closed
-from batchrun.answer import Answerer
+from batchrun.answer.answerer import Answerer
+from batchrun.answer.calls import Task
 from batchrun.breaker import Breaker
-from batchrun.calls import Task
 from batchrun.errors import StorageError
 from batchrun.flights import Flights
 from batchrun.outcome import Failed

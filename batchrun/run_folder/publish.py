@@ -20,11 +20,11 @@ import pyarrow as pa
 from batchrun import codec
 from batchrun.chat.dialogue import replayed
 from batchrun.chat.transcript import flattened
-from batchrun.evaluate import RenderError
 from batchrun.index import Identifier, State
 from batchrun.judge import judge
 from batchrun.outcome import Error, Reply
-from batchrun.request import Request
+from batchrun.render.evaluate import RenderError
+from batchrun.render.request import Request
 from batchrun.run_folder.columns import RESULT_SCHEMA
 from batchrun.run_folder.folder import GENERATIONS, RunFolder, write_atomically
 from batchrun.run_folder.history import History

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from batchrun.job import Job, job_snapshot
 from batchrun.job.document import read_document
-from batchrun.render import Renderer
+from batchrun.render.renderer import Renderer
 from tests.job.jobs import FULL, MINIMAL, load
 
 ENV = {"SECRET": "s3cr3t", "NAME": "internal", "DATA": "rows.jsonl", "HOME": "/home/ann"}

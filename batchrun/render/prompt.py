@@ -8,9 +8,9 @@ from typing import Any
 
 from batchrun.chat.dialogue import Turn
 from batchrun.chat.messages import check_messages
-from batchrun.evaluate import RenderError, at, evaluated, unfit
 from batchrun.job import OPENAI_BATCH, Job, read_messages
 from batchrun.media import Media, MediaRef
+from batchrun.render.evaluate import RenderError, at, evaluated, unfit
 from batchrun.selection import stands_for
 from batchrun.source import message_list
 from batchrun.template import Context, Prepared, Templates, has_markup, inline_includes

@@ -16,7 +16,7 @@ from batchrun.flights import Flights
 from batchrun.job import ModelChoice
 from batchrun.judge import Judged, judge
 from batchrun.outcome import Error, ErrorType, Exchange, Reply
-from batchrun.request import Request
+from batchrun.render.request import Request
 from batchrun.run_folder.history import History
 from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.records import Answered, Sent

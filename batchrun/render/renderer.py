@@ -20,15 +20,15 @@ from batchrun.chat.reading import Reader
 from batchrun.chat.structured import AnswerSchema
 from batchrun.chat.wire import translated
 from batchrun.errors import JobError
-from batchrun.evaluate import RenderError, no_json, unfit
 from batchrun.job import ANY_MODEL, Job, ModelChoice, job_snapshot
 from batchrun.job.answer_schema import load_answer_schema
 from batchrun.media import Media, MediaError, replace
 from batchrun.outcome import Error
-from batchrun.parameters import Parameters
-from batchrun.prompt import BODY, Prompt
-from batchrun.readers import reader
-from batchrun.request import Request
+from batchrun.render.evaluate import RenderError, no_json, unfit
+from batchrun.render.parameters import Parameters
+from batchrun.render.prompt import BODY, Prompt
+from batchrun.render.readers import reader
+from batchrun.render.request import Request
 from batchrun.template import Context, Templates
 
 if TYPE_CHECKING:

@@ -14,17 +14,17 @@ import anyio.to_thread
 
 from batchrun import codec
 from batchrun.admission import Admission, Closed
-from batchrun.attempts import Asker, Received
-from batchrun.calls import AskKey, Progress, Task
+from batchrun.answer.attempts import Asker, Received
+from batchrun.answer.calls import AskKey, Progress, Task
 from batchrun.chat.completion import ToolCall
 from batchrun.chat.dialogue import Ask, Dialogue, Rejected, Reply, Run
 from batchrun.clock import Clock
-from batchrun.evaluate import RenderError
 from batchrun.index import failure_hash
 from batchrun.job import ModelChoice
 from batchrun.judge import judge
 from batchrun.outcome import NEVER_SENT, Completed, Error, Failed, Outcome
-from batchrun.request import Request
+from batchrun.render.evaluate import RenderError
+from batchrun.render.request import Request
 from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.records import Done, Ran
 

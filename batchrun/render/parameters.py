@@ -7,8 +7,8 @@ from typing import Any
 
 from batchrun import codec
 from batchrun.chat.parameters import check_combination, check_parameter
-from batchrun.evaluate import at, evaluated, no_json, unfit
 from batchrun.job import Job, ModelChoice
+from batchrun.render.evaluate import at, evaluated, no_json, unfit
 from batchrun.template import Context, Prepared, Templates, has_markup
 
 _NOT_PARAMETERS = frozenset({"model", "messages"})

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from batchrun.admission import Admission, Closed
-from batchrun.calls import AskKey, Caller, Progress, Task
+from batchrun.answer.calls import AskKey, Caller, Progress, Task
 from batchrun.chat.completion import Completion
 from batchrun.clock import Clock
 from batchrun.gate import Reason

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 from batchrun import codec
 from batchrun.chat.dialogue import Ask, Dialogue, Rules
 from batchrun.chat.reading import Reader
-from batchrun.evaluate import RenderError, no_json
 from batchrun.job import ModelChoice
 from batchrun.media import Media, MediaError, MediaRef, replace
 from batchrun.outcome import Error
-from batchrun.prompt import Prompt
+from batchrun.render.evaluate import RenderError, no_json
+from batchrun.render.prompt import Prompt
 from batchrun.template import Context
 
 BYTES_PER_TOKEN = 4

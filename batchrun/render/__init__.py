@@ -1,0 +1,1 @@
+"""A row becomes a request: its messages and parameters evaluated, its media named, its hash."""
