@@ -20,11 +20,15 @@ def text(value: Any) -> str | None:
 
 def some_text(value: Any) -> str | None:
     """As `text`; None also where there is nothing in it: servers write "", [] and {} for absence."""
-    return None if value in ("", [], {}) else text(value)
+    if value is None or type(value) is str:  # the usual case, asked for many times in every answer
+        return value or None
+    return None if value in ([], {}) else text(value)
 
 
 def integer(value: Any) -> int | None:
     """The value as an integer of 64 bits; one that is spelled as a float loses its fraction."""
+    if type(value) is int and -(2**63) <= value < 2**63:
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return int(value) if value == value and abs(value) < 2**63 else None
@@ -55,6 +59,6 @@ def objects(value: Any) -> list[dict[str, Any]]:
 def first_text(holder: Mapping[str, Any], *names: str) -> str | None:
     """The first of these members that says something."""
     for name in names:
-        if (found := some_text(holder.get(name))) is not None:
+        if name in holder and (found := some_text(holder[name])) is not None:
             return found
     return None

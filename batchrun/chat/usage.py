@@ -68,6 +68,6 @@ def _prompt_tokens(usage: Mapping[str, Any]) -> int | None:
 
 def _first(*counts: Any) -> int | None:
     for given in counts:
-        if (count := integer(given)) is not None:
+        if given is not None and (count := integer(given)) is not None:
             return count
     return None
