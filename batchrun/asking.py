@@ -89,7 +89,17 @@ class Asking:
             )
             rules = Rules(job.retry.timeout.row, frozenset(job.fallback_on))
             functions = self.survey.renderer.functions
-            answerer = Answerer(job.models, asker, admission, journal, functions, rules, clock=self.clock)
+            answerer = Answerer(
+                job.models,
+                asker,
+                admission,
+                journal,
+                functions,
+                rules,
+                self.counters,
+                clock=self.clock,
+                log=self.log,
+            )
             engine = LocalEngine(
                 answerer,
                 admission,

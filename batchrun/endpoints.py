@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from batchrun.client import Client, Timeouts, build_transport
 from batchrun.errors import JobError, UsageError
 from batchrun.job import Endpoint, Job
+
+if TYPE_CHECKING:
+    from batchrun.simulator import SimulatorConfig
 
 
 def check_keys(job: Job, env: Mapping[str, str]) -> None:
@@ -27,6 +30,13 @@ def check_keys(job: Job, env: Mapping[str, str]) -> None:
             f"no API key: the environment lacks {said}",
             hint="Set it with `export NAME=…`, or put NAME=… into a file and pass --env-file FILE.",
         )
+
+
+def check_simulators(job: Job) -> None:
+    """Raises JobError when the options of a simulator that the job's models use are wrong."""
+    for name in {model.endpoint for model in job.models}:
+        if job.endpoints[name].base_url is None:
+            _simulator_config(job, job.endpoints[name])
 
 
 @asynccontextmanager
@@ -70,10 +80,16 @@ def _expanded_headers(job: Job, endpoint: Endpoint) -> list[str]:
 
 
 def _simulator(job: Job, endpoint: Endpoint) -> AbstractContextManager[str]:
-    from batchrun.simulator import SimulatorConfig, start_process  # only jobs that use it pay for the import
+    from batchrun.simulator import start_process  # only jobs that use it pay for the import
+
+    return start_process(_simulator_config(job, endpoint))
+
+
+def _simulator_config(job: Job, endpoint: Endpoint) -> SimulatorConfig:
+    from batchrun.simulator import SimulatorConfig
 
     try:
-        config = SimulatorConfig.model_validate(dict(endpoint.simulator or {}))
+        return SimulatorConfig.model_validate(dict(endpoint.simulator or {}))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         loc = _without_tags(first["loc"], endpoint.simulator)
@@ -81,7 +97,6 @@ def _simulator(job: Job, endpoint: Endpoint) -> AbstractContextManager[str]:
             f"{job.where('endpoints', endpoint.name, 'simulator', *loc)}: {first['msg']}",
             hint="`batchrun simulate --help` explains the simulator's options.",
         ) from error
-    return start_process(config)
 
 
 def _without_tags(loc: tuple[int | str, ...], value: Any) -> list[int | str]:

@@ -10,7 +10,7 @@ import polars as pl
 
 from batchrun import codec
 from batchrun.chat.families import no_logprobs, refusals
-from batchrun.endpoints import check_keys
+from batchrun.endpoints import check_keys, check_simulators
 from batchrun.errors import UsageError
 from batchrun.index import Facts, counts, match
 from batchrun.job import Job, ModelChoice
@@ -101,6 +101,7 @@ def plan(
     `example` is the id of the row to show, by default the first that would be asked. Raises
     JobError, InputError, and UsageError when no row has that id.
     """
+    check_simulators(job)
     found, states = _surveyed(job, on_rows, retry_failed, rerun_changed=rerun_changed)
     number = counts(states)
     asked = to_do(states, rerun_changed=rerun_changed)
@@ -172,6 +173,11 @@ def _warnings(renderer: Renderer) -> Iterator[str]:
         if fallback:
             yield fallback
     if renderer.labels is None:
+        if renderer.answer_schema is not None and renderer.models[0].request.get("logprobs"):
+            yield (
+                "`confidence` and `probabilities` will be null: they are those of a schema's one enum of "
+                "texts, and this schema has none at its top, or several."
+            )
         return
     for model in renderer.models:
         if no_logprobs(model.name):

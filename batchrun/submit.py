@@ -12,7 +12,7 @@ import polars as pl
 from batchrun import __version__, codec
 from batchrun.asking import Asking
 from batchrun.clock import SystemClock
-from batchrun.endpoints import check_keys
+from batchrun.endpoints import check_keys, check_simulators
 from batchrun.errors import BatchrunError, ChangedRowsError, StorageError
 from batchrun.index import State, counts
 from batchrun.job import Job, ModelChoice
@@ -60,6 +60,7 @@ def submit(job: Job, options: Options, *, env: Mapping[str, str], progress: Prog
     BatchrunError when the run cannot go on.
     """
     check_keys(_with_retry_model(job, options), env)
+    check_simulators(_with_retry_model(job, options))
     run = RunFolder(job.output_path)
     run.claim(job.name)
     with locked(run.lock), open_log(run.log) as log:
@@ -216,6 +217,7 @@ class _Submit:
             cost_usd=totals.cost_usd,
             latency=totals.latency,
             possibly_paid=totals.possibly_paid + found.checkpoint.possibly_paid(),
+            cut=totals.cut,
             stopped_by=stop,
             submit={
                 "started_at": datetime.fromtimestamp(self._started, tz=UTC).isoformat(timespec="seconds"),
@@ -224,6 +226,8 @@ class _Submit:
                 "ok": self._counters.ok,
                 "failed": self._counters.failed,
                 "calls": self._counters.calls,
+                "tool_calls": self._counters.tool_calls,
+                "tool_errors": self._counters.tool_errors,
             },
             run_folder=str(self._run.path),
             results=str(self._run.results / "*.parquet"),

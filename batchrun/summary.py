@@ -47,6 +47,9 @@ class Counters:
     completion_tokens: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     """Failed rows by `error.type`."""
+    tool_calls: int = 0
+    tool_errors: int = 0
+    """Calls of functions that gave the model an error."""
 
     @property
     def finished(self) -> int:
@@ -77,6 +80,8 @@ class Summary:
     """Of the calls that answered: p50, p95, p99."""
     possibly_paid: int
     """Calls without an answer that the provider may bill."""
+    cut: int
+    """Rows that are ok although their answer reached its token limit."""
     stopped_by: Stop | None
     submit: dict[str, Any]
     """This submit alone: rows done, calls, seconds."""

@@ -9,6 +9,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from batchrun.errors import ChangedRowsError, InputError
 from tests.runs import JobFolder, simulated
 
 TURNS = {
@@ -158,12 +161,67 @@ def test_results_of_functions_are_kept_for_the_next_submit(tmp_path: Path) -> No
 
 def test_an_edit_of_a_turn_changes_the_rows(tmp_path: Path) -> None:
     """Turns are in the request hash, with the columns that they name."""
-    import pytest
-
-    from batchrun.errors import ChangedRowsError
-
     with simulated(tmp_path, rows=1, prompt=TURNS) as job:
         job.submit_here()
         job.edit(prompt={**TURNS, "turns": [{"content": "something else"}]})
         with pytest.raises(ChangedRowsError):
             job.submit_here()
+
+
+def test_a_name_that_no_turn_can_know_is_found_before_the_first_call(tmp_path: Path) -> None:
+    """A misspelt one would cost a call for each row otherwise."""
+    prompt = {**TURNS, "turns": [{"content": "and {{ anser }}?"}]}
+    with simulated(tmp_path, rows=3, prompt=prompt) as job:
+        with pytest.raises(InputError, match=r"prompt\.turns\[0\]: `anser` is undefined"):
+            job.submit_here()
+        assert job.calls() == []
+
+
+def test_errors_of_functions_are_counted(tmp_path: Path) -> None:
+    """In the summary of the submit, and one by one in the log."""
+    with simulated(tmp_path, rows=2) as job:
+        with_functions(job, "fail")
+        summary = job.submit_here()
+        log = (job.run / "log.jsonl").read_text()
+    assert summary.submit["tool_calls"] == summary.submit["tool_errors"] >= 2
+    assert log.count('"tool_error"') == summary.submit["tool_errors"]
+    assert "out of order" in log
+
+
+def test_a_spoken_answer_is_its_transcript_to_the_next_turn(tmp_path: Path) -> None:
+    """As text in the template, and in the transcript; to the model it goes back by its id."""
+    request = {"modalities": ["text", "audio"], "audio": {"format": "wav", "voice": "alloy"}}
+    prompt = {"messages": TURNS["messages"], "turns": [{"content": "You said: {{ answer }}"}]}
+    with simulated(tmp_path, rows=1, config={"bodies": True}, prompt=prompt, request=request) as job:
+        assert job.submit_here().ok == 1
+        (row,) = job.results().to_dicts()
+        _, second = (call.body for call in job.calls())
+    assert second is not None
+    said = row["messages"][1]["content"]
+    assert said
+    assert second["messages"][2]["content"] == f"You said: {said}"
+    assert second["messages"][1]["audio"]["id"].startswith("audio_")
+    assert row["messages"][3]["content"] == row["audio"]["transcript"]
+
+
+def test_reasoning_stays_in_the_transcript(tmp_path: Path) -> None:
+    """It is not sent back, and not lost."""
+    config = {"bodies": True, "reasoning": "reasoning_content"}
+    prompt = {"messages": TURNS["messages"], "turns": [{"content": "and?"}]}
+    request = {"reasoning_effort": "low", "max_completion_tokens": 400}
+    with simulated(tmp_path, rows=1, config=config, prompt=prompt, request=request) as job:
+        assert job.submit_here().ok == 1
+        (row,) = job.results().to_dicts()
+        _, second = (call.body for call in job.calls())
+    assert second is not None
+    assert second["messages"][1].keys() == {"role", "content"}
+    assert row["messages"][1]["reasoning"]
+    assert row["messages"][3]["reasoning"] == row["reasoning"]
+
+
+def test_a_refusal_beside_a_call_runs_nothing(tmp_path: Path) -> None:
+    """What fails the row is looked at before its functions."""
+    with simulated(tmp_path, rows=1, config={"faults": [{"finish_reason": "content_filter"}]}) as job:
+        with_functions(job, "look_up")
+        assert job.submit_here().errors == {"content_filter": 1}
+    assert not (tmp_path / "ran.txt").exists()

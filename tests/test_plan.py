@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from batchrun.errors import JobError
 from batchrun.job import load_job
 from batchrun.plan import Plan, plan
 from batchrun.submit import Options, submit
@@ -53,6 +55,17 @@ def test_a_plan_warns_of_what_is_likely_not_meant(
     """Parameters that a model family refuses, columns that will be null, schemas without an Arrow type."""
     (warning,) = planned(tmp_path, **sections).warnings
     assert words in warning
+
+
+def test_a_wrong_simulator_is_found_by_the_plan(tmp_path: Path) -> None:
+    """With its place, before a submit would start it."""
+    endpoint = {"preset": "simulator", "simulator": {"faults": [{"rate": 0.5, "answer": "bogus"}]}}
+    job = JobFolder(tmp_path)
+    write_rows(job.rows, 1)
+    job.write("", model="mine/small")
+    job.job.write_text(json.dumps({**json.loads(job.job.read_text()), "endpoints": {"mine": endpoint}}))
+    with pytest.raises(JobError, match=r"endpoints\.mine\.simulator\.faults\.0\.answer"):
+        plan(load_job(job.job, env={}, cwd=tmp_path), env={}, on_rows=lambda _: None)
 
 
 def test_labels_with_logprobs_are_no_reason_to_warn(tmp_path: Path) -> None:

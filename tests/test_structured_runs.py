@@ -326,3 +326,46 @@ def test_an_answer_of_one_token_has_a_confidence_without_a_schema(tmp_path: Path
     assert row["probabilities"][0].keys() == {"label", "probability"}
     given = {item["label"]: item["probability"] for item in row["probabilities"]}
     assert given[row["completion"].strip()] == row["confidence"]
+
+
+def test_members_left_out_have_the_schemas_defaults(tmp_path: Path) -> None:
+    """So that a pydantic model loads its own answers, also where strict mode wrote null for them."""
+    (tmp_path / "shapes.py").write_text(
+        "from typing import Literal\n"
+        "from pydantic import BaseModel\n\n\n"
+        "class Mail(BaseModel):\n"
+        "    label: Literal['a', 'b']\n"
+        "    tags: list[str] = []\n"
+        "    tone: Literal['calm', 'angry'] = 'calm'\n"
+    )
+    with simulated(tmp_path, rows=30, schema="shapes:Mail", request=LONG) as job:
+        assert job.submit_here().ok == 30
+        rows = job.results()["parsed"].to_list()
+    assert all(row["tags"] is not None for row in rows)
+    assert {row["tone"] for row in rows} == {"calm", "angry"}
+
+
+def test_a_schema_need_not_be_sent(tmp_path: Path) -> None:
+    """`response_format: null` checks answers of a server that knows no schemas."""
+    request = {**LONG, "response_format": None}
+    with simulated(
+        tmp_path, rows=1, config={"bodies": True}, schema=SCHEMA, request=request, retry={"reask": 0}
+    ) as job:
+        assert job.submit_here().errors == {"invalid_output": 1}
+        (call,) = job.calls()
+    assert call.body is not None
+    assert "response_format" not in call.body
+
+
+def test_labels_that_stand_twice_are_one(tmp_path: Path) -> None:
+    """A column cannot have two members of one name."""
+    request = {"structured_outputs": {"choice": ["yes", "no", "yes"]}, "logprobs": True, "top_logprobs": 5}
+    with simulated(tmp_path, rows=2, request=request) as job:
+        job.submit_here()
+        assert set(job.results()["probabilities"].struct.fields) == {"yes", "no"}
+
+
+def test_rows_that_were_cut_are_counted(tmp_path: Path) -> None:
+    """They are ok without a schema, and the summary says how many."""
+    with simulated(tmp_path, rows=3, request={"max_completion_tokens": 4}) as job:
+        assert job.submit_here().cut == 3

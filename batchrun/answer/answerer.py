@@ -5,7 +5,7 @@ What an earlier submit received for the row is replayed first, so that no step i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -27,6 +27,10 @@ from batchrun.render.evaluate import RenderError
 from batchrun.render.request import Request
 from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.records import Done, Ran
+from batchrun.summary import Counters
+
+TOOL_ERROR = "Error: "
+"""How what a function could not do is told to the model."""
 
 NEVER_ASKED = -1
 """No call yet."""
@@ -84,8 +88,10 @@ class Answerer:
         journal: Journal,
         tools: Tools | None,
         rules: Rules,
+        counters: Counters,
         *,
         clock: Clock,
+        log: Callable[..., None],
     ) -> None:
         self._models = models
         self._asker = asker
@@ -93,7 +99,9 @@ class Answerer:
         self._journal = journal
         self._tools = tools
         self._rules = rules
+        self._counters = counters
         self._clock = clock
+        self._log = log
 
     async def answer(self, task: Task) -> Done | Closed:
         """Ask for one row and give its outcome, not yet recorded.
@@ -187,8 +195,16 @@ class Answerer:
         async with anyio.create_task_group() as group:
             for at, call in enumerate(move.calls):
                 group.start_soon(_run_one, self._tools, call, results, at)
+        self._count(talk.task, move.calls, results)
         self._journal.append(Ran(talk.task.number, move.step, digest, tuple(results)))
         return tuple(results)
+
+    def _count(self, task: Task, calls: Sequence[ToolCall], results: Sequence[str]) -> None:
+        self._counters.tool_calls += len(calls)
+        for call, result in zip(calls, results, strict=True):
+            if result.startswith(TOOL_ERROR):
+                self._counters.tool_errors += 1
+                self._log("tool_error", row=task.row_id, function=call.name, error=result[:500])
 
     async def _ask(self, talk: _Conversation, ask: Ask) -> Received | Failed | Closed:
         """The answer to one ask: as recorded, else from the task's models, as far as `fallback_on` allows.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from batchrun import codec
 from batchrun.chat import json_text
 from batchrun.chat.absent import Absent
+from batchrun.chat.defaults import filler
 from batchrun.chat.json_schema import (
     MASK,
     UnsettledError,
@@ -86,6 +87,7 @@ class AnswerSchema:
         self.labels = _labels(self.schema)
         absent = Absent(self.schema) if self.strict is not None else None
         self._absent = absent or None
+        self._filled = filler(self.schema)
 
     def response_format(self, strict: bool) -> dict[str, Any]:
         """`ResponseFormatJSONSchema` (OpenAI's reference); strict only where the schema has that form."""
@@ -98,8 +100,14 @@ class AnswerSchema:
         return {"type": "json_schema", "json_schema": described}
 
     def read(self, text: str) -> Parsed | Invalid:
-        """The value in `text` that fits the schema, or why there is none. Never raises."""
-        return _read(text, self._check)
+        """The value in `text` that fits the schema, or why there is none. Never raises.
+
+        Members that it leaves out have the schema's `default`, where there is one.
+        """
+        read = _read(text, self._check)
+        if self._filled is None or isinstance(read, Invalid):
+            return read
+        return Parsed(self._filled(read.value), read.repaired)
 
     def _check(self, value: Any) -> Parsed | Invalid:
         """Nulls that strict mode asks for in place of absent members are taken out, if that makes it fit."""

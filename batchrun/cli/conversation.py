@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 NEEDED = (
     *("row_id", "status", "repaired", "stale", "completion", "parsed", "refusal", "reasoning"),
     *("finish_reason", "tool_calls", "confidence", "probabilities", "choices", "messages", "annotations"),
-    *("audio", "usage", "cost_usd", "model", "error", "attempts", "latency", "ttft"),
+    *("audio", "usage", "cost_usd", "model", "response_model", "error", "attempts", "latency", "ttft"),
 )
 """Columns of the results that a conversation is made of, beside the input's."""
 
@@ -86,7 +86,7 @@ def facts(row: Row) -> list[str]:
     calls = row.get("attempts") or []
     reason, cost, ttft = row.get("finish_reason"), row.get("cost_usd"), row.get("ttft")
     found = [
-        row.get("model"),
+        _model(row),
         None if row.get("latency") is None else duration(row["latency"]),
         None if ttft is None else f"first token after {duration(ttft)}",
         _tokens(row.get("usage") or {}),
@@ -96,6 +96,12 @@ def facts(row: Row) -> list[str]:
         "repaired" if row.get("repaired") else None,
     ]
     return [fact for fact in found if fact]
+
+
+def _model(row: Row) -> str | None:
+    """Who was asked; of a model that the row itself named, by the name that the server gave."""
+    model, said = row.get("model"), row.get("response_model")
+    return f"{model.removesuffix('*')}{said}" if model and said and model.endswith("/*") else model
 
 
 def _is_refused(row: Row) -> bool:

@@ -72,6 +72,14 @@ def command(
         - {rate: 0.01, answer: malformed}  # empty, null_choices, no_choices,
                                            # null_message, refusal, content_filter
         - {rate: 0.01, finish_reason: length}
+        - {match: urgent, output: invalid, first: 1, per: conversation}
+                                 # JSON that breaks its schema, once in each
+                                 # conversation; or fence, preface, postscript,
+                                 # truncated, whitespace
+        - {mentions: secret, refusal: I will not}
+        - {rate: 0.1, stream: error}       # or no_done, comments
+      reasoning: reasoning_content   # show reasoning under this name
+      bodies: true               # write requests' bodies into the ledger
     """
     from batchrun.simulator import run
 

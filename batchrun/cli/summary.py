@@ -42,7 +42,10 @@ def _whole(console: Console, summary: Summary) -> None:
     _paid(console, summary)
     rate = f", {done['rows'] / done['seconds']:,.1f} rows/s" if done["seconds"] else ""
     calls = f", {counted(done['calls'], 'call')}"
+    if done["tool_calls"]:
+        calls += f", {counted(done['tool_calls'], 'function call')}"
     fact(console, "this time", f"{counted(done['rows'], 'row')} in {duration(done['seconds'])}{rate}{calls}")
+    _concerns(console, summary)
     _failures(console, summary)
     if not Path(summary.results).parent.exists():
         fact(console, "results", "not published yet: the next submit does it, `batchrun show` sees them now")
@@ -82,6 +85,17 @@ def _paid(console: Console, summary: Summary) -> None:
     if summary.possibly_paid:
         text = f"{counted(summary.possibly_paid, 'call')} sent without an answer: possibly paid"
         fact(console, "unanswered", text, style="yellow")
+
+
+def _concerns(console: Console, summary: Summary) -> None:
+    """What went well by the letter, and perhaps not as it was meant."""
+    if summary.cut:
+        rows = counted(summary.cut, "row")
+        text = f"{rows} ok, but cut off at the token limit (fail_on: truncated fails such rows)"
+        fact(console, "cut off", text, style="yellow")
+    if errors := summary.submit["tool_errors"]:
+        text = f"{counted(errors, 'function call')} gave the model an error: log.jsonl names them"
+        fact(console, "functions", text, style="yellow")
 
 
 def _failures(console: Console, summary: Summary) -> None:

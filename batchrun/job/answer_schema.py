@@ -62,6 +62,12 @@ def _names_model(spelled: str) -> bool:
 
 
 def _read_file(path: Path, spelled: str, where: str) -> Mapping[str, Any]:
+    if ".py" in spelled and (path.suffix == ".py" or ":" in spelled):
+        module = spelled.partition(":")[0].removesuffix(".py")
+        raise JobError(
+            f"{where}: {spelled} is a Python file, and no schema",
+            hint=f"Name the pydantic model in it as `{module.replace('/', '.')}:CLASS`, without .py.",
+        )
     try:
         data = path.read_bytes()
         text = data.decode("utf-8-sig")

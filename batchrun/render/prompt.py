@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -21,6 +22,9 @@ BODY = "body"
 ANSWER, ANSWERS = "answer", "answers"
 """What a turn's template calls the text of the last answer, and those of all so far."""
 
+
+_UNDEFINED = re.compile(r"`([^`]+)` is undefined")
+"""How a template says that it names what is not there."""
 
 _TEXTS = (".content", ".text", ".refusal", ".thinking", ".arguments", ".input", ".url", ".data")
 """Members of messages that are text whatever their template gives."""
@@ -102,11 +106,13 @@ class Prompt:
 
         None where its template wants an answer. Raises RenderError for media that cannot be sent.
         """
+        empty = {**context, ANSWERS: [""] * (number + 1), ANSWER: ""}
         try:
-            return evaluated("", self._turns[number], {**context, ANSWERS: [""] * (number + 1), ANSWER: ""})
+            return evaluated(f"prompt.turns[{number}]", self._turns[number], empty)
         except RenderError as failure:
-            if failure.error.type == "media":
-                raise
+            unknown = _UNDEFINED.search(failure.error.message)
+            if failure.error.type == "media" or (unknown and unknown[1] not in (ANSWER, ANSWERS)):
+                raise  # the same for every answer: better now than when the first turns are paid for
             return None
 
     def _prepared(self, message: Mapping[str, Any], place: str) -> Prepared:

@@ -140,7 +140,7 @@ class Renderer:
         name = self._named_model(request.context) if model.name == ANY_MODEL else model.name
         document = {"model": name, "messages": list(messages), **parameters, **extra}
         endpoint = self._job.endpoints[model.endpoint]
-        if self.answer_schema is not None and last:
+        if self.answer_schema is not None and last and "response_format" not in model.removed:
             strict = endpoint.preset not in _WITHOUT_STRICT
             document["response_format"] = self.answer_schema.response_format(strict=strict)
         if self.functions is not None:
@@ -167,6 +167,14 @@ class Renderer:
             return self.answer_schema.labels.values if self.answer_schema.labels else None
         varies = self._parameters[0].vary or self.prompt.from_body
         return None if varies else self._constant_reader.choice_labels or None
+
+    @cached_property
+    def fixed_bytes(self) -> int:
+        """Bytes of tools and schema that go along with every prompt."""
+        tools = self.functions.tools if self.functions else ()
+        schema = self.answer_schema.schema if self.answer_schema else ()
+        own = [self.models[0].request.get(name) or () for name in sorted(_ORDERED)]
+        return len(codec.dumps([tools, schema, own])) if tools or schema or any(own) else 0
 
     @cached_property
     def uses_media(self) -> bool:

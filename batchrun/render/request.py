@@ -32,6 +32,8 @@ class RequestMaker(Protocol):
 
     @property
     def dialogue_rules(self) -> Rules: ...
+    @property
+    def fixed_bytes(self) -> int: ...
     def parameters(self, model_index: int, context: Context) -> dict[str, Any]: ...
     def reader(self, parameters: Mapping[str, Any]) -> Reader: ...
     def document(
@@ -110,7 +112,7 @@ class Request:
         """Estimate of the prompt's tokens, before any usage has been reported."""
         texts = (str(message.get("content") or "") for message in self.messages)
         tokens = sum(_tokens(len(text.encode(errors="surrogatepass"))) for text in texts)
-        return tokens + MEDIA_TOKENS * len(self.media)
+        return tokens + self.renderer.fixed_bytes // BYTES_PER_TOKEN + MEDIA_TOKENS * len(self.media)
 
     def estimated_tokens(self, body: bytes) -> int:
         """The same for a body of this request."""

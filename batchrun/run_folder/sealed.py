@@ -191,7 +191,7 @@ def finished_answers(part: int, finished: Sequence[History]) -> pl.DataFrame:
 class PartReader:
     """Rows of sealed parts by position, keeping the row groups last read, up to `kept` bytes."""
 
-    def __init__(self, folder: Path, columns: list[str], *, kept: int = 32_000_000) -> None:
+    def __init__(self, folder: Path, columns: list[str], *, kept: int = 16_000_000) -> None:
         self._paths = sealed_parts(folder)
         self._columns = columns
         self._kept = kept

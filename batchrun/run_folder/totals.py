@@ -10,7 +10,7 @@ import polars as pl
 
 from batchrun.outcome import Usage
 
-_COLUMNS = ["usage", "cost_usd", "status", "latency", "error_type", "attempts"]
+_COLUMNS = ["usage", "cost_usd", "status", "latency", "error_type", "attempts", "finish_reason"]
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -26,6 +26,8 @@ class Totals:
     """Failed rows by `error_type`, the most frequent first."""
     possibly_paid: int
     """Calls that were sent and never answered."""
+    cut: int
+    """Rows that are ok although their answer reached its token limit."""
 
 
 def read_totals(results: Path) -> Totals:
@@ -34,7 +36,7 @@ def read_totals(results: Path) -> Totals:
     cost: float | None = None
     latency: list[pl.Series] = []
     errors: Counter[str] = Counter()
-    possibly_paid = 0
+    possibly_paid = cut = 0
     for part in sorted(results.glob("*.parquet")):
         rows = pl.read_parquet(part, columns=_COLUMNS, memory_map=False)
         for name, tokens in rows["usage"].struct.unnest().to_dict().items():
@@ -43,6 +45,7 @@ def read_totals(results: Path) -> Totals:
         if rows["cost_usd"].count():
             cost = (cost or 0.0) + float(rows["cost_usd"].sum())
         latency.append(rows.filter(pl.col("status") == "ok")["latency"])
+        cut += rows.filter(status="ok", finish_reason="length").height
         errors.update(rows["error_type"].drop_nulls().to_list())
         attempts = rows["attempts"].explode().struct.unnest()
         possibly_paid += attempts.select((pl.col("sent") & pl.col("http_status").is_null()).sum()).item()
@@ -53,4 +56,5 @@ def read_totals(results: Path) -> Totals:
         latency={name: seconds.quantile(q) for name, q in _QUANTILES.items()},
         errors=dict(errors.most_common()),
         possibly_paid=possibly_paid,
+        cut=cut,
     )

@@ -132,7 +132,7 @@ def test_results_without_a_row_are_not_offered_for_reading(new_job: NewJob) -> N
     assert "read them" not in ended.err
     said = batchrun("submit", "job.yaml", cwd=job.folder).err
     labels = [line[2:14].strip() for line in said.splitlines() if line.startswith("  ")]
-    assert labels == ["rows", "tokens", "latency", "this time", "results", "read them"]
+    assert labels == ["rows", "tokens", "latency", "this time", "cut off", "results", "read them"]
 
 
 @pytest.mark.parametrize(("number", "said"), [(0, "0 rows"), (1, "1 row"), (1200, "1,200 rows")])
