@@ -27,10 +27,11 @@ from batchrun.run_folder.checkpoint import (
     write_kept,
 )
 from batchrun.run_folder.folder import RunFolder, write_atomically
+from batchrun.run_folder.layout import Layout
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.log import Log, open_log
 from batchrun.run_folder.parsed import arrow_type
-from batchrun.run_folder.publish import Layout, Publisher
+from batchrun.run_folder.publish import Publisher
 from batchrun.run_folder.totals import read_totals
 from batchrun.run_folder.typed import Types, probabilities_type
 from batchrun.summary import Counters, RunState, Stop, Summary

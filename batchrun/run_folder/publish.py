@@ -12,25 +12,23 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from batchrun import codec
-from batchrun.chat.dialogue import replayed
 from batchrun.chat.transcript import flattened
 from batchrun.index import Identifier, State
-from batchrun.judge import judge
-from batchrun.outcome import Error, Reply
-from batchrun.render.evaluate import RenderError
+from batchrun.outcome import Error
 from batchrun.render.request import Request
 from batchrun.run_folder.columns import RESULT_SCHEMA
 from batchrun.run_folder.folder import GENERATIONS, RunFolder, write_atomically
-from batchrun.run_folder.history import History
 from batchrun.run_folder.journal import sync_folder
+from batchrun.run_folder.layout import Layout
+from batchrun.run_folder.raw import raw_request, raw_response
 from batchrun.run_folder.sealed import PartReader, histories, write_parquet
-from batchrun.run_folder.typed import MESSAGES, Types
+from batchrun.run_folder.typed import MESSAGES
 from batchrun.source import Batch
 
 BUCKET = 5_000
@@ -40,62 +38,6 @@ MESSAGES_FIELD = pa.field("messages", MESSAGES)
 
 PIECE = 500
 """Rows that are joined with their answers at a time: a row group of a results part."""
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """What stands in the results beside our own columns.
-
-    `inputs` are the input's columns with their types; `columns` those to carry. `prompts` asks for the
-    prompt in `messages`, for rows that are no conversations of several answers.
-    """
-
-    inputs: pa.Schema
-    columns: Literal["all", "none"] | tuple[str, ...]
-    prompts: bool
-    raw: bool
-    types: Types = Types()  # noqa: RUF009 - frozen
-
-    @property
-    def carried(self) -> pa.Schema:
-        """The input columns that are carried."""
-        if self.columns == "all":
-            return self.inputs
-        names = () if self.columns == "none" else self.columns
-        return pa.schema([self.inputs.field(name) for name in names])
-
-    @property
-    def added(self) -> list[pa.Field]:
-        """Columns of ours that only some jobs want."""
-        return [pa.field(n, pa.string()) for n in ("raw_request", "raw_response")] if self.raw else []
-
-    @property
-    def renders(self) -> bool:
-        """Whether rows are rendered again for what they were asked."""
-        return self.prompts or self.raw
-
-    def schema(self) -> pa.Schema:
-        """The results' columns: ours, with the input's after `row_id`."""
-        carried = self.carried
-        ours = [*self.types.schema(), *self.added]
-        names = input_names(carried.names, [f.name for f in ours])
-        inputs = [f.with_name(name) for f, name in zip(carried, names, strict=True)]
-        return pa.schema([*ours[:2], *inputs, *ours[2:]])
-
-
-def input_names(names: list[str], ours: list[str]) -> list[str]:
-    """Names for input columns in the results: one that equals ours, case ignored, gets `input_`.
-
-    Readers such as DuckDB ignore case in names.
-    """
-    taken = {name.casefold() for name in ours}
-    given = []
-    for name in names:
-        while name.casefold() in taken:
-            name = f"input_{name}"
-        taken.add(name.casefold())
-        given.append(name)
-    return given
 
 
 @dataclass(slots=True)
@@ -139,26 +81,6 @@ def _added(request: Request, layout: Layout) -> dict[str, Any]:
     return values | ({"request": request} if layout.raw else {})
 
 
-def _raw_request(request: Request | None, history: History, model: str | None, index: int) -> str | None:
-    """The body that `model` was sent last, with media named; None where the job's chain holds it no more."""
-    chain = [choice.spelled for choice in request.renderer.models] if request else []
-    if request is None or model not in chain:
-        return None
-    at = index if index < len(chain) and chain[index] == model else chain.index(model)
-    decided = history.done.outcome.call if history.done else None
-    call = max(history.sent) if decided is None else decided
-    completions = {
-        history.sent[number].step: judged.completion
-        for number, answered in history.answered.items()
-        if number in history.sent and (judged := judge(answered.exchange)).completion
-    }
-    results = {step: ran.results for step, ran in history.ran.items()}
-    with suppress(RenderError):
-        ask = replayed(request.dialogue(), completions, results, history.sent[call].step)
-        return codec.dumps(request.document(at, ask)).decode() if ask else None
-    return None
-
-
 class Publisher:
     """Writes generations of one run folder.
 
@@ -192,6 +114,7 @@ class Publisher:
         for bucket in self._filled(batches, frame, linked):
             tables = (self._table(piece) for piece in bucket.pieces())
             write_parquet(tables, folder / _part(bucket.number), self._schema)
+            pa.default_memory_pool().release_unused()  # which it would keep for tables that are larger yet
         if not signatures:
             write_parquet([], folder / _part(0), self._schema)
         self._parts.close()
@@ -259,8 +182,8 @@ class Publisher:
         bucket.added = [
             {
                 **row,
-                "raw_request": _raw_request(row.get("request"), history, *model),
-                "raw_response": _raw_response(history),
+                "raw_request": raw_request(row.get("request"), history, *model),
+                "raw_response": raw_response(history),
             }
             for row, model, history in zip(bucket.added, models, histories(answers), strict=True)
         ]
@@ -333,12 +256,3 @@ def _buckets(frame: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
 
 def _part(number: int) -> str:
     return f"part-{number:05d}.parquet"
-
-
-def _raw_response(history: Any) -> str | None:
-    """The body of the answer that decided the row."""
-    call = history.done.outcome.call
-    answered = history.answered.get(call) if call is not None else None
-    if answered is None or not isinstance(answered.exchange, Reply):
-        return None
-    return str(answered.exchange.body.decode(errors="replace"))

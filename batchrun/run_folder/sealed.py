@@ -27,7 +27,7 @@ from batchrun.run_folder.records import Admitted, Answered, Header, Sent, decode
 ROW_GROUP = 500
 """Rows of one row group: what reading one row costs, and what is in memory at once while sealing."""
 
-_OPEN_FILES = 4
+_OPEN_FILES = 2
 """Parts that are open at once: the decoded metadata of many takes more memory than their rows."""
 
 SEALED_SCHEMA = pa.schema(
@@ -191,7 +191,7 @@ def finished_answers(part: int, finished: Sequence[History]) -> pl.DataFrame:
 class PartReader:
     """Rows of sealed parts by position, keeping the row groups last read, up to `kept` bytes."""
 
-    def __init__(self, folder: Path, columns: list[str], *, kept: int = 16_000_000) -> None:
+    def __init__(self, folder: Path, columns: list[str], *, kept: int = 8_000_000) -> None:
         self._paths = sealed_parts(folder)
         self._columns = columns
         self._kept = kept

@@ -16,7 +16,8 @@ from batchrun.job import Job
 from batchrun.run_folder.checkpoint import read_checkpoint
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.history import History
-from batchrun.run_folder.publish import Layout, Publisher
+from batchrun.run_folder.layout import Layout
+from batchrun.run_folder.publish import Publisher
 from batchrun.run_folder.records import Answered, Done, Sent, encode
 from batchrun.run_folder.sealed import seal
 from batchrun.submit import result_types
