@@ -31,7 +31,7 @@ from batchrun.run_folder.layout import Layout
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.log import Log, open_log
 from batchrun.run_folder.parsed import arrow_type
-from batchrun.run_folder.publish import Publisher
+from batchrun.run_folder.publish import Publisher, release_memory
 from batchrun.run_folder.totals import read_totals
 from batchrun.run_folder.typed import Types, probabilities_type
 from batchrun.summary import Counters, RunState, Stop, Summary
@@ -170,6 +170,7 @@ class _Submit:
     def _finish(self, found: Survey, stop: Stop | None) -> Summary:
         """Publish what is there, add it up, and write it down."""
         self._progress.phase("publishing results")
+        release_memory()  # of the asking: matching the answers with the rows takes some itself
         found = replace(found, checkpoint=read_checkpoint(self._run.checkpoint))
         states = found.states()
         try:

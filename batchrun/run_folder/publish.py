@@ -81,6 +81,11 @@ def _added(request: Request, layout: Layout) -> dict[str, Any]:
     return values | ({"request": request} if layout.raw else {})
 
 
+def release_memory() -> None:
+    """Give back what Arrow's allocator, glibc's, keeps of tables and records that are gone."""
+    pa.default_memory_pool().release_unused()
+
+
 class Publisher:
     """Writes generations of one run folder.
 
@@ -114,7 +119,7 @@ class Publisher:
         for bucket in self._filled(batches, frame, linked):
             tables = (self._table(piece) for piece in bucket.pieces())
             write_parquet(tables, folder / _part(bucket.number), self._schema)
-            pa.default_memory_pool().release_unused()  # which it would keep for tables that are larger yet
+            release_memory()
         if not signatures:
             write_parquet([], folder / _part(0), self._schema)
         self._parts.close()
