@@ -103,22 +103,6 @@ def _add(a: int | None, b: int | None) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """One call of a row, as it stands in the `attempts` column."""
-
-    model: str
-    endpoint: str
-    started_at: float
-    """Seconds since the epoch."""
-    latency: float | None
-    http_status: int | None
-    error_type: ErrorType | None
-    request_id: str | None
-    usage: Usage | None
-    sent: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Completed:
     """The row has its answer: call number `call` of the row gave it."""
 

@@ -494,11 +494,11 @@ def test_two_files_of_one_name_are_two_modules(tmp_path: Path) -> None:
     assert [called(first), called(second)] == ["a", "b"]
 
 
-def test_the_digest_covers_what_the_model_is_told(tmp_path: Path) -> None:
+def test_definitions_hold_what_the_model_is_told(tmp_path: Path) -> None:
     """Other code is no other request; another hint, default or description is."""
     spelled = ["def f(a: int): return 1", "def f(a: int): return 2", "def f(a: int = 3): return 1"]
     first, same, other = (loaded(tmp_path, f"VERSION = {at}\n{source}") for at, source in enumerate(spelled))
-    assert first.digest == same.digest != other.digest
+    assert first.tools == same.tools != other.tools
 
 
 def test_definitions_are_the_same_in_every_process(tmp_path: Path) -> None:
@@ -506,9 +506,9 @@ def test_definitions_are_the_same_in_every_process(tmp_path: Path) -> None:
     path = module(tmp_path, "def f(a: frozenset[str] = frozenset('abcdefgh')): ...")
     program = (
         "import sys; from pathlib import Path; from batchrun.functions import load_functions;"
-        "print(load_functions(Path(sys.argv[1]), ['f'], where='x').digest)"
+        "print(load_functions(Path(sys.argv[1]), ['f'], where='x').tools)"
     )
-    digests = {
+    printed = {
         subprocess.run(
             [sys.executable, "-c", program, str(path)],
             env={**os.environ, "PYTHONHASHSEED": seed},
@@ -517,4 +517,4 @@ def test_definitions_are_the_same_in_every_process(tmp_path: Path) -> None:
         ).stdout
         for seed in ("1", "2")
     }
-    assert len(digests) == 1
+    assert len(printed) == 1

@@ -352,9 +352,13 @@ def test_a_schema_need_not_be_sent(tmp_path: Path) -> None:
         tmp_path, rows=1, config={"bodies": True}, schema=SCHEMA, request=request, retry={"reask": 0}
     ) as job:
         assert job.submit_here().errors == {"invalid_output": 1}
-        (call,) = job.calls()
-    assert call.body is not None
-    assert "response_format" not in call.body
+        job.edit(request=LONG)
+        assert job.submit_here().ok == 1, "with the schema sent it is another request"
+        first, second = job.calls()
+    assert first.body is not None
+    assert second.body is not None
+    assert "response_format" not in first.body
+    assert "response_format" in second.body
 
 
 def test_labels_that_stand_twice_are_one(tmp_path: Path) -> None:

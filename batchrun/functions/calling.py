@@ -12,7 +12,6 @@ import anyio.lowlevel
 from anyio import CapacityLimiter
 from pydantic import BaseModel, ValidationError
 
-from batchrun import codec
 from batchrun.functions.result import as_error, as_text
 from batchrun.functions.signature import arguments
 from batchrun.functions.threads import run_in_thread
@@ -74,11 +73,6 @@ class Functions:
     def tools(self) -> list[dict[str, Any]]:
         """The tools as a request carries them, in the job's order."""
         return [function.definition for function in self.functions]
-
-    @property
-    def digest(self) -> str:
-        """The hash of the definitions: of names, descriptions and parameters, not of the code."""
-        return codec.digest(codec.canonical(self.tools))
 
     async def call(self, name: str, arguments: str) -> str:
         """Call a function with arguments as JSON text, and give its result as text.

@@ -108,6 +108,8 @@ class Renderer:
             spelled["named"] = self._named_model(context)
         if self.answer_schema is not None:
             spelled["schema"] = codec.dumps(self.answer_schema.schema).decode()
+            if "response_format" in self.models[0].removed:
+                spelled["schema_sent"] = False
         if self.functions is not None:
             spelled["run_tools"] = codec.dumps(self.functions.tools).decode()
         if self.prompt.has_turns:
