@@ -170,5 +170,7 @@ def _retry_rules(job: Job) -> RetryRules:
 def _workers(job: Job) -> int:
     """Enough to fill every endpoint, a quarter more for rows that wait between two attempts, and some for
     rows whose functions run."""
-    slots = [job.endpoints[name].limits.concurrency or 1 for name in {model.endpoint for model in job.models}]
+    slots = [
+        job.endpoints[name].limits.most_in_flight or 1 for name in {model.endpoint for model in job.models}
+    ]
     return sum(slots) + sum(slots) // 4 + 1 + (FUNCTION_ROWS if job.run_tools else 0)

@@ -65,7 +65,7 @@ def _client(job: Job, endpoint: Endpoint, base_url: str, env: Mapping[str, str])
         timeouts,
         proxy=endpoint.proxy,
         ca_file=endpoint.ca_file,
-        max_connections=endpoint.limits.concurrency or 1,
+        max_connections=endpoint.limits.most_in_flight or 1,
     )
     secrets = [*([key] if key else []), *_expanded_headers(job, endpoint)]
     return Client(base_url, headers=headers, timeouts=timeouts, transport=transport, secrets=secrets)

@@ -38,7 +38,7 @@ class Gate:
         self.head_until: float | None = None
         """When that sleep ends, if it is for this gate."""
         self.proven = model is None
-        self._slots = math.inf if limits.concurrency is None else limits.concurrency
+        self._slots = limits.most_in_flight or math.inf
         self._in_flight = 0
         limited = limits.rpm is not None or limits.tpm is not None
         self._rates = RateLimits(rpm=limits.rpm, tpm=limits.tpm) if limited else None

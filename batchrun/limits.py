@@ -25,6 +25,7 @@ import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 _MINUTE = 60.0
 _SHORT = (10.0, 1.0)
@@ -34,17 +35,32 @@ gives 92% of what the minute alone would, 1.5 95%, 2.0 97%."""
 _SLACK = 1.0
 _SHORT_SLACK = 0.03
 """Slack of a window as a share of its length, up to `_SLACK`: no short window may cost more than 3%."""
+MOST_CONCURRENCY = 512
+"""Calls under way at once that `auto` does not pass unless told to."""
 _DRIFT = 1e-4
 """How much faster the server's clock may run than ours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an endpoint, or one model there, allows; None is no limit."""
+    """What an endpoint, or one model there, allows; None is no limit known."""
 
     rpm: int | None = None
     tpm: int | None = None
-    concurrency: int | None = None
+    concurrency: int | Literal["auto"] | None = None
+    """Calls under way at once; "auto": found out while the run goes."""
+    max_concurrency: int = MOST_CONCURRENCY
+    """What "auto" never passes."""
+    window: float = 60.0
+    """Seconds of the stretch in which the server counts; `rpm` and `tpm` are per minute all the same."""
+    count: Literal["asked", "used"] | None = None
+    """What the server counts of a call's tokens: prompt and what the answer may take, or what was used.
+    None: learned."""
+
+    @property
+    def most_in_flight(self) -> int | None:
+        """The most calls that may be under way at once; None without a limit."""
+        return self.max_concurrency if self.concurrency == "auto" else self.concurrency
 
 
 @dataclass(slots=True)

@@ -154,7 +154,7 @@ def _planned(job: Job, model: ModelChoice) -> PlannedModel:
         return min((limit for limit in limits if limit is not None), default=None)
 
     return PlannedModel(
-        model.spelled, endpoint.base_url, tighter("rpm"), tighter("tpm"), tighter("concurrency")
+        model.spelled, endpoint.base_url, tighter("rpm"), tighter("tpm"), tighter("most_in_flight")
     )
 
 

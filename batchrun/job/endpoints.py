@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,8 +12,8 @@ from batchrun.job.address import check_base_url, in_clear
 from batchrun.job.known import did_you_mean
 from batchrun.job.place import Loc, Problem, dotted
 from batchrun.job.presets import CUSTOM, PRESETS, SIMULATOR, Preset
-from batchrun.job.serving import EndpointSpec
-from batchrun.limits import Limits
+from batchrun.job.serving import EndpointSpec, LimitsSpec
+from batchrun.limits import MOST_CONCURRENCY, Limits
 
 _T = TypeVar("_T")
 
@@ -28,7 +28,7 @@ class Endpoint:
         base_url: what `/chat/completions` is appended to; None where batchrun is to start the
             simulator itself.
         api_key_env: the variable that holds the key; None where none is sent.
-        limits: for all models of the endpoint together; `concurrency` is always given.
+        limits: for all models of the endpoint together; `concurrency` is never None.
         headers: sent with every request. Not shown in a repr, and neither is `proxy`.
         ca_file: an absolute path.
         simulator: options of a simulator that batchrun starts, as the job spells them.
@@ -52,13 +52,12 @@ class Endpoint:
 def resolve(name: str, spec: EndpointSpec, *, env: Mapping[str, str], ca_file: Path | None) -> Endpoint:
     """Lay what the job says of an endpoint over its preset; `endpoint_problems` must have found none."""
     preset = PRESETS.get(_preset_name(name, spec) or "", CUSTOM)
-    limits = spec.limits
     return Endpoint(
         name=name,
         preset=_preset_name(name, spec),
         base_url=check_base_url(spec.base_url or _preset_url(preset, env)),
         api_key_env=_key_variable(preset, spec),
-        limits=Limits(limits.rpm, limits.tpm, limits.concurrency or preset.concurrency),
+        limits=replace(limits_of(spec.limits), concurrency=spec.limits.concurrency or "auto"),
         headers=spec.headers,
         proxy=spec.proxy,
         ca_file=ca_file,
@@ -66,6 +65,12 @@ def resolve(name: str, spec: EndpointSpec, *, env: Mapping[str, str], ca_file: P
         token_limit=_laid_over(preset.token_limit, spec, "token_limit"),
         instructions=_laid_over(preset.instructions, spec, "instructions"),
     )
+
+
+def limits_of(spec: LimitsSpec) -> Limits:
+    """The limits as a job gives them."""
+    most = spec.max_concurrency or MOST_CONCURRENCY
+    return Limits(spec.rpm, spec.tpm, spec.concurrency, most, spec.window, spec.count)
 
 
 def endpoint_problems(name: str, spec: EndpointSpec, env: Mapping[str, str]) -> Iterator[Problem]:

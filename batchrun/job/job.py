@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from batchrun.job.endpoints import Endpoint
 from batchrun.job.models import FailReason, FallbackReason
@@ -13,6 +13,7 @@ from batchrun.job.place import Places
 from batchrun.job.prompt import Prompt
 from batchrun.job.sections import Input, Output, RunTools
 from batchrun.job.serving import Retry, StopWhen
+from batchrun.job.spending import Budget, PriceSpec, Tail
 from batchrun.limits import Limits
 
 ANY_MODEL = "*"
@@ -56,6 +57,7 @@ class Job:
         run_tools: its module is a path like that.
         models: the model, then its fallbacks.
         endpoints: by name: those the job describes and those its models use.
+        prices: those that the job itself gives, by ENDPOINT/MODEL.
         output_path: the run folder, absolute.
         document: the job as a plain value with the shell's options applied and `${VAR}`
             unexpanded: what the run folder keeps.
@@ -76,6 +78,12 @@ class Job:
     endpoints: Mapping[str, Endpoint]
     retry: Retry
     stop_when: StopWhen
+    canary: int | None
+    dedupe: bool
+    order: Literal["input", "prefix"]
+    tail: Tail | None
+    budget: Budget
+    prices: Mapping[str, PriceSpec]
     output: Output
     output_path: Path
     document: Mapping[str, Any] = field(repr=False)

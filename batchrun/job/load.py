@@ -11,7 +11,7 @@ from typing import Any
 from batchrun.errors import JobError
 from batchrun.job.check import check
 from batchrun.job.document import Document, read_document
-from batchrun.job.endpoints import Endpoint, resolve
+from batchrun.job.endpoints import Endpoint, limits_of, resolve
 from batchrun.job.job import Job, ModelChoice
 from batchrun.job.models import JobFile
 from batchrun.job.override import SCHEMA, apply_set, is_class, replace
@@ -19,7 +19,6 @@ from batchrun.job.parameters import Request
 from batchrun.job.place import Loc, Places, Problem
 from batchrun.job.sections import OPENAI_BATCH, Input, RunTools
 from batchrun.job.serving import EndpointSpec, ModelSpec
-from batchrun.limits import Limits
 
 MAX_BYTES = 4_000_000
 """A job file above this is most likely the prompt table."""
@@ -147,6 +146,12 @@ def _job(
         endpoints={key: _endpoint(key, spec, paths, env) for key, spec in specs.items()},
         retry=file.retry,
         stop_when=file.stop_when,
+        canary=file.canary,
+        dedupe=file.dedupe,
+        order=file.order,
+        tail=file.tail,
+        budget=file.budget,
+        prices=file.prices,
         output=file.output,
         output_path=paths.output(file.output.path, name, renamed=renamed),
         document=document.value,
@@ -157,13 +162,12 @@ def _job(
 def _choice(model: str | ModelSpec, request: Request) -> ModelChoice:
     spec = ModelSpec(model=model) if isinstance(model, str) else model
     endpoint, _, name = spec.model.partition("/")
-    limits = Limits(spec.limits.rpm, spec.limits.tpm, spec.limits.concurrency)
     spelled = {**request.spelled(), **spec.request.spelled()}
     return ModelChoice(
         spec.model,
         endpoint,
         name,
-        limits,
+        limits_of(spec.limits),
         request={key: value for key, value in spelled.items() if value is not None},
         removed=frozenset(key for key, value in spelled.items() if value is None),
     )

@@ -11,12 +11,13 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from batchrun.job.fields import RunName, Section, Text
+from batchrun.job.fields import Count, Flag, ModelName, RunName, Section, Text
 from batchrun.job.parameters import Request
 from batchrun.job.place import WrongPartsError
 from batchrun.job.prompt import Prompt
 from batchrun.job.sections import Input, Output, RunTools
 from batchrun.job.serving import AnyModel, EndpointSpec, Retry, StopWhen
+from batchrun.job.spending import Budget, PriceSpec, Tail
 
 FallbackReason: TypeAlias = Literal[
     "rate_limit",
@@ -94,6 +95,18 @@ class JobFile(Section):
     """What happens when a call fails."""
     stop_when: StopWhen = StopWhen()
     """When too many rows fail for good."""
+    canary: Count | None = None
+    """So many rows are sent first; the rest follows when no more of them failed than `stop_when` allows."""
+    dedupe: Flag = False
+    """true: equal requests of one run are asked once; the other rows take the answer (`duplicate_of`)."""
+    order: Literal["input", "prefix"] = "input"
+    """prefix: rows whose prompts begin alike are sent together, so that the provider's cache serves them."""
+    tail: Tail | None = None
+    """Sends the slowest calls a second time when only they are left; default: never."""
+    budget: Budget = Budget()
+    """What may be spent, in money, tokens, requests and time."""
+    prices: dict[ModelName, PriceSpec] = Field(default_factory=dict)
+    """Prices by ENDPOINT/MODEL, where the known ones are wrong or none is known."""
     output: Output = Output()
     """The run folder and what its results hold."""
 

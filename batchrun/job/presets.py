@@ -14,7 +14,6 @@ class Preset:
     Attributes:
         base_url: what `/chat/completions` is appended to; None where batchrun starts the server.
         api_key_env: the variable that holds the key; None where none is needed.
-        concurrency: calls under way at once.
         base_url_env: a variable that replaces `base_url` when it is set.
         token_limit: the only name of the token limit that it knows; None where it knows both.
         instructions: the only role of instructions that it knows; None where it knows both.
@@ -22,7 +21,6 @@ class Preset:
 
     base_url: str | None
     api_key_env: str | None = None
-    concurrency: int = 32
     base_url_env: str | None = None
     token_limit: TokenLimit | None = None
     instructions: Instructions | None = None
@@ -44,7 +42,7 @@ PRESETS: dict[str, Preset] = {
     "vllm": Preset("http://localhost:8000/v1"),
     "ollama": Preset("http://localhost:11434/v1", token_limit="max_tokens", instructions="system"),
     "llamacpp": Preset("http://localhost:8080/v1", token_limit="max_tokens"),
-    SIMULATOR: Preset(None, concurrency=64),
+    SIMULATOR: Preset(None),
 }
 
 CUSTOM = Preset(None)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from batchrun.job.address import check_base_url, check_headers, check_proxy
 from batchrun.job.fields import (
@@ -18,9 +26,24 @@ from batchrun.job.fields import (
     Share,
     Text,
     VariableName,
+    typed,
 )
 from batchrun.job.parameters import Request
 from batchrun.job.place import WrongPartsError
+
+
+def _auto_or_count(value: Any) -> Any:
+    value = typed(value)
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError("must be a number from 1 on, or auto")
+
+
+Concurrency: TypeAlias = Annotated[
+    int | Literal["auto"],
+    BeforeValidator(_auto_or_count),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "auto"}]}),
+]
 
 
 class LimitsSpec(Section):
@@ -30,8 +53,23 @@ class LimitsSpec(Section):
     """Requests a minute."""
     tpm: Count | None = None
     """Tokens a minute, of prompts and answers together."""
-    concurrency: Count | None = None
-    """Calls under way at once."""
+    concurrency: Concurrency | None = None
+    """Calls under way at once: a number, or auto (an endpoint's default): as many as it serves well."""
+    max_concurrency: Count | None = None
+    """What `concurrency: auto` never passes; default 512."""
+    window: PositiveDuration = 60.0
+    """The stretch of time in which the server counts: rpm and tpm are kept in any stretch as long as this."""
+    count: Literal["asked", "used"] | None = None
+    """What the server counts of a call's tokens: the prompt and what the answer may take (asked), or what was
+    used; default: learned from its answers."""
+
+    @model_validator(mode="after")
+    def _cap_of_auto(self) -> Self:
+        if self.max_concurrency is not None and isinstance(self.concurrency, int):
+            raise WrongPartsError(
+                [(("max_concurrency",), "is for concurrency: auto, and concurrency is a number")]
+            )
+        return self
 
 
 class ModelSpec(Section):

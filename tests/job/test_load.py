@@ -102,7 +102,7 @@ def test_endpoints_begin_with_their_preset(full: Job, tmp_path: Path) -> None:
     assert openai.limits == Limits(rpm=5000, tpm=2000000, concurrency=16)
     assert (lunos.base_url, lunos.api_key_env) == ("https://api.lunos.tech/v1", "LUNOS_API_KEY")
     assert (lunos.headers, lunos.proxy) == ({"X-App-ID": "ticket-triage"}, "http://proxy.example:8080")
-    assert lunos.limits == Limits(concurrency=32)
+    assert lunos.limits == Limits(concurrency="auto")
     assert (lunos.token_limit, lunos.instructions) == ("max_completion_tokens", None)
     assert lunos.ca_file == full.folder.parent / "certs/ca.pem"
     assert (flaky.preset, flaky.base_url, flaky.api_key_env) == ("simulator", None, None)
