@@ -58,15 +58,36 @@ def command(
       seed: 7
       models: [small, large]     # default: any name
       context_window: 128000
-      limits: {rpm: 600, tpm: 100000, window: 60, concurrency: 16}
+      api_key: made-up           # or in turn, each for so many calls:
+      api_keys: [{key: one, calls: 50}, {key: two}]
+      limits:
+        rpm: 600                 # or steps, by seconds since the first call:
+        tpm: [{at: 0, tpm: 100000}, {at: 15, tpm: 20000}]
+        rpd: 14400               # requests in a day
+        window: 60               # of rpm and tpm, seconds
+        kind: sliding            # or bucket: comes back all the time
+        count: estimate          # on arrival; or actual, afterwards
+        count_refused: false
+        concurrency: 16          # or steps [{at: 0, concurrency: 16}]
+        queue: true              # false: calls beyond concurrency are 429s
+        headers: openai          # seconds, anthropic, cerebras, azure, groq,
+                                 # openrouter, ietf, litellm, none
+        retry_after: header      # date, ms, message, none
       latency: {kind: constant, seconds: 0.2}
              | {kind: uniform, low: 0.1, high: 0.5}
              | {kind: lognormal, median: 0.4, sigma: 0.6, max: 20}
+      slowdown: 40               # 41 at once take twice as long as one
+      cache: {tokens: 1024, seconds: 300}  # prompts that begin alike
+      cost: {input: 0.15, output: 0.6, cached: 0.075, report: true}
+                                 # USD per million tokens, for cost_usd in the
+                                 # ledger; report shows usage.cost in answers
+      tokens_per_byte: 0.5       # tokens that a prompt really takes
       faults:                    # the first that applies to a call strikes
         - {rate: 0.05, status: 429, retry_after: 2}
         - {rate: 0.02, reset: mid_body}    # or close; before_headers,
                                            # after_headers, mid_body
         - {match: urgent, first: 1, stall: 30}
+        - {rate: 0.01, stall: 30}          # stragglers; a copy is drawn anew
         - {calls: [10, 20], drip: 100}     # bytes a second
         - {model: large, error_in_200: 500}
         - {rate: 0.01, answer: malformed}  # empty, null_choices, no_choices,
@@ -142,7 +163,7 @@ def _checked(settings: dict[str, Any], where: str) -> SimulatorConfig:
         return SimulatorConfig.model_validate(settings)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
+        place = ": ".join([where, *([".".join(map(str, first["loc"]))] if first["loc"] else [])])
         raise UsageError(
-            f"{where}: {key}: {first['msg']}", hint="`batchrun simulate --help` lists the options."
+            f"{place}: {first['msg']}", hint="`batchrun simulate --help` lists the options."
         ) from error

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 
 from batchrun.codec import dumps
 from batchrun.simulator.faults import spoil, spoil_body
+from batchrun.simulator.limit_headers import PASSED_ON
+from batchrun.simulator.limit_rules import HintForm, Limits
 from batchrun.simulator.refusal import Refusal, of_status
 from batchrun.simulator.request import ChatRequest
 from batchrun.simulator.rules import Fault, StatusFault
@@ -41,13 +44,29 @@ class HttpAnswer:
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
 
-def refused(refusal: Refusal) -> HttpAnswer:
-    """An error as its answer; a wait is told in seconds and in milliseconds, rounded up."""
+def refused(refusal: Refusal, limits: Limits | None = None, wall: float = 0.0) -> HttpAnswer:
+    """An error as its answer; a wait is told as `limits` say, by default in seconds and in milliseconds.
+
+    `wall`: seconds since the epoch.
+    """
     wait = refusal.retry_after
-    headers = {}
-    if wait is not None:
-        headers = {"retry-after": str(math.ceil(wait)), "retry-after-ms": str(math.ceil(wait * 1000))}
+    headers = {} if wait is None else _told(wait, "header" if limits is None else limits.retry_after, wall)
+    if limits is not None and limits.headers == "litellm":
+        headers = {f"{PASSED_ON}{name}": value for name, value in headers.items()}
     return HttpAnswer(refusal.status, refusal.body(), headers=headers, retry_after=wait)
+
+
+def _told(wait: float, form: HintForm, wall: float) -> dict[str, str]:
+    """The headers that tell a wait, rounded up."""
+    match form:
+        case "header":
+            return {"retry-after": str(math.ceil(wait)), "retry-after-ms": str(math.ceil(wait * 1000))}
+        case "date":
+            return {"retry-after": formatdate(math.ceil(wall + wait), usegmt=True)}
+        case "ms":
+            return {"retry-after-ms": str(math.ceil(wait * 1000))}
+        case _:
+            return {}
 
 
 def injected(fault: StatusFault) -> HttpAnswer:

@@ -4,13 +4,24 @@ The models validate the `simulator:` mapping of a job file's endpoint, and what 
 started with. In YAML:
 
     seed: 7
-    limits: {rpm: 600, tpm: 100000, concurrency: 16}
+    limits: {rpm: 600, tpm: 100000, concurrency: 16, kind: bucket, headers: anthropic, retry_after: date}
     latency: {kind: lognormal, median: 0.4, sigma: 0.6, max: 20}
     faults:
       - {rate: 0.05, status: 429, retry_after: 2}
       - {rate: 0.02, reset: mid_body}
       - {match: urgent, first: 1, stall: 30}
       - {mentions: invoice, first: 1, per: conversation, output: invalid}   # wrong once, then right
+      - {rate: 0.01, stall: 30}   # stragglers: chance is drawn for each copy, so a second one is quick
+    cache: {tokens: 1024, seconds: 300}           # prompts that begin alike report cached tokens
+    cost: {input: 0.15, output: 0.6, cached: 0.075, report: true}   # the ledger has cost_usd, answers too
+    tokens_per_byte: 0.5                          # prompts take more tokens than clients expect
+    api_keys: [{key: made-up-1, calls: 50}, {key: made-up-2}]       # the first stops working
+
+rpm, tpm and concurrency may change in the middle, by seconds since the first call; slowdown makes the
+endpoint a batching engine, whose answers take the longer the more of them are generated at once:
+
+    limits: {concurrency: [{at: 0, concurrency: 40}, {at: 15, concurrency: 10}]}
+    slowdown: 40
 """
 
 from __future__ import annotations
@@ -19,24 +30,20 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
+from batchrun.simulator.limit_rules import Limits
 from batchrun.simulator.rules import Fault, Seconds, Strict
 
-
-class Limits(Strict):
-    """How much the endpoint takes; requests and tokens are counted per model."""
-
-    rpm: int | None = Field(default=None, ge=1, description="requests in any `window`")
-    tpm: int | None = Field(default=None, ge=1, description="tokens in any `window`")
-    window: float = Field(default=60.0, gt=0, allow_inf_nan=False, description="the sliding window, seconds")
-    count: Literal["estimate", "actual"] = Field(
-        default="estimate",
-        description="prompt bytes / 4 + max tokens, counted on arrival; or its usage, counted afterwards",
-    )
-    count_refused: bool = Field(
-        default=False, description="whether calls refused over the limit count as well"
-    )
-    concurrency: int | None = Field(default=None, ge=1, description="completions generated at once")
-    queue: bool = Field(default=True, description="calls beyond `concurrency` wait; false refuses them (429)")
+__all__ = [
+    "Cache",
+    "ConstantLatency",
+    "Key",
+    "Latency",
+    "Limits",
+    "LognormalLatency",
+    "Prices",
+    "SimulatorConfig",
+    "UniformLatency",
+]
 
 
 class ConstantLatency(Strict):
@@ -69,9 +76,37 @@ class LognormalLatency(Strict):
     max: Seconds = Field(default=60.0, description="none takes longer, seconds")
 
 
+Price: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Latency: TypeAlias = Annotated[
     ConstantLatency | UniformLatency | LognormalLatency, Field(discriminator="kind")
 ]
+
+
+class Cache(Strict):
+    """Prompt caching as providers do it unasked: OpenAI's guide names 1024 tokens and steps of 128."""
+
+    tokens: int = Field(default=1024, ge=1, description="the shortest prefix that is kept, tokens")
+    seconds: float = Field(
+        default=300.0, gt=0, allow_inf_nan=False, description="how long one is kept after its last answer"
+    )
+
+
+class Prices(Strict):
+    """What completions cost, USD per million tokens."""
+
+    input: Price = Field(description="prompt tokens")
+    output: Price = Field(description="completion tokens, those of the reasoning among them")
+    cached: Price | None = Field(
+        default=None, description="prompt tokens found in the cache; default: as `input`"
+    )
+    report: bool = Field(default=False, description="say it in answers too: `usage.cost`, as OpenRouter does")
+
+
+class Key(Strict):
+    """A bearer token that may stop working."""
+
+    key: str = Field(min_length=1, repr=False, description="the token: a made-up one")
+    calls: int | None = Field(default=None, ge=1, description="calls it is good for; default: all")
 
 
 class SimulatorConfig(Strict):
@@ -84,11 +119,30 @@ class SimulatorConfig(Strict):
     api_key: str | None = Field(
         default=None, repr=False, description="bearer token to insist on: a made-up one"
     )
+    api_keys: tuple[Key, ...] = Field(
+        default=(), description="in place of `api_key`: tokens that are good one after another"
+    )
     context_window: int = Field(
         default=128_000, ge=1, description="prompt and completion tokens a call may have"
     )
     limits: Limits = Field(default_factory=Limits, description="requests, tokens and completions at once")
     latency: Latency = Field(default_factory=ConstantLatency, description="time until an answer starts")
+    slowdown: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="answers take 1 + (b - 1) / slowdown times as long when they begin as the b-th at once, "
+        "so that throughput approaches slowdown / latency; by default their number does not matter",
+    )
+    cache: Cache | None = Field(default=None, description="prompt caching; by default there is none")
+    cost: Prices | None = Field(default=None, description="prices, for `cost_usd` in the ledger")
+    tokens_per_byte: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="tokens of a prompt's text for each byte of UTF-8, in usage and for limits; by default "
+        "usage counts words and marks, and limits reckon with 0.25 on arrival",
+    )
     faults: tuple[Fault, ...] = Field(
         default=(), description="rules, the first that applies to a call strikes"
     )
@@ -98,3 +152,11 @@ class SimulatorConfig(Strict):
         "and there is none unless `reasoning_effort` asks for it",
     )
     bodies: bool = Field(default=False, description="write each request's whole body into the ledger")
+
+    @model_validator(mode="after")
+    def _keys_come_in_turn(self) -> Self:
+        if self.api_keys and self.api_key is not None:
+            raise ValueError("give api_key or api_keys, not both")
+        if endless := [place for place, key in enumerate(self.api_keys[:-1]) if key.calls is None]:
+            raise ValueError(f"api_keys.{endless[0]} needs `calls`: the keys after it would never be good")
+        return self

@@ -33,6 +33,11 @@ def latency(rule: Latency, *parts: object) -> float:
     return min(rule.max, rule.median * math.exp(rule.sigma * _normal(*parts)))
 
 
+def slowed(seconds: float, taken: int, slowdown: float | None) -> float:
+    """How long an answer takes that begins as one of `taken` at once."""
+    return seconds if slowdown is None else seconds * (1 + (taken - 1) / slowdown)
+
+
 def _normal(*parts: object) -> float:
     """A standard normal draw, by Box and Muller."""
     radius = math.sqrt(-2 * math.log(1 - draw("radius", *parts)))

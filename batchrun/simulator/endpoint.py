@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from batchrun.simulator import answers, refusal
 from batchrun.simulator.answers import HttpAnswer
@@ -13,15 +15,19 @@ from batchrun.simulator.config import SimulatorConfig
 from batchrun.simulator.connection import Connection, HttpRequest, UnreadableError
 from batchrun.simulator.conversations import Conversations
 from batchrun.simulator.delivery import Close, Reset, Send, Step, Wait, steps
-from batchrun.simulator.draws import latency
+from batchrun.simulator.draws import latency, slowed
 from batchrun.simulator.faults import Occasion, choose, name_of
 from batchrun.simulator.intake import receive
+from batchrun.simulator.keys import Keys
 from batchrun.simulator.ledger import Answer, Ledger
 from batchrun.simulator.limits import ModelLimits
+from batchrun.simulator.places import Places
+from batchrun.simulator.prompt_cache import PromptCache
 from batchrun.simulator.refusal import Refusal
 from batchrun.simulator.reply import Setting, completion
 from batchrun.simulator.request import ChatRequest
 from batchrun.simulator.rules import ErrorInside, Fault, StatusFault
+from batchrun.simulator.usage import cost
 
 ANY_MODEL = "simulated"
 """The model that is listed when any name is taken."""
@@ -34,18 +40,24 @@ class _Outcome:
     answer: HttpAnswer
     fault: Fault | None = None
     billed: bool = False
-    tokens: int = 0
+    usage: Mapping[str, Any] | None = None
+    """Of what is billed."""
+    cost_usd: float | None = None
 
 
 class Simulator:
-    """Answers requests; what it remembers is its limits and how often it saw each request (100 bytes)."""
+    """Answers requests; it remembers its limits, its cache and how often it saw each request (100 bytes)."""
 
     def __init__(self, config: SimulatorConfig, ledger: Ledger) -> None:
         self._config = config
         self._ledger = ledger
         self._limits: dict[str, ModelLimits] = {}
         self._seen = Conversations(follow=any(fault.per == "conversation" for fault in config.faults))
-        self._slots = asyncio.Semaphore(config.limits.concurrency) if config.limits.concurrency else None
+        self._keys = Keys(config)
+        self._cache = PromptCache(config.cache) if config.cache else None
+        few = config.limits.concurrency is not None or config.slowdown is not None
+        self._places = Places(config.limits.concurrency, self._now) if few else None
+        self._first: float | None = None
         self._others = itertools.count(1)
 
     async def converse(self, connection: Connection) -> None:
@@ -78,8 +90,16 @@ class Simulator:
         head = answer.head(f"req_other_{next(self._others)}", {}, keep_alive=keep_alive)
         await connection.send(head + answer.body)
 
+    def _now(self) -> float:
+        """Seconds since the first call."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now
+        return now - self._first
+
     async def _chat(self, http: HttpRequest, connection: Connection) -> None:
-        received = receive(http.body, http.authorization, self._config)
+        self._now()  # the first call begins the time
+        received = receive(http.body, self._config, api_key_ok=self._keys.take(http.authorization))
         request = received.content
         call = self._ledger.call(
             model=received.model,
@@ -94,41 +114,59 @@ class Simulator:
             outcome = _Outcome(answers.refused(request))
         else:
             outcome = await self._admit(request, call)
-            limits = self._limits[request.model].headers(time.monotonic())
+            limits = self._limits[request.model].headers(self._now(), time.time())
         head = outcome.answer.head(f"req_{call:012d}", limits, keep_alive=http.keep_alive)
         await self._deliver(call, outcome, head, connection)
 
     async def _admit(self, request: ChatRequest, call: int) -> _Outcome:
         """Refuse the call when there are too many, else answer it."""
-        limits = self._limits.setdefault(request.model, ModelLimits(self._config.limits))
-        concurrency = self._config.limits.concurrency
-        if concurrency and not self._config.limits.queue and self._slots and self._slots.locked():
-            return _Outcome(answers.refused(refusal.busy(concurrency)))
-        if over := limits.admit(time.monotonic(), request.estimate):
-            return _Outcome(answers.refused(refusal.over_limit(request.model, over)))
+        rule = self._config.limits
+        limits = self._limits.get(request.model)
+        if limits is None:
+            limits = self._limits[request.model] = ModelLimits(rule)
+        if not rule.queue and self._places and (most := self._places.full) is not None:
+            return self._later(refusal.busy(most, rule.retry_after))
+        if over := limits.admit(self._now(), request.estimate):
+            return self._later(refusal.over_limit(request.model, over, rule.retry_after))
         # Counted here, not on arrival: the fault a retry meets must not depend on the 429s before it.
         nth, turn = self._seen.count(request)
         fault = choose(self._config.faults, Occasion(request, call, nth, turn), self._config.seed)
         if isinstance(fault, StatusFault) and fault.status < 500:
             return _Outcome(answers.injected(fault), fault)
-        await self._take_time(request, nth)
+        prefixes = self._cache.prefixes(request) if self._cache else ()
+        cached = await self._take_time(request, nth, prefixes)
         if isinstance(fault, StatusFault):
             return _Outcome(answers.injected(fault), fault)
-        outcome = self._complete(request, nth, fault)
-        limits.settle(time.monotonic(), request.prompt_tokens + outcome.tokens)
+        outcome = self._complete(request, nth, fault, cached)
+        if self._cache and outcome.billed:
+            self._cache.keep(self._now(), prefixes)
+        limits.settle(self._now(), outcome.usage["total_tokens"] if outcome.usage else request.prompt_tokens)
         return outcome
 
-    async def _take_time(self, request: ChatRequest, nth: int) -> None:
-        """Generate: in a slot where there are slots, and to the end even when the client has left."""
+    def _later(self, refused: Refusal) -> _Outcome:
+        return _Outcome(answers.refused(refused, self._config.limits, time.time()))
+
+    async def _take_time(self, request: ChatRequest, nth: int, prefixes: Sequence[int]) -> int:
+        """Generate: in a place where places are counted, and to the end even when the client has left.
+
+        Returns the tokens of the prompt that were in the cache when that began.
+        """
         seconds = latency(self._config.latency, self._config.seed, request.key, nth)
-        if self._slots is None:
+        if self._places is None:
+            cached = self._found(prefixes)
             if seconds:
                 await asyncio.sleep(seconds)
-            return
-        async with self._slots:
-            await asyncio.sleep(seconds)
+            return cached
+        async with self._places as taken:
+            cached = self._found(prefixes)
+            await asyncio.sleep(slowed(seconds, taken, self._config.slowdown))
+        return cached
 
-    def _complete(self, request: ChatRequest, nth: int, fault: Fault | None) -> _Outcome:
+    def _found(self, prefixes: Sequence[int]) -> int:
+        return self._cache.cached(self._now(), prefixes) if self._cache else 0
+
+    def _complete(self, request: ChatRequest, nth: int, fault: Fault | None, cached: int) -> _Outcome:
+        prices = self._config.cost
         found = completion(
             request,
             Setting(
@@ -138,12 +176,16 @@ class Simulator:
                 room=self._config.context_window - request.prompt_tokens,
                 reasoning=self._config.reasoning,
                 fault=fault,
+                cached=cached,
+                prices=prices if prices and prices.report else None,
             ),
         )
         answer = answers.completed(request, found, fault)
         if isinstance(fault, ErrorInside):
             return _Outcome(answer, fault)
-        return _Outcome(answer, fault, billed=True, tokens=found["usage"]["completion_tokens"])
+        usage = found["usage"]
+        paid = cost(usage, prices) if prices else None
+        return _Outcome(answer, fault, billed=True, usage=usage, cost_usd=paid)
 
     async def _deliver(self, call: int, outcome: _Outcome, head: bytes, connection: Connection) -> None:
         """Perform the steps of the delivery, and note in the ledger how far it came."""
@@ -165,6 +207,7 @@ class Simulator:
 
 def _note(outcome: _Outcome) -> Answer:
     """What the ledger says of an outcome before any of it has left."""
+    usage = outcome.usage
     return Answer(
         at=time.time(),
         status=None,
@@ -172,7 +215,10 @@ def _note(outcome: _Outcome) -> Answer:
         billed=outcome.billed,
         retry_after=outcome.answer.retry_after,
         fault=name_of(outcome.fault),
-        completion_tokens=outcome.tokens,
+        completion_tokens=usage["completion_tokens"] if usage else 0,
+        prompt_tokens=usage["prompt_tokens"] if usage else 0,
+        cached_tokens=usage["prompt_tokens_details"]["cached_tokens"] if usage else 0,
+        cost_usd=outcome.cost_usd,
     )
 
 

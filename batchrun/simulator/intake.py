@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,9 +26,8 @@ class Received:
     """The body as it was read; None where it is no JSON object."""
 
 
-def receive(body: bytes, authorization: str, config: SimulatorConfig) -> Received:
-    """Read a call to /v1/chat/completions under `config`."""
-    api_key_ok = _key_fits(authorization, config.api_key)
+def receive(body: bytes, config: SimulatorConfig, *, api_key_ok: bool = True) -> Received:
+    """Read a call to /v1/chat/completions under `config`; `api_key_ok`: its bearer token is good."""
     try:
         members = request.parse(body)
     except RefusedError as error:
@@ -40,7 +38,7 @@ def receive(body: bytes, authorization: str, config: SimulatorConfig) -> Receive
     try:
         if not api_key_ok:
             raise RefusedError(refusal.wrong_key())
-        content: ChatRequest | Refusal = _checked(request.read(members, key), config)
+        content: ChatRequest | Refusal = _checked(request.read(members, key, config.tokens_per_byte), config)
     except RefusedError as error:
         content = error.refusal
     question = content.question if isinstance(content, ChatRequest) else request.question_of(members)
@@ -57,10 +55,3 @@ def _checked(asked: ChatRequest, config: SimulatorConfig) -> ChatRequest:
             refusal.too_long(config.context_window, asked.prompt_tokens, asked.max_tokens or 0)
         )
     return asked
-
-
-def _key_fits(authorization: str, api_key: str | None) -> bool:
-    if api_key is None:
-        return True
-    scheme, _, token = authorization.partition(" ")
-    return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), api_key.encode())

@@ -5,6 +5,8 @@ A file of JSON lines, two or more for each call:
     {"event": "call", "call": 1, "at": …, "model": …, "key": …, "prompt": …, "prompt_tokens": 12, …}
     {"event": "answer", "call": 1, "at": …, "status": 200, "delivered": true, "billed": true, …}
 
+What a run really cost is the sum of the answers' `cost_usd`, delivered or not.
+
 A `call` is written when its whole request has been received, an `answer` just before the last byte
 of it leaves; so whoever has an answer finds it here. Where those bytes could not leave, a second
 `answer` corrects the first. Lines go out by one unbuffered write each and survive kill -9.
@@ -17,7 +19,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,12 @@ class Answer:
     fault: str | None = None
     """The fault that struck, such as `reset mid_body`."""
     completion_tokens: int = 0
+    prompt_tokens: int = 0
+    """Tokens of the prompt that were billed."""
+    cached_tokens: int = 0
+    """Those of them that were found in the cache."""
+    cost_usd: float | None = None
+    """What was billed; None where nothing was, or where the simulator has no prices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,8 @@ class Counts:
     calls: int = 0
     delivered: int = 0
     billed: int = 0
+    cost_usd: float = 0.0
+    """What was billed, where the simulator has prices."""
     statuses: Counter[int | None] = field(default_factory=Counter)
     """Answers by status."""
 
@@ -117,13 +127,17 @@ class Ledger:
         """Record how `call` is being answered."""
         self.counts.delivered += answer.delivered
         self.counts.billed += answer.billed
+        self.counts.cost_usd += answer.cost_usd or 0.0
         self.counts.statuses[answer.status] += 1
-        self._write({"event": "answer", "call": call, **asdict(answer)})
+        if self._file is not None:
+            fields = {name: getattr(answer, name) for name in Answer.__slots__}
+            self._write({"event": "answer", "call": call, **fields})
 
     def correct(self, call: int, wrong: Answer, right: Answer) -> None:
         """Record that `call` was answered otherwise than was just recorded."""
         self.counts.delivered -= wrong.delivered
         self.counts.billed -= wrong.billed
+        self.counts.cost_usd -= wrong.cost_usd or 0.0
         self.counts.statuses[wrong.status] -= 1
         self.answer(call, right)
 

@@ -1,13 +1,16 @@
-"""Sliding windows of requests and tokens, and the headers that tell of them. Pure: time is an argument."""
+"""The requests and tokens that a simulated model takes in a window. Pure: time is an argument."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from batchrun.simulator.config import Limits
+from batchrun.simulator.limit_headers import Account, limit_headers
+from batchrun.simulator.limit_rules import DAY, Limits
+from batchrun.simulator.schedule import Schedule
 
 
 class SlidingWindow:
@@ -54,14 +57,57 @@ class SlidingWindow:
             self._used -= self._entries.popleft()[1]
         return self._used
 
-    def remaining(self, now: float) -> float:
-        """What still fits now."""
-        return max(0, self.limit - self.used(now))
+    def change(self, now: float, limit: float) -> None:
+        """Let another limit hold from `now` on; what is used stays used."""
+        self.limit = limit
 
     def reset(self, now: float) -> float:
         """Seconds until the whole limit is free again, if nothing more is taken."""
         self.used(now)
         return self._entries[-1][0] + self.window - now if self._entries else 0.0
+
+
+class Bucket:
+    """At most `limit` at once; what is used comes back all the time, `limit` in `window` seconds.
+
+    So the time until all is free again is used / limit x window, as OpenAI's headers have it.
+    """
+
+    def __init__(self, limit: float, window: float) -> None:
+        self.limit = limit
+        self.window = window
+        self._at = 0.0
+        self._used: float = 0
+
+    def wait(self, now: float, amount: float = 1) -> float:
+        """Seconds until `amount` fits; 0 if it fits now, infinite if it never does."""
+        if amount > self.limit:
+            return math.inf
+        excess = self.used(now) + amount - self.limit
+        return excess * self.window / self.limit if excess > _DUST else 0
+
+    def add(self, now: float, amount: float) -> None:
+        """Count `amount`, whether or not it fits."""
+        self._used = self.used(now) + amount
+
+    def used(self, now: float) -> float:
+        """What has not come back by now."""
+        self._used = max(0.0, self._used - (now - self._at) * self.limit / self.window)
+        self._at = now
+        return self._used
+
+    def change(self, now: float, limit: float) -> None:
+        """Let another limit hold from `now` on; what is used stays used."""
+        self.used(now)
+        self.limit = limit
+
+    def reset(self, now: float) -> float:
+        """Seconds until the whole limit is free again, if nothing more is taken."""
+        return self.used(now) * self.window / self.limit
+
+
+_DUST = 1e-6
+"""Rounding errors of a bucket's level are below this share of a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,59 +122,80 @@ class Over:
     """Seconds; infinite when the call alone is above the limit."""
 
 
+class _Limit:
+    """One limit of a model: what it counts, and how much of it is used."""
+
+    def __init__(
+        self, what: Literal["requests", "tokens"], schedule: Schedule, window: float, kind: str
+    ) -> None:
+        self.what: Literal["requests", "tokens"] = what
+        self._schedule = schedule
+        self._book = (Bucket if kind == "bucket" else SlidingWindow)(schedule.at(0), window)
+
+    def now(self, now: float) -> SlidingWindow | Bucket:
+        """The book, under the limit that holds now."""
+        limit = self._schedule.at(now)
+        if limit != self._book.limit:
+            self._book.change(now, limit)
+        return self._book
+
+    def over(self, now: float, amount: int) -> Over | None:
+        """Why `amount` does not fit, if it does not. A wait reckons with the limit of now."""
+        book = self.now(now)
+        wait = book.wait(now, amount)
+        return Over(self.what, int(book.limit), book.used(now), amount, wait) if wait else None
+
+    def account(self, now: float) -> Account:
+        """What headers tell of it."""
+        book = self.now(now)
+        left = max(0, math.floor(book.limit - book.used(now) + _DUST))
+        return Account(self.what, int(book.limit), left, book.reset(now), book.window)
+
+
 class ModelLimits:
-    """The requests and tokens that one model takes in a window."""
+    """The requests and tokens that one model takes; `now` is in seconds since the first call."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._requests = SlidingWindow(limits.rpm, limits.window) if limits.rpm else None
-        self._tokens = SlidingWindow(limits.tpm, limits.window) if limits.tpm else None
+        self._all = list(_made(limits))
 
     def admit(self, now: float, estimate: int) -> Over | None:
         """Count one call of `estimate` tokens, or say which limit it is over."""
         actual = self._limits.count == "actual"
         # Counted by usage, a call is let in while anything is left: its size is not yet known.
-        over = self._over(now, 1 if actual else estimate)
+        size = 1 if actual else estimate
+        over = None
+        for limit in self._all:
+            if over := limit.over(now, 1 if limit.what == "requests" else size):
+                break
         if over is None or self._limits.count_refused:
-            self._count(now, 0 if actual else estimate)
+            self._count(now, "requests", 1)
+            self._count(now, "tokens", 0 if actual else estimate)
         return over
 
     def settle(self, now: float, tokens: int) -> None:
         """Count the tokens of a finished call, where the limit counts usage."""
-        if self._tokens and self._limits.count == "actual":
-            self._tokens.add(now, tokens)
+        if self._limits.count == "actual":
+            self._count(now, "tokens", tokens)
 
-    def headers(self, now: float) -> dict[str, str]:
-        """`x-ratelimit-*` as OpenAI's rate limits guide describes them; resets are Go durations."""
-        named = {"requests": self._requests, "tokens": self._tokens}
-        found = {}
-        for name, window in named.items():
-            if window is not None:
-                found[f"x-ratelimit-limit-{name}"] = f"{window.limit:.0f}"
-                found[f"x-ratelimit-remaining-{name}"] = f"{window.remaining(now):.0f}"
-                found[f"x-ratelimit-reset-{name}"] = go_duration(window.reset(now))
-        return found
+    def headers(self, now: float, wall: float = 0.0) -> dict[str, str]:
+        """What answers tell of the limits; `wall` is the same moment in seconds since the epoch."""
+        if not self._all or self._limits.headers == "none":
+            return {}
+        return limit_headers(self._limits.headers, [limit.account(now) for limit in self._all], wall)
 
-    def _over(self, now: float, tokens: int) -> Over | None:
-        if self._requests and (wait := self._requests.wait(now)):
-            return Over("requests", int(self._requests.limit), self._requests.used(now), 1, wait)
-        if self._tokens and (wait := self._tokens.wait(now, tokens)):
-            return Over("tokens", int(self._tokens.limit), self._tokens.used(now), tokens, wait)
-        return None
-
-    def _count(self, now: float, tokens: int) -> None:
-        if self._requests:
-            self._requests.add(now, 1)
-        if self._tokens and tokens:
-            self._tokens.add(now, tokens)
+    def _count(self, now: float, what: str, amount: int) -> None:
+        if amount:
+            for limit in self._all:
+                if limit.what == what:
+                    limit.now(now).add(now, amount)
 
 
-def go_duration(seconds: float) -> str:
-    """Write a duration as Go's time.Duration does, to the millisecond: `17ms`, `1.5s`, `6m0s`, `1h0m0s`."""
-    milliseconds = math.ceil(seconds * 1000 - 1e-6)
-    if milliseconds < 1000:
-        return f"{milliseconds}ms" if milliseconds else "0s"
-    minutes, rest = divmod(milliseconds, 60_000)
-    text = f"{rest / 1000:.3f}".rstrip("0").rstrip(".") + "s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes}m{text}" if hours else f"{minutes}m{text}" if minutes else text
+def _made(limits: Limits) -> Iterator[_Limit]:
+    """Those limits that there are: requests first."""
+    if limits.rpm is not None:
+        yield _Limit("requests", Schedule(limits.rpm), limits.window, limits.kind)
+    if limits.rpd is not None:
+        yield _Limit("requests", Schedule(limits.rpd), DAY, limits.kind)
+    if limits.tpm is not None:
+        yield _Limit("tokens", Schedule(limits.tpm), limits.window, limits.kind)

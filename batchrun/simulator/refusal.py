@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from batchrun.codec import dumps
+from batchrun.simulator.limit_rules import HintForm
 from batchrun.simulator.limits import Over
 
 
@@ -96,19 +97,35 @@ def too_long(window: int, prompt_tokens: int, max_tokens: int) -> Refusal:
     return Refusal(400, message, param="messages", code="context_length_exceeded")
 
 
-def over_limit(model: str, over: Over) -> Refusal:
-    """More requests or tokens than the window takes. Without retry-after when no wait would help."""
+def over_limit(model: str, over: Over, hint: HintForm = "header") -> Refusal:
+    """More requests or tokens than the window takes. Without a wait when none would help, or by `hint`."""
     unit = "RPM" if over.what == "requests" else "TPM"
     figures = f"Limit {over.limit}, Used {over.used:.0f}, Requested {over.requested:.0f}."
     if math.isinf(over.wait):
         message = f"Request too large for {model} on {over.what} per min ({unit}): {figures}"
         return Refusal(429, message, over.what, code="rate_limit_exceeded")
     message = f"Rate limit reached for {model} on {over.what} per min ({unit}): {figures}"
-    message += f" Please try again in {over.wait:.3f}s."
-    return Refusal(429, message, over.what, code="rate_limit_exceeded", retry_after=over.wait)
+    if hint != "none":
+        message += _spoken(over.wait)
+    return _later(message, over.what, over.wait, hint)
 
 
-def busy(concurrency: int) -> Refusal:
+def busy(concurrency: int, hint: HintForm = "header") -> Refusal:
     """Every place is taken, and nothing queues here."""
     message = f"Too many concurrent requests: {concurrency} are being generated."
-    return Refusal(429, message, "requests", code="rate_limit_exceeded", retry_after=1.0)
+    if hint == "message":
+        message += _spoken(_BUSY)
+    return _later(message, "requests", _BUSY, hint)
+
+
+_BUSY = 1.0
+"""Seconds until a place may be free: a guess, as services make it."""
+
+
+def _spoken(wait: float) -> str:
+    return f" Please try again in {math.ceil(wait * 1000) / 1000:.3f}s."
+
+
+def _later(message: str, kind: str, wait: float, hint: HintForm) -> Refusal:
+    told = None if hint == "none" else wait
+    return Refusal(429, message, kind, code="rate_limit_exceeded", retry_after=told)

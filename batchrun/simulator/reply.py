@@ -10,12 +10,13 @@ from batchrun.codec import digest, hash64
 from batchrun.simulator import logprobs, tool_calls
 from batchrun.simulator.audio import audio_member
 from batchrun.simulator.citations import citations
+from batchrun.simulator.config import Prices
 from batchrun.simulator.faults import spoil_text
 from batchrun.simulator.request import ChatRequest
 from batchrun.simulator.rules import Fault, OutputFault, RefusalFault
 from batchrun.simulator.tokenizer import token_id, tokens
 from batchrun.simulator.tool_calls import ToolCall
-from batchrun.simulator.usage import Spent, usage
+from batchrun.simulator.usage import Spent, cost, usage
 from batchrun.simulator.writing import sentences, write
 from batchrun.simulator.written import Text, plain
 
@@ -37,6 +38,10 @@ class Setting:
     reasoning: Literal["reasoning_content", "reasoning"] | None = None
     """The member that shows the reasoning; None hides it."""
     fault: Fault | None = None
+    cached: int = 0
+    """Tokens of the prompt that were found in the cache."""
+    prices: Prices | None = None
+    """Prices that the answer's usage shows; None shows none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +55,17 @@ class _Choice:
 def completion(request: ChatRequest, setting: Setting) -> dict[str, Any]:
     """The answer to `request` as a `chat.completion` object."""
     choices = [_choice(request, setting, index) for index in range(request.n)]
+    spent = [choice.spent for choice in choices]
+    used = usage(request.prompt_tokens, request.prompt_audio_tokens, setting.cached, spent)
+    if setting.prices is not None:
+        used["cost"] = cost(used, setting.prices)
     found = {
         "id": f"chatcmpl-{setting.call_id}",
         "object": "chat.completion",
         "created": setting.created,
         "model": request.model,
         "choices": [choice.document for choice in choices],
-        "usage": usage(request.prompt_tokens, request.prompt_audio_tokens, [c.spent for c in choices]),
+        "usage": used,
         "service_tier": request.service_tier,
         "system_fingerprint": f"fp_{hash64(b'%d' % setting.seed) >> 24:010x}",
     }

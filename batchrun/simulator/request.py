@@ -48,6 +48,8 @@ class ChatRequest:
     """Text of all messages."""
     prompt_tokens: int
     prompt_audio_tokens: int
+    tokens_per_byte: float | None
+    """How many tokens the text takes; None where they are counted."""
     notes: tuple[str, ...]
     """What is seen of images, sounds and files."""
     results: tuple[tuple[str, str], ...]
@@ -81,8 +83,8 @@ class ChatRequest:
     @property
     def estimate(self) -> int:
         """Tokens as a rate limit counts them on arrival: bytes / 4, and the most that may be written."""
-        size = len(self.prompt.encode("utf-8", "surrogatepass"))
-        return math.ceil(size / 4) + (self.max_tokens or 0) * self.n
+        rate = 0.25 if self.tokens_per_byte is None else self.tokens_per_byte
+        return _by_size(self.prompt, rate) + (self.max_tokens or 0) * self.n
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -102,8 +104,11 @@ def key_of(members: Mapping[str, Any]) -> str:
     return digest(canonical({name: value for name, value in members.items() if name not in NOT_HASHED}))
 
 
-def read(members: Mapping[str, Any], key: str) -> ChatRequest:
-    """Check a parsed body; `key` is its key_of(). Raises RefusedError, naming the member at fault."""
+def read(members: Mapping[str, Any], key: str, tokens_per_byte: float | None = None) -> ChatRequest:
+    """Check a parsed body; `key` is its key_of(). Raises RefusedError, naming the member at fault.
+
+    `tokens_per_byte` says how many tokens the text takes; None: they are counted.
+    """
     if not isinstance(model := members.get("model"), str) or not model:
         raise RefusedError(Refusal(400, "you must provide a model parameter", param="model"))
     said = read_messages(members.get("messages"))
@@ -112,14 +117,16 @@ def read(members: Mapping[str, Any], key: str) -> ChatRequest:
     offer = read_offer(members)
     options = mapping(members.get("stream_options"), "stream_options")
     tier = members.get("service_tier")
+    size = len(tokens(said.prompt)) if tokens_per_byte is None else _by_size(said.prompt, tokens_per_byte)
     return ChatRequest(
         key=key,
         model=model,
         messages=said.messages,
         question=said.question,
         prompt=said.prompt,
-        prompt_tokens=len(tokens(said.prompt)) + said.media_tokens,
+        prompt_tokens=size + said.media_tokens,
         prompt_audio_tokens=said.audio_tokens,
+        tokens_per_byte=tokens_per_byte,
         notes=said.notes,
         results=said.results,
         used_tools=said.used_tools,
@@ -142,6 +149,10 @@ def read(members: Mapping[str, Any], key: str) -> ChatRequest:
         stream=stream,
         include_usage=stream and options.get("include_usage") is True,
     )
+
+
+def _by_size(text: str, tokens_per_byte: float) -> int:
+    return math.ceil(len(text.encode("utf-8", "surrogatepass")) * tokens_per_byte)
 
 
 def question_of(members: Mapping[str, Any]) -> str:

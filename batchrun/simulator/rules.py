@@ -77,7 +77,11 @@ class CloseFault(Rule):
 
 
 class StallFault(Rule):
-    """No byte for some seconds; then the answer goes on."""
+    """No byte for some seconds; then the answer goes on.
+
+    With a rate these are stragglers: chance is drawn for each time that a request comes, so a second copy of
+    a late one is most likely quick, and surely with `first: 1`. It holds no place while it stalls.
+    """
 
     stall: Seconds = Field(description="silence, seconds")
     at: Point = Field(default="before_headers", description="where in the answer")

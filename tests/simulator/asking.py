@@ -14,14 +14,14 @@ from tests.simulator.wire import body
 
 def request(**members: object) -> ChatRequest:
     """The request of a usual body, changed by `members`."""
-    found = receive(body(**members), "", SimulatorConfig()).content
+    found = receive(body(**members), SimulatorConfig()).content
     assert isinstance(found, ChatRequest), found
     return found
 
 
 def refusal(**members: object) -> Refusal:
     """Why such a body is refused."""
-    found = receive(body(**members), "", SimulatorConfig()).content
+    found = receive(body(**members), SimulatorConfig()).content
     assert isinstance(found, Refusal)
     return found
 

@@ -41,7 +41,7 @@ def config(*faults: dict[str, Any], seed: int = 0) -> SimulatorConfig:
 
 def struck(rules: SimulatorConfig, *, call: int = 1, nth: int = 1, **members: object) -> str | None:
     """Name of the fault that strikes this call."""
-    request = receive(body(**members), "", rules).content
+    request = receive(body(**members), rules).content
     assert isinstance(request, ChatRequest)
     return name_of(choose(rules.faults, Occasion(request, call, nth), rules.seed))
 

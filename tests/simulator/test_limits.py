@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrun.simulator.config import Limits
-from batchrun.simulator.limits import ModelLimits, SlidingWindow, go_duration
+from batchrun.simulator.limit_headers import go_duration
+from batchrun.simulator.limits import Bucket, ModelLimits, SlidingWindow
 
 STEPS = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 12)), max_size=60)
 
@@ -39,6 +40,47 @@ def test_the_wait_is_exact(steps: list[tuple[int, int]]) -> None:
             assert window.wait(now + wait - 1 / 16, amount) > 0
             now += wait
             assert window.take(now, amount) == 0
+
+
+@given(STEPS)
+def test_a_bucket_gives_back_all_the_time(steps: list[tuple[int, int]]) -> None:
+    """Its level falls by limit / window in each second, and the wait it tells is exact."""
+    bucket, now, level = Bucket(10, 5), 0.0, 0.0
+    for pause, amount in steps:
+        now, level = now + pause / 8, max(0.0, level - pause / 8 * 2)
+        assert math.isclose(bucket.used(now), level, abs_tol=1e-6)
+        assert math.isclose(bucket.reset(now), level / 2, abs_tol=1e-6)
+        wait = bucket.wait(now, amount)
+        if amount > 10:
+            assert wait == math.inf
+            continue
+        assert math.isclose(wait, max(0.0, level + amount - 10) / 2, abs_tol=1e-6)
+        if wait:
+            assert bucket.wait(now + wait * 0.99, amount) > 0
+            now, level = now + wait, level - 2 * wait
+        assert bucket.wait(now, amount) == 0
+        bucket.add(now, amount)
+        level += amount
+
+
+@pytest.mark.parametrize("kind", ["sliding", "bucket"])
+def test_what_is_used_stays_used_when_the_limit_changes(kind: str) -> None:
+    """Less fits at once when it falls, and more when it rises; nothing is negative."""
+    rule = {"tpm": [{"at": 0, "tpm": 100}, {"at": 1, "tpm": 50}, {"at": 2, "tpm": 200}], "kind": kind}
+    limits = ModelLimits(Limits.model_validate({**rule, "window": 1000}))
+    assert limits.admit(0, 100) is None
+    assert limits.headers(1)["x-ratelimit-remaining-tokens"] == "0"
+    assert limits.admit(1, 1) is not None
+    assert limits.admit(2, 99) is None
+
+
+def test_the_day_is_counted_beside_the_minute() -> None:
+    """Either runs out by itself."""
+    limits = ModelLimits(Limits(rpm=2, rpd=3))
+    assert [limits.admit(at, 0) is None for at in (0, 1, 2, 61, 62)] == [True, True, False, True, False]
+    over = limits.admit(1000, 0)
+    assert over is not None
+    assert (over.limit, over.wait) == (3, 85_400)
 
 
 def test_memory_is_bounded_by_the_window() -> None:

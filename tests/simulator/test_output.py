@@ -15,7 +15,7 @@ import pytest
 from batchrun.simulator import Running
 from batchrun.simulator.conversations import Conversations
 from tests.simulator.asking import choice, reply, request
-from tests.simulator.test_server import play
+from tests.simulator.playing import play
 from tests.simulator.test_tools import PLACE, WEATHER
 from tests.simulator.wire import PROMPT, ask, body
 

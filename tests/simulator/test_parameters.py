@@ -114,5 +114,5 @@ def test_no_parameter_takes_everything(name: str) -> None:
     """Each is checked: it is neither text, nor a list, an object and a fraction at once."""
     values: tuple[object, ...] = ("\0", [[]], {"a": {}}, -0.5)
     bodies = [body(**{name: value}) for value in values]
-    answers = [receive(content, "", SimulatorConfig()).content for content in bodies]
+    answers = [receive(content, SimulatorConfig()).content for content in bodies]
     assert any(isinstance(answer, Refusal) and answer.param for answer in answers)

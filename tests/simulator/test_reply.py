@@ -19,7 +19,7 @@ from tests.simulator.wire import body
 
 
 def request(**members: object) -> ChatRequest:
-    found = receive(body(**members), "", SimulatorConfig()).content
+    found = receive(body(**members), SimulatorConfig()).content
     assert isinstance(found, ChatRequest)
     return found
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from batchrun.simulator.config import SimulatorConfig
 from batchrun.simulator.intake import Received, receive
+from batchrun.simulator.keys import Keys
 from batchrun.simulator.refusal import Refusal
 from batchrun.simulator.request import ChatRequest
 from batchrun.simulator.tokenizer import tokens
@@ -18,7 +19,8 @@ from tests.simulator.wire import PROMPT, QUESTION, body
 
 
 def received(content: bytes, authorization: str = "", **config: Any) -> Received:
-    return receive(content, authorization, SimulatorConfig(**config))
+    settings = SimulatorConfig(**config)
+    return receive(content, settings, api_key_ok=Keys(settings).take(authorization))
 
 
 def refused(content: bytes, authorization: str = "", **config: Any) -> Refusal:

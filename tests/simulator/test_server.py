@@ -6,55 +6,22 @@ import asyncio
 import json
 import resource
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from batchrun.simulator import Call, Running, SimulatorConfig, connection, read_ledger, serve
+from batchrun.simulator import Running, SimulatorConfig, connection, read_ledger, serve
 from batchrun.simulator.answers import refused
 from batchrun.simulator.config import ConstantLatency
 from batchrun.simulator.refusal import Refusal
-from tests.simulator.wire import HttpAnswer, ask, body, connected, request
-
-Scene = Callable[[Running], Awaitable[None]]
-
+from tests.simulator.playing import asked, eventually, play
+from tests.simulator.wire import ask, body, connected, request
 
 LARGE = body(n=128, logprobs=True, top_logprobs=20)
 """Answered with about 10 MB: more than the kernel takes at once."""
-
-
-def play(scene: Scene, ledger: Path | None = None, **config: Any) -> list[Call]:
-    """Run `scene` against a simulator; the calls in its ledger."""
-
-    async def main() -> None:
-        async with (
-            asyncio.timeout(8),
-            serve(SimulatorConfig.model_validate(config), ledger=ledger) as running,
-        ):
-            await scene(running)
-
-    asyncio.run(main())
-    return read_ledger(ledger) if ledger else []
-
-
-def asked(content: bytes | None = None, headers: dict[str, str] | None = None, **config: Any) -> HttpAnswer:
-    """The answer to one request."""
-    found = []
-
-    async def scene(running: Running) -> None:
-        found.append(await ask(running.base_url, content, **(headers or {})))
-
-    play(scene, **config)
-    return found[0]
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    """Give the simulator its turns until something has happened."""
-    while not condition():  # noqa: ASYNC110 - the simulator's counts are no events
-        await asyncio.sleep(0.001)
 
 
 def test_a_client_that_is_not_ours_understands_the_answer() -> None:
@@ -416,6 +383,22 @@ def test_an_answer_stalls(tmp_path: Path, at: str) -> None:
     [call] = play(scene, tmp_path / "ledger.jsonl", faults=[{"stall": 0.1, "at": at}])
     assert call.answer is not None
     assert call.answer.delivered
+
+
+def test_a_second_copy_overtakes_a_straggler(tmp_path: Path) -> None:
+    """A stall is drawn for each time that a request comes: asked again, it is answered at once."""
+
+    async def scene(running: Running) -> None:
+        async with connected(running.base_url) as straggler:
+            await straggler.send(request(body()))
+            await eventually(lambda: running.ledger.counts.calls == 1)
+            assert (await ask(running.base_url)).status == 200
+        await eventually(lambda: running.ledger.counts.billed == 2)
+
+    stall = {"rate": 1, "first": 1, "stall": 3600}
+    late, quick = play(scene, tmp_path / "ledger.jsonl", faults=[stall], limits={"concurrency": 1})
+    assert late.key == quick.key
+    assert [call.answer.fault for call in (late, quick) if call.answer] == ["stall 3600.0", None]
 
 
 def test_nobody_waits_for_a_stall_after_the_client_has_left() -> None:
