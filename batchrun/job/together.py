@@ -10,6 +10,7 @@ from batchrun.chat.parameters import combination_findings
 from batchrun.job.models import JobFile
 from batchrun.job.place import Loc, Problem, dotted
 from batchrun.job.presets import PRESETS
+from batchrun.job.priced import price_problems
 from batchrun.job.sections import OPENAI_BATCH
 from batchrun.job.serving import ModelSpec
 
@@ -24,6 +25,7 @@ def together(file: JobFile) -> Iterator[Problem]:
         yield from (_problem(loc, given, name, text) for name, text in _wrong(file, merged, endpoint))
         yield from _schemas((*loc, "request"), given)
     yield from _schemas(("request",), file.request.spelled())
+    yield from price_problems(file)
 
 
 def _schemas(loc: Loc, given: dict[str, Any]) -> Iterator[Problem]:

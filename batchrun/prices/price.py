@@ -1,0 +1,168 @@
+"""What one model costs at one endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from batchrun.prices.rates import USD, Counts, Rate, Rates, units
+
+STANDARD = ""
+_AS_STANDARD = frozenset({STANDARD, "auto", "default", "standard", "on_demand", "scale"})
+"""`service_tier` of answers that are billed at the standard rates. `scale` is OpenAI's prepaid capacity."""
+_NEVER_DEARER = frozenset({"flex", "batch"})
+"""Tiers that cost the standard rates where no lower ones are known: never too little."""
+
+_ANY = "*"
+"""The tier of a price that holds for all tiers."""
+
+
+class GivenPrice(Protocol):
+    """What the job says of a model's price, in USD per million (`job.spending.PriceSpec`)."""
+
+    @property
+    def input(self) -> float: ...
+    @property
+    def output(self) -> float: ...
+    @property
+    def cached(self) -> float | None: ...
+    @property
+    def input_audio(self) -> float | None: ...
+    @property
+    def output_audio(self) -> float | None: ...
+    @property
+    def request(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The rates of a stretch of time, by service tier; STANDARD is always there."""
+
+    tiers: Mapping[str, Rates]
+    active: Callable[[float], bool] | None = None
+    """Whether it holds at a time in seconds since the epoch; None: at any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a model costs. All amounts are USD.
+
+    Attributes:
+        source: where it comes from.
+        model: provider and model whose price it is, as the source calls them.
+        periods: the last one that is active holds, the first where none is.
+        ahead: those of `periods` that can hold from now on.
+        writes_unseen: the provider bills writing to its cache by itself, without being asked.
+        doubt: why a call may cost more than this says, as the end of a sentence; None where it may not.
+    """
+
+    source: Literal["genai-prices", "job"]
+    model: str
+    periods: tuple[Period, ...]
+    ahead: tuple[Period, ...]
+    ceilings: tuple[tuple[int, int, int], ...]
+    """(prompt tokens above, units for a prompt's token, for an answer's), ascending: the dearest ahead."""
+    request: int = 0
+    """Units for a request, at its dearest."""
+    writes_unseen: bool = False
+    doubt: str | None = None
+
+    def cost(
+        self,
+        usage: Counts,
+        *,
+        service_tier: str | None = None,
+        cache_write_tokens: int | None = None,
+        at: float | None = None,
+    ) -> float | None:
+        """What a call cost; None where its usage or the price of its tier is not known.
+
+        `service_tier` is the answer's, not the request's ("batch" for what went through a batch).
+        `at` is when it was sent, in seconds since the epoch; without it the dearest rates of the day
+        are taken. `cache_write_tokens`: `usage.prompt_tokens_details.cache_write_tokens`; where a
+        provider writes its cache unasked and does not say how much, the whole prompt is taken.
+        """
+        dearest = None
+        for rates in self._rates(service_tier, at):
+            if rates is None:
+                return None
+            found = rates.cost(usage, cache_write_tokens, writes_unseen=self.writes_unseen)
+            if found is None:
+                return None
+            dearest = found if dearest is None else max(dearest, found)
+        return None if dearest is None else dearest / USD
+
+    def bound(self, prompt_tokens: int, output_tokens: int) -> float:
+        """The most that a request of at most so many text tokens, and an answer of so many, can cost.
+
+        The dearest tier, time and kind of token, recordings in the prompt aside. `output_tokens` is
+        n times the limit of one answer (`output_bound`).
+        """
+        of_prompt, of_answer = self.ceilings[0][1:]
+        for above, step_prompt, step_answer in self.ceilings:
+            if prompt_tokens > above:
+                of_prompt, of_answer = step_prompt, step_answer
+        return (prompt_tokens * of_prompt + output_tokens * of_answer + self.request) / USD
+
+    def saved(self, usage: Counts, *, service_tier: str | None = None, at: float | None = None) -> float:
+        """What the cached tokens of a call cost less than the full input price; the least, in doubt."""
+        known = [rates.saved(usage) for rates in self._rates(service_tier, at) if rates is not None]
+        return min(known, default=0) / USD
+
+    def knows(self, service_tier: str | None) -> bool:
+        """Whether the price of a service tier is known at any time ahead."""
+        return all(_tier(period, service_tier) is not None for period in self.ahead)
+
+    def document(self) -> dict[str, Any]:
+        """USD per million tokens at the standard rates of a short prompt, and where they come from."""
+        rates = [period.tiers[STANDARD] for period in self.ahead]
+        kinds = {name: [getattr(one, name).base for one in rates] for name in ("input", "cached", "output")}
+        per_million = {name: max(found) * 1_000_000 / USD for name, found in kinds.items()}
+        return {**per_million, "source": self.source, "model": self.model}
+
+    def _rates(self, service_tier: str | None, at: float | None) -> list[Rates | None]:
+        """The rates of a tier at a time; without a time, all that can hold."""
+        if at is None:
+            return [_tier(period, service_tier) for period in self.ahead]
+        for period in reversed(self.periods):
+            if period.active is None or period.active(at):
+                return [_tier(period, service_tier)]
+        return [_tier(self.periods[0], service_tier)]
+
+
+def _tier(period: Period, name: str | None) -> Rates | None:
+    wanted = (name or STANDARD).lower()
+    if wanted in period.tiers:
+        return period.tiers[wanted]
+    if wanted in _AS_STANDARD or wanted in _NEVER_DEARER or _ANY in period.tiers:
+        return period.tiers[STANDARD]
+    return None
+
+
+def ceilings(periods: tuple[Period, ...]) -> tuple[tuple[int, int, int], ...]:
+    """The dearest tokens of prompt and answer in any of the periods and tiers, by the prompt's length."""
+    every = [rates for period in periods for rates in period.tiers.values()]
+    found = []
+    of_prompt = of_answer = 0
+    for above in sorted({-1}.union(*(rates.steps() for rates in every))):
+        here = [rates.dearest(above + 1) for rates in every]
+        of_prompt = max(of_prompt, *(prompt for prompt, _ in here))
+        of_answer = max(of_answer, *(answer for _, answer in here))
+        found.append((above, of_prompt, of_answer))
+    return tuple(found)
+
+
+def given_price(model: str, given: GivenPrice) -> Price:
+    """The job's own price of a model, whatever the tier."""
+    spelled = {
+        "input": given.input,
+        "output": given.output,
+        "cached": given.cached,
+        "input_audio": given.input_audio,
+        "output_audio": given.output_audio,
+    }
+    known = {name: Rate(units(price)) for name, price in spelled.items() if price is not None}
+    rates = Rates.of(known, units(given.request))
+    periods = (Period({STANDARD: rates, _ANY: rates}),)
+    return Price("job", model, periods, periods, ceilings(periods), rates.request)
