@@ -1,0 +1,8 @@
+"""The books of a budget: what is spent, what is held, what is reserved for calls under way."""
+
+from batchrun.budget.amounts import Amounts
+from batchrun.budget.budget import Budget, Caps, Reservation
+from batchrun.budget.spend import Spend
+from batchrun.budget.words import Per, usd
+
+__all__ = ["Amounts", "Budget", "Caps", "Per", "Reservation", "Spend", "usd"]

@@ -1,0 +1,57 @@
+"""What calls took on each day (UTC): a small document that a checkpoint keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from batchrun.budget.amounts import Amounts, Sums
+
+
+def day_of(wall: float) -> str:
+    """The day (UTC) of a time in seconds since the epoch, as 2026-11-21."""
+    return datetime.fromtimestamp(wall, UTC).date().isoformat()
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """Sums by day; what is not known counts as nothing."""
+
+    days: Mapping[str, Sums] = field(default_factory=dict)
+
+    @classmethod
+    def on(cls, wall: float, amounts: Amounts) -> Spend:
+        """What one call took that was sent at `wall`, in seconds since the epoch."""
+        return cls({day_of(wall): Sums.of(amounts)})
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Spend:
+        """What `document` wrote. Raises ValueError where it did not."""
+        try:
+            days = {day: Amounts(float(usd), int(n), int(m)) for day, (usd, n, m) in document.items()}
+        except TypeError as error:
+            raise ValueError(f"not sums of days: {error}") from error
+        return cls({day: Sums.of(amounts) for day, amounts in days.items()})
+
+    def __add__(self, other: Spend) -> Spend:
+        none = Sums()
+        days = sorted(self.days.keys() | other.days.keys())
+        return Spend({day: self.days.get(day, none).plus(other.days.get(day, none)) for day in days})
+
+    def total(self) -> Amounts:
+        """Of all days: what a budget per run begins with."""
+        found = Sums()
+        for sums in self.days.values():
+            found = found.plus(sums)
+        return found.amounts()
+
+    def day(self, wall: float) -> Amounts:
+        """Of the day of `wall`: what a budget per day begins with."""
+        return self.days.get(day_of(wall), Sums()).amounts()
+
+    def document(self) -> dict[str, list[float | int]]:
+        """`{"2026-11-21": [USD, tokens, requests]}`."""
+        amounts = {day: sums.amounts() for day, sums in sorted(self.days.items())}
+        return {day: [one.cost_usd or 0.0, one.tokens or 0, one.requests] for day, one in amounts.items()}

@@ -1,0 +1,69 @@
+"""The sentence that says which cap is reached, by how much, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["cost_usd", "tokens", "requests"]
+Per = Literal["run", "submit", "day"]
+
+_OF: dict[Per, str] = {"run": "", "submit": " of this submit", "day": " for today (UTC)"}
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """A cap that the next call would pass; money in USD.
+
+    Attributes:
+        taken: what is spent or held.
+        held: the part of it that belongs to `unanswered` calls.
+        wanted: the most that the next call can take; None where it has no upper bound.
+    """
+
+    kind: Kind
+    per: Per
+    cap: float
+    taken: float
+    held: float
+    unanswered: int
+    wanted: float | None
+
+    def sentence(self) -> str:
+        write: Callable[[float], str] = usd if self.kind == "cost_usd" else _count
+        done = "made" if self.kind == "requests" else "spent or held"
+        said = f"budget.{self.kind}: {write(self.taken)} of {write(self.cap)}{_OF[self.per]} are {done}"
+        if self.held and self.kind != "requests":
+            calls = "1 call" if self.unanswered == 1 else f"{self.unanswered:,} calls"
+            said += f" ({write(self.held)} for {calls} without an answer)"
+        return f"{said}{self._next(write)}; {self._way_on()}"
+
+    def _next(self, write: Callable[[float], str]) -> str:
+        if self.wanted is None or self.kind == "requests":
+            return ""
+        verb = "cost" if self.kind == "cost_usd" else "take"
+        more = ", more than the whole budget" if self.wanted > self.cap else ""
+        return f", the next call may {verb} up to {write(self.wanted)}{more}"
+
+    def _way_on(self) -> str:
+        later = self.per == "day" and (self.wanted is None or self.wanted <= self.cap)
+        raise_it = f"raise budget.{self.kind} to go on"
+        return f"{raise_it}, or submit again tomorrow" if later else raise_it
+
+
+def usd(amount: float) -> str:
+    """An amount of money for people: cents, and two digits of what is below ten cents."""
+    if amount >= 0.095 or amount == 0:
+        return f"${amount:,.2f}"
+    if amount < 1e-12:
+        return "less than $0.000000000001"
+    places = 2
+    while places < 12 and amount < 0.95 * 10.0 ** (1 - places):
+        places += 1
+    cents, further = f"{amount:.{places}f}"[:4], f"{amount:.{places}f}"[4:]
+    return f"${cents}{further.rstrip('0')}"
+
+
+def _count(number: float) -> str:
+    return f"{number:,.0f}"
