@@ -1,0 +1,285 @@
+"""Adaptive concurrency against servers of a hidden capacity, in virtual time."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batchrun.concurrency import AdaptiveConcurrency, Result
+from batchrun.concurrency.ceiling import Ceiling
+from tests.reliability.capacity import (
+    BatchingEngine,
+    MinuteServer,
+    QueueingServer,
+    RefusingServer,
+    Work,
+    by_length,
+    constant,
+    lognormal,
+)
+from tests.reliability.course import Course, Weather, drive
+
+_MOST = 512
+_SLOTS = [3, 8, 40, 150, 400]
+_WORK = {
+    "constant": constant(1),
+    "lognormal": lognormal(1, 0.5),
+    "by length": by_length(100, 0.7, 0.01),
+    "slow": constant(5),
+}
+both_servers = pytest.mark.parametrize("server", [RefusingServer, QueueingServer])
+every_capacity = pytest.mark.parametrize("slots", _SLOTS)
+every_work = pytest.mark.parametrize("work", _WORK.values(), ids=_WORK.keys())
+
+
+def auto(most: int = _MOST) -> AdaptiveConcurrency:
+    return AdaptiveConcurrency(most)
+
+
+def tokens(rng: random.Random) -> tuple[float, int]:
+    """Answers of 200 tokens, more or less."""
+    length = max(1, round(rng.lognormvariate(5.3, 0.7)))
+    return length, length
+
+
+def share_of_time(course: Course, start: float, end: float, low: float, high: float) -> float:
+    """For how much of the time the limit was between two numbers."""
+    moments = [start, *(at for at, _ in course.limits if start < at < end), end]
+    spans = itertools.pairwise(moments)
+    return sum(b - a for a, b in spans if low <= course.limit_at((a + b) / 2) <= high) / (end - start)
+
+
+@both_servers
+@every_capacity
+@every_work
+def test_it_reaches_a_hidden_capacity_within_half_a_minute(
+    server: type[RefusingServer], slots: int, work: Work
+) -> None:
+    """From a start of 20, whatever the server does with what is too much and however long answers are."""
+    course = drive(auto(), server(slots), seconds=100, work=work)
+
+    assert course.throughput(30, 100) >= 0.9 * slots
+
+
+@both_servers
+@pytest.mark.parametrize("slots", _SLOTS[1:])
+@pytest.mark.parametrize(
+    "work", [_WORK["constant"], _WORK["lognormal"], _WORK["by length"]], ids=list(_WORK)[:3]
+)
+def test_it_follows_a_capacity_down_and_up_again(
+    server: type[RefusingServer], slots: int, work: Work
+) -> None:
+    """A quarter of the capacity for two minutes, then all of it again."""
+    low = slots // 4
+    resized = {60.0: low, 180.0: slots}
+    course = drive(auto(), server(slots), seconds=300, work=work, resized=resized)
+
+    assert course.throughput(90, 180) >= 0.9 * low
+    assert course.throughput(225, 300) >= 0.9 * slots
+    assert min(course.limits_between(150, 180)) <= (2 * low if low >= 8 else 10)
+
+
+@every_capacity
+def test_refusals_are_followed_down_at_once(slots: int) -> None:
+    """Each refused call that was sent after the last cut cuts again: below two seconds for a quarter."""
+    low = max(1, slots // 4)
+    course = drive(auto(), RefusingServer(slots), seconds=70, work=lognormal(1, 0.5), resized={60: low})
+
+    assert course.limit_at(62) <= max(1.05 * low, low + 1)
+
+
+@every_capacity
+@every_work
+def test_a_refusing_server_refuses_few_and_the_limit_stays_near_its_capacity(slots: int, work: Work) -> None:
+    """At most one call in forty at three slots, one in a hundred from eight on; no swing beyond a cut."""
+    course = drive(auto(), RefusingServer(slots), seconds=600, work=work)
+
+    assert course.refused_share(200, 600) <= (0.025 if slots < 8 else 0.01)
+    limits = course.limits_between(200, 600)
+    assert min(limits) >= int(0.8 * slots)
+    assert max(limits) <= max(1.06 * slots, slots + 1)
+
+
+@pytest.mark.parametrize("slots", [40, 150, 400])
+@every_work
+def test_a_queueing_server_is_given_a_short_queue(slots: int, work: Work) -> None:
+    """Steps up and down are tried and taken back: most of the time at most as many wait as are served."""
+    course = drive(auto(), QueueingServer(slots), seconds=600, work=work)
+
+    assert share_of_time(course, 200, 600, 0.9 * slots, 2 * slots) >= 0.8
+    assert course.throughput(200, 600) >= 0.93 * slots
+    assert min(course.limits_between(200, 600)) >= 0.45 * slots
+    assert max(course.limits_between(200, 600)) <= min(_MOST, 4 * slots)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["tokens told", "tokens not told"])
+@pytest.mark.parametrize("most", [128, 512])
+def test_an_engine_that_batches_is_given_more_as_long_as_that_makes_more_tokens(
+    most: int, *, told: bool
+) -> None:
+    """Each call gets slower from the first to the last, all together make more: no queue, no step back."""
+
+    def work(rng: random.Random) -> tuple[float, int | None]:
+        length, _ = tokens(rng)
+        return length, int(length) if told else None
+
+    engine = BatchingEngine(peak=20_000)
+    course = drive(auto(most), engine, seconds=200, work=work)
+
+    assert course.throughput(60, 200) >= 0.85 * engine.tokens_per_second(most)
+
+
+@both_servers
+def test_what_other_limits_hold_back_does_not_let_it_grow(server: type[RefusingServer]) -> None:
+    """Two calls a second never use a limit of 20: nothing is learned about more, nor that it is too much."""
+    course = drive(auto(), server(3), seconds=600, work=lognormal(1, 0.5), weather=Weather(calls_a_second=2))
+    expected = [20] if server is QueueingServer else range(1, 21)
+
+    assert all(limit in expected for limit in course.limits_between(0, 600))
+
+
+@both_servers
+@pytest.mark.parametrize("slots", [3, 40, 400])
+def test_random_server_errors_cost_no_throughput(server: type[RefusingServer], slots: int) -> None:
+    """One 5xx in fifty freezes nothing: a round must fail by more than one in twenty."""
+    weather = Weather(failing=0.02)
+    course = drive(auto(), server(slots), seconds=120, work=lognormal(1, 0.5), weather=weather)
+
+    assert course.throughput(30, 120) >= 0.9 * 0.98 * slots
+
+
+@both_servers
+def test_failures_freeze_growth_and_shrink_nothing(server: type[RefusingServer]) -> None:
+    """While every second call fails the limit stays where it began."""
+    course = drive(auto(), server(400), seconds=60, work=constant(1), weather=Weather(failing=0.5))
+
+    assert set(course.limits_between(0, 60)) == {20}
+
+
+@pytest.mark.parametrize("pause", [0.0, 1.0, 20.0])
+def test_refusals_by_the_minute_are_recovered_from(pause: float) -> None:
+    """A server that counts calls a minute refuses all at once; in the next minute its limit is used again."""
+    course = drive(
+        auto(), MinuteServer(600), seconds=600, work=lognormal(1, 0.5), weather=Weather(pause=pause)
+    )
+
+    for minute in range(1, 10):
+        assert course.throughput(60 * minute, 60 * minute + 60) >= 9
+
+
+@both_servers
+@pytest.mark.parametrize("during", ["failed", "refused"])
+@pytest.mark.parametrize("pause", [0.0, 1.0])
+def test_it_comes_back_after_a_long_outage(
+    server: type[RefusingServer], during: Result, pause: float
+) -> None:
+    """Two minutes without an answer, refused down to 1 or not, and a minute later all is as before."""
+    weather = Weather(outage=(60, 180), during="refused" if during == "refused" else "failed", pause=pause)
+    course = drive(auto(), server(40), seconds=300, work=lognormal(1, 0.5), weather=weather)
+
+    assert course.limit_at(179) == (1 if during == "refused" else course.limit_at(60))
+    assert course.throughput(240, 300) >= 0.9 * 40
+
+
+def test_calls_sent_before_a_cut_do_not_cut_again() -> None:
+    """Ten of twenty calls are refused, sent together: one episode. One sent later is the next."""
+    limiter = auto()
+    for call in range(20):
+        limiter.began(0.0, call + 1)
+    for _ in range(10):
+        limiter.ended(0.1, 0.0, "refused", None)
+    assert limiter.limit == 16
+
+    limiter.began(0.2, 11)
+    limiter.ended(0.3, 0.2, "refused", None)
+    assert limiter.limit == 12
+
+
+def test_a_ceiling_is_held_then_tried_by_a_twentieth_each_round_until_it_is_gone() -> None:
+    """Back to just below it after one round, held for another, then up; 15% above it there is no ceiling."""
+    ceiling = Ceiling()
+    limit = ceiling.refused(1.0, 0.9, in_flight=100, limit=110)
+    assert limit == 88
+
+    limits = []
+    while ceiling.at is not None:
+        limit = ceiling.round_over(limit or 0, most=512)
+        limits.append(limit)
+    assert limits == [95, 95, 100, 105, 110, 116]
+
+
+def test_it_never_passes_the_most() -> None:
+    """`max_concurrency` caps the slow start, also below its first number."""
+    assert auto(5).limit == 5
+    course = drive(auto(50), RefusingServer(10**6), seconds=60, work=constant(1))
+    assert max(course.limits_between(0, 60)) == 50
+
+
+@pytest.mark.parametrize("server", [RefusingServer, QueueingServer])
+@pytest.mark.parametrize("slots", [3, 40, 400])
+def test_a_resumed_run_starts_near_what_was_learned(server: type[RefusingServer], slots: int) -> None:
+    """Through JSON, at 0.8 of it, and is at the capacity within five rounds, without a storm."""
+    before = auto()
+    drive(before, server(slots), seconds=120, work=lognormal(1, 0.5))
+    after = auto()
+    after.restore(json.loads(json.dumps(before.snapshot())))
+
+    assert after.limit == max(1, int(0.8 * before.limit))
+    course = drive(after, server(slots), seconds=65, work=lognormal(1, 0.5), seed=2)
+    assert course.throughput(5, 65) >= 0.9 * slots
+    assert sum(moment < 5 for moment in course.refused) <= 2
+
+
+def test_a_restored_limit_obeys_the_most_of_the_new_run() -> None:
+    """The job may have got a smaller max_concurrency in between."""
+    limiter = auto(10)
+    limiter.restore({"limit": 400, "ceiling": 380, "rising": False})
+    assert limiter.limit == 10
+
+
+_EVENTS = st.lists(
+    st.tuples(
+        st.floats(0, 100),
+        st.sampled_from(["ok", "refused", "failed", "nothing"]),
+        st.none() | st.integers(0, 10_000),
+        st.integers(1, 40),
+    ),
+    max_size=200,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(most=st.integers(1, 100), events=_EVENTS)
+def test_whatever_happens_the_limit_is_between_one_and_the_most(
+    most: int, events: list[tuple[float, Result, int | None, int]]
+) -> None:
+    """Answers in any order, of any length, at one instant or far apart, also with zero tokens."""
+    limiter, now = auto(most), 0.0
+    for seconds, result, output_tokens, repeated in events:
+        started = now
+        for call in range(min(repeated, limiter.limit)):
+            limiter.began(now, call + 1)
+        now += seconds
+        for _ in range(min(repeated, limiter.limit)):
+            limiter.ended(now, started, result, output_tokens)
+        assert 1 <= limiter.limit <= most
+
+
+def test_a_call_costs_microseconds() -> None:
+    """Bound generously for a busy machine; about two are measured."""
+    limiter, now, calls = auto(100), 0.0, 50_000
+    for call in range(100):
+        limiter.began(now, call + 1)
+    start = time.process_time()
+    for _ in range(calls):
+        now += 0.01
+        limiter.ended(now, now - 1.0, "ok", 100)
+        limiter.began(now, 100)
+
+    assert (time.process_time() - start) / calls < 20e-6
