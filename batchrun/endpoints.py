@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from batchrun.client import Client, Timeouts, build_transport
+from batchrun.client import (
+    Client,
+    CommandKey,
+    EndpointClient,
+    KeyCommand,
+    ReplicaSet,
+    Timeouts,
+    build_transport,
+    find_program,
+)
 from batchrun.errors import JobError, UsageError
 from batchrun.job import Endpoint, Job
 
@@ -17,46 +26,72 @@ if TYPE_CHECKING:
 
 
 def check_keys(job: Job, env: Mapping[str, str]) -> None:
-    """Raises UsageError, naming every variable that a used endpoint's key is missing from."""
-    used = dict.fromkeys(job.endpoints[model.endpoint].name for model in job.models)
-    missing = {
-        name: job.endpoints[name].api_key_env
-        for name in used
-        if job.endpoints[name].api_key_env and not env.get(job.endpoints[name].api_key_env or "")
-    }
-    if missing:
-        said = ", ".join(f"{variable} (endpoint {name})" for name, variable in missing.items())
+    """Raises UsageError, naming every variable that a used endpoint's key is missing from.
+
+    A command that prints a key is not run, but its program must exist.
+    """
+    used = [job.endpoints[name] for name in dict.fromkeys(model.endpoint for model in job.models)]
+    said = [
+        f"{endpoint.api_key_env} (endpoint {endpoint.name})"
+        for endpoint in used
+        if endpoint.api_key_env and not env.get(endpoint.api_key_env)
+    ]
+    if said:
         raise UsageError(
-            f"no API key: the environment lacks {said}",
+            f"no API key: the environment lacks {', '.join(said)}",
             hint="Set it with `export NAME=…`, or put NAME=… into a file and pass --env-file FILE.",
         )
+    for endpoint in used:
+        if endpoint.api_key_cmd and not find_program(endpoint.api_key_cmd, job.folder, env):
+            raise UsageError(
+                f"api_key_cmd of endpoint {endpoint.name}: there is no program {endpoint.api_key_cmd[0]}",
+                hint="It is looked up in PATH; with a slash in its name it is a path from the job's folder.",
+            )
 
 
 def check_simulators(job: Job) -> None:
     """Raises JobError when the options of a simulator that the job's models use are wrong."""
     for name in {model.endpoint for model in job.models}:
-        if job.endpoints[name].base_url is None:
+        if not job.endpoints[name].base_urls:
             _simulator_config(job, job.endpoints[name])
 
 
 @asynccontextmanager
-async def open_clients(job: Job, env: Mapping[str, str]) -> AsyncIterator[dict[str, Client]]:
+async def open_clients(
+    job: Job, env: Mapping[str, str], *, say: Callable[[str], None] = lambda text: None
+) -> AsyncIterator[dict[str, EndpointClient]]:
     """A client for each endpoint that the job's models use, by name; closed with the block.
 
-    Raises UsageError and JobError when an endpoint cannot be opened as the job describes it.
+    `say` is told, while calls are made, of replicas that stay down and of keys that could not be renewed.
+    Raises UsageError and JobError when an endpoint cannot be opened as the job describes it, or the command
+    that prints its key fails.
     """
     async with AsyncExitStack() as stack:
-        clients = {}
+        clients: dict[str, EndpointClient] = {}
         for name in dict.fromkeys(model.endpoint for model in job.models):
             endpoint = job.endpoints[name]
-            base_url = endpoint.base_url or stack.enter_context(_simulator(job, endpoint))
-            client = _client(job, endpoint, base_url, env)
-            stack.push_async_callback(client.aclose)
-            clients[name] = client
+            key = await _command_key(job, endpoint, env, say)
+            base_urls = endpoint.base_urls or (stack.enter_context(_simulator(job, endpoint)),)
+            replicas: dict[str, EndpointClient] = {}
+            for base_url in base_urls:
+                replicas[base_url] = client = _client(job, endpoint, base_url, env, key)
+                stack.push_async_callback(client.aclose)
+            clients[name] = ReplicaSet(replicas, say=say) if len(replicas) > 1 else client
         yield clients
 
 
-def _client(job: Job, endpoint: Endpoint, base_url: str, env: Mapping[str, str]) -> Client:
+async def _command_key(
+    job: Job, endpoint: Endpoint, env: Mapping[str, str], say: Callable[[str], None]
+) -> CommandKey | None:
+    if endpoint.api_key_cmd is None:
+        return None
+    command = KeyCommand(endpoint.name, endpoint.api_key_cmd, folder=job.folder, env=env)
+    return CommandKey(command, await command.run(), say=say)
+
+
+def _client(
+    job: Job, endpoint: Endpoint, base_url: str, env: Mapping[str, str], command_key: CommandKey | None
+) -> Client:
     waits = job.retry.timeout
     timeouts = Timeouts(waits.connect, waits.idle, waits.total)
     key = env.get(endpoint.api_key_env) if endpoint.api_key_env else None
@@ -68,7 +103,9 @@ def _client(job: Job, endpoint: Endpoint, base_url: str, env: Mapping[str, str])
         max_connections=endpoint.limits.most_in_flight or 1,
     )
     secrets = [*([key] if key else []), *_expanded_headers(job, endpoint)]
-    return Client(base_url, headers=headers, timeouts=timeouts, transport=transport, secrets=secrets)
+    return Client(
+        base_url, headers=headers, timeouts=timeouts, transport=transport, secrets=secrets, key=command_key
+    )
 
 
 def _expanded_headers(job: Job, endpoint: Endpoint) -> list[str]:

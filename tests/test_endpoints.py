@@ -1,15 +1,20 @@
-"""The endpoints of a job, opened: which of the values they send are secrets."""
+"""The endpoints of a job, opened: where keys come from, and which of the values they send are secrets."""
 
 from __future__ import annotations
 
 import json
+import sys
+from collections import Counter
 from pathlib import Path
 
 import anyio
+import pytest
 
-from batchrun.endpoints import open_clients
-from batchrun.job import load_job
+from batchrun.endpoints import check_keys, open_clients
+from batchrun.errors import UsageError
+from batchrun.job import Job, load_job
 from tests.client.servers import Peer, answer, replied, serving
+from tests.runs import simulated
 
 ENV = {"MY_KEY": "key-1234567890", "TEAM_TOKEN": "token-0987654321"}
 
@@ -41,3 +46,68 @@ def test_what_a_job_takes_from_variables_is_hidden_in_answers(tmp_path: Path) ->
         assert b"written down" in body
 
     anyio.run(main)
+
+
+KEYS = ["canary-key-1", "canary-key-2", "canary-key-3"]
+
+NEXT_KEY = """\
+import pathlib
+runs = pathlib.Path("runs.txt")
+with runs.open("a") as file:
+    file.write("x")
+print(f"canary-key-{len(runs.read_text())}")
+"""
+
+
+def with_command(folder: Path, command: list[str], **endpoint: object) -> Job:
+    """A job whose only endpoint has its key from `command`."""
+    document = {
+        "input": {"path": "rows.jsonl"},
+        "prompt": {"messages": [{"role": "user", "content": "hi"}]},
+        "model": "corp/small",
+        "endpoints": {"corp": {"base_url": "http://localhost:1/v1", "api_key_cmd": command, **endpoint}},
+    }
+    (folder / "job.yaml").write_text(json.dumps(document))
+    return load_job(folder / "job.yaml", env={}, cwd=folder)
+
+
+def test_a_run_outlives_its_keys_and_writes_none_of_them(tmp_path: Path) -> None:
+    """The server changes its key twice: every row takes one attempt, and the command runs three times."""
+    (tmp_path / "next_key.py").write_text(NEXT_KEY)
+    config = {
+        "api_keys": [{"key": KEYS[0], "calls": 20}, {"key": KEYS[1], "calls": 30}, {"key": KEYS[2]}],
+        "latency": {"kind": "constant", "seconds": 0.02},
+    }
+    endpoint = {"api_key_cmd": f"{sys.executable} next_key.py", "limits": {"concurrency": 8}}
+    with simulated(tmp_path, rows=100, config=config, endpoints={"local": endpoint}) as job:
+        assert job.submit_here().ok == 100
+        taken = Counter(call.api_key_ok for call in job.calls())
+        assert {len(attempts) for attempts in job.results()["attempts"]} == {1}
+        assert (tmp_path / "runs.txt").read_text() == "xxx"
+        assert taken[True] == 100
+        assert 2 <= taken[False] <= 16
+        files = [path for path in job.run.rglob("*") if path.is_file()]
+        assert not [path for path in files if b"canary-key" in path.read_bytes()]
+
+
+def test_a_command_that_fails_at_the_start_ends_the_run_before_any_call(tmp_path: Path) -> None:
+    """The error names the endpoint, the program, and what it said last."""
+    script = "import sys; sys.exit('log in first')"
+    job = with_command(tmp_path, [sys.executable, "-c", script])
+
+    async def main() -> None:
+        with pytest.raises(UsageError, match=r"endpoint corp, .*: it ended with exit code 1: log in first"):
+            async with open_clients(job, {}):
+                raise AssertionError("no client may be given")
+
+    anyio.run(main)
+
+
+def test_a_program_that_is_missing_is_found_out_without_running_it(tmp_path: Path) -> None:
+    """`plan` and `submit` look for it; an endpoint that no model uses does not matter."""
+    ran = tmp_path / "ran"
+    check_keys(with_command(tmp_path, [sys.executable, "-c", f"open({str(ran)!r}, 'w')"]), {})
+    assert not ran.exists()
+    missing = with_command(tmp_path, ["bin/no-such-program"])
+    with pytest.raises(UsageError, match=r"api_key_cmd of endpoint corp: there is no program bin/no-such"):
+        check_keys(missing, {})

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import re
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Mapping, Sequence
 
 import anyio
 import httpx
 
+from batchrun.client.hiding import hidden_texts, hide, keys_in
+from batchrun.client.keys import CommandKey
 from batchrun.client.network import Timeouts
 from batchrun.client.streamed import STREAMED, StreamedAnswer, event_stream
 from batchrun.client.transport import AT_ONCE, SENT
@@ -34,11 +35,6 @@ _NOT_SENT = (
 )
 """Errors that come before the first byte, for transports that do not keep `SENT`."""
 
-_SECRET_HEADERS = frozenset({"authorization", "api-key", "x-api-key"})
-_SHORTEST_SECRET = 8
-"""A shorter value, such as the `EMPTY` of servers without keys, is no secret and may stand in any text."""
-_HIDDEN = b"[API key]"
-
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _HEADER_VALUE = re.compile(r"[\t -~]*")  # RFC 9110, 5.5, without its obsolete bytes
 _USERINFO = re.compile(r"(\w+://)[^/@\s]*@")
@@ -52,7 +48,8 @@ class Client:
     user and password in it become Basic authorization unless `headers` carry one. Nothing
     follows a redirect, so `headers` (the key among them) go to `base_url` alone. Neither they
     nor the query show in a message or in the repr. A key, a password and each of `secrets` of
-    at least 8 characters is hidden where an answer quotes it.
+    at least 8 characters is hidden where an answer quotes it. `key`, where it is given, is sent as
+    the bearer token, and renewed when the server refuses it.
 
     Raises UsageError when the address or a header cannot be sent.
     """
@@ -65,6 +62,7 @@ class Client:
         timeouts: Timeouts,
         transport: httpx.AsyncBaseTransport,
         secrets: Collection[str] = (),
+        key: CommandKey | None = None,
         max_body: int = MAX_BODY,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -75,7 +73,8 @@ class Client:
             user = f"{self._url.username}:{self._url.password}".encode()  # RFC 7617, 2
             self._headers.setdefault("authorization", "Basic " + base64.b64encode(user).decode())
             self._url = self._url.copy_with(userinfo=b"")
-        self._secrets = _hidden_texts([*secrets, *_keys(self._headers)])
+        self._secrets = hidden_texts([*secrets, *keys_in(self._headers)])
+        self._key = key
         self._headers["host"] = self._url.netloc.decode("ascii")
         self._timeouts = timeouts
         self._transport = transport
@@ -84,6 +83,11 @@ class Client:
 
     def __repr__(self) -> str:
         return f"Client({self._where!r})"
+
+    @property
+    def has_spare(self) -> bool:
+        """Never: it is one server."""
+        return False
 
     async def call(self, body: bytes, *, timeout: float | None = None) -> Exchange:
         """Send `body`, a JSON document, once, and read the whole answer.
@@ -94,6 +98,10 @@ class Client:
         `timeout` (seconds: what is left of the row's time) caps the total timeout further.
         `Unanswered.sent` is False only when it is certain that nothing reached the server. An
         answer of more than `max_body` bytes, decompressed, ends as `Unanswered`.
+
+        A call whose key is refused (401) is sent once more with a renewed one. This is still one call to
+        its row: what was refused did no work and costs nothing, so there is nothing to account for. The
+        latency is that of the second sending; both, and the renewal, are within `timeout`.
         """
         total = self._timeouts.total if timeout is None else min(timeout, self._timeouts.total)
         started = self._clock()
@@ -101,6 +109,19 @@ class Client:
             return Unanswered(
                 "timeout", self._message("no time was left", sent=False), sent=False, latency=0.0
             )
+        number = self._key.number if self._key else 0
+        exchange = await self._send(body, total)
+        if self._key and isinstance(exchange, Reply) and exchange.status == 401:
+            renewed = False
+            with anyio.move_on_after(total - (self._clock() - started)):
+                renewed = await self._key.renew(number)
+            left = total - (self._clock() - started)
+            if renewed and left > 0:
+                return await self._send(body, left)
+        return exchange
+
+    async def _send(self, body: bytes, total: float) -> Exchange:
+        started = self._clock()
         request = self._request(body, total)
         with anyio.move_on_after(total):
             try:
@@ -126,6 +147,8 @@ class Client:
             extensions={"timeout": timeout, AT_ONCE: _asks_for_stream(body)},
         )
         request.headers["content-length"] = str(len(body))
+        if self._key:
+            request.headers["authorization"] = self._key.authorization
         return request
 
     async def _exchange(self, request: httpx.Request, started: float) -> Reply:
@@ -146,12 +169,15 @@ class Client:
             else:
                 body, ttft = b"".join([chunk async for chunk in chunks]), None
                 latency = self._clock() - started
-            for secret in self._secrets:  # servers have been seen to quote a wrong key
-                if secret in body:
-                    body = body.replace(secret, _HIDDEN)
+            body = hide(self._hidden(), body)
         finally:
             await response.aclose()
         return Reply(response.status_code, headers, body, latency, ttft)
+
+    def _hidden(self) -> Sequence[bytes]:
+        if not self._key:
+            return self._secrets
+        return sorted([*self._secrets, *self._key.hidden], key=len, reverse=True)
 
     async def _bounded(self, body: AsyncIterable[bytes], request: httpx.Request) -> AsyncIterator[bytes]:
         size = 0
@@ -208,22 +234,6 @@ def _checked(headers: Mapping[str, str], where: str) -> httpx.Headers:
                 hint="Look for a line break or a letter outside ASCII in its name, its value or the key.",
             )
     return httpx.Headers({**_DEFAULT_HEADERS, **{name.lower(): value for name, value in headers.items()}})
-
-
-def _keys(headers: Mapping[str, str]) -> Iterable[str]:
-    """What the headers for keys carry; of Basic authorization the password, too (RFC 7617, 2)."""
-    for name in _SECRET_HEADERS & headers.keys():
-        scheme, _, key = headers[name].rpartition(" ")
-        yield key
-        if scheme.strip().lower() == "basic":
-            with suppress(ValueError):  # no base64, or no UTF-8: whoever wrote it knows what it means
-                yield base64.b64decode(key, validate=True).decode().partition(":")[2]
-
-
-def _hidden_texts(secrets: Iterable[str]) -> list[bytes]:
-    """The longest first: one may hold another, of which a rest would stay."""
-    known = {secret.strip().encode() for secret in secrets}
-    return sorted((secret for secret in known if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True)
 
 
 def _plain(headers: httpx.Headers) -> dict[str, str]:

@@ -74,6 +74,8 @@ class PyreqwestTransport(httpx.AsyncBaseTransport):
 
     A cancelled call ends at once, but pyreqwest (0.15) drops its connection only when the
     total timeout ends it, or the body is already being read: the server may go on working.
+    Until the head is there the request is a task of its own in pyreqwest's runtime, which nothing
+    aborts: not the request's end or deletion, and not the closing of its whole pool.
     """
 
     def __init__(self, connections: Connections) -> None:

@@ -9,7 +9,7 @@ import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
 
-from batchrun.job.place import WrongPartsError
+from batchrun.job.place import Loc, WrongPartsError
 
 _KEY_HEADER = re.compile(
     r"authorization|(api|access|subscription)-?_?key|(auth|access|api)-?_?token|^(x-)?(key|token)$"
@@ -49,6 +49,34 @@ def check_base_url(url: str | None) -> str | None:
     if parts.path.rstrip("/").endswith("/chat/completions"):
         raise ValueError("must end before /chat/completions, usually with /v1")
     return url.rstrip("/")
+
+
+def check_base_urls(given: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+    """Return one URL, or those of replicas, without a slash at the end.
+
+    Raises ValueError as `check_base_url` does; for one of several, WrongPartsError.
+    """
+    if not isinstance(given, tuple):
+        return check_base_url(given)
+    wrong: list[tuple[Loc, str]] = []
+    checked: dict[str, int] = {}
+    for at, url in enumerate(given):
+        try:
+            first = checked.setdefault(_same(check_base_url(url) or ""), at)
+        except ValueError as error:
+            wrong.append(((at,), str(error)))
+            continue
+        if first != at:
+            wrong.append(((at,), f"is the same replica as number {first}, counted from 0: keep one"))
+    WrongPartsError.raise_any(wrong)
+    return tuple(url.rstrip("/") for url in given)
+
+
+def _same(url: str) -> str:
+    """The URL as any other way to write the same address gives it (RFC 3986, 6.2.2 and 6.2.3)."""
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{parts.hostname}:{port}{parts.path}"
 
 
 def check_proxy(url: str | None) -> str | None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from batchrun.chat.wire import Instructions, TokenLimit
-from batchrun.job.address import check_base_url, in_clear
+from batchrun.job.address import check_base_url, check_base_urls, in_clear
+from batchrun.job.key_command import command_words
 from batchrun.job.known import did_you_mean
 from batchrun.job.place import Loc, Problem, dotted
 from batchrun.job.presets import CUSTOM, PRESETS, SIMULATOR, Preset
@@ -25,9 +26,10 @@ class Endpoint:
     Attributes:
         name: as the job calls it.
         preset: the preset it began with, if any.
-        base_url: what `/chat/completions` is appended to; None where batchrun is to start the
-            simulator itself.
-        api_key_env: the variable that holds the key; None where none is sent.
+        base_urls: what `/chat/completions` is appended to, of each replica; empty where batchrun is
+            to start the simulator itself.
+        api_key_env: the variable that holds the key, if one does.
+        api_key_cmd: the words of the command that prints it, if one does.
         limits: for all models of the endpoint together; `concurrency` is never None.
         headers: sent with every request. Not shown in a repr, and neither is `proxy`.
         ca_file: an absolute path.
@@ -38,8 +40,9 @@ class Endpoint:
 
     name: str
     preset: str | None
-    base_url: str | None
+    base_urls: tuple[str, ...]
     api_key_env: str | None
+    api_key_cmd: tuple[str, ...] | None
     limits: Limits
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     proxy: str | None = field(default=None, repr=False)
@@ -48,6 +51,11 @@ class Endpoint:
     token_limit: TokenLimit | None = None
     instructions: Instructions | None = None
 
+    @property
+    def base_url(self) -> str | None:
+        """The URLs as a text for people."""
+        return ", ".join(self.base_urls) or None
+
 
 def resolve(name: str, spec: EndpointSpec, *, env: Mapping[str, str], ca_file: Path | None) -> Endpoint:
     """Lay what the job says of an endpoint over its preset; `endpoint_problems` must have found none."""
@@ -55,8 +63,9 @@ def resolve(name: str, spec: EndpointSpec, *, env: Mapping[str, str], ca_file: P
     return Endpoint(
         name=name,
         preset=_preset_name(name, spec),
-        base_url=check_base_url(spec.base_url or _preset_url(preset, env)),
+        base_urls=_urls(check_base_urls(spec.base_url or _preset_url(preset, env))),
         api_key_env=_key_variable(preset, spec),
+        api_key_cmd=command_words(spec.api_key_cmd) if spec.api_key_cmd else None,
         limits=replace(limits_of(spec.limits), concurrency=spec.limits.concurrency or "auto"),
         headers=spec.headers,
         proxy=spec.proxy,
@@ -95,19 +104,27 @@ def endpoint_problems(name: str, spec: EndpointSpec, env: Mapping[str, str]) -> 
 
 
 def _url_problems(here: Loc, spec: EndpointSpec, preset: Preset, env: Mapping[str, str]) -> Iterator[Problem]:
-    url, place = spec.base_url, "base_url"
     try:
-        url = url or check_base_url(_preset_url(preset, env))
+        urls = _urls(spec.base_url or check_base_url(_preset_url(preset, env)))
     except ValueError as error:
         yield _problem(here, f"the variable {preset.base_url_env} {error}.")
         return
-    if url and in_clear(url) and _key_variable(preset, spec):
-        if spec.base_url is None:
-            place = f"base_url, from the variable {preset.base_url_env},"
-        text = (
-            f"{place} would send the key unencrypted: use https, or api_key_env: null where none is needed."
-        )
-        yield Problem((*here, "base_url"), f"{dotted(here)}.{text}")
+    if not (spec.api_key_cmd or _key_variable(preset, spec)):
+        return
+    without = "without api_key_cmd" if spec.api_key_cmd else "api_key_env: null"
+    for at, url in enumerate(urls):
+        if not in_clear(url):
+            continue
+        part: Loc = (*here, "base_url", at) if isinstance(spec.base_url, tuple) else (*here, "base_url")
+        origin = "" if spec.base_url else f", from the variable {preset.base_url_env},"
+        text = f"would send the key unencrypted: use https, or {without} where none is needed."
+        yield Problem(part, f"{dotted(part)}{origin} {text}")
+
+
+def _urls(given: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    return given if isinstance(given, tuple) else (given,)
 
 
 def _preset_name(name: str, spec: EndpointSpec) -> str | None:
@@ -119,7 +136,7 @@ def _preset_url(preset: Preset, env: Mapping[str, str]) -> str | None:
 
 
 def _key_variable(preset: Preset, spec: EndpointSpec) -> str | None:
-    return _laid_over(preset.api_key_env, spec, "api_key_env")
+    return None if spec.api_key_cmd else _laid_over(preset.api_key_env, spec, "api_key_env")
 
 
 def _laid_over(known: _T, spec: EndpointSpec, key: str) -> _T:

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from batchrun.job.address import check_base_url, check_headers, check_proxy
+from batchrun.job.address import check_base_urls, check_headers, check_proxy
 from batchrun.job.fields import (
     Count,
     Duration,
@@ -28,6 +28,7 @@ from batchrun.job.fields import (
     VariableName,
     typed,
 )
+from batchrun.job.key_command import command_words
 from batchrun.job.parameters import Request
 from batchrun.job.place import WrongPartsError
 
@@ -93,15 +94,29 @@ AnyModel: TypeAlias = Annotated[
 ]
 
 
+def _one_or_list(value: Any) -> str:
+    return "<list>" if isinstance(value, list | tuple) else "<one>"
+
+
+OneOrList: TypeAlias = Annotated[
+    Annotated[Text, Tag("<one>")] | Annotated[tuple[Text, ...], Field(min_length=1), Tag("<list>")],
+    Discriminator(_one_or_list),
+]
+
+
 class EndpointSpec(Section):
     """Where a model is served; a name that equals a preset's begins with what the preset knows."""
 
     preset: Text | None = None
     """The preset to begin with, where the endpoint has another name."""
-    base_url: Text | None = None
-    """The URL that /chat/completions is appended to, usually ending in /v1."""
+    base_url: OneOrList | None = None
+    """The URL that /chat/completions is appended to, usually ending in /v1; or a list of replicas, of which
+    each call goes to the one with the fewest under way."""
     api_key_env: VariableName | None = None
     """The NAME of the environment variable that holds the key; null: no key is sent."""
+    api_key_cmd: OneOrList | None = None
+    """A command that prints the key, in place of api_key_env: a line, or a list of words. It is run in the
+    job's folder, without a shell, and again when the key is refused (401)."""
     headers: dict[str, str] = Field(default_factory=dict)
     """Further headers of every request; never a key."""
     limits: LimitsSpec = LimitsSpec()
@@ -117,9 +132,22 @@ class EndpointSpec(Section):
     simulator: dict[str, Free] | None = None
     """Options of the built-in simulator: its limits, latency and faults."""
 
-    _base_url = field_validator("base_url")(check_base_url)
+    _base_url = field_validator("base_url")(check_base_urls)
     _proxy = field_validator("proxy")(check_proxy)
     _headers = field_validator("headers")(check_headers)
+
+    @field_validator("api_key_cmd")
+    @classmethod
+    def _one_command(cls, command: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        if command is not None:
+            command_words(command)
+        return command
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.api_key_cmd is not None and self.api_key_env is not None:
+            raise WrongPartsError([(("api_key_cmd",), "excludes api_key_env: keep one of the two")])
+        return self
 
 
 class Backoff(Section):

@@ -106,7 +106,7 @@ def test_endpoints_begin_with_their_preset(full: Job, tmp_path: Path) -> None:
     assert (lunos.token_limit, lunos.instructions) == ("max_completion_tokens", None)
     assert lunos.ca_file == full.folder.parent / "certs/ca.pem"
     assert (flaky.preset, flaky.base_url, flaky.api_key_env) == ("simulator", None, None)
-    assert flaky.limits == Limits(concurrency=64)
+    assert flaky.limits == Limits(concurrency="auto")
     assert flaky.simulator == {"seed": 3, "faults": [{"rate": 0.1, "status": 500}]}
 
 
@@ -208,7 +208,7 @@ def test_every_preset_can_be_used_by_name_alone(tmp_path: Path, name: str) -> No
     endpoint, preset = job.endpoints[name], PRESETS[name]
     assert (endpoint.base_url, endpoint.api_key_env) == (preset.base_url, preset.api_key_env)
     assert (endpoint.token_limit, endpoint.instructions) == (preset.token_limit, preset.instructions)
-    assert endpoint.limits.concurrency == (64 if name == "simulator" else 32)
+    assert endpoint.limits.concurrency == "auto"
     assert job.models[0].name == "a/b"
 
 
@@ -229,7 +229,42 @@ def test_an_endpoint_of_ones_own_needs_only_a_url(tmp_path: Path) -> None:
         MINIMAL.replace("simulator/small", "mine/m") + "endpoints: {mine: {base_url: http://gpu7:8000/v1}}\n"
     )
     endpoint = load(tmp_path, text).endpoints["mine"]
-    assert (endpoint.preset, endpoint.api_key_env, endpoint.limits) == (None, None, Limits(concurrency=32))
+    assert (endpoint.preset, endpoint.api_key_env) == (None, None)
+    assert endpoint.limits == Limits(concurrency="auto")
+
+
+def test_replicas_are_one_endpoint(tmp_path: Path) -> None:
+    """A list of URLs, each without a slash at its end; variables may stand in them."""
+    text = MINIMAL.replace("simulator/small", "mine/m")
+    text += "endpoints: {mine: {base_url: ['http://localhost:1/v1/', 'http://localhost:${PORT}/v1']}}\n"
+    endpoint = load(tmp_path, text, env={"PORT": "2"}).endpoints["mine"]
+    assert endpoint.base_urls == ("http://localhost:1/v1", "http://localhost:2/v1")
+    assert endpoint.base_url == "http://localhost:1/v1, http://localhost:2/v1"
+
+
+@pytest.mark.parametrize(
+    ("spelled", "words"),
+    [
+        ("gcloud auth print-access-token", ("gcloud", "auth", "print-access-token")),
+        ("get-key --team 'a b' # | c", None),
+        ("get-key --team 'a | b' --url a?b=1", ("get-key", "--team", "a | b", "--url", "a?b=1")),
+        ("[sh, -c, 'get-key | head -1']", ("sh", "-c", "get-key | head -1")),
+        ("get-key ${TEAM}", ("get-key", "red", "team")),
+    ],
+)
+def test_a_key_command_is_split_as_a_shell_would(
+    tmp_path: Path, spelled: str, words: tuple[str, ...] | None
+) -> None:
+    """It takes the place of the preset's variable; a list is taken as it is."""
+    written = spelled if spelled.startswith("[") else f'"{spelled}"'
+    text = MINIMAL.replace("simulator/small", "openai/x")
+    text += f"endpoints: {{openai: {{api_key_cmd: {written}}}}}\n"
+    if words is None:
+        with pytest.raises(JobError, match="without a shell"):
+            load(tmp_path, text)
+        return
+    endpoint = load(tmp_path, text, env={"TEAM": "red team"}).endpoints["openai"]
+    assert (endpoint.api_key_env, endpoint.api_key_cmd) == (None, words)
 
 
 def test_what_may_hold_a_secret_is_not_shown(tmp_path: Path) -> None:

@@ -75,6 +75,8 @@ def test_it_takes_the_jobs_of_this_project(path: Path) -> None:
         "stop_when: {failed: 0.5}",
         "stop_when: {failed: '${SHARE:-50%}', after: '${N}'}",
         "endpoints: {vllm: {api_key_env: null}}",
+        "endpoints: {mine: {base_url: ['https://a/v1', '${B}'], api_key_cmd: get-key --team a}}",
+        "endpoints: {mine: {base_url: '${B}', api_key_cmd: [get-key, '${TEAM}']}}",
         "request: {temperature: '{{ t }}', logit_bias: {'5': 1}}",
     ],
 )
