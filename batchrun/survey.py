@@ -15,12 +15,13 @@ import pyarrow as pa
 
 from batchrun import __version__, codec
 from batchrun.errors import InputError, JobError
-from batchrun.index import Facts, Identifier, Index, State, build, match
+from batchrun.index import Facts, Identifier, Index, State, build, match, sharing
 from batchrun.job import OPENAI_BATCH, Job
 from batchrun.render.renderer import HASH_VERSION, Renderer
 from batchrun.run_folder.checkpoint import Checkpoint, read_checkpoint, read_kept
 from batchrun.run_folder.folder import RunFolder, write_atomically
 from batchrun.run_folder.sealed import write_parquet
+from batchrun.run_folder.shared import read_shared
 from batchrun.selection import Selection
 from batchrun.source import Source, open_source
 
@@ -52,6 +53,7 @@ class Survey:
             read_kept(self.run.checkpoint),
             has_ids=self.job.input.id is not None,
             retry_failed=retry_failed,
+            shared=read_shared(self.run.checkpoint),
         )
 
 
@@ -70,7 +72,15 @@ def survey(job: Job, *, on_rows: Callable[[int], None], keep_index: bool) -> Sur
     found = None if renderer.uses_media else _load(run.checkpoint, identity, job.folder)
     if found is None:
         types = source.column_types(job.input.types)
-        index = build(selection, renderer, job.input.id, types, on_rows)
+        index = build(
+            selection,
+            renderer,
+            job.input.id,
+            types,
+            on_rows,
+            sendable=job.dedupe,
+            prefixes=job.order == "prefix",
+        )
         columns = types.schema()
         _check_columns(job, columns, index.facts, selection.columns)
         if keep_index:
@@ -105,6 +115,7 @@ def _identity(job: Job, source: Source, renderer: Renderer) -> str:
         "run_tools": _in_order(renderer.functions.tools if renderer.functions else None),
         "included": renderer.templates.included,
         "model": [model.spelled, _in_order(dict(model.request)), sorted(model.removed)],
+        "columns": [job.dedupe, job.order],
         "files": [[str(file.path), file.size, file.mtime_ns] for file in source.files],
     }
     return codec.digest(codec.canonical(parts))
@@ -188,6 +199,16 @@ def _check_output(job: Job, columns: pa.Schema) -> None:
 
 
 def to_do(states: pl.DataFrame, *, rerun_changed: bool) -> pl.DataFrame:
-    """The rows that a submit asks for, in input order."""
+    """The rows that a submit asks for, in input order; of identical requests that are asked once, one."""
+    rows = _wanted(states, rerun_changed=rerun_changed)
+    return sharing.asked_once(rows) if sharing.SENDABLE in rows.columns else rows
+
+
+def duplicates(states: pl.DataFrame, *, rerun_changed: bool) -> int:
+    """How many rows will share the answer of one that is asked now."""
+    return len(_wanted(states, rerun_changed=rerun_changed)) - len(to_do(states, rerun_changed=rerun_changed))
+
+
+def _wanted(states: pl.DataFrame, *, rerun_changed: bool) -> pl.DataFrame:
     wanted = [State.NEW, State.RETRY, *([State.CHANGED] if rerun_changed else [])]
     return states.filter(pl.col("state").is_in([int(state) for state in wanted]))

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
 import polars as pl
 
-from batchrun.answer.calls import Task
+from batchrun.answer.task import Task
+from batchrun.index.prefix import PREFIX
+from batchrun.index.sharing import SENDABLE
 from batchrun.judge import judge
-from batchrun.outcome import PASSING
-from batchrun.run_folder.checkpoint import next_task
+from batchrun.outcome import PASSING, Error
+from batchrun.run_folder.checkpoint import Checkpoint, next_task
 from batchrun.run_folder.columns import EARLIER_COLUMNS, earlier_askings
 from batchrun.run_folder.history import History
 from batchrun.run_folder.sealed import PartReader, histories
+from batchrun.source import Row, Source
+from batchrun.spool import spooled
 from batchrun.survey import Survey
-
-_END = (None, None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,29 +41,47 @@ class Chains:
 
 
 def tasks(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[Task]:
-    """A task for each of `rows` (see `index.match`), in input order, reading the input as it goes.
+    """A task for each of `rows` (see `index.match`), reading the input as it goes.
 
-    A row that an earlier submit left under way goes on with the records it has.
+    They come in input order; where the index has PREFIX, those whose prompts begin alike one after the
+    other, after one pass over the input. A row that an earlier submit left under way goes on with the
+    records it has. Raises what reading the input raises, and StorageError.
     """
-    waiting = survey.checkpoint.waiting()
+    identify = survey.identifier.identify
+    found = _asked(survey, rows, chains)
+    if PREFIX not in rows.columns:
+        yield from (task for _row, task in found)
+        return
+    order = rows.with_row_index("at").sort(PREFIX, "at")["at"]
+    # a request holds the renderer and is not kept on disk: the row is rendered again
+    bare = ((row, replace(task, request=_LATER)) for row, task in found)
+    for row, task in spooled(bare, order, survey.run.checkpoint):
+        yield replace(task, request=identify(row).request)
+
+
+_LATER = Error("render", "this row has not been rendered again yet")
+
+
+def _asked(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[tuple[Row, Task]]:
+    """The rows in input order, each with its task."""
+    under_way = _UnderWay(survey.checkpoint, by_request=SENDABLE in rows.columns)
     failed = _FailedRows(survey)
     numbers = count(next_task(survey.checkpoint.answers(), survey.checkpoint.unfinished))
-    wanted = rows.select("row_index", "error_type", "part", "position").iter_rows()
-    row_index, failed_before, part, position = next(wanted, _END)
-    for batch in survey.source.batches():
-        first, last = batch.rows[0].index, batch.rows[-1].index
-        while row_index is not None and row_index <= last:
-            row = batch.rows[row_index - first]
-            found = survey.identifier.identify(row)
-            under_way = _earlier(waiting, found.key, found.request_hash)
-            number, history = under_way or (next(numbers), History())
-            if under_way is None and failed_before:
-                history = failed.continued(part, position, number, failed_before) or history
-            if history.continues:
-                earlier = history.continues.earlier
-            else:
-                earlier = failed.earlier(part, position) if failed_before else None
-            yield Task(
+    columns = rows.select("error_type", "part", "position").iter_rows()
+    inputs = _read(survey.source, rows["row_index"])
+    for row, (failed_before, part, position) in zip(inputs, columns, strict=True):
+        found = survey.identifier.identify(row)
+        resumed = under_way.take(found.key, found.request_hash)
+        number, history = resumed or (next(numbers), History())
+        if resumed is None and failed_before:
+            history = failed.continued(part, position, number, failed_before) or history
+        if history.continues:
+            earlier = history.continues.earlier
+        else:
+            earlier = failed.earlier(part, position) if failed_before else None
+        yield (
+            row,
+            Task(
                 number=number,
                 row=row.index,
                 row_id=found.row_id,
@@ -71,12 +91,25 @@ def tasks(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[Task]:
                 models=chains.of(failed_before),
                 history=history,
                 earlier=earlier,
-                goes_on=under_way is None and history.continues is not None,
-            )
-            row_index, failed_before, part, position = next(wanted, _END)
-        if row_index is None:
-            break
+                goes_on=resumed is None and history.continues is not None,
+            ),
+        )
     failed.close()
+
+
+def _read(source: Source, positions: pl.Series) -> Iterator[Row]:
+    """The rows at these positions, ascending. Stops reading after the last one."""
+    wanted = iter(positions)
+    position = next(wanted, None)
+    if position is None:
+        return
+    for batch in source.batches():
+        first, last = batch.rows[0].index, batch.rows[-1].index
+        while position is not None and position <= last:
+            yield batch.rows[position - first]
+            position = next(wanted, None)
+        if position is None:
+            return
 
 
 class _FailedRows:
@@ -110,8 +143,21 @@ class _FailedRows:
         self._parts.close()
 
 
-def _earlier(
-    waiting: dict[tuple[int, str], list[tuple[int, History]]], key: int, request_hash: str
-) -> tuple[int, History] | None:
-    found = waiting.get((key, request_hash))
-    return found.pop(0) if found else None
+class _UnderWay:
+    """The tasks that an earlier submit left under way, each of them taken once.
+
+    `by_request`: where identical requests are asked once, another row may be the one that is asked now.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, by_request: bool) -> None:
+        self._by_request = by_request
+        self._waiting: dict[tuple[int, str], list[tuple[int, History]]] = {}
+        for (key, request_hash), found in checkpoint.waiting().items():
+            self._waiting.setdefault(self._name(key, request_hash), []).extend(found)
+
+    def _name(self, key: int, request_hash: str) -> tuple[int, str]:
+        return (0 if self._by_request else key), request_hash
+
+    def take(self, key: int, request_hash: str) -> tuple[int, History] | None:
+        found = self._waiting.get(self._name(key, request_hash))
+        return found.pop(0) if found else None

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from batchrun.answer.calls import Task
+from batchrun.answer.task import Task
 from batchrun.errors import InputError, JobError
 from batchrun.index import State
 from batchrun.outcome import Error

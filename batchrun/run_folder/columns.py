@@ -60,6 +60,7 @@ RESULT_SCHEMA = pa.schema(
         ("status", TEXT),
         ("repaired", pa.bool_()),
         ("stale", pa.bool_()),
+        ("duplicate_of", TEXT),
         ("completion", TEXT),
         ("parsed", TEXT),
         ("refusal", TEXT),
@@ -101,7 +102,7 @@ RESULT_SCHEMA = pa.schema(
 """Every column of ours, in the results' order; input columns stand after `row_id`.
 
 What the job decides the type of is JSON text here, in the checkpoint: `parsed`, also in `choices`,
-`probabilities` and `messages`.
+`probabilities` and `messages`. Only a publication knows `stale` and `duplicate_of`.
 """
 
 
@@ -132,7 +133,7 @@ def result_values(history: History) -> dict[str, Any]:
         **_completion_values(read if isinstance(read, Completion) else None, done.reading or {}),
         **_call_values(history, call),
         "usage": _total_usage(reads.values(), earlier.get("usage")),
-        "cost_usd": _total_cost(reads.values(), earlier.get("cost_usd")),
+        "cost_usd": _total_cost(done, reads.values(), earlier.get("cost_usd")),
         "model_index": done.model_index,
         "attempts": attempts,
         "started_at": attempts[0]["started_at"] if attempts else None,
@@ -252,8 +253,10 @@ def _total_usage(reads: Iterable[_Read], earlier: Mapping[str, int | None] | Non
     return asdict(sum(usages[1:], start=usages[0])) if usages else None
 
 
-def _total_cost(reads: Iterable[_Read], earlier: float | None) -> float | None:
-    costs = [read.cost_usd for read in reads if read.cost_usd is not None]
+def _total_cost(done: Done, reads: Iterable[_Read], earlier: float | None) -> float | None:
+    """What all calls cost, as it was known when they ended, else as their answers say."""
+    reported = [read.cost_usd for read in reads if read.cost_usd is not None]
+    costs = reported if done.cost_usd is None else [done.cost_usd]
     costs += [earlier] if earlier is not None else []
     return sum(costs) if costs else None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,18 @@ import pyarrow as pa
 from batchrun import codec
 from batchrun.chat.transcript import flattened
 from batchrun.index import Identifier, State
+from batchrun.index.sharing import HOLDER
 from batchrun.outcome import Error
 from batchrun.render.request import Request
 from batchrun.run_folder.columns import RESULT_SCHEMA
+from batchrun.run_folder.duplicates import Holders, unpaid
 from batchrun.run_folder.folder import GENERATIONS, RunFolder, write_atomically
+from batchrun.run_folder.gathered import Gathered, answers_of_rows, is_scattered
 from batchrun.run_folder.journal import sync_folder
 from batchrun.run_folder.layout import Layout
 from batchrun.run_folder.raw import raw_request, raw_response
 from batchrun.run_folder.sealed import PartReader, histories, write_parquet
+from batchrun.run_folder.shared import remember_shared
 from batchrun.run_folder.typed import MESSAGES
 from batchrun.source import Batch
 
@@ -98,8 +102,10 @@ class Publisher:
         self._identifier = identifier
         self._identity = identity
         self._schema = layout.schema()
-        columns = [*RESULT_SCHEMA.names, *(["_records"] if layout.raw else [])]
-        self._parts = PartReader(run.checkpoint, columns)
+        self._recorded = [name for name in RESULT_SCHEMA.names if name != "duplicate_of"]
+        self._columns = [*self._recorded, *(["_records"] if layout.raw else [])]
+        self._parts = PartReader(run.checkpoint, self._columns)
+        self._holders: Holders | None = None
 
     def publish(self, batches: Iterator[Batch], states: pl.DataFrame) -> bool:
         """Make the results show the answered rows of `states` (see `index.match`).
@@ -108,6 +114,9 @@ class Publisher:
         """
         # a negative part is a journal file's that the disk had no room to seal: published next time
         frame = states.filter((pl.col("part") > 0) & (pl.col("state") != State.CHANGED))
+        if HOLDER in frame.columns:
+            remember_shared(self._run.checkpoint, frame)
+            self._holders = Holders(frame, self._identifier)
         before = self._published()
         signatures = {str(number): self._signature(part) for number, part in _buckets(frame)}
         if before.get("parts") == signatures and self._run.results.exists():
@@ -116,21 +125,36 @@ class Publisher:
         folder = self._run.generations / f"{number:06d}"
         folder.mkdir(mode=0o700)
         linked = self._link(before, signatures, folder)
-        for bucket in self._filled(batches, frame, linked):
-            tables = (self._table(piece) for piece in bucket.pieces())
-            write_parquet(tables, folder / _part(bucket.number), self._schema)
-            release_memory()
+        new = frame.filter(~(pl.col("row_index") // BUCKET).is_in(list(linked)))
+        with self._in_reach(new) as rows:
+            for bucket in self._filled(batches, rows):
+                tables = (self._table(piece) for piece in bucket.pieces())
+                write_parquet(tables, folder / _part(bucket.number), self._schema)
+                release_memory()
         if not signatures:
             write_parquet([], folder / _part(0), self._schema)
         self._parts.close()
         self._swap(folder, signatures)
         return True
 
-    def _filled(
-        self, batches: Iterator[Batch], frame: pl.DataFrame, linked: frozenset[int]
-    ) -> Iterator[_Bucket]:
-        """The buckets that must be written, each once its last row has gone by."""
-        wanted = [(n, part) for n, part in _buckets(frame) if n not in linked]
+    @contextmanager
+    def _in_reach(self, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """The rows with places of their answers that can be read in the order of the rows."""
+        if not is_scattered(frame, BUCKET):
+            yield frame
+            return
+        own = self._parts
+        gathered = Gathered(frame, own, self._columns, self._run.checkpoint / "gathered.tmp")
+        self._parts = gathered.parts
+        try:
+            yield gathered.rows
+        finally:
+            gathered.close()
+            self._parts = own
+
+    def _filled(self, batches: Iterator[Batch], frame: pl.DataFrame) -> Iterator[_Bucket]:
+        """The buckets of `frame`, each once its last row has gone by."""
+        wanted = list(_buckets(frame))
         if not wanted:
             return
         left = iter([*wanted, None])
@@ -138,6 +162,8 @@ class Publisher:
         bucket = None
         for batch in batches:
             start, end = batch.rows[0].index, batch.rows[-1].index + 1
+            if self._holders:
+                self._holders.see(batch.rows)
             while current is not None and start < (current[0] + 1) * BUCKET:
                 number, part = current
                 if end <= number * BUCKET:
@@ -157,14 +183,18 @@ class Publisher:
             yield bucket
 
     def _table(self, bucket: _Bucket) -> pa.Table:
-        answers = self._answers(bucket.frame)
+        answers = answers_of_rows(bucket.frame, self._parts)
         stale = pa.array((bucket.frame["state"] == State.KEPT).to_list(), pa.bool_())
         types = self._layout.types
-        columns = {name: types.column(name, answers.column(name)) for name in RESULT_SCHEMA.names}
+        named = self._holders.names(bucket.frame, answers) if self._holders else [None] * len(bucket.frame)
+        if self._holders:
+            answers = unpaid(answers, named)
+        columns = {name: types.column(name, answers.column(name)) for name in self._recorded}
         columns |= {
             "row_index": pa.array(bucket.frame["row_index"].to_list(), pa.int64()),
             "row_id": pa.array(bucket.row_ids, pa.string()),
             "stale": stale,
+            "duplicate_of": pa.array(named, pa.string()),
         }
         if self._layout.raw:
             self._add_raw(bucket, answers)
@@ -193,17 +223,9 @@ class Publisher:
             for row, model, history in zip(bucket.added, models, histories(answers), strict=True)
         ]
 
-    def _answers(self, frame: pl.DataFrame) -> pa.Table:
-        """The answers of these rows, in their order."""
-        ordered = frame.with_row_index("at").sort("part", "position")
-        tables = [
-            self._parts.take(part, rows["position"].to_list())
-            for (part,), rows in ordered.partition_by("part", as_dict=True, maintain_order=True).items()
-        ]
-        return pa.concat_tables(tables).take(ordered["at"].arg_sort().to_list())
-
     def _signature(self, frame: pl.DataFrame) -> str:
-        rows = frame.select("row_index", "key", "hash", "part", "position", "state").write_csv()
+        told = ["row_index", "key", "hash", "part", "position", "state", *([HOLDER] if self._holders else [])]
+        rows = frame.select(told).write_csv()
         return codec.digest(f"{self._identity}\n{rows}".encode())
 
     def _published(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
+from batchrun.index.sharing import SENDABLE
 from batchrun.run_folder.checkpoint import Checkpoint, read_checkpoint
 from batchrun.run_folder.columns import RESULT_SCHEMA
 from batchrun.run_folder.folder import RunFolder
@@ -43,7 +44,8 @@ def scan_run(run: RunFolder) -> pl.LazyFrame:
     """The rows of a run, by the results' columns, in input order.
 
     Those published, and those answered since: their input columns are null until the next submit
-    publishes them. A row that was asked again stands here once, with the answer that counts.
+    publishes them. A row that was asked again stands here once, with the answer that counts. Rows that
+    share another's answer stand as they were published last.
     """
     published, since, types = published_rows(run), answered_since(run), read_types(run.checkpoint)
     if since.is_empty():
@@ -74,11 +76,17 @@ def answered_since(run: RunFolder) -> pl.DataFrame:
     published = published_rows(run)
     shown = pl.DataFrame(schema={name: tasks.schema[name] for name in ["row_index", *_IDENTITY]})
     if published is not None:
-        shown = published.select(shown.columns).collect()
+        own = "duplicate_of" not in published.collect_schema() or pl.col("duplicate_of").is_null()
+        shown = published.filter(own).select(shown.columns).collect()
     fresh = tasks.join(shown, on=_IDENTITY, how="anti")
     if (index := run.checkpoint / "index.parquet").exists():  # answers to an older request do not count
-        current = pl.read_parquet(index, columns=["key", "hash"])
+        current = pl.read_parquet(index)
         fresh = fresh.join(current, left_on=["_key", "_hash"], right_on=["key", "hash"], how="semi")
+        if SENDABLE in current.columns:  # an equal request went well: its answer stands for this one's, too
+            well = tasks.join(shown, on=_IDENTITY, how="semi").filter("ok")
+            fresh = pl.concat(
+                [fresh.filter("ok"), fresh.filter(~pl.col("ok")).join(well, on="_hash", how="anti")]
+            )
     fresh = fresh.sort("ok", "_task").unique(["_key", "row_index"], keep="last", maintain_order=True)
     return _without_superseded(fresh, tasks.join(shown, on=_IDENTITY, suffix="_shown"))
 
@@ -118,7 +126,7 @@ def _rows(run: RunFolder, since: pl.DataFrame) -> Iterator[pl.LazyFrame]:
     """The rows of these tasks."""
     sealed = sealed_parts(run.checkpoint)
     unsealed = read_steadily(run.checkpoint).unsealed_tables() if since["part"].lt(0).any() else {}
-    columns = [*RESULT_SCHEMA.names, "_task"]
+    columns = [*(name for name in RESULT_SCHEMA.names if name != "duplicate_of"), "_task"]
     for (part,), tasks in since.partition_by("part", as_dict=True).items():
         if part < 0 and -part in unsealed:
             table = unsealed[-part].select(columns)
@@ -126,7 +134,8 @@ def _rows(run: RunFolder, since: pl.DataFrame) -> Iterator[pl.LazyFrame]:
         else:  # sealed, by now
             rows = pl.scan_parquet(sealed.get(abs(part)) or sealed_parts(run.checkpoint)[abs(part)])
         chosen = rows.select(columns).join(tasks.lazy().select("_task"), on="_task", how="semi")
-        yield chosen.drop("_task")
+        nobody = pl.lit(None, pl.String).alias("duplicate_of")
+        yield chosen.drop("_task").with_columns(nobody).select(RESULT_SCHEMA.names)
 
 
 def _typed(rows: pl.LazyFrame, types: Types) -> pl.LazyFrame:

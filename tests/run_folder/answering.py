@@ -86,6 +86,8 @@ class Work:
                     record = replace(
                         record, row=row, key=identified.key, request_hash=identified.request_hash
                     )
+                if isinstance(record, Done):
+                    record = replace(record, row_id=identified.row_id)
                 history.add(record, encode(record))
             histories.append(history)
         seal(histories, self.run.checkpoint, read_checkpoint(self.run.checkpoint).next_number)

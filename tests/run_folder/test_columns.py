@@ -33,6 +33,7 @@ TYPES = {
     "status": "string",
     "repaired": "bool",
     "stale": "bool",
+    "duplicate_of": "string",
     "completion": "string",
     "parsed": "string",
     "confidence": "double",
@@ -96,8 +97,9 @@ def test_every_column_has_its_declared_type() -> None:
 
 
 ORDER = [
-    *("row_index", "row_id", "status", "repaired", "stale", "completion", "parsed", "refusal", "reasoning"),
-    *("finish_reason", "tool_calls", "logprobs", "confidence", "probabilities", "choices", "messages"),
+    *("row_index", "row_id", "status", "repaired", "stale", "duplicate_of", "completion", "parsed"),
+    *("refusal", "reasoning", "finish_reason", "tool_calls", "logprobs", "confidence", "probabilities"),
+    *("choices", "messages"),
     *("prompt_logprobs", "refusal_logprobs", "token_ids", "annotations", "audio", "usage", "cost_usd"),
     *("model", "response_model", "endpoint", "model_index", "error_type", "error", "attempts", "latency"),
     *("ttft", "started_at", "finished_at", "response_id", "system_fingerprint", "service_tier"),

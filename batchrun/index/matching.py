@@ -1,0 +1,154 @@
+"""Rows matched with the answers that are there: what a submit would do with each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+from typing import Any
+
+import polars as pl
+
+from batchrun.index import sharing
+from batchrun.index.sharing import HOLDER, SENDABLE
+from batchrun.outcome import NEVER_SENT, PASSING
+
+
+class State(IntEnum):
+    """What a submit would do with a row."""
+
+    NEW = 0
+    """Never answered: ask."""
+    OK = 1
+    """Answered for this very request."""
+    FAILED = 2
+    """Failed for this request, and only a decision can change that."""
+    RETRY = 3
+    """Failed for a cause that may have passed, or that the user wants tried again: ask."""
+    CHANGED = 4
+    """Answered for another request: the user chooses."""
+    KEPT = 5
+    """Answered for another request, and the user chose to keep that answer."""
+
+
+def match(
+    rows: pl.DataFrame,
+    answers: pl.DataFrame,
+    kept: pl.DataFrame,
+    *,
+    has_ids: bool,
+    retry_failed: Iterable[str] = (),
+    shared: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """Say for each row what is done: `rows` with `state`, and `part` and `position` of its answer.
+
+    `answers` holds finished tasks (`run_folder.sealed.ANSWERS_SCHEMA`), `kept` the pairs of key and
+    hash whose older answer the user keeps. A row is matched with an answer to the same request: by
+    key and hash, and without ids by the hash alone, equal requests pairing off. Rows left over
+    are `CHANGED` or `KEPT` when an ok answer to another request has their key.
+
+    Where `rows` have SENDABLE, a row that is left without an answer, or has one that failed, shares the
+    answer to an equal request, unless its older answer is kept; the column `sharing.HOLDER` says whose.
+    `shared` then are the pairs of key and hash that shared one when they were published last: such a row
+    had an answer, too.
+    """
+    best = answers.sort("ok", "task", descending=True).with_columns(_both())
+    keyed = rows.with_columns(_both())
+    place = pl.repeat(None, len(rows), dtype=pl.UInt32, eager=True)
+    for same in ("both",) if has_ids else ("both", "hash"):
+        place = _pair(place, keyed[same], best[same], best["task"].is_not_null())
+    exact = place.is_not_null()
+    place = _pair(place, keyed["key"], best["key"], best["ok"])
+    own = place.is_not_null()
+    decided = keyed["both"].is_in(kept.select(_both())["both"].implode())
+    if SENDABLE in rows.columns:
+        if shared is not None:
+            place = sharing.remembered(place, rows["key"], shared, best)
+        equal = _shareable(rows, place, exact, decided, best)
+        taken = equal.is_not_null()
+        place, exact, own = equal.zip_with(taken, place), exact | taken, own & ~taken
+    again = [*(PASSING - NEVER_SENT), *retry_failed]
+    matched = pl.concat([rows, _chosen(best, place)], how="horizontal").with_columns(
+        _states(exact, place.is_not_null(), decided, again)
+    )
+    return _with_holders(matched, place, own) if SENDABLE in rows.columns else matched
+
+
+def _shareable(
+    rows: pl.DataFrame, place: pl.Series, exact: pl.Series, decided: pl.Series, best: pl.DataFrame
+) -> pl.Series:
+    """The place of the answer that a row takes from an equal request; null where it takes none."""
+    equal = sharing.equal_answers(rows["hash"], best)
+    kept = decided & place.is_not_null()
+    better = best["ok"].gather(equal) & ~best["ok"].gather(place)  # null without an answer of its own
+    taken = rows[SENDABLE] & pl.select(pl.when(exact).then(better).otherwise(~kept)).to_series()
+    return equal.zip_with(taken, pl.repeat(None, len(rows), dtype=equal.dtype, eager=True))
+
+
+def _with_holders(matched: pl.DataFrame, place: pl.Series, own: pl.Series) -> pl.DataFrame:
+    shown = place.is_not_null() & (matched["state"] != State.CHANGED)
+    holder = sharing.holders(place, own, shown)
+    return matched.with_columns(matched["row_index"].gather(holder).alias(HOLDER))
+
+
+def _both() -> pl.Expr:
+    """Key and request hash in one 64-bit hash (Fibonacci hashing of the key, exclusive or)."""
+    golden = pl.lit(0x9E3779B97F4A7C15, pl.UInt64)
+    return ((pl.col("key") * golden) ^ pl.col("hash")).alias("both")
+
+
+def _pair(place: pl.Series, wanted: pl.Series, offered: pl.Series, usable: pl.Series) -> pl.Series:
+    """Give rows without an answer (null in `place`) one of the equal, usable answers that no row has.
+
+    `place` holds positions in `offered`, which is in the order of preference. One sort and one
+    search: a join would take several times the memory.
+    """
+    rows = place.is_null().arg_true()
+    free = (usable & ~pl.arange(0, len(offered), eager=True).is_in(place.drop_nulls().implode())).arg_true()
+    if rows.is_empty() or free.is_empty():
+        return place
+    sought = wanted.gather(rows)
+    ordered = pl.DataFrame({"value": offered.gather(free), "at": free}).sort("value", maintain_order=True)
+    at = ordered["value"].search_sorted(sought, side="left")
+    if sought.is_duplicated().any():
+        occurrence = pl.int_range(pl.len(), dtype=pl.UInt32).over("value")
+        at = at + pl.DataFrame({"value": sought}).select(occurrence).to_series()
+    last = len(ordered) - 1
+    hit = (at <= last) & (ordered["value"].gather(at.clip(upper_bound=last)) == sought)
+    return place.scatter(rows.filter(hit), ordered["at"].gather(at.filter(hit)))
+
+
+def _chosen(best: pl.DataFrame, place: pl.Series) -> pl.DataFrame:
+    """What the rows say of the answers at `place`; nulls where there is none."""
+    answers = best.select("part", "position", "ok", "error_type")
+    if len(answers):
+        return answers[place]
+    nothing = {
+        name: pl.repeat(None, len(place), dtype=kind, eager=True) for name, kind in answers.schema.items()
+    }
+    return pl.DataFrame(nothing)
+
+
+def _states(exact: pl.Series, placed: pl.Series, decided: pl.Series, again: list[str]) -> pl.Expr:
+    def state(value: State) -> pl.Expr:
+        return pl.lit(int(value), pl.UInt8)
+
+    return (
+        pl.when(exact & pl.col("ok"))
+        .then(state(State.OK))
+        .when(exact & pl.col("error_type").is_in(again))
+        .then(state(State.RETRY))
+        .when(exact)
+        .then(state(State.FAILED))
+        .when(placed & decided)
+        .then(state(State.KEPT))
+        .when(placed)
+        .then(state(State.CHANGED))
+        .otherwise(state(State.NEW))
+        .alias("state")
+    )
+
+
+def counts(states: pl.DataFrame) -> dict[State, int]:
+    """How many rows are in each state."""
+    found: dict[Any, int] = dict(states["state"].value_counts().iter_rows())
+    return {state: found.get(int(state), 0) for state in State}

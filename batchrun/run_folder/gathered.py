@@ -1,0 +1,93 @@
+"""Answers in the order of their rows, for a publication, where they arrived in quite another order.
+
+Parts are read by row groups. Where each results part needs some rows of most groups (`order: prefix`), they
+are first sorted by some ten thousands into files of their own, beside the checkpoint's parts.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from batchrun.run_folder.sealed import ROW_GROUP, PartReader, write_parquet
+
+RUN_BYTES = 32_000_000
+"""Answers that are sorted at once."""
+
+AT_ONCE = 500
+"""Rows whose answers are read at once."""
+
+_SCATTERED = 4
+"""How often a row group would be read, on average, that sorting is less work."""
+
+_GROUP = [pl.col("part"), pl.col("position") // ROW_GROUP]
+
+
+def is_scattered(frame: pl.DataFrame, bucket: int) -> bool:
+    """Whether results parts of `bucket` input rows would need the same row groups over and over.
+
+    `frame` has `row_index`, `part` and `position` of the answers.
+    """
+    near = frame.select(pl.col("row_index") // bucket, *_GROUP).unique()
+    return len(near) > _SCATTERED * len(near.unique(["part", "position"]))
+
+
+class Gathered:
+    """The answers of the rows of `frame`, sorted into files below `folder`, which is made anew.
+
+    `rows` are those of `frame` with `part` and `position` in these files; `parts` reads them.
+    """
+
+    def __init__(self, frame: pl.DataFrame, parts: PartReader, columns: list[str], folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        self._folder = folder
+        places = [
+            self._sorted(number, rows, answers)
+            for number, (rows, answers) in enumerate(_runs(frame.with_row_index("at"), parts), 1)
+        ]
+        self.rows = frame.drop("part", "position").with_columns(pl.concat(places).sort("at").drop("at"))
+        self.rows = self.rows.select(frame.columns)
+        self.parts = PartReader(folder, columns)
+
+    def _sorted(self, number: int, rows: pl.DataFrame, answers: pa.Table) -> pl.DataFrame:
+        """Write one file; where each row is in it."""
+        order = rows["at"].arg_sort()
+        table = answers.take(order.to_arrow())
+        groups = (table.slice(at, ROW_GROUP) for at in range(0, table.num_rows, ROW_GROUP))
+        write_parquet(groups, self._folder / f"sealed-{number:06d}.parquet", table.schema)
+        return pl.DataFrame({"at": rows["at"].gather(order)}).with_columns(
+            part=pl.lit(number, pl.Int32), position=pl.int_range(pl.len(), dtype=pl.Int64)
+        )
+
+    def close(self) -> None:
+        """Remove the files."""
+        self.parts.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _runs(frame: pl.DataFrame, parts: PartReader) -> Iterator[tuple[pl.DataFrame, pa.Table]]:
+    """Rows with their answers as they lie in the parts, so many as are sorted at once."""
+    tables: list[pa.Table] = []
+    ordered = frame.sort("part", "position")
+    start = end = 0
+    for rows in ordered.iter_slices(AT_ONCE):
+        tables.append(answers_of_rows(rows, parts))
+        end += len(rows)
+        if sum(table.nbytes for table in tables) >= RUN_BYTES or end == len(ordered):
+            yield ordered.slice(start, end - start), pa.concat_tables(tables)
+            tables, start = [], end
+
+
+def answers_of_rows(rows: pl.DataFrame, parts: PartReader) -> pa.Table:
+    """The answers of rows, in their order."""
+    ordered = rows.select("part", "position").with_row_index("nth").sort("part", "position")
+    tables = [
+        parts.take(part, found["position"].to_list())
+        for (part,), found in ordered.partition_by("part", as_dict=True, maintain_order=True).items()
+    ]
+    return pa.concat_tables(tables).take(ordered["nth"].arg_sort().to_list())

@@ -1,0 +1,54 @@
+"""Answers that arrived in quite another order than their rows', sorted once for a publication."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from batchrun.run_folder import gathered
+from batchrun.run_folder.gathered import Gathered, answers_of_rows, is_scattered
+from batchrun.run_folder.sealed import PartReader
+from tests.run_folder.answering import Work
+
+COLUMNS = ["row_id", "completion", "request_hash"]
+
+
+@pytest.mark.parametrize(
+    ("scattered", "order"), [(False, range(20_000)), (False, range(19_999, -1, -1)), (True, None)]
+)
+def test_answers_are_scattered_when_results_parts_share_most_row_groups(
+    scattered: bool, order: range | None
+) -> None:
+    """Neither input order nor its reverse is."""
+    positions = random.Random(1).sample(range(20_000), 20_000) if order is None else list(order)
+    frame = pl.DataFrame({"row_index": range(20_000), "part": 1, "position": positions})
+    assert is_scattered(frame, 1_000) is scattered
+    assert is_scattered(frame.clear(), 1_000) is False
+
+
+@pytest.mark.parametrize("run_bytes", [1, 10_000_000])
+def test_gathered_answers_are_those_of_the_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_bytes: int
+) -> None:
+    """In one file or several; an answer that two rows show is there for both, and no file stays."""
+    monkeypatch.setattr(gathered, "RUN_BYTES", run_bytes)
+    monkeypatch.setattr(gathered, "AT_ONCE", 7)
+    work = Work(tmp_path).write({"id": f"r{n}", "text": f"text {n % 30}"} for n in range(40))
+    work.sections |= {"dedupe": True, "input": {"path": "rows.jsonl", "id": "id"}}
+    order = random.Random(1).sample(range(30), 30)
+    for at in range(0, 30, 10):
+        work.answer(order[at : at + 10])
+    states = work.survey().states()
+    parts, folder = PartReader(work.run.checkpoint, COLUMNS), tmp_path / "gathered"
+    expected = answers_of_rows(states, parts)
+    found = Gathered(states, parts, COLUMNS, folder)
+    assert len(list(folder.iterdir())) == (6 if run_bytes == 1 else 1)
+    assert answers_of_rows(found.rows, found.parts).equals(expected)
+    assert expected.column("row_id").to_pylist() == [f"r{n % 30}" for n in range(40)]
+    same = [name for name in states.columns if name not in ("part", "position")]
+    assert found.rows.select(same).equals(states.select(same))
+    found.close()
+    assert not folder.exists()
