@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from time import time
 from typing import Any
 
 import polars as pl
 
 from batchrun import codec
+from batchrun.budget import Amounts
+from batchrun.caps import unbounded
 from batchrun.chat.families import no_logprobs, refusals
 from batchrun.endpoints import check_keys, check_simulators
 from batchrun.errors import UsageError
+from batchrun.forecast import Forecast, forecast, left, over_budget, spent_so_far
+from batchrun.forecast.looking import Look
+from batchrun.forecast.pace import is_auto, tighter
 from batchrun.index import Facts, counts, match
 from batchrun.job import Job, ModelChoice
 from batchrun.outcome import Error
 from batchrun.render.renderer import Renderer
-from batchrun.render.request import BYTES_PER_TOKEN, MEDIA_TOKENS
 from batchrun.run_folder.checkpoint import KEPT_SCHEMA, read_kept
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import is_locked
 from batchrun.run_folder.parsed import arrow_type
 from batchrun.run_folder.sealed import ANSWERS_SCHEMA
+from batchrun.run_folder.shared import read_shared
 from batchrun.source import Row
-from batchrun.survey import Survey, survey, to_do
+from batchrun.survey import Survey, duplicates, survey, to_do
 
 _TRIES = 5
 
@@ -50,6 +56,9 @@ class PlannedModel:
     rpm: int | None
     tpm: int | None
     concurrency: int | None
+    """Calls under way at once, at most."""
+    auto: bool = False
+    """Whether it is found out while the run goes how many there may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +68,11 @@ class Plan:
     Attributes:
         rows: how many rows are in each state, by the lower-case names of `index.State`.
         to_do: rows that would be asked.
-        prompt_tokens: estimate for those rows, of their first prompt.
-        estimated_by: how.
+        duplicates: rows that take the answer of an equal request that is asked (`dedupe`).
+        forecast: what asking for them takes.
+        spent: what counts against the budget already.
+        left: what the budget still allows, by its keys.
+        over_budget: which parts of the budget the high estimate exceeds, a sentence each.
         facts: what the pass over the input counted.
         columns: of the input, with their types.
         warnings: what is likely not meant, each with what to do about it.
@@ -70,8 +82,11 @@ class Plan:
     name: str
     rows: dict[str, int]
     to_do: int
-    prompt_tokens: int
-    estimated_by: str
+    duplicates: int
+    forecast: Forecast
+    spent: Amounts
+    left: dict[str, float]
+    over_budget: tuple[str, ...]
     facts: Facts
     input: str
     columns: dict[str, str]
@@ -82,9 +97,14 @@ class Plan:
     run_folder: str
     results: str
 
+    @property
+    def exit_code(self) -> int:
+        """3 when what is left of the budget may not be enough."""
+        return 3 if self.over_budget else 0
+
     def document(self) -> dict[str, Any]:
         """The plan as plain values."""
-        return asdict(self)
+        return {**asdict(self), "exit_code": self.exit_code}
 
 
 def plan(
@@ -102,37 +122,49 @@ def plan(
     JobError, InputError, and UsageError when no row has that id.
     """
     check_simulators(job)
-    found, states = _surveyed(job, on_rows, retry_failed, rerun_changed=rerun_changed)
+    now = time()
+    found, states, expected, seen, spent = _surveyed(
+        job, on_rows, retry_failed, now, rerun_changed=rerun_changed
+    )
     number = counts(states)
     asked = to_do(states, rerun_changed=rerun_changed)
-    share = len(asked) / len(states) if len(states) else 0
     return Plan(
         name=job.name,
         rows={state.name.lower(): rows for state, rows in number.items()},
         to_do=len(asked),
-        prompt_tokens=round(found.facts.prompt_tokens * share),
-        estimated_by=_estimated_by(found.renderer),
+        duplicates=duplicates(states, rerun_changed=rerun_changed),
+        forecast=expected,
+        spent=spent,
+        left=left(job, spent),
+        over_budget=tuple(over_budget(job, expected, spent)),
         facts=found.facts,
         input=job.input.path,
         columns={field.name: str(field.type) for field in found.columns},
         models=tuple(_planned(job, model) for model in job.models),
         example=_example(found, asked if len(asked) else states, example),
         warnings=tuple(_warnings(found.renderer)),
-        obstacles=tuple(_obstacles(job, found.run, env)),
+        obstacles=(*_obstacles(job, found.run, env), *unbounded(job, seen.requests, now=now)),
         run_folder=str(job.output_path),
         results=str(found.run.results / "*.parquet"),
     )
 
 
 def _surveyed(
-    job: Job, on_rows: Callable[[int], None], retry_failed: frozenset[str], *, rerun_changed: bool
-) -> tuple[Survey, pl.DataFrame]:
-    for left in reversed(range(_TRIES)):
+    job: Job,
+    on_rows: Callable[[int], None],
+    retry_failed: frozenset[str],
+    now: float,
+    *,
+    rerun_changed: bool,
+) -> tuple[Survey, pl.DataFrame, Forecast, Look, Amounts]:
+    for left_over in reversed(range(_TRIES)):
         try:
             found = survey(job, on_rows=on_rows, keep_index=False)
-            return found, _states(found, retry_failed, rerun_changed=rerun_changed)
+            states = _states(found, retry_failed, rerun_changed=rerun_changed)
+            wanted = to_do(states, rerun_changed=rerun_changed)
+            return found, states, *forecast(found, states, wanted, now=now), spent_so_far(found, now)
         except FileNotFoundError:  # a running submit sealed the journal file that was about to be read
-            if not left:
+            if not left_over:
                 raise
     raise AssertionError
 
@@ -142,26 +174,20 @@ def _states(found: Survey, retry_failed: frozenset[str], *, rerun_changed: bool)
     if found.run.checkpoint.exists():
         answers = found.checkpoint.answers()
         kept = kept if rerun_changed else read_kept(found.run.checkpoint)  # as submit forgets what was kept
+    shared = read_shared(found.run.checkpoint)
     has_ids = found.job.input.id is not None
-    return match(found.rows, answers, kept, has_ids=has_ids, retry_failed=retry_failed)
+    return match(found.rows, answers, kept, has_ids=has_ids, retry_failed=retry_failed, shared=shared)
 
 
 def _planned(job: Job, model: ModelChoice) -> PlannedModel:
-    endpoint = job.endpoints[model.endpoint]
-
-    def tighter(name: str) -> int | None:
-        limits = (getattr(model.limits, name), getattr(endpoint.limits, name))
-        return min((limit for limit in limits if limit is not None), default=None)
-
     return PlannedModel(
-        model.spelled, endpoint.base_url, tighter("rpm"), tighter("tpm"), tighter("most_in_flight")
+        model.spelled,
+        job.endpoints[model.endpoint].base_url,
+        rpm=tighter(job, model, "rpm"),
+        tpm=tighter(job, model, "tpm"),
+        concurrency=tighter(job, model, "most_in_flight"),
+        auto=is_auto(job, model),
     )
-
-
-def _estimated_by(renderer: Renderer) -> str:
-    media = f" and {MEDIA_TOKENS:,} for each image, clip or file" if renderer.uses_media else ""
-    later = ", further turns aside" if renderer.keeps_transcript else ""
-    return f"at {BYTES_PER_TOKEN} bytes a token{media}{later}"
 
 
 def _warnings(renderer: Renderer) -> Iterator[str]:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from batchrun.errors import JobError
+from batchrun.forecast import price_of
+from batchrun.forecast.estimate import Range, exactly
+from batchrun.index import State
 from batchrun.job import load_job
 from batchrun.plan import Plan, plan
 from batchrun.submit import Options, submit
+from batchrun.survey import survey
 from tests.runs import JobFolder, Silent, simulated, write_rows
 
 LABELS = {
@@ -97,3 +104,251 @@ def test_the_first_refusal_says_what_the_family_is_known_to_refuse(tmp_path: Pat
     said = [text for text in progress.said if "o3-mini" in text]
     assert len(said) == 1
     assert "refuses temperature" in said[0]
+
+
+PRICE = {"input": 1.0, "output": 2.0}
+LIMITED = {"max_completion_tokens": 100}
+
+
+def again(job: JobFolder, *, rerun_changed: bool = False) -> Plan:
+    """The plan of a job as it stands in its folder."""
+    loaded = load_job(job.job, env=dict(os.environ), cwd=job.folder)
+    return plan(loaded, env=dict(os.environ), on_rows=lambda _: None, rerun_changed=rerun_changed)
+
+
+def test_before_any_answer_the_requests_say_what_they_may_take(tmp_path: Path) -> None:
+    """Three prompts of 7 estimated tokens; answers from a few tokens to the limit, half of it likely."""
+    found = planned(tmp_path, request=LIMITED, prices={"local/small": PRICE}).forecast
+    assert (found.rows, found.sampled) == (3, 0)
+    assert found.requests == exactly(3)
+    assert found.prompt_tokens == Range(3 * (7 * 0.8), 21, 3 * (7 * 1.5))
+    assert found.completion_tokens == Range(48, 150, 300)
+    assert found.cost_usd is not None
+    assert found.cost_usd.likely == pytest.approx((21 * 1 + 150 * 2) / 1e6)
+    assert "half the 100 tokens" in " ".join(found.basis)
+
+
+def test_without_a_limit_the_high_end_is_open(tmp_path: Path) -> None:
+    """Neither tokens nor cost nor time have an upper end, and the plan says why."""
+    found = planned(tmp_path, request={}, prices={"local/small": PRICE}).forecast
+    assert found.cost_usd is not None
+    assert found.completion_tokens.high is found.cost_usd.high is found.seconds.high is None
+    assert "no limit" in " ".join(found.basis)
+
+
+def test_the_limits_of_rows_are_their_own(tmp_path: Path) -> None:
+    """A limit that a template gives is taken from the rows; n answers count n times."""
+    request = {"max_completion_tokens": "{{ 100 + 50 * n }}", "n": 2}
+    assert planned(tmp_path, request=request).forecast.completion_tokens.high == 2 * (100 + 150 + 200)
+
+
+def test_turns_send_the_transcript_again(tmp_path: Path) -> None:
+    """Three asks a row, each with the answers before it: not one prompt."""
+    turns = {
+        "messages": [{"role": "user", "content": "{{ text }}"}],
+        "turns": [{"content": "And now in other words."}, {"content": "Shorter: {{ answer }}"}],
+    }
+    found = planned(tmp_path, prompt=turns, request=LIMITED).forecast
+    assert found.requests == exactly(9)
+    assert found.prompt_tokens.likely > 3 * (3 * 7 + 3 * 50)
+
+
+def test_answered_rows_replace_assumptions(tmp_path: Path) -> None:
+    """After `--limit 20`, the other 180 rows by their tokens, cost and calls."""
+    prices = {"local/small": PRICE}
+    with simulated(tmp_path, rows=200, prices=prices, request=LIMITED) as job:
+        before = again(job).forecast
+        job.submit_here(limit=20)
+        found = again(job).forecast
+        job.submit_here()
+    rows = job.results().filter(pl.col("row_index") >= 20)
+    prompts, outputs = tokens_of(rows)
+    assert (found.rows, found.sampled) == (180, 20)
+    assert holds(found.prompt_tokens, prompts)
+    assert holds(found.completion_tokens, outputs)
+    assert holds(found.cost_usd, (prompts + 2 * outputs) / 1e6)
+    assert width(found.completion_tokens) < width(before.completion_tokens) / 5
+
+
+def tokens_of(rows: pl.DataFrame) -> tuple[int, int]:
+    """Prompt and answer tokens of results."""
+    usage = rows["usage"].struct.unnest()
+    return int(usage["prompt_tokens"].sum()), int(usage["completion_tokens"].sum())
+
+
+def holds(amount: Range | None, truth: float) -> bool:
+    assert amount is not None
+    assert amount.high is not None
+    return amount.low - 1e-9 <= truth <= amount.high + 1e-9
+
+
+def width(amount: Range) -> float:
+    assert amount.high is not None
+    return amount.high - amount.low
+
+
+def test_calls_that_fail_are_calls(tmp_path: Path) -> None:
+    """A row that took two calls will take two; so will the next."""
+    config = {"faults": [{"match": "please", "first": 1, "status": 500}]}
+    retry = {"backoff": {"initial": 0.01}}
+    with simulated(tmp_path, rows=20, config=config, retry=retry) as job:
+        job.submit_here(limit=5)
+        assert again(job).forecast.requests == exactly(30)
+
+
+def test_a_longer_prompt_costs_more_than_the_last_one(tmp_path: Path) -> None:
+    """Changed rows are priced by their earlier answers, and by the length that the prompt has now."""
+    with simulated(tmp_path, rows=20, prices={"local/small": PRICE}, request=LIMITED) as job:
+        job.submit_here()
+        prompts, outputs = tokens_of(job.results())
+        longer = "word " * 400 + "{{ text }}"
+        job.edit(prompt={"messages": [{"role": "user", "content": longer}]})
+        found = again(job, rerun_changed=True).forecast
+        earlier = (prompts + 2 * outputs) / 1e6
+        assert found.cost_usd is not None
+        assert found.cost_usd.likely == pytest.approx(earlier + 20 * 500 / 1e6, rel=0.1)
+        assert "older prompt" in found.basis[0]
+
+
+def test_the_price_of_an_edit_in_words(tmp_path: Path) -> None:
+    """For the message of exit code 6: about so much, or tokens and what to do about the price."""
+    with simulated(tmp_path, rows=20, prices={"local/small": {"input": 0, "output": 1e6}}) as job:
+        job.submit_here("request.max_completion_tokens=8")
+        assert said_of_changed(job).startswith("about $")
+        job.edit(prices={})
+        assert "no price known for local/small: give it in prices:" in said_of_changed(job)
+
+
+def said_of_changed(job: JobFolder) -> str:
+    loaded = load_job(job.job, env=dict(os.environ), cwd=job.folder)
+    found = survey(loaded, on_rows=lambda _: None, keep_index=False)
+    return price_of(found, found.states().filter(pl.col("state") == State.CHANGED), now=0.0)
+
+
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        ({"cost_usd": 1e-5}, "budget.cost_usd: at least $0.00011 is needed, and $0.000010 is left"),
+        ({"tokens": 100}, "budget.tokens: up to 340 may be needed, and 100 tokens are left"),
+        ({"requests": 2}, "budget.requests: at least 3 is needed, and 2 requests are left"),
+        ({"wall_time": "1s"}, "budget.wall_time: up to 8 s may be needed, and 1 s a submit is left"),
+    ],
+)
+def test_a_budget_that_may_not_do_is_exit_code_3(tmp_path: Path, budget: dict[str, Any], words: str) -> None:
+    """By the high end of the estimate, each part by itself."""
+    found = planned(tmp_path, request=LIMITED, prices={"local/small": PRICE}, budget=budget)
+    (sentence,) = found.over_budget
+    assert sentence.startswith(words)
+    assert found.exit_code == 3
+
+
+@pytest.mark.parametrize("budget", [{}, {"cost_usd": 1, "tokens": 332, "requests": 3, "wall_time": "1h"}])
+def test_a_budget_that_will_do(tmp_path: Path, budget: dict[str, Any]) -> None:
+    """Exit code 0."""
+    found = planned(tmp_path, request=LIMITED, prices={"local/small": PRICE}, budget=budget)
+    assert (found.over_budget, found.exit_code) == ((), 0)
+
+
+@pytest.mark.parametrize(("per", "left"), [("run", 34), ("day", 34), ("submit", 40)])
+def test_what_is_spent_already_counts(tmp_path: Path, per: str, left: int) -> None:
+    """Calls of the run, of today, or none of them."""
+    with simulated(tmp_path, rows=40, budget={"requests": 40, "per": per}) as job:
+        job.submit_here(limit=6)
+        assert again(job).left == {"requests": left}
+        assert again(job).over_budget == ()
+
+
+def test_duplicates_are_asked_once(tmp_path: Path) -> None:
+    """With `dedupe`: one request of the equal ones is counted, and how many share its answer."""
+    prompt = {"messages": [{"role": "user", "content": "all alike"}]}
+    found = planned(tmp_path, prompt=prompt, dedupe=True)
+    assert (found.to_do, found.duplicates, found.forecast.rows) == (1, 2, 1)
+
+
+def test_rows_that_cannot_be_rendered_cost_nothing(tmp_path: Path) -> None:
+    """They are to do, and fail before a call."""
+    prompt = {"messages": [{"role": "user", "content": "{{ text if n else nothing }}"}]}
+    found = planned(tmp_path, prompt=prompt)
+    assert (found.to_do, found.forecast.rows) == (3, 2)
+
+
+def test_limits_say_how_long_it_takes(tmp_path: Path) -> None:
+    """Three requests at two a minute: a minute and a half, and the last call."""
+    endpoints = {"local": {"limits": {"rpm": 2, "concurrency": 8}}}
+    found = planned(tmp_path, endpoints=endpoints).forecast
+    assert found.held_by == "requests a minute"
+    assert 90 < found.seconds.likely < 95
+
+
+def test_dearer_fallbacks_are_named(tmp_path: Path) -> None:
+    """The estimate is for the first model: what rows that fall back cost is said."""
+    prices = {"local/small": PRICE, "local/big": {"input": 10, "output": 20}}
+    notes = planned(tmp_path, fallbacks=["local/big"], prices=prices).forecast.notes
+    assert notes == ("rows that fall back to local/big cost more, about 10 times as much",)
+
+
+CAP = {"cost_usd": 5.0}
+SEARCH: dict[str, Any] = {"web_search_options": {}}
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({"budget": CAP}, "no price known for local/small"),
+        ({"budget": CAP, "prices": {"local/small": PRICE}, "request": {}}, "no limit"),
+        ({"budget": {"tokens": 5}, "request": {}}, "budget.tokens: what a request to local/small takes"),
+        (
+            {
+                "budget": CAP,
+                "prices": {"local/small": PRICE},
+                "request": {**LIMITED, **SEARCH},
+            },
+            "searches the web",
+        ),
+    ],
+)
+def test_a_cap_that_cannot_be_kept_is_an_obstacle(
+    tmp_path: Path, sections: dict[str, Any], words: str
+) -> None:
+    """A cost without a price, requests without an upper bound; `budget.soft` lets them pass."""
+    (obstacle,) = planned(tmp_path, **sections).obstacles
+    assert words in obstacle
+    assert planned(tmp_path, **{**sections, "budget": {**sections["budget"], "soft": True}}).obstacles == ()
+
+
+def test_caps_that_can_be_kept_are_no_obstacle(tmp_path: Path) -> None:
+    """A price and a limit; and for tokens no price is needed."""
+    assert planned(tmp_path, budget={"tokens": 10_000}).obstacles == ()
+    assert planned(tmp_path, budget=CAP, prices={"local/small": PRICE}).obstacles == ()
+
+
+def test_a_list_price_is_known_by_the_endpoint(tmp_path: Path) -> None:
+    """A provider's model has the provider's price; the same name at another host has none."""
+    assert planned(tmp_path, model="openai/gpt-4.1-mini").forecast.cost_usd is not None
+    assert planned(tmp_path, model="local/gpt-4.1-mini").forecast.cost_usd is None
+
+
+def test_a_killed_run_tells_as_much(tmp_path: Path) -> None:
+    """Answers that are still in the journal count: a submit was killed while one row was stuck."""
+    config = {"faults": [{"match": "row 000007:", "stall": 60}]}
+    with simulated(tmp_path, rows=8, config=config) as job:
+        process = subprocess.Popen(job.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 20
+        while len(job.calls() if job.ledger.exists() else []) < 8 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        process.kill()
+        process.wait()
+        found = again(job)
+    assert not list(job.checkpoint.glob("sealed-*"))
+    assert (found.forecast.rows, found.forecast.sampled) == (1, 7)
+
+
+def test_a_long_submit_says_how_fast_the_next_goes(tmp_path: Path) -> None:
+    """From a hundred rows on its speed counts, not what calls and latency would allow."""
+    with simulated(tmp_path, rows=400) as job:
+        job.submit_here(limit=200)
+        took = job.run_json()["submit"]["seconds"]
+        found = again(job).forecast
+    assert found.reached
+    assert found.seconds.low <= took <= (found.seconds.high or 0)

@@ -36,10 +36,12 @@ _STATES = {
 @as_json
 def command(
     arguments: JobArguments, rerun_changed: bool, retry_failed: str | None, example: str | None, as_json: bool
-) -> None:
+) -> int:
     """Say what a submit of JOB would do.
 
     No call is made and nothing is written, also while another submit is running.
+
+    Exit code 3: what is left of the budget may not be enough.
     """
     from batchrun.cli.progress import showing
     from batchrun.cli.submit import retryable
@@ -60,17 +62,21 @@ def command(
         )
     if as_json:
         write_json(found.document())
-        return
+        return found.exit_code
     with output() as console:
         _tell(console, found, rerun_changed=rerun_changed)
         retry = [] if retry_failed is None else [f"--retry-failed={retry_failed}".removesuffix("=")]
         _next(console, found, arguments, [*["--rerun-changed"] * rerun_changed, *retry])
+    return found.exit_code
 
 
 def _tell(console: Console, found: Plan, *, rerun_changed: bool) -> None:
+    from batchrun.cli.forecast import tell_forecast
     from batchrun.cli.terminal import fact, headline
 
     headline(console, f"{found.name}: {found.to_do:,} of {counted(found.facts.rows, 'row')} would be asked")
+    if found.forecast.rows:
+        tell_forecast(console, found)
     fact(console, "input", f"{found.input}: {', '.join(found.columns) or 'no columns'}")
     for state, meaning in _STATES.items():
         if number := found.rows[state]:
@@ -78,8 +84,6 @@ def _tell(console: Console, found: Plan, *, rerun_changed: bool) -> None:
                 meaning = "changed: asked again, replacing their answers"
             fact(console, counted(number, "row"), meaning)
     _tell_warnings(console, found, rerun_changed=rerun_changed)
-    if found.to_do:
-        fact(console, "prompts", f"about {found.prompt_tokens:,} tokens, {found.estimated_by}")
     for number, model in enumerate(found.models, start=1):
         fact(console, "model" if number == 1 else f"fallback {number - 1}", _model(model))
     fact(console, "results", shown_path(found.results), whole=True)
@@ -113,7 +117,8 @@ def _tell_warnings(console: Console, found: Plan, *, rerun_changed: bool) -> Non
 
 
 def _model(model: PlannedModel) -> str:
-    limits = {"rpm": model.rpm, "tpm": model.tpm, "concurrency": model.concurrency}
+    concurrency = "concurrency auto up to" if model.auto else "concurrency"
+    limits = {"rpm": model.rpm, "tpm": model.tpm, concurrency: model.concurrency}
     said = ", ".join(f"{name} {value:,}" for name, value in limits.items() if value is not None)
     return f"{model.model} at {model.base_url or 'a simulator that batchrun starts'}, {said}"
 

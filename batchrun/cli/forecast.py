@@ -1,0 +1,56 @@
+"""What a submit will cost and take, for people: figures first, then what they rest on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from batchrun.cli.terminal import fact
+from batchrun.forecast.figures import number, spread, stated, time, usd
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from batchrun.plan import Plan
+
+_PER = {"input": "in", "cached": "cached", "output": "out"}
+
+
+def tell_forecast(console: Console, found: Plan) -> None:
+    """Cost, tokens and time with their ranges; the budget; what that is told from."""
+    said = found.forecast
+    if said.cost_usd is not None:
+        fact(console, "cost", spread(said.cost_usd, usd))
+    if said.unpriced is not None:
+        fact(console, "cost", said.unpriced, style="yellow")
+    fact(console, "tokens", f"prompts {spread(said.prompt_tokens, number)}")
+    fact(console, "", f"answers {spread(said.completion_tokens, number)}")
+    fact(console, "time", f"{spread(said.seconds, time)}, {_pace(found)}")
+    _tell_budget(console, found)
+    fact(console, "based on" if said.sampled else "assumed", "; ".join(said.basis))
+    if (known := said.per_million) is not None:
+        kinds = [kind for kind in _PER if kind != "cached" or known["cached"] != known["input"]]
+        prices = ", ".join(f"${known[kind]:,.10g} {_PER[kind]}" for kind in kinds)
+        where = "the job's prices" if known["source"] == "job" else f"{known['model']} in {known['source']}"
+        fact(console, "prices", f"{prices} per million tokens, from {where}")
+    for note in said.notes:
+        fact(console, "note", note, style="yellow")
+    if found.duplicates:
+        fact(console, "duplicates", f"{found.duplicates:,} further rows have a request equal to one of these")
+
+
+def _pace(found: Plan) -> str:
+    said, model = found.forecast, found.models[0]
+    if said.held_by == "requests a minute":
+        return f"at {model.rpm:,} requests a minute"
+    if said.held_by == "tokens a minute":
+        return f"at {model.tpm:,} tokens a minute"
+    if said.reached:
+        return "at the speed of the last submit"
+    return f"with {spread(said.at_once, number).removeprefix('about ')} calls at once"
+
+
+def _tell_budget(console: Console, found: Plan) -> None:
+    if allowed := [stated(key, amount) for key, amount in found.left.items()]:
+        fact(console, "budget left", ", ".join(allowed))
+    for sentence in found.over_budget:
+        fact(console, "budget", sentence, style="yellow")

@@ -1,0 +1,172 @@
+"""What asking for some rows will take: by what answered rows took, else by what the requests allow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from batchrun.caps import unpriced
+from batchrun.forecast.assumed import assumed
+from batchrun.forecast.estimate import Hindrance, Range, duration
+from batchrun.forecast.figures import number, spread, usd
+from batchrun.forecast.learned import learned, samples
+from batchrun.forecast.looking import Look, look
+from batchrun.forecast.pace import pace_of, tokens_counted
+from batchrun.forecast.taken import Taken, cost_of
+from batchrun.index import State
+from batchrun.job import ANY_MODEL
+from batchrun.outcome import NEVER_SENT
+from batchrun.prices import Price
+from batchrun.pricing import ModelPrices
+from batchrun.survey import Survey
+
+_DEARER = 1.1
+"""From this factor on a fallback is said to cost more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What asking for `rows` rows will take.
+
+    Attributes:
+        rows: without those that fail before a call.
+        sampled: the answered rows that it is told from; 0 where it is assumed.
+        requests: calls; without answered rows, retries aside.
+        cost_usd: None where no price is known.
+        seconds: until all rows are done, and in `held_by` what holds them up most.
+        at_once: calls under way at once; `reached`: as the last submit had them.
+        per_million: `Price.document` of the first model.
+        basis: what it is told from.
+        notes: what it leaves out, a sentence each.
+        unpriced: what to do for a cost; None where there is one.
+    """
+
+    rows: int
+    sampled: int
+    prompt_tokens: Range
+    completion_tokens: Range
+    requests: Range
+    cost_usd: Range | None
+    seconds: Range
+    held_by: Hindrance | None
+    at_once: Range
+    reached: bool
+    per_million: dict[str, Any] | None
+    basis: tuple[str, ...]
+    notes: tuple[str, ...]
+    unpriced: str | None
+
+    @property
+    def tokens(self) -> Range:
+        """Of prompts and answers together."""
+        return self.prompt_tokens.plus(self.completion_tokens)
+
+
+def forecast(
+    found: Survey, states: pl.DataFrame, wanted: pl.DataFrame, *, now: float
+) -> tuple[Forecast, Look]:
+    """What asking for `wanted`, lines of `states` (see `index.match`), will take; and what was looked at.
+
+    Nothing is sent or written. `now` in seconds since the epoch. Raises FileNotFoundError when a running
+    submit moves a file meanwhile.
+    """
+    job, known = found.job, samples(found, states)
+    seen = look(found, wanted, known.rows)
+    rows = _sent_rows(found, states, wanted)
+    prices = ModelPrices(job, now)
+    price = _first_price(found, seen, prices)
+    size = _prompt_size(found, wanted, seen, rows)
+    taken = assumed(found, seen, rows, size, price)
+    if rows and len(known.rows):
+        taken = learned(known, seen, rows, size, price, taken)
+    pace = pace_of(job, found.run.read_run_json().get("submit", {}), taken.seconds)
+    counted = tokens_counted(job, taken.prompts, taken.outputs, taken.calls, seen.limit)
+    seconds, held_by = duration(rows, taken.calls, counted, taken.seconds, pace)
+    said = Forecast(
+        rows=rows,
+        sampled=len(known.rows) if rows else 0,
+        prompt_tokens=taken.prompts,
+        completion_tokens=taken.outputs,
+        requests=taken.calls,
+        cost_usd=taken.cost,
+        seconds=seconds,
+        held_by=held_by,
+        at_once=pace.at_once,
+        reached=pace.reached,
+        per_million=price.document() if price else None,
+        basis=taken.basis,
+        notes=tuple(_notes(found, seen, taken, price, prices)) if rows else (),
+        unpriced=unpriced(_first_name(found, seen)) if taken.cost is None else None,
+    )
+    return said, seen
+
+
+def price_of(found: Survey, changed: pl.DataFrame, *, now: float) -> str:
+    """What asking for `changed` (lines of `index.match`) again will cost: `about $1.20 ($0.90 to $1.70)`.
+
+    By what these rows took when they were answered, at the price of the job's first model now; in tokens
+    where no price is known.
+    """
+    said, _ = forecast(found, changed, changed, now=now)
+    if said.cost_usd is not None:
+        return spread(said.cost_usd, usd)
+    return f"{spread(said.tokens, number)} tokens; {said.unpriced}"
+
+
+def _sent_rows(found: Survey, states: pl.DataFrame, wanted: pl.DataFrame) -> int:
+    """How many of `wanted` lead to a call: rows that cannot be read or rendered do not, each fails once."""
+    never = found.facts.bad_rows + found.facts.unrendered
+    failed = states.filter(pl.col("error_type").cast(pl.String).is_in(list(NEVER_SENT))).height
+    new = wanted.filter(pl.col("state") == State.NEW).height
+    return len(wanted) - min(new, max(0, never - failed))
+
+
+def _prompt_size(found: Survey, wanted: pl.DataFrame, seen: Look, rows: int) -> float:
+    """The estimate for the first prompts of all rows to do.
+
+    Exact where all of them, or all others, were looked at; else their share of what the index pass counted.
+    """
+    facts, known = found.facts, pl.Series(list(seen.prompt_tokens), dtype=pl.Int64)
+    asked = known.is_in(wanted["row_index"].implode()).to_list()
+    tokens = list(zip(asked, seen.prompt_tokens.values(), strict=True))
+    if sum(asked) == rows:
+        return float(sum(size for is_asked, size in tokens if is_asked))
+    sendable = facts.rows - facts.bad_rows - facts.unrendered
+    if len(asked) - sum(asked) == sendable - rows:
+        return float(facts.prompt_tokens - sum(size for is_asked, size in tokens if not is_asked))
+    return facts.prompt_tokens * min(1.0, rows / sendable) if sendable else 0.0
+
+
+def _first_price(found: Survey, seen: Look, prices: ModelPrices) -> Price | None:
+    model = found.job.models[0]
+    return prices.of(model, next(iter(seen.names), None) if model.name == ANY_MODEL else None)
+
+
+def _first_name(found: Survey, seen: Look) -> str:
+    model = found.job.models[0]
+    return f"{model.endpoint}/{next(iter(seen.names), model.name)}"
+
+
+def _notes(
+    found: Survey, seen: Look, taken: Taken, price: Price | None, prices: ModelPrices
+) -> Iterator[str]:
+    if price is not None and price.doubt:
+        yield price.doubt
+    if len(seen.names) > 1:
+        yield f"rows name {len(seen.names)} models: all are taken for {_first_name(found, seen)}"
+    first = cost_of(price, *_likely(taken)) if price else None
+    for model in found.job.models[1:]:
+        other = prices.of(model)
+        cost = cost_of(other, *_likely(taken)) if other else None
+        if cost is None and price is not None:
+            yield f"rows that fall back: {unpriced(model.spelled)}"
+        elif cost and first is not None and cost > first * _DEARER:
+            more = f"{cost / first:.2g} times as much" if first else f"{usd(cost)} for all"
+            yield f"rows that fall back to {model.spelled} cost more, about {more}"
+
+
+def _likely(taken: Taken) -> tuple[float, float, float]:
+    return taken.prompts.likely, taken.outputs.likely, taken.calls.likely or 1.0

@@ -1,0 +1,113 @@
+"""What rows will take, from what rows like them took: all attempts, re-asks, turns and tool steps of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import cast
+
+import polars as pl
+
+from batchrun.forecast.estimate import projected
+from batchrun.forecast.figures import number
+from batchrun.forecast.looking import Look
+from batchrun.forecast.taken import Taken, prompt_price
+from batchrun.index import State
+from batchrun.outcome import Usage
+from batchrun.prices import Price
+from batchrun.run_folder.samples import read_samples
+from batchrun.survey import Survey
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Answered rows by the columns of `read_samples`; `older`: they answer an older prompt."""
+
+    rows: pl.DataFrame
+    older: bool
+
+
+def samples(found: Survey, states: pl.DataFrame) -> Samples:
+    """The answered rows among `states` (see `index.match`) whose usage is known.
+
+    Those that answer another request are taken only where there are no others.
+    """
+    usage = pl.col("usage").struct.field
+    counted = usage("completion_tokens").is_not_null() & usage("prompt_tokens").is_not_null()
+    refused = pl.col("usage").is_null() & (pl.col("status") == "failed") & (pl.col("calls") > 0)
+    for kinds in ([State.OK, State.FAILED], [State.CHANGED, State.KEPT]):
+        answered = states.filter(pl.col("state").is_in([int(kind) for kind in kinds]))
+        rows = read_samples(found.checkpoint, answered)
+        if len(known := rows.filter(counted)):  # a call that was refused took nothing
+            return Samples(pl.concat([known, rows.filter(refused)]), State.CHANGED in kinds)
+    return Samples(rows.clear(), older=False)
+
+
+def learned(known: Samples, seen: Look, rows: int, size: float, price: Price | None, fresh: Taken) -> Taken:
+    """What `rows` rows take by the samples `known`; `size` estimates the tokens of their first prompts.
+
+    `fresh` is what is assumed without samples: of an edited prompt only that knows the length.
+    """
+    usages = [Usage(**(usage or _NOTHING)) for usage in known.rows["usage"]]
+    prompts = [float(usage.prompt_tokens or 0) for usage in usages]
+    outputs = [float(usage.completion_tokens or 0) for usage in usages]
+    calls = cast("list[int]", known.rows["calls"].to_list())
+    sizes = [float(seen.prompt_tokens.get(index, 0)) for index in known.rows["row_index"]]
+    if known.older or not all(sizes):
+        sizes, size = [], 0.0
+    prompt = projected(prompts, rows, sizes, size)
+    cost = None
+    if costs := _costs(known, usages, price):
+        cost = projected(costs, rows, *_by_prompt(costs, prompts, sizes, size, rows, price))
+    if known.older:
+        longer = fresh.prompts.likely - prompt.likely
+        if cost and price:
+            cost = cost.spanning(max(0.0, cost.likely + longer * prompt_price(price, prompts)))
+        prompt = prompt.spanning(fresh.prompts.likely)
+    return Taken(
+        prompts=prompt,
+        outputs=projected(outputs, rows),
+        calls=projected(calls, rows),
+        seconds=projected(known.rows["seconds"].fill_null(0).to_list(), rows).times(1 / rows),
+        cost=cost,
+        basis=_basis(known, fmean(prompts), fmean(outputs), fmean(calls)),
+    )
+
+
+_NOTHING = {"prompt_tokens": 0, "completion_tokens": 0}
+
+
+def _costs(known: Samples, usages: Sequence[Usage], price: Price | None) -> list[float]:
+    """What each sample cost, or would cost now where it may have gone to another model; empty: not known."""
+    stated: list[float | None] = known.rows["cost_usd"].to_list()
+    if known.older and price:
+        stated = [None] * len(usages)
+    costs = [
+        price.cost(usage) if cost is None and price else cost
+        for cost, usage in zip(stated, usages, strict=True)
+    ]
+    return [cost for cost in costs if cost is not None] if None not in costs else []
+
+
+def _by_prompt(
+    costs: Sequence[float],
+    prompts: Sequence[float],
+    sizes: Sequence[float],
+    size: float,
+    rows: int,
+    price: Price | None,
+) -> tuple[list[float], float]:
+    """What each sample, and all rows to do, would cost if only prompts differed: `projected`'s sizes."""
+    if not sizes or price is None:
+        return [], 0.0
+    each = prompt_price(price, prompts) * sum(prompts) / sum(sizes)
+    rest = max(0.0, fmean(costs) - each * fmean(sizes))
+    return [each * one + rest for one in sizes], each * size + rest * rows
+
+
+def _basis(known: Samples, prompt: float, output: float, calls: float) -> tuple[str, ...]:
+    number_of = f"{len(known.rows):,} answered row{'s' if len(known.rows) > 1 else ''}"
+    older = " of an older prompt" if known.older else ""
+    tokens = f"{number(prompt)} + {number(output)} tokens"
+    return (f"{number_of}{older}", f"{tokens} and {calls:.3g} call{'s' if calls != 1 else ''} a row")

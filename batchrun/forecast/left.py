@@ -1,0 +1,64 @@
+"""What a forecast is held against: what the budget still allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from batchrun.budget import Amounts
+from batchrun.forecast.estimate import Range
+from batchrun.forecast.figures import number, rounded_up, stated, time, usd
+from batchrun.forecast.forecast import Forecast
+from batchrun.job import Job
+from batchrun.pricing import ModelPrices
+from batchrun.survey import Survey
+
+_PER = {"run": "", "submit": " a submit", "day": " a day"}
+
+
+def spent_so_far(found: Survey, now: float) -> Amounts:
+    """What counts against the job's budget already; calls without an answer at their bounds."""
+    per = found.job.budget.per
+    if per == "submit":
+        return Amounts()
+    spend = found.checkpoint.spend(ModelPrices(found.job, now).spelled)
+    return spend.total() if per == "run" else spend.day(now)
+
+
+def left(job: Job, spent: Amounts) -> dict[str, float]:
+    """What the budget allows now, by its keys, when `spent` of it is gone or held; wall_time in seconds."""
+    budget = job.budget
+    known = {
+        "cost_usd": (budget.cost_usd, spent.cost_usd or 0.0),
+        "tokens": (budget.tokens, spent.tokens or 0),
+        "requests": (budget.requests, spent.requests),
+        "wall_time": (budget.wall_time, 0.0),
+    }
+    return {key: max(0.0, cap - gone) for key, (cap, gone) in known.items() if cap is not None}
+
+
+def over_budget(job: Job, found: Forecast, spent: Amounts) -> Iterator[str]:
+    """A sentence for each part of the budget that the high estimate exceeds."""
+    if not found.rows:
+        return
+    kinds: dict[str, tuple[Range | None, Callable[[float], str]]] = {
+        "cost_usd": (found.cost_usd, usd),
+        "tokens": (found.tokens, number),
+        "requests": (found.requests, number),
+        "wall_time": (found.seconds, time),
+    }
+    for key, allowed in left(job, spent).items():
+        amount, spelled = kinds[key]
+        if amount is None or amount.high is None or amount.high <= allowed:
+            continue
+        cap: float = getattr(job.budget, key)
+        of = f"{stated(key, allowed)} of {stated(key, cap)}" if allowed < cap else stated(key, cap)
+        per = " a submit" if key == "wall_time" else _PER[job.budget.per]
+        verb = "is" if key in ("cost_usd", "wall_time") else "are"
+        if amount.low > allowed:
+            needed = f"at least {spelled(amount.low)} is needed"
+        else:
+            needed = f"up to {spelled(rounded_up(amount.high))} may be needed"
+        yield (
+            f"budget.{key}: {needed}, and {of}{per} {verb} left. "
+            f"A submit stops there and can be continued; raise budget.{key} or ask for fewer rows."
+        )

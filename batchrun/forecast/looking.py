@@ -1,0 +1,119 @@
+"""A look at some rows as they would be asked: what their requests allow, before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from statistics import fmean
+
+import polars as pl
+
+from batchrun.outcome import Error
+from batchrun.prices import output_bound
+from batchrun.render.evaluate import RenderError
+from batchrun.render.request import BYTES_PER_TOKEN, Request
+from batchrun.survey import Survey
+
+MOST = 1_000
+"""Rows that are looked at."""
+_KEPT = 100
+"""Requests that stay in memory meanwhile."""
+_WITHIN = 100_000
+"""Rows of the input that are read for that, from the first row to do on."""
+
+
+@dataclass(slots=True)
+class Look:
+    """What some rows' requests to the first model are, by row_index."""
+
+    prompt_tokens: dict[int, int] = field(default_factory=dict)
+    """Estimates for the first prompt."""
+    limits: list[int | None] = field(default_factory=list)
+    """The most tokens that all answers to one request have, for rows to do; None without a limit."""
+    choices: int = 1
+    """The most answers that one request asks for."""
+    names: dict[str, None] = field(default_factory=dict)
+    """The models that are named."""
+    requests: list[Request] = field(default_factory=list)
+    """A few rows to do."""
+
+    @property
+    def limit(self) -> float | None:
+        """The limit of one request on average; None where one has none."""
+        known = [limit for limit in self.limits if limit is not None]
+        return fmean(known) if known and len(known) == len(self.limits) else None
+
+
+def look(found: Survey, wanted: pl.DataFrame, others: pl.DataFrame) -> Look:
+    """Render rows to do (`wanted`) and, for comparison, some that are answered (`others`).
+
+    Both have `row_index`. Rows that cannot be rendered are passed over.
+    """
+    indices = wanted["row_index"]
+    first = indices.min() if len(indices) else 0
+    end = (first if isinstance(first, int) else 0) + _WITHIN
+    chosen = _spread(indices.filter(indices < end))
+    compared = _spread(others["row_index"].filter(others["row_index"] < end))
+    seen = Look()
+    for index, request in rendered(found, chosen | compared):
+        seen.prompt_tokens[index] = request.prompt_tokens
+        if index in chosen:
+            _add(seen, request)
+    return seen
+
+
+def _spread(indices: pl.Series) -> set[int]:
+    return set(indices.gather_every(max(1, -(-len(indices) // MOST))).to_list())
+
+
+def _add(seen: Look, request: Request) -> None:
+    document = request.document(0)
+    seen.limits.append(output_bound(document))
+    seen.choices = max(seen.choices, document.get("n") or 1)
+    seen.names[document["model"]] = None
+    if len(seen.requests) < _KEPT:
+        seen.requests.append(request)
+
+
+def rendered(found: Survey, indices: Iterable[int]) -> Iterator[tuple[int, Request]]:
+    """The rows at these positions of the input that can be rendered for the first model, in input order."""
+    wanted = set(indices)
+    last = max(wanted, default=-1)
+    for batch in found.source.batches() if wanted else ():
+        for row in batch.rows:
+            if row.index not in wanted:
+                continue
+            request = found.identifier.identify(row).request
+            if not isinstance(request, Error) and _has_document(request):
+                yield row.index, request
+        if batch.rows[-1].index >= last:
+            return
+
+
+def first_requests(found: Survey, rows: pl.DataFrame, most: int = _KEPT) -> list[Request]:
+    """The requests for the first of `rows` (by `row_index`), for `caps.unbounded` before a submit."""
+    return [request for _, request in islice(rendered(found, rows["row_index"].head(most)), most)]
+
+
+def _has_document(request: Request) -> bool:
+    try:
+        request.document(0)
+    except RenderError:
+        return False
+    return True
+
+
+def turn_tokens(request: Request) -> float:
+    """Tokens that a further turn adds on average, its answers aside."""
+    turns = request.renderer.prompt.turns(request.context, [])
+    if not turns:
+        return 0.0
+    sizes = []
+    for at, turn in enumerate(turns):
+        try:
+            content = turn([""] * (at + 1)).get("content")
+        except RenderError:  # a template that wants an answer: taken as it is spelled
+            content = request.renderer.prompt.spelled_turns[at].get("content")
+        sizes.append(len(str(content or "").encode(errors="surrogatepass")))
+    return fmean(sizes) / BYTES_PER_TOKEN

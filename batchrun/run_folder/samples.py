@@ -1,0 +1,65 @@
+"""What answered rows took: every attempt, re-ask, turn and tool step of a row together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from batchrun.run_folder.checkpoint import Checkpoint
+from batchrun.run_folder.columns import RESULT_SCHEMA
+from batchrun.run_folder.sealed import sealed_parts
+
+_COLUMNS = ["status", "model", "usage", "cost_usd", "attempts"]
+
+_SENT = pl.col("attempts").list.eval(pl.element().struct.field("sent").cast(pl.Int64)).list.sum()
+
+MOST = 2_000
+"""Answered rows that are looked at: with more, an average hardly changes."""
+
+
+def read_samples(checkpoint: Checkpoint, answered: pl.DataFrame, *, most: int = MOST) -> pl.DataFrame:
+    """What the rows of `answered` took, by its `part` and `position` (see `index.match`).
+
+    One line a row, for at most `most` rows spread evenly over them, an answer that several rows share
+    counting once: `row_index`, `status`, `model`, `usage`, `cost_usd`, `calls` (that were sent), and
+    `seconds` (of all its calls together). Raises FileNotFoundError when a file has gone meanwhile.
+    """
+    wanted = (
+        answered.select("row_index", "part", "position")
+        .drop_nulls()
+        .unique(["part", "position"], keep="first", maintain_order=True)
+        .sort("part", "position")
+    )
+    wanted = wanted.gather_every(max(1, -(-len(wanted) // most)))
+    sealed = sealed_parts(checkpoint.folder) if len(wanted) else {}
+    unsealed = checkpoint.unsealed_tables() if wanted["part"].lt(0).any() else {}
+    frames = []
+    for (part,), rows in wanted.partition_by("part", as_dict=True).items():
+        if part < 0:
+            table = unsealed[-part].select(_COLUMNS)
+        else:
+            if part not in sealed:  # `gc` merged it meanwhile
+                raise FileNotFoundError(f"sealed part {part}")
+            table = pq.ParquetFile(sealed[part], pre_buffer=False).read(_COLUMNS, use_threads=False)
+        frames.append(_sample(table.take(rows["position"].to_arrow().cast(pa.int64())), rows["row_index"]))
+    return pl.concat(frames) if frames else _sample(_no_rows(), wanted["row_index"])
+
+
+def _sample(table: pa.Table, row_index: pl.Series) -> pl.DataFrame:
+    seconds = pl.col("attempts").list.eval(pl.element().struct.field("latency")).list.sum()
+    rows = pl.DataFrame(table).with_columns(calls=_SENT, seconds=seconds).drop("attempts")
+    return pl.DataFrame([row_index]).hstack(rows)
+
+
+def _no_rows() -> pa.Table:
+    return pa.schema([RESULT_SCHEMA.field(name) for name in _COLUMNS]).empty_table()
+
+
+def _tables(checkpoint: Checkpoint, columns: list[str]) -> Iterator[pa.Table]:
+    for path in sealed_parts(checkpoint.folder).values() if checkpoint.folder.exists() else ():
+        yield pq.ParquetFile(path, pre_buffer=False).read(columns, use_threads=False)
+    for table in checkpoint.unsealed_tables().values():
+        yield table.select(columns)
