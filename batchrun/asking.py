@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -16,18 +17,20 @@ from batchrun.admission import Admission
 from batchrun.answer.answerer import Answerer, Rules
 from batchrun.answer.attempts import Asker
 from batchrun.answer.calls import Caller
+from batchrun.answer.tail import Tail
 from batchrun.breaker import Breaker
+from batchrun.budget import Spend
 from batchrun.chat.families import refusals
 from batchrun.clock import Clock, SystemClock
 from batchrun.endpoints import open_clients
-from batchrun.engines.local import LocalEngine
+from batchrun.engines.local import Beside, LocalEngine
 from batchrun.errors import StorageError
 from batchrun.flights import Flights
 from batchrun.job import Job
 from batchrun.outcome import Error
-from batchrun.policy import RetryRules
+from batchrun.pricing import ModelPrices, each_day, open_budget
 from batchrun.progress import Progress, View
-from batchrun.restore import gates
+from batchrun.restore import gates, retry_rules
 from batchrun.run_folder.checkpoint import write_admitted
 from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.log import Log
@@ -52,6 +55,13 @@ class Asking:
     counters: Counters
     progress: Progress
     log: Log
+    prices: ModelPrices
+    spent: Spend
+    """What the run has taken of its budget before this submit."""
+    time_left: float | None
+    """Seconds until the wall time is over."""
+    canary: int | None
+    """Rows that go first, unless so many have gone well before."""
     clock: Clock = SystemClock()  # noqa: RUF009 - it has no state
 
     def ask(self, rows: pl.DataFrame) -> Stop | None:
@@ -73,15 +83,25 @@ class Asking:
 
     async def _run(self, rows: pl.DataFrame) -> Stop | None:
         job = self.survey.job
-        async with open_clients(job, self.env) as clients:
-            admission, flights = gates(job, self.survey.checkpoint, self.clock), Flights()
+        async with open_clients(job, self.env, say=self.progress.say) as clients:
+            budget, flights = open_budget(job, self.spent, self.clock), Flights()
+            admission = gates(job, self.survey.checkpoint, self.clock, budget)
             journal = await self._open_journal(admission)
-            caller = Caller(job.models, clients, admission, journal, flights, self.counters, self.clock)
+            caller = Caller(
+                job.models,
+                clients,
+                self.prices,
+                admission,
+                journal,
+                flights,
+                self.counters,
+                self.clock,
+            )
             asker = Asker(
                 job.models,
                 caller,
                 admission,
-                _retry_rules(job),
+                retry_rules(job),
                 clock=self.clock,
                 jitter=random.random,
                 log=self.log,
@@ -97,6 +117,7 @@ class Asking:
                 functions,
                 rules,
                 self.counters,
+                price_of=self.prices.spelled,
                 clock=self.clock,
                 log=self.log,
             )
@@ -107,21 +128,35 @@ class Asking:
                 flights,
                 self.counters,
                 Breaker(job.stop_when.failed, job.stop_when.after),
-                chains=frozenset(
-                    {self.chains.usual, self.chains.retry} if self.chains.retry_types else {self.chains.usual}
-                ),
+                chains=self.chains.all(),
                 drain=self.drain,
                 seal=seal_file,
+                canary=self.canary,
+                time_left=self.time_left,
             )
             view = View(self.counters, flights, admission)
             wanted = tasks(self.survey, rows, self.chains)
             try:
-                return await engine.run(wanted, _workers(job), lambda: self.progress.watch(view))
+                return await engine.run(wanted, _workers(job), *self._beside(view, caller))
             finally:
                 journal.close()
                 with suppress(StorageError, OSError):  # what is in the journal says the same
                     write_admitted(self.survey.checkpoint.folder, admission.snapshot())
                 seal_file(journal.path)
+
+    def _beside(self, view: View, caller: Caller) -> Iterator[Beside]:
+        """What runs along with the calls."""
+        yield lambda: self.progress.watch(view)
+        if tail := self.survey.job.tail:
+            yield Tail(
+                view.flights,
+                caller.latencies,
+                self.counters,
+                hedge_after=tail.hedge_after,
+                clock=self.clock,
+            ).watch
+        if (budget := view.admission.budget) and budget.caps.per == "day":
+            yield partial(each_day, budget, self.clock)
 
     def _advise(self, index: int, error: Error) -> None:
         """Say which parameters a model is known to refuse, once it has refused a request."""
@@ -160,11 +195,6 @@ def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _retry_rules(job: Job) -> RetryRules:
-    retry = job.retry
-    return RetryRules(retry.max_attempts, retry.max_wait, retry.backoff.initial, retry.backoff.max)
 
 
 def _workers(job: Job) -> int:

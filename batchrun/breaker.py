@@ -34,9 +34,13 @@ class Breaker:
     def tripped(self) -> str | None:
         """Why the run must stop, with the numbers; None while it may go on."""
         finished = len(self._recent)
-        if finished < self._after or self._failed <= self._share * finished:
+        return self.fails(self._failed, finished, which="last") if finished >= self._after else None
+
+    def fails(self, failed: int, finished: int, *, which: str = "first") -> str | None:
+        """Why so many failed rows are too many, with the numbers; None where they are not."""
+        if failed <= self._share * finished:
             return None
         return (
-            f"{self._failed} of the last {finished} finished rows failed for good, "
+            f"{failed} of the {which} {finished} finished rows failed for good, "
             f"more than the {self._share * 100:.4g}% that stop_when.failed allows"
         )

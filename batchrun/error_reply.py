@@ -40,7 +40,9 @@ _QUOTA = _codes(
     "quota",
     "insufficient_quota credit_balance_exhausted organization_usage_limit_exceeded billing_error"
     " organization_spend_limit_exceeded project_spend_limit_exceeded enforced_spend_limit_reached"
-    " billing_hard_limit_reached billing_not_active insufficient_credits insufficient_balance",
+    " billing_hard_limit_reached billing_not_active insufficient_credits insufficient_balance"
+    " insufficientquota budget_exceeded account_suspended openrouter_guardrail_budget"
+    " openrouter_workspace_budget openrouter_key_limit",
 )
 _CONTEXT = _codes(
     "context_length",
@@ -52,15 +54,20 @@ _FILTER = _codes(
     "content_filter content_policy_violation responsibleaipolicyviolation contentpolicyviolationerror",
 )
 _MODEL = _codes(
-    "model_not_found", "model_not_found model_not_available model_decommissioned deploymentnotfound"
+    "model_not_found",
+    "model_not_found model_not_available model_decommissioned deploymentnotfound"
+    " key_model_access_denied team_model_access_denied",  # LiteLLM: this key, not this model
 )
 _AUTH = _codes(
     "auth",
     "invalid_api_key authentication_error permission_error unauthorized unauthenticated permission_denied"
-    " account_deactivated api_key_invalid unsupported_country_region_territory",
+    " account_deactivated api_key_invalid unsupported_country_region_territory missing_scope expired_key"
+    " organization_restricted",
 )
 _RATE = _codes(
-    "rate_limit", "rate_limit_exceeded rate_limit_error too_many_requests resource_exhausted throttling"
+    "rate_limit",
+    "rate_limit_exceeded rate_limit_error too_many_requests resource_exhausted throttling"
+    " throttlingexception",
 )
 _BUSY = _codes(
     "server",
@@ -71,15 +78,17 @@ _INVALID = _codes("invalid_request", "invalid_request_error badrequesterror")
 
 _CONTEXT_TEXT = _says(
     "context_length",
-    r"context[ _](window|size|length)|request too large"
+    r"context[ _]?(window|size|length)|request too large"
     r"|(prompt|input|request|messages?) (is|are) too (long|large)|too many (input )?tokens"
     r"|reduce the length|max_new_tokens"
     r"|(longer than|exceed(s|ed)?) the (model'?s )?max(imum)? (model |input |sequence )?(length|tokens)",
 )
-_REQUEST_TEXT = _says("context_length", r"request too large")
+_REQUEST_TEXT = _says("context_length", r"request too large|for long context requests")
 _FILTER_TEXT = _says(
     "content_filter", r"content[ _](management|filter)|content policy|moderation|guardrail|was flagged"
 )
+_BLOCKED_TEXT = _says("content_filter", r"request (was )?blocked|prompt injection|guardrail")
+_ROUTE_TEXT = _says("invalid_request", r"no endpoints found that (support|can handle)")
 _MODEL_TEXT = _says(
     "model_not_found",
     r"\b(model|deployment)\b.{0,120}?(not found|not exist|is not available|decommissioned|not a valid model)"
@@ -89,9 +98,17 @@ _AUTH_TEXT = _says("auth", r"api[ _-]?key (is )?(not valid|invalid|expired)|(inv
 _QUOTA_TEXT = _says(
     "quota",
     r"current quota|check your plan|billing|(spend|spending|key|credit) limit (exceeded|reached)"
-    r"|insufficient credits|credit balance is too low",
+    r"|insufficient credits|credit balance is too low|out of call volume quota"
+    r"|used all (available )?credits|reached (its|your|the) (monthly )?(spending|usage) limit",
 )
-_BALANCE_TEXT = _says("quota", r"credit balance is too low|insufficient (credits|balance)")
+_BALANCE_TEXT = _says(
+    "quota",
+    r"credit balance is too low|insufficient (credits|balance)|reached your specified api usage limits",
+)
+_PERMISSION_TEXT = _says(
+    "auth",
+    r"permission|missing scope|not (allowed|authorized)|forbidden|(access|authentication) (is )?denied",
+)
 
 _Reading: TypeAlias = tuple[tuple[_Sign, ...], ErrorType]
 _ROW_CODES = (_CONTEXT, _FILTER)
@@ -101,12 +118,21 @@ _CLIENT_TEXTS = (_CONTEXT_TEXT, _FILTER_TEXT, _MODEL_TEXT, _AUTH_TEXT, _BALANCE_
 _READINGS: dict[int, _Reading] = {
     200: ((*_CLIENT_CODES, _RATE, _BUSY, *_CLIENT_TEXTS, _INVALID), "server"),
     300: ((), "model_not_found"),
-    400: ((*_CLIENT_CODES, *_CLIENT_TEXTS), "invalid_request"),
-    401: ((_QUOTA,), "auth"),
+    400: ((*_CLIENT_CODES, _RATE, *_CLIENT_TEXTS), "invalid_request"),
+    401: ((_QUOTA, _MODEL), "auth"),
     402: ((), "quota"),
-    403: ((*_CLIENT_CODES, _CONTEXT_TEXT, _FILTER_TEXT, _QUOTA_TEXT, _MODEL_TEXT), "auth"),
-    404: ((), "model_not_found"),
+    # OpenRouter's guardrails block a prompt, and Together's 403 is a request that is too long: a row's own.
+    403: (
+        (
+            *(_QUOTA, _CONTEXT, _FILTER, _MODEL, _BLOCKED_TEXT, _AUTH),
+            *(_CONTEXT_TEXT, _FILTER_TEXT, _QUOTA_TEXT, _MODEL_TEXT, _PERMISSION_TEXT, _INVALID),
+        ),
+        "auth",
+    ),
+    # OpenRouter: no provider of the model takes an image, or a parameter, that this row has.
+    404: ((_ROUTE_TEXT,), "model_not_found"),
     405: ((), "model_not_found"),
+    407: ((), "auth"),  # the proxy wants a password
     408: ((), "server"),
     409: ((), "server"),
     410: ((), "model_not_found"),
@@ -117,6 +143,7 @@ _READINGS: dict[int, _Reading] = {
     # OpenAI's "Request too large … Limit 10000, Requested 20000" has the rate's code, but no pause helps.
     429: ((_QUOTA, _CONTEXT, _REQUEST_TEXT, _RATE, _QUOTA_TEXT), "rate_limit"),
     498: ((), "server"),  # Groq: flex capacity exceeded
+    499: ((), "server"),  # cancelled between a gateway and its server
     # Behind LiteLLM and in llama-cpp-python a prompt that is too long comes as a 500.
     500: ((*_ROW_CODES, _CONTEXT_TEXT), "server"),
 }
@@ -149,10 +176,12 @@ def classify_error_body(status: int, error: Mapping[str, Any], *, timed: bool = 
     """
     inner = _innermost(error)
     said = [text for key in ("code", "type", "status") if (text := _text(inner.get(key))) is not None]
+    limit = _text(_metadata(inner).get("limit_source"))
     if 200 <= status < 300:
         status = next((int(text) for text in said if re.fullmatch("[45][0-9][0-9]", text)), status)
-    timed = timed or _metadata(inner).get("limit_source") == "openrouter_in_flight_budget"
-    result = _classify(status, frozenset(map(str.lower, said)), _message(inner), timed=timed)
+    timed = timed or limit == "openrouter_in_flight_budget"
+    words = frozenset(text.lower() for text in (*said, limit or ""))
+    result = _classify(status, words, _message(inner), timed=timed)
     return replace(result, code=clean(said[0]) if said else None)
 
 
@@ -235,7 +264,12 @@ def _explained(error: Error, reply: Reply) -> Error:
     hint = ""
     if 300 <= reply.status < 400:
         hint = f"{_redirect(reply.headers.get('location', ''))}; base_url must be the final URL"
-    elif reply.status in (404, 405) and error.code != "model_not_found" and not _names_model(error.message):
+    elif (
+        error.type == "model_not_found"
+        and reply.status in (404, 405)
+        and error.code != "model_not_found"
+        and not _names_model(error.message)
+    ):
         hint = "no chat completions at this URL, or no such model there; check base_url and model"
     elif error.message:
         return error

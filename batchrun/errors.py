@@ -48,6 +48,12 @@ class RunFolderError(UsageError):
     """The run folder belongs to something else, or cannot be used."""
 
 
+class BudgetExhaustedError(BatchrunError):
+    """The budget does not hold another call: the run stops, and can be continued."""
+
+    exit_code = 3
+
+
 class StorageError(BatchrunError):
     """The disk refused a write; what was appended before it is kept and the run can be continued."""
 

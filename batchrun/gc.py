@@ -17,15 +17,25 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from batchrun.budget import Spend
 from batchrun.clock import SystemClock
 from batchrun.job import Job
+from batchrun.pricing import ModelPrices
 from batchrun.restore import gates
 from batchrun.run_folder.checkpoint import write_admitted
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.journal import Journal, sync_folder
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.records import Admitted
-from batchrun.run_folder.sealed import ROW_GROUP, SEALED_SCHEMA, hash_prefix, sealed_parts, write_parquet
+from batchrun.run_folder.sealed import (
+    ROW_GROUP,
+    SEALED_SCHEMA,
+    hash_prefix,
+    schema_with,
+    sealed_parts,
+    write_parquet,
+)
+from batchrun.run_folder.spend import keep_dropped, part_spend, unfinished_spend
 from batchrun.survey import Survey, survey
 
 FULL = 5_000
@@ -75,6 +85,11 @@ def collect(job: Job) -> Garbage:
         before = _garbage(found, kept)
         (run.checkpoint / "published.json").unlink(missing_ok=True)  # it names answers by their places
         if found.checkpoint.journals:
+            orphans = found.checkpoint.unfinished.keys() - set(_wanted(found))
+            lost = (found.checkpoint.unfinished[task] for task in orphans)
+            keep_dropped(
+                run.checkpoint, unfinished_spend(lost, ModelPrices(job, SystemClock().wall()).spelled)
+            )
             anyio.run(_renew_journal, found)
         _drop(run.checkpoint, kept)
         _merge(run.checkpoint)
@@ -83,7 +98,8 @@ def collect(job: Job) -> Garbage:
 
 def _kept(found: Survey) -> pl.DataFrame:
     """The places (part, position) of the answers that a row stands for."""
-    return found.states().filter(pl.col("part").is_not_null()).select("part", "position")
+    answered = found.states().filter(pl.col("part").is_not_null())
+    return answered.select("part", "position").unique()  # equal requests may share one
 
 
 def _garbage(found: Survey, kept: pl.DataFrame) -> Garbage:
@@ -129,9 +145,10 @@ def _drop(checkpoint: Path, kept: pl.DataFrame) -> None:
         if len(positions) == pq.read_metadata(path).num_rows:
             continue
         if positions.is_empty():
+            keep_dropped(checkpoint, part_spend(path))
             path.unlink()
             continue
-        _write(pq.read_table(path).take(positions.to_arrow()), path)
+        _write(pq.read_table(path, schema=SEALED_SCHEMA).take(positions.to_arrow()), path, part_spend(path))
     sync_folder(checkpoint)
 
 
@@ -140,15 +157,17 @@ def _merge(checkpoint: Path) -> None:
     for group in _groups(checkpoint):
         tables = [pq.read_table(path, schema=SEALED_SCHEMA) for path in group]
         order = [("row_index", "ascending"), ("_task", "ascending")]
-        _write(pa.concat_tables(tables).sort_by(order), group[0])
+        spend = sum(map(part_spend, group), start=Spend())
+        _write(pa.concat_tables(tables).sort_by(order), group[0], spend)
         for path in group[1:]:
             path.unlink()
         sync_folder(checkpoint)
 
 
-def _write(table: pa.Table, path: Path) -> None:
+def _write(table: pa.Table, path: Path, spend: Spend) -> None:
+    """Replace a part, whose footer goes on counting what its dropped tasks took."""
     groups = (table.slice(at, ROW_GROUP) for at in range(0, table.num_rows, ROW_GROUP))
-    write_parquet(groups, path, SEALED_SCHEMA)
+    write_parquet(groups, path, schema_with(spend))
 
 
 def _groups(checkpoint: Path) -> Iterator[list[Path]]:

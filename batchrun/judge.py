@@ -18,6 +18,11 @@ class Judged:
     error: Error | None
     usage: Usage | None = None
     """What the call took, with a completion or without."""
+    cost_usd: float | None = None
+    """What the server says that it cost."""
+    service_tier: str | None = None
+    cache_write_tokens: int | None = None
+    """Tokens of the prompt that the provider wrote into its cache, where it says."""
 
 
 def judge(exchange: Exchange) -> Judged:
@@ -27,11 +32,13 @@ def judge(exchange: Exchange) -> Judged:
     if not 200 <= exchange.status < 300:
         return Judged(exchange, None, classify(exchange))
     read = read_completion(exchange.body)
+    took = read.usage, read.cost_usd, read.service_tier, read.cache_write_tokens
     match read:
         case ErrorInside(error=inside):
-            return Judged(exchange, None, classify_error_body(exchange.status, inside), read.usage)
+            error = classify_error_body(exchange.status, inside)
+            return Judged(exchange, None, error, *took)
         case NoAnswer(reason=reason):
             error = Error("invalid_response", reason, http_status=exchange.status)
-            return Judged(exchange, None, error, read.usage)
+            return Judged(exchange, None, error, *took)
         case Completion():
-            return Judged(exchange, read, None, read.usage)
+            return Judged(exchange, read, None, *took)

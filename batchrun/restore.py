@@ -5,15 +5,17 @@ from __future__ import annotations
 import random
 
 from batchrun.admission import Admission
+from batchrun.budget import Budget
 from batchrun.clock import Clock
 from batchrun.error_reply import classify
 from batchrun.job import Job
 from batchrun.outcome import Reply
+from batchrun.policy import RetryRules
 from batchrun.retry_after import retry_after
 from batchrun.run_folder.checkpoint import Checkpoint
 
 
-def gates(job: Job, checkpoint: Checkpoint, clock: Clock) -> Admission:
+def gates(job: Job, checkpoint: Checkpoint, clock: Clock, budget: Budget | None = None) -> Admission:
     """The gates of a job's endpoints and models, as an earlier submit left them.
 
     Their windows are charged with what the last minute sent, and every Retry-After that has not
@@ -21,7 +23,14 @@ def gates(job: Job, checkpoint: Checkpoint, clock: Clock) -> Admission:
     """
     endpoints = {model.endpoint: job.endpoints[model.endpoint].limits for model in job.models}
     models = {(model.endpoint, model.name): model.limits for model in job.models}
-    admission = Admission(endpoints, models, clock=clock, jitter=random.random)
+    admission = Admission(
+        endpoints,
+        models,
+        clock=clock,
+        jitter=random.random,
+        budget=budget,
+        retry=retry_rules(job),
+    )
     if checkpoint.admitted:
         admission.restore(checkpoint.admitted)
     for sent in checkpoint.sent:
@@ -30,6 +39,12 @@ def gates(job: Job, checkpoint: Checkpoint, clock: Clock) -> Admission:
         if sent.endpoint in endpoints and isinstance(answered.exchange, Reply):
             _honour(admission, sent.endpoint, answered.exchange, answered.at, clock, job.retry.max_wait)
     return admission
+
+
+def retry_rules(job: Job) -> RetryRules:
+    """The job's `retry`, as the policy takes it."""
+    retry = job.retry
+    return RetryRules(retry.max_attempts, retry.max_wait, retry.backoff.initial, retry.backoff.max)
 
 
 def _honour(

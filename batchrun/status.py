@@ -15,6 +15,7 @@ from batchrun.run_folder.journal import journal_files
 from batchrun.run_folder.lock import is_locked
 from batchrun.run_folder.read import answered_since, read_steadily, scan_run
 from batchrun.run_folder.sealed import sealed_parts
+from batchrun.run_folder.shared import read_shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def _rows(run: RunFolder, checkpoint: Checkpoint) -> pl.DataFrame:
         rows = answers.unique(["key", "hash"]).select("key", "hash").with_row_index("row_index")
         rows = rows.select(pl.col("row_index").cast(pl.Int64), "key", "hash")
     # has_ids tells only whether a row that was edited where its request is not keeps its answer
-    return match(rows, answers, read_kept(run.checkpoint), has_ids=True)
+    return match(rows, answers, read_kept(run.checkpoint), has_ids=True, shared=read_shared(run.checkpoint))
 
 
 def _errors(found: pl.DataFrame) -> dict[str, int]:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 import polars as pl
 
 from batchrun import __version__, codec
 from batchrun.asking import Asking
+from batchrun.caps import unbounded
 from batchrun.clock import SystemClock
 from batchrun.endpoints import check_keys, check_simulators
-from batchrun.errors import BatchrunError, ChangedRowsError, StorageError
+from batchrun.errors import BatchrunError, ChangedRowsError, JobError, StorageError
+from batchrun.forecast import first_requests, price_of
 from batchrun.index import State, counts
 from batchrun.job import Job, ModelChoice
+from batchrun.outcome import Usage
+from batchrun.pricing import ModelPrices
 from batchrun.progress import Progress
 from batchrun.render.renderer import Renderer
 from batchrun.restore import gates
@@ -81,6 +85,7 @@ class _Submit:
         self._progress = progress
         self._run = run
         self._log = log
+        self._prices = ModelPrices(self._job, time.time())
         self._counters = Counters()
         self._started = time.time()
 
@@ -128,9 +133,10 @@ class _Submit:
         if changed.is_empty() or self._options.rerun_changed:
             return states
         if not self._options.keep_changed:
+            price = price_of(found, changed, now=time.time())
             raise ChangedRowsError(
-                f"{len(changed)} finished rows would be paid for again, because the job or their input "
-                f"has changed since they were answered",
+                f"{len(changed)} finished rows would be paid for again ({price}), because the job or their "
+                f"input has changed since they were answered",
                 hint="Choose: --rerun-changed replaces their answers, --name NEW keeps both, --keep-changed "
                 "keeps the answers (marked stale) and uses the new prompt for new rows only. "
                 "Taking the edit back costs nothing.",
@@ -153,6 +159,7 @@ class _Submit:
 
     def _ask(self, found: Survey, rows: pl.DataFrame, snapshot: str) -> Stop | None:
         """Ask for `rows`, if any; what stopped it."""
+        self._check_caps(found, rows)
         write_atomically(self._run.job_yaml, snapshot.encode())
         self._log("start", rows=found.facts.rows, to_do=len(rows), version=__version__)
         if rows.is_empty():
@@ -164,8 +171,31 @@ class _Submit:
         chains = Chains(tuple(range(self._chain)))
         if options.retry_model:
             chains = Chains(chains.usual, (self._chain,), options.retry_failed)
-        asking = Asking(found, chains, self._env, options.drain, self._counters, self._progress, self._log)
+        wall_time = self._job.budget.wall_time
+        asking = Asking(
+            survey=found,
+            chains=chains,
+            env=self._env,
+            drain=options.drain,
+            counters=self._counters,
+            progress=self._progress,
+            log=self._log,
+            prices=self._prices,
+            spent=found.checkpoint.spend(self._prices.spelled),
+            time_left=None if wall_time is None else wall_time - (time.time() - self._started),
+            canary=self._canary(found),
+        )
         return asking.ask(rows)
+
+    def _check_caps(self, found: Survey, rows: pl.DataFrame) -> None:
+        """Raises JobError when a cap of the budget cannot be kept, because a request has no upper bound."""
+        if reasons := unbounded(self._job, first_requests(found, rows), now=time.time()):
+            raise JobError(f"{self._job.where('budget')}: {reasons[0]}", hint="\n".join(reasons[1:]) or None)
+
+    def _canary(self, found: Survey) -> int | None:
+        """The rows that go first, unless the run has as many answers to the job as it stands."""
+        canary = self._job.canary
+        return canary if canary and counts(found.states())[State.OK] < canary else None
 
     def _finish(self, found: Survey, stop: Stop | None) -> Summary:
         """Publish what is there, add it up, and write it down."""
@@ -219,6 +249,9 @@ class _Submit:
             cost_usd=totals.cost_usd,
             latency=totals.latency,
             possibly_paid=totals.possibly_paid + found.checkpoint.possibly_paid(),
+            saved_usd=self._saved(totals.usage_by_model),
+            budget=self._job.budget.model_dump(exclude_none=True, exclude={"soft"}),
+            spent=asdict(found.checkpoint.spend(self._prices.spelled).total()),
             cut=totals.cut,
             stopped_by=stop,
             submit={
@@ -228,6 +261,8 @@ class _Submit:
                 "ok": self._counters.ok,
                 "failed": self._counters.failed,
                 "calls": self._counters.calls,
+                "hedged": self._counters.hedged,
+                "cost_usd": self._counters.cost_usd,
                 "tool_calls": self._counters.tool_calls,
                 "tool_errors": self._counters.tool_errors,
             },
@@ -235,6 +270,12 @@ class _Submit:
             results=str(self._run.results / "*.parquet"),
             version=__version__,
         )
+
+    def _saved(self, usages: Mapping[str, Usage]) -> float | None:
+        """What the providers' caches saved, where prices are known and anything was cached."""
+        price = self._prices.spelled
+        saved = [found.saved(usage) for model, usage in usages.items() if (found := price(model))]
+        return sum(saved) if any(saved) else None
 
 
 def _with_retry_model(job: Job, options: Options) -> Job:

@@ -6,7 +6,9 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-StopKind = Literal["no_model", "refused", "breaker", "storage", "SIGINT", "SIGTERM"]
+StopKind = Literal[
+    "no_model", "refused", "breaker", "canary", "budget", "wall_time", "storage", "SIGINT", "SIGTERM"
+]
 
 RunState = Literal["running", "finished", "stopped", "interrupted"]
 
@@ -14,6 +16,9 @@ EXIT_CODES: dict[StopKind, int] = {
     "no_model": 3,
     "refused": 4,
     "breaker": 3,
+    "canary": 3,
+    "budget": 3,
+    "wall_time": 3,
     "storage": 3,
     "SIGINT": 130,
     "SIGTERM": 143,
@@ -48,6 +53,10 @@ class Counters:
     errors: Counter[str] = field(default_factory=Counter)
     """Failed rows by `error.type`."""
     tool_calls: int = 0
+    cost_usd: float | None = None
+    """Of the calls whose cost is known."""
+    hedged: int = 0
+    """Calls that were sent a second time at the end."""
     tool_errors: int = 0
     """Calls of functions that gave the model an error."""
 
@@ -80,6 +89,12 @@ class Summary:
     """Of the calls that answered: p50, p95, p99."""
     possibly_paid: int
     """Calls without an answer that the provider may bill."""
+    saved_usd: float | None
+    """What cached prompt tokens saved, by the models' prices."""
+    budget: dict[str, Any]
+    """The amounts of the job's budget, as far as it gives any."""
+    spent: dict[str, Any]
+    """What all submits took (`cost_usd`, `tokens`, `requests`), unanswered calls at their bounds."""
     cut: int
     """Rows that are ok although their answer reached its token limit."""
     stopped_by: Stop | None

@@ -77,8 +77,9 @@ class JobFolder:
 
         Endpoints without a `base_url` get this one.
         """
-        for endpoint in sections.get("endpoints", {}).values():
-            endpoint.setdefault("base_url", base_url)
+        if "endpoints" in sections:
+            given = sections["endpoints"].items()
+            sections["endpoints"] = {name: {"base_url": base_url, **endpoint} for name, endpoint in given}
         document: dict[str, Any] = {
             "input": {"path": "rows.jsonl", "id": "id"},
             "prompt": {"messages": [{"role": "user", "content": "{{ text }}"}]},

@@ -15,14 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchrun.admission import Admission, Closed, Permit, Wait
+from batchrun.admission.gate import Landing
+from batchrun.budget import Amounts
 from batchrun.clock import SystemClock
-from batchrun.limits import Limits
+from batchrun.limits import Limits, Size
 from batchrun.outcome import Error
 from tests.clock import Stuck, VirtualClock, run_virtual
 
 REFUSED = Error("auth", "the key is wrong", "invalid_api_key", 401)
 BUSY = Error("rate_limit", "come back later", None, 429)
 UNLIMITED = Limits()
+NOTHING = Amounts()
 
 
 def admission(
@@ -39,7 +42,7 @@ def admission(
         {"e": endpoint}, {("e", m): names[m] for m in names}, clock=VirtualClock(epoch), jitter=jitter
     )
     for gate in made._models.values() if proven else ():
-        gate.prove()
+        gate.proven = True
     return made
 
 
@@ -56,7 +59,7 @@ class Spy:
     async def call(
         self, name: str, *, seconds: float = 1.0, tokens: int = 0, model: str = "m", answered: bool = True
     ) -> None:
-        async with self.gate.admit("e", model, tokens) as permit:
+        async with self.gate.admit("e", model, Size(tokens, tokens), NOTHING) as permit:
             now = VirtualClock().monotonic()
             if isinstance(permit, Closed):
                 self.closed.append((name, now, permit))
@@ -69,8 +72,7 @@ class Spy:
             finally:
                 self.running -= 1
             if answered:
-                permit.settle(tokens)
-                permit.answered()
+                permit.landed(Landing("ok", used=tokens, proves=True, report="ok"), NOTHING)
 
     @property
     def order(self) -> list[str]:
@@ -242,10 +244,10 @@ def test_the_others_follow_as_soon_as_the_first_has_answered() -> None:
         spy = Spy(gate)
 
         async def first() -> None:
-            async with gate.admit("e", "m", 0) as permit:
+            async with gate.admit("e", "m", Size(0, 0), NOTHING) as permit:
                 assert isinstance(permit, Permit)
                 await anyio.sleep(1)
-                permit.answered()
+                permit.landed(Landing("ok", proves=True, report="ok"), NOTHING)
                 await anyio.sleep(100)
 
         await together(first, lambda: spy.call("x"), lambda: spy.call("y"))
@@ -262,7 +264,7 @@ def test_a_wrong_key_costs_one_call() -> None:
         spy = Spy(gate)
 
         async def first() -> None:
-            async with gate.admit("e", "m", 0) as permit:
+            async with gate.admit("e", "m", Size(0, 0), NOTHING) as permit:
                 assert isinstance(permit, Permit)
                 await anyio.sleep(1)
                 gate.close("e", REFUSED)
@@ -429,7 +431,7 @@ def test_a_failing_block_gives_its_slot_back() -> None:
         gate = admission(Limits(concurrency=1))
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
-                async with gate.admit("e", "m", 0):
+                async with gate.admit("e", "m", Size(0, 0), NOTHING):
                     raise ZeroDivisionError
 
     run_virtual(main)
@@ -445,12 +447,12 @@ def test_a_run_at_the_limit_uses_it_and_is_never_refused() -> None:
 
         async def worker() -> None:
             while VirtualClock().monotonic() < 600:
-                async with gate.admit("e", "m", 100) as permit:
+                async with gate.admit("e", "m", Size(100, 100), NOTHING) as permit:
                     assert isinstance(permit, Permit)
                     await anyio.sleep(rng.uniform(0, 0.3))
                     arrivals.append(VirtualClock().monotonic())
                     await anyio.sleep(rng.uniform(0, 5))
-                    permit.settle(100)
+                    permit.landed(Landing("ok", used=100, report="ok"), NOTHING)
 
         async with anyio.create_task_group() as group:
             for _ in range(64):
@@ -535,7 +537,7 @@ def test_a_model_that_is_not_listed_is_a_bug() -> None:
 
     async def main() -> None:
         with pytest.raises(KeyError):
-            async with admission().admit("e", "other", 0):
+            async with admission().admit("e", "other", Size(0, 0), NOTHING):
                 pass
 
     run_virtual(main)

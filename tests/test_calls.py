@@ -10,11 +10,13 @@ import pytest
 
 from batchrun import codec
 from batchrun.admission import Admission, Closed
-from batchrun.answer.calls import AskKey, Caller, Progress, Task
+from batchrun.answer.calls import Caller
+from batchrun.answer.task import AskKey, Progress, Task
 from batchrun.client import Client, Timeouts
 from batchrun.flights import Flights
 from batchrun.job import Job
 from batchrun.limits import Limits
+from batchrun.pricing import ModelPrices
 from batchrun.render.renderer import Renderer
 from batchrun.run_folder.journal import Journal
 from batchrun.summary import Counters
@@ -44,11 +46,20 @@ def test_a_200_counts_what_it_took_with_an_answer_or_without(tmp_path: Path, doc
         transport = httpx.MockTransport(lambda _: httpx.Response(200, json={**document, "usage": USAGE}))
         client = Client("http://local/v1", headers={}, timeouts=Timeouts(5, 5, 5), transport=transport)
         journal = Journal(tmp_path, 1, clock)
-        caller = Caller(job.models, {"local": client}, admission, journal, Flights(), counters, clock)
+        caller = Caller(
+            job.models,
+            {"local": client},
+            ModelPrices(job, 0.0),
+            admission,
+            journal,
+            Flights(),
+            counters,
+            clock,
+        )
         request = Renderer(job).render({"text": "hello"})
         task = Task(0, 0, "r0", 0, request.request_hash, request, (0,))
         for step in range(2):
-            judged = await caller.call(task, AskKey(step, ""), 0, b"{}", Progress(step, 600.0, []))
+            judged = await caller.call(task, AskKey(step, ""), 0, b"{}", Progress(step, 600.0))
             assert not isinstance(judged, Closed)
             assert clock.monotonic() >= 60 * step
         assert (counters.prompt_tokens, counters.completion_tokens) == (1400, 400)

@@ -22,7 +22,9 @@ ROWS = """
     codec
     clock
     summary
+    prices budget
     limits
+    concurrency
     template predicate
     media
     chat
@@ -32,12 +34,14 @@ ROWS = """
     policy
     breaker
     job
+    pricing
+    paid
     source
     selection
     functions
     render
     index
-    gate
+    caps
     admission
     client
     run_folder
@@ -49,7 +53,9 @@ ROWS = """
     restore
     endpoints
     survey
+    spool
     tasks
+    forecast
     asking
     submit plan show status gc init
     cli
@@ -69,14 +75,20 @@ OWNERS = {
     "httptools": "simulator",
     "jsonschema_rs": "chat job",
     "pyarrow": "source run_folder survey gc",
-    "polars": "predicate index run_folder survey tasks asking submit plan show status gc init",
-    "anyio": "clock gate admission client run_folder functions flights answer engines asking gc cli",
+    "polars": "predicate index run_folder survey tasks forecast asking submit plan show status gc init",
+    "genai_prices": "prices",
+    "anyio": "clock admission client run_folder functions flights answer engines asking gc cli",
     "click": "cli",
     "rich": "cli",
 }
 """Each third-party library, and which files and folders may import it."""
 
-DISTRIBUTIONS = {"jsonschema_rs": "jsonschema-rs", "yaml": "pyyaml", "pydantic_core": "pydantic"}
+DISTRIBUTIONS = {
+    "genai_prices": "genai-prices",
+    "jsonschema_rs": "jsonschema-rs",
+    "yaml": "pyyaml",
+    "pydantic_core": "pydantic",
+}
 
 LEVEL = {name: level for level, row in enumerate(ROWS.strip().splitlines()) for name in row.split()}
 

@@ -155,6 +155,103 @@ REPLIES: list[tuple[str, ErrorType, Reply]] = [
         "model_not_found",
         reply(403, openai("Project `p` does not have access to model `m`", code="model_not_found")),
     ),
+    (
+        "403 Together, as documented",
+        "context_length",
+        reply(
+            403, openai("Input token count + `max_tokens` must be less than the context length of the model")
+        ),
+    ),
+    ("403 Together, in other words", "invalid_request", reply(403, openai("Bad Request"))),
+    (
+        "403 OpenRouter guardrail",
+        "content_filter",
+        reply(
+            403, {"error": {"code": 403, "message": "Request blocked: prompt injection patterns detected"}}
+        ),
+    ),
+    (
+        "403 OpenRouter guardrail, as Anthropic's error",
+        "content_filter",
+        reply(403, {"error": {"type": "permission_error", "message": "Request blocked: injection"}}),
+    ),
+    *(
+        (
+            f"403 {source}",
+            "quota",
+            reply(403, {"error": {"code": 403, "message": "m", "metadata": {"limit_source": source}}}),
+        )
+        for source in (
+            "openrouter_guardrail_budget",
+            "openrouter_workspace_budget",
+            "openrouter_key_limit",
+        )
+    ),
+    (
+        "403 Azure quota",
+        "quota",
+        reply(403, {"error": {"code": "403", "message": "Out of call volume quota."}}),
+    ),
+    (
+        "403 xAI credits",
+        "quota",
+        reply(
+            403, {"error": "Your team has used all available credits or reached its monthly spending limit."}
+        ),
+    ),
+    (
+        "403 OpenAI scope",
+        "auth",
+        reply(
+            403, openai("You have insufficient permissions for this operation. Missing scopes: model.request")
+        ),
+    ),
+    (
+        "403 OpenAI, a model not allowed",
+        "auth",
+        reply(403, openai("You are not allowed to sample from this model")),
+    ),
+    ("407", "auth", reply(407, b"Proxy Authentication Required")),
+    ("400 LiteLLM budget", "quota", reply(400, openai("Budget has been exceeded!", type="budget_exceeded"))),
+    ("400 LiteLLM expired key", "auth", reply(400, openai("Expired Key", type="expired_key"))),
+    (
+        "401 LiteLLM, a model that the key may not use",
+        "model_not_found",
+        reply(401, openai("key not allowed to access model", type="key_model_access_denied", code="401")),
+    ),
+    (
+        "400 Anthropic, the spend limit",
+        "quota",
+        reply(
+            400,
+            openai("You have reached your specified API usage limits. You will regain access on 2026-01-01"),
+        ),
+    ),
+    ("400 Groq, an organization locked out", "auth", reply(400, openai("m", code="organization_restricted"))),
+    ("400 throttled", "rate_limit", reply(400, openai("m", code="ThrottlingException"))),
+    ("412 Fireworks", "quota", reply(412, openai("m", code="ACCOUNT_SUSPENDED"))),
+    ("429 Azure quota", "quota", reply(429, openai("m", code="InsufficientQuota"))),
+    (
+        "429 Anthropic, a context the plan does not cover",
+        "context_length",
+        reply(429, openai("Extra usage is required for long context requests.", type="rate_limit_error")),
+    ),
+    (
+        "404 OpenRouter, no provider for this row's parts",
+        "invalid_request",
+        reply(404, {"error": {"code": 404, "message": "No endpoints found that support image input"}}),
+    ),
+    (
+        "404 OpenRouter, no provider at all",
+        "model_not_found",
+        reply(404, {"error": {"code": 404, "message": "No endpoints found matching your data policy"}}),
+    ),
+    ("499", "server", reply(499, b"")),
+    (
+        "500 LiteLLM, too long",
+        "context_length",
+        reply(500, openai("litellm.ContextWindowExceededError: too long", code="500")),
+    ),
     # 404 and its like
     (
         "404 model",

@@ -15,7 +15,8 @@ import anyio.to_thread
 from batchrun import codec
 from batchrun.admission import Admission, Closed
 from batchrun.answer.attempts import Asker, Received
-from batchrun.answer.calls import AskKey, Progress, Task
+from batchrun.answer.task import AskKey, Progress, Task
+from batchrun.budget import Amounts
 from batchrun.chat.completion import ToolCall
 from batchrun.chat.dialogue import Ask, Dialogue, Rejected, Reply, Run
 from batchrun.clock import Clock
@@ -23,10 +24,12 @@ from batchrun.index import failure_hash
 from batchrun.job import ModelChoice
 from batchrun.judge import judge
 from batchrun.outcome import NEVER_SENT, Completed, Error, Failed, Outcome
+from batchrun.pricing import PriceOf
 from batchrun.render.evaluate import RenderError
 from batchrun.render.request import Request
 from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.records import Done, Ran
+from batchrun.run_folder.spend import recalled
 from batchrun.summary import Counters
 
 TOOL_ERROR = "Error: "
@@ -90,6 +93,7 @@ class Answerer:
         rules: Rules,
         counters: Counters,
         *,
+        price_of: PriceOf,
         clock: Clock,
         log: Callable[..., None],
     ) -> None:
@@ -100,6 +104,7 @@ class Answerer:
         self._tools = tools
         self._rules = rules
         self._counters = counters
+        self._price_of = price_of
         self._clock = clock
         self._log = log
 
@@ -115,7 +120,8 @@ class Answerer:
             self._journal.carry(task.number, task.history.lines)
         timeout = self._rules.row_timeout
         first_call = max(task.history.sent, default=NEVER_ASKED) + 1
-        progress = Progress(first_call, self._clock.monotonic() + timeout, [])
+        progress = Progress(first_call, self._clock.monotonic() + timeout)
+        self._recall(task, progress)
         talk = _Conversation(task, task.request, task.request.dialogue(), progress)
         result: Outcome | Closed = Failed(Error("timeout", f"the row took longer than {timeout:g} s in all"))
         with anyio.move_on_after(timeout):
@@ -142,7 +148,16 @@ class Answerer:
             errors=tuple(talk.progress.errors) if talk else (),
             earlier=task.earlier,
             reading=talk.dialogue.reading if talk else None,
+            cost_usd=talk.progress.cost_usd if talk else None,
+            spend=talk.progress.spend.document() if talk else None,
         )
+
+    def _recall(self, task: Task, progress: Progress) -> None:
+        """Count what earlier submits paid for the row: its own calls against the budget, too."""
+        own = {sent.call for sent, _ in task.history.own_calls()}
+        for call, sent in task.history.sent.items():
+            amounts, cost = recalled(sent, task.history.answered.get(call), self._price_of)
+            progress.paid(sent.at, amounts if call in own else Amounts(), cost)
 
     async def _converse(self, talk: _Conversation) -> Outcome | Closed:
         """Make the moves of the conversation until it ends."""
@@ -220,9 +235,11 @@ class Answerer:
         decided = start = talk.position
         before = [position for position in range(start) if position not in talk.rejected]
         positions = [*range(start, len(talk.task.models)), *before]
-        for position in positions:
+        for at, position in enumerate(positions):
             talk.position = position
-            result = await self._ask_one(talk, ask, key)
+            elsewhere = self._any_open(talk.task.models[other] for other in positions[at + 1 :])
+            leave_for = self._rules.fallback_on if elsewhere else frozenset[str]()
+            result = await self._ask_one(talk, ask, key, leave_for)
             if isinstance(result, Received):
                 return result
             if isinstance(result, Closed):
@@ -232,7 +249,7 @@ class Answerer:
             if reason.type not in self._rules.fallback_on:
                 break
         talk.position = decided
-        asked = (talk.task.models[position] for position in positions)
+        asked = (talk.task.models[position] for position in positions[: at + 1])
         if failed is None and self._any_open(asked):  # one has opened again meanwhile
             return await self._ask(talk, ask)
         assert failed or closed, "each model gave one of both"
@@ -242,7 +259,9 @@ class Answerer:
         asked = (self._models[index] for index in models)
         return any(self._admission.is_open(model.endpoint, model.name) for model in asked)
 
-    async def _ask_one(self, talk: _Conversation, ask: Ask, key: AskKey) -> Received | Failed | Closed:
+    async def _ask_one(
+        self, talk: _Conversation, ask: Ask, key: AskKey, leave_for: frozenset[str]
+    ) -> Received | Failed | Closed:
         refused = self._asker.recorded_refusal(talk.task, key, talk.index)
         if refused is not None:
             return refused
@@ -253,7 +272,7 @@ class Answerer:
                 body = _body(talk, ask)
         except RenderError as failure:
             return Failed(failure.error)
-        return await self._asker.ask(talk.task, key, talk.index, body, talk.progress)
+        return await self._asker.ask(talk.task, key, talk.index, body, talk.progress, leave_for)
 
     def _recorded(self, talk: _Conversation, key: AskKey) -> Received | None:
         """The answer that an earlier submit received to this very ask, whichever model gave it."""

@@ -5,15 +5,15 @@ Nothing is decided here: `policy` says what follows from a failure, `admission` 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from batchrun.admission import Admission, Closed
-from batchrun.answer.calls import AskKey, Caller, Progress, Task
+from batchrun.admission.gate import Reason
+from batchrun.answer.calls import Caller
+from batchrun.answer.task import AskKey, Progress, Task
 from batchrun.chat.completion import Completion
 from batchrun.clock import Clock
-from batchrun.gate import Reason
 from batchrun.job import ANY_MODEL, ModelChoice
 from batchrun.judge import Judged, judge
 from batchrun.outcome import PASSING, Error, Exchange, Failed, Reply, Unanswered
@@ -28,6 +28,9 @@ from batchrun.policy import (
     decide,
 )
 from batchrun.retry_after import retry_after, should_retry
+
+_LAST_MOMENT = 1.0
+"""Seconds within which a row whose time is over is ended by its own deadline."""
 
 _REASONS: dict[bool, Reason] = {True: "retry-after", False: "rate limit"}
 """What a pause is called, by whether the server named its length."""
@@ -85,23 +88,33 @@ class Asker:
         self._log = log
         self._advise = advise
         self._advised: set[int] = set()
-        self._unreached: Counter[str] = Counter()
 
     async def ask(
-        self, task: Task, ask: AskKey, index: int, body: bytes, progress: Progress
+        self,
+        task: Task,
+        ask: AskKey,
+        index: int,
+        body: bytes,
+        progress: Progress,
+        leave_for: frozenset[str] = frozenset(),
     ) -> Received | Failed | Closed:
-        """Ask one model until it answers, fails, or is closed."""
+        """Ask one model until it answers, fails, or is closed.
+
+        `leave_for` are the reasons for which the row would rather go on to another model than wait.
+        """
         attempts = _Attempts()
         while True:
-            judged = await self._caller.call(task, ask, index, body, progress)
+            judged = await self._caller.call(task, ask, index, body, progress, leave_for=leave_for)
             if isinstance(judged, Closed):
                 return judged
             if judged.completion is not None:
-                return Received(judged.completion, progress.next_call - 1, index)
+                return Received(judged.completion, progress.answered, index)
             assert judged.error is not None, "no completion"
+            if self._clock.monotonic() >= progress.deadline:
+                # The row's deadline was set a moment after this call's and says what ended the row.
+                await self._clock.sleep(_LAST_MOMENT)
             if self._is_out_of_reach(index, judged.exchange):
-                self._wait_for_endpoint(index, judged, judged.error)
-                continue
+                continue  # admission lets the row wait, go on to another model, or says Closed
             attempts.note(judged.error)
             if judged.error.type == "invalid_request" and index not in self._advised:
                 self._advised.add(index)
@@ -136,19 +149,9 @@ class Asker:
         return None
 
     def _is_out_of_reach(self, index: int, exchange: Exchange) -> bool:
-        """Whether nothing has ever reached the endpoint: then it is down, and no row's attempt counts."""
-        never_answered = self._models[index].endpoint not in self._caller.answered
-        return never_answered and isinstance(exchange, Unanswered) and not exchange.sent
-
-    def _wait_for_endpoint(self, index: int, judged: Judged, error: Error) -> None:
-        """Let all rows wait for an endpoint that is down, or close it when it has had its attempts."""
-        endpoint = self._models[index].endpoint
-        self._unreached[endpoint] += 1
-        action = self._decide(index, judged, error, _Attempts(failed=self._unreached[endpoint]))
-        if isinstance(action, Retry):
-            self._pause(index, action.after, error, "unreachable")
-        else:
-            self._close(index, error, CloseEndpoint(error, None))
+        """Whether the call did not arrive at an endpoint that is down: that costs no row an attempt."""
+        unsent = isinstance(exchange, Unanswered) and not exchange.sent
+        return unsent and self._admission.tripped(self._models[index].endpoint)
 
     def _decide(self, index: int, judged: Judged, error: Error, attempts: _Attempts) -> Action:
         headers = judged.exchange.headers if isinstance(judged.exchange, Reply) else {}

@@ -1,76 +1,66 @@
-"""One call of one row: admitted, written down, sent, and its answer written down."""
+"""One call: admission, the `sent` record, the exchange, the `answer` record, and what is learned from it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 
-from batchrun.admission import Admission, Closed
-from batchrun.client import Client
+from batchrun.admission import Admission, Closed, Permit
+from batchrun.admission.circuit import Report, report
+from batchrun.admission.gate import Landing
+from batchrun.answer.tail import Latencies
+from batchrun.answer.task import AskKey, Progress, Task
+from batchrun.budget import Amounts
+from batchrun.client import EndpointClient
 from batchrun.clock import Clock
-from batchrun.flights import Flights
-from batchrun.job import ModelChoice
+from batchrun.concurrency import Result
+from batchrun.errors import BudgetExhaustedError
+from batchrun.flights import Flight, Flights
+from batchrun.job import ANY_MODEL, ModelChoice
 from batchrun.judge import Judged, judge
-from batchrun.outcome import Error, ErrorType, Exchange, Reply
+from batchrun.limits import Size
+from batchrun.limits.estimates import TokenEstimates
+from batchrun.limits.headers import RateAccount, read_rate_headers
+from batchrun.outcome import Error, Exchange, Reply
+from batchrun.paid import cost_of, paid, taken
+from batchrun.prices import Price, no_upper_bound, output_bound, prompt_bound
+from batchrun.pricing import ModelPrices
 from batchrun.render.request import Request
-from batchrun.run_folder.history import History
 from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.records import Answered, Sent
 from batchrun.summary import Counters
 
-_ASSUMED_OUTPUT = 256
-"""Tokens reserved for an answer without a limit, until a model has answered."""
-
 _PROVES_NOTHING = frozenset({"auth", "quota", "model_not_found", "server"})
 """Answers that do not show that the endpoint can do its work."""
 
+_NO_REASON: frozenset[str] = frozenset()
+_FAILURES = frozenset({"server", "connection", "timeout", "invalid_response"})
+"""Errors that are the endpoint's own."""
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A row to be answered.
-
-    `models` are the positions in the chain to ask, in order; `history` holds what an earlier,
-    killed submit received for this row.
-    """
-
-    number: int
-    row: int
-    row_id: str
-    key: int
-    request_hash: str
-    request: Request | Error
-    models: tuple[int, ...]
-    history: History = field(default_factory=History)
-    earlier: dict[str, Any] | None = None
-    """What the row took when it failed before (`Done.earlier`)."""
-    goes_on: bool = False
-    """Whether `history` is of an asking that failed: its records are to be carried into this one's."""
+HEDGED = Error("cancelled", "a copy of this call was answered first")
 
 
 @dataclass(frozen=True, slots=True)
-class AskKey:
-    """Names one ask of a row: its number, and a digest of what is asked beyond the row's own request."""
+class _Call:
+    """What is asked, and what that takes at most."""
 
-    step: int
-    digest: str
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far a row has come: its next call, and why each call so far did not answer it."""
-
-    next_call: int
-    deadline: float
-    errors: list[ErrorType | None]
-
-    def note(self, call: int, error: Error | None) -> None:
-        """Remember why a call did not answer the row, or that it did."""
-        self.errors.extend([None] * (call + 1 - len(self.errors)))
-        self.errors[call] = error.type if error else None
+    task: Task
+    ask: AskKey
+    index: int
+    body: bytes
+    progress: Progress
+    prompt: int
+    """Tokens of the prompt, at so many bytes a token."""
+    size: Size
+    price: Price | None
+    bound: Amounts
+    """The most that it can take of the budget."""
 
 
 class Caller:
@@ -79,7 +69,8 @@ class Caller:
     def __init__(
         self,
         models: Sequence[ModelChoice],
-        clients: Mapping[str, Client],
+        clients: Mapping[str, EndpointClient],
+        prices: ModelPrices,
         admission: Admission,
         journal: Journal,
         flights: Flights,
@@ -88,6 +79,7 @@ class Caller:
     ) -> None:
         self._models = models
         self._clients = clients
+        self._prices = prices
         self._admission = admission
         self._journal = journal
         self._flights = flights
@@ -96,80 +88,216 @@ class Caller:
         self.answered: set[str] = set()
         """The endpoints that have ever answered in this run."""
         self.refusals: dict[str, int] = {}
-        """429s in a row, by endpoint."""
-        self._output_tokens = dict.fromkeys(range(len(models)), float(_ASSUMED_OUTPUT))
+        """429s in a row, by endpoint; those of calls that were under way at the first are one with it."""
+        self._refused_at: dict[str, float] = {}
+        """When the last of these came, in monotonic seconds."""
+        self.latencies = [Latencies() for _ in models]
+        self._estimates = [TokenEstimates() for _ in models]
 
     async def call(
-        self, task: Task, ask: AskKey, index: int, body: bytes, progress: Progress
+        self,
+        task: Task,
+        ask: AskKey,
+        index: int,
+        body: bytes,
+        progress: Progress,
+        *,
+        leave_for: frozenset[str] = _NO_REASON,
     ) -> Judged | Closed:
-        """Send `body` to a model once when it may go, or say that the model is closed."""
+        """Send `body` to a model once when it may go, or say that the model is closed.
+
+        `progress.answered` is the call that answered. Raises BudgetExhaustedError when it cannot be paid.
+        """
         await anyio.lowlevel.checkpoint_if_cancelled()  # a call that has landed must not start another
-        model = self._models[index]
-        assert isinstance(task.request, Request)
-        tokens = task.request.estimated_tokens(body) + self._reserved_output(task.request, index)
+        call = self._call(task, ask, index, body, progress)
         await self._journal.ready()  # not after admission: a Retry-After could arrive meanwhile
-        async with self._admission.admit(model.endpoint, model.name, tokens) as permit:
+        async with self._admit(call, leave_for) as permit:
             if isinstance(permit, Closed):
                 return permit
-            call = progress.next_call
-            progress.next_call += 1
-            self._journal.append(self._sent(task, call, ask, index, tokens))
-            self._counters.calls += 1
-            exchange: Exchange | None = None
-            with self._flights.flying():
-                left = progress.deadline - self._clock.monotonic()
-                exchange = await self._clients[model.endpoint].call(body, timeout=left)
-                self._journal.append(Answered(task.number, call, self._clock.wall(), exchange))
-            if exchange is None:  # the drain is over: the call stays in the journal as possibly paid
+            second: list[tuple[int, Judged]] = []
+            flight = Flight(index, self._clock.monotonic(), lambda flight: self._copy(call, flight, second))
+            landed = await self._fly(call, permit, flight)
+            if flight.copied:
+                await self._end_copy(flight)
+            if second and (landed is None or landed[1].completion is None):
+                landed = second[0]
+            if landed is None:  # the drain is over: the call stays as possibly paid
                 await anyio.lowlevel.checkpoint()
                 raise AssertionError("a call is given up only when the run is cancelled")
-            judged = judge(exchange)
-            progress.note(call, judged.error)
-            if isinstance(exchange, Reply):
-                self._learn(model.endpoint, judged.error)
-                permit.settle(self._used(judged, index))
-                if judged.error is None or judged.error.type not in _PROVES_NOTHING:
-                    permit.answered()
+        progress.answered, judged = landed
         return judged
 
-    def _learn(self, endpoint: str, error: Error | None) -> None:
-        self.answered.add(endpoint)
-        refused = error is not None and error.type == "rate_limit"
-        self.refusals[endpoint] = self.refusals.get(endpoint, 0) + 1 if refused else 0
+    def _admit(self, call: _Call, leave_for: frozenset[str]) -> AbstractAsyncContextManager[Permit | Closed]:
+        model = self._models[call.index]
+        return self._admission.admit(model.endpoint, model.name, call.size, call.bound, leave_for=leave_for)
 
-    def _sent(self, task: Task, call: int, ask: AskKey, index: int, tokens: int) -> Sent:
-        model = self._models[index]
-        return Sent(
-            task=task.number,
-            call=call,
-            row=task.row,
-            key=task.key,
-            request_hash=task.request_hash,
-            model=model.spelled,
-            endpoint=model.endpoint,
-            model_index=index,
-            at=self._clock.wall(),
-            tokens=tokens,
-            step=ask.step,
-            ask=ask.digest,
+    async def _fly(self, call: _Call, permit: Permit, flight: Flight) -> tuple[int, Judged] | None:
+        """Send it: its number, and what came of it; None when it was given up, and nothing is known."""
+        number = call.progress.next_call
+        call.progress.next_call += 1
+        sent = self._sent(call, number)
+        self._journal.append(sent)
+        self._counters.calls += 1
+        exchange: Exchange | None = None
+        with self._flights.flying(flight):
+            left = call.progress.deadline - self._clock.monotonic()
+            client = self._clients[self._models[call.index].endpoint]
+            exchange = await client.call(call.body, timeout=left)
+            self._journal.append(Answered(call.task.number, number, self._clock.wall(), exchange))
+        if exchange is None:
+            call.progress.note(number, HEDGED)
+            call.progress.paid(sent.at, call.bound, None)
+            return None
+        judged = judge(exchange)
+        call.progress.note(number, judged.error)
+        self._land(call, permit, judged, sent.at, flight.started)
+        return number, judged
+
+    async def _copy(self, call: _Call, flight: Flight, answers: list[tuple[int, Judged]]) -> None:
+        """Send the same once more; the first good answer wins, and its rival is given up."""
+        with anyio.CancelScope() as flight.copy_scope:
+            try:
+                async with self._admit(call, _FAILURES) as permit:
+                    if isinstance(permit, Closed):
+                        return
+                    self._counters.hedged += 1
+                    flight.rival = Flight(call.index, self._clock.monotonic())
+                    landed = await self._fly(call, permit, flight.rival)
+            except BudgetExhaustedError:
+                return
+            finally:
+                flight.copy_ended.set()
+            if landed is not None and landed[1].completion is not None:
+                answers.append(landed)
+                flight.scope.cancel()
+
+    async def _end_copy(self, flight: Flight) -> None:
+        """Give up the copy of a call that has ended: no record of it may come after the row's outcome."""
+        if flight.copy_scope is not None:
+            flight.copy_scope.cancel()
+        if flight.rival is not None:
+            flight.rival.scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await flight.copy_ended.wait()
+
+    def _land(self, call: _Call, permit: Permit, judged: Judged, sent_at: float, started: float) -> None:
+        """Tell gates, budget and counters what came of a call, and learn from it."""
+        amounts, cost = paid(judged, call.price, sent_at), cost_of(judged, call.price, sent_at)
+        call.progress.paid(sent_at, taken(amounts, call.bound), cost)
+        usage = judged.usage
+        output = usage.completion_tokens if usage else None
+        result = _result(judged)
+        landing = Landing(
+            result,
+            used=0 if result == "refused" else usage.total_tokens if usage else None,
+            output_tokens=output,
+            account=self._account(judged.exchange),
+            proves=isinstance(judged.exchange, Reply)
+            and (judged.error is None or judged.error.type not in _PROVES_NOTHING),
+            report=self._report(judged, call.index),
+            row=call.task.number,
+            error=judged.error,
+        )
+        permit.landed(landing, amounts)
+        self._count(judged, cost)
+        if isinstance(judged.exchange, Reply):
+            self._learn(self._models[call.index].endpoint, judged.error, started)
+        if judged.completion is not None:
+            self.latencies[call.index].add(judged.exchange.latency)
+            if usage is not None:
+                self._estimates[call.index].learn(call.prompt, usage)
+
+    def _report(self, judged: Judged, index: int) -> Report | None:
+        """What the call says of its endpoint: one replica's failure is not the endpoint's."""
+        told = report(judged)
+        spared = told != "ok" and self._clients[self._models[index].endpoint].has_spare
+        return None if spared else told
+
+    def _account(self, exchange: Exchange) -> RateAccount | None:
+        return (
+            read_rate_headers(exchange.headers, self._clock.wall()) if isinstance(exchange, Reply) else None
         )
 
-    def _reserved_output(self, request: Request, index: int) -> int:
-        """Tokens an answer may take: as many as the request allows, else what this model has used."""
-        parameters = request.parameters(index)
-        limit = parameters.get("max_completion_tokens") or parameters.get("max_tokens")
-        choices = parameters.get("n", 1)
-        if not isinstance(limit, int) or not isinstance(choices, int):
-            return round(self._output_tokens[index])
-        return limit * choices
+    def _learn(self, endpoint: str, error: Error | None, started: float) -> None:
+        self.answered.add(endpoint)
+        if error is None or error.type != "rate_limit":
+            self.refusals[endpoint] = 0
+        elif started >= self._refused_at.get(endpoint, -math.inf) or not self.refusals.get(endpoint):
+            self.refusals[endpoint] = self.refusals.get(endpoint, 0) + 1
+            self._refused_at[endpoint] = self._clock.monotonic()
 
-    def _used(self, judged: Judged, index: int) -> int:
-        """What a call used in fact, 0 where the server does not say; an answer teaches the reservation."""
-        usage = judged.usage
-        if usage is None:
-            return 0
-        self._counters.prompt_tokens += usage.prompt_tokens or 0
-        self._counters.completion_tokens += usage.completion_tokens or 0
-        if judged.completion is not None and usage.completion_tokens is not None:
-            self._output_tokens[index] += 0.05 * (usage.completion_tokens - self._output_tokens[index])
-        return usage.total_tokens or 0
+    def _count(self, judged: Judged, cost: float | None) -> None:
+        if judged.usage is not None:
+            self._counters.prompt_tokens += judged.usage.prompt_tokens or 0
+            self._counters.completion_tokens += judged.usage.completion_tokens or 0
+        if cost is not None:
+            self._counters.cost_usd = (self._counters.cost_usd or 0.0) + cost
+
+    def _sent(self, call: _Call, number: int) -> Sent:
+        model = self._models[call.index]
+        return Sent(
+            task=call.task.number,
+            call=number,
+            row=call.task.row,
+            key=call.task.key,
+            request_hash=call.task.request_hash,
+            model=model.spelled,
+            endpoint=model.endpoint,
+            model_index=call.index,
+            at=self._clock.wall(),
+            tokens=call.size.asked,
+            bound_usd=call.bound.cost_usd,
+            bound_tokens=call.bound.tokens,
+            step=call.ask.step,
+            ask=call.ask.digest,
+        )
+
+    def _call(self, task: Task, ask: AskKey, index: int, body: bytes, progress: Progress) -> _Call:
+        """Say what a call takes: what is likely, for the rates, and at most, for the budget."""
+        request = task.request
+        assert isinstance(request, Request)
+        parameters = request.parameters(index)
+        document = {**parameters, **parameters.get("extra_body", {}), "messages": request.messages}
+        model = self._models[index]
+        document["model"] = request.named_model if model.name == ANY_MODEL else model.name
+        price = self._prices.of(model, document["model"])
+        prompt = request.estimated_tokens(body)
+        choices = parameters.get("n")
+        size = self._estimates[index].size(
+            prompt, _limit(parameters), choices if isinstance(choices, int) else 1
+        )
+        bound = _bound(document, len(body), price)
+        if self._admission.budget and (what := self._admission.budget.unbounded(bound)):
+            reason = no_upper_bound(document, price) or f"no price is known for {model.spelled}"
+            raise BudgetExhaustedError(
+                f"budget.{what}: the request of row {task.row_id} has no upper bound: {reason}",
+                hint="budget.soft: true lets such requests pass.",
+            )
+        return _Call(task, ask, index, body, progress, prompt, size, price, bound)
+
+
+def _bound(document: Mapping[str, Any], size: int, price: Price | None) -> Amounts:
+    """The most that a call can take; None for what has no bound, or no known price."""
+    output = output_bound(document)
+    if output is None or no_upper_bound(document, price):
+        return Amounts(None, None, 1)
+    most = prompt_bound(size)
+    return Amounts(price.bound(most, output) if price else None, most + output, 1)
+
+
+def _limit(parameters: Mapping[str, Any]) -> int | None:
+    """The most tokens that one answer may have."""
+    limit = parameters.get("max_completion_tokens") or parameters.get("max_tokens")
+    return limit if isinstance(limit, int) else None
+
+
+def _result(judged: Judged) -> Result:
+    """What a call says of the load that the endpoint can take."""
+    error = judged.error
+    if error is None:
+        return "ok"
+    if error.type == "rate_limit":
+        return "refused"
+    if error.type in _FAILURES:
+        return "failed"
+    return "nothing"

@@ -25,7 +25,7 @@ from batchrun.chat.answer_message import (
 )
 from batchrun.chat.lenient import is_integer, objects, some_text, text
 from batchrun.chat.logprobs import PromptToken, Token, read_logprobs, read_prompt_logprobs, read_token_ids
-from batchrun.chat.usage import read_cost, read_usage
+from batchrun.chat.usage import read_cache_writes, read_cost, read_usage
 from batchrun.outcome import Usage
 
 __all__ = ["Audio", "Choice", "Completion", "ErrorInside", "NoAnswer", "ToolCall", "read_completion"]
@@ -81,6 +81,8 @@ class Completion:
     """A lone surrogate was replaced by U+FFFD."""
     prompt_logprobs: tuple[tuple[PromptToken, ...] | None, ...] | None = None
     prompt_token_ids: tuple[int, ...] | None = None
+    cache_write_tokens: int | None = None
+    """Tokens of the prompt that the provider wrote into its cache, where it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ class ErrorInside:
     usage: Usage | None = None
     """What the call took all the same."""
     cost_usd: float | None = None
+    service_tier: str | None = None
+    cache_write_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,8 @@ class NoAnswer:
     usage: Usage | None = None
     """What the call took all the same."""
     cost_usd: float | None = None
+    service_tier: str | None = None
+    cache_write_tokens: int | None = None
 
 
 def read_completion(body: bytes) -> Completion | ErrorInside | NoAnswer:
@@ -118,10 +124,11 @@ def read_completion(body: bytes) -> Completion | ErrorInside | NoAnswer:
     listed = objects(document.get("choices"))
     choices = _choices(listed)
     usage = document.get("usage")
+    tier, written = text(document.get("service_tier")), read_cache_writes(usage)
     if inside := _error(document, listed, choices):
-        return ErrorInside(inside, read_usage(usage), read_cost(usage))
+        return ErrorInside(inside, read_usage(usage), read_cost(usage), tier, written)
     if reason := _lack(document, choices):
-        return NoAnswer(reason, read_usage(usage), read_cost(usage))
+        return NoAnswer(reason, read_usage(usage), read_cost(usage), tier, written)
     return _completion(document, choices, repaired=repaired)
 
 
@@ -174,6 +181,7 @@ def _completion(document: dict[str, Any], choices: tuple[Choice, ...], *, repair
         repaired=repaired,
         prompt_logprobs=read_prompt_logprobs(document.get("prompt_logprobs")),
         prompt_token_ids=read_token_ids(document.get("prompt_token_ids")),
+        cache_write_tokens=read_cache_writes(usage),
     )
 
 

@@ -42,6 +42,16 @@ def read_usage(usage: Any) -> Usage | None:
     )
 
 
+def read_cache_writes(usage: Any) -> int | None:
+    """The tokens of the prompt that were written into the cache, where a provider bills that and says it.
+
+    OpenAI and OpenRouter name them in the prompt's details, Anthropic beside the sums.
+    """
+    known = members(usage)
+    details = members(known.get("prompt_tokens_details") or known.get("input_tokens_details"))
+    return _first(details.get("cache_write_tokens"), known.get("cache_creation_input_tokens"))
+
+
 def read_cost(usage: Any) -> float | None:
     """What the server says the call cost, in USD: OpenRouter's `cost`, xAI's `cost_in_usd_ticks`."""
     known = members(usage)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from batchrun.budget import usd
 from batchrun.cli.text import Lenient, clean, clock, counted
 from batchrun.progress import Progress, View
 
@@ -26,6 +27,9 @@ LINE = 30.0
 
 _WORTH_TELLING = 1.0
 """Seconds from which a wait is shown: shorter ones are the pace of the job's limits."""
+
+
+_REASONS = {"limits": "its limits", "unreachable": "it does not answer"}
 
 
 @contextmanager
@@ -78,9 +82,19 @@ def figures(view: View, rate: Rate) -> list[str]:
         *([f"{counters.failed:,} failed"] if counters.failed else []),
         f"{rate.per_second:,.1f} rows/s",
         counted(tokens, "token"),
+        *spent(view),
         f"{len(view.flights)} in flight",
         *([f"{clock(left)} left"] if left is not None else []),
     ]
+
+
+def spent(view: View) -> list[str]:
+    """The money that is gone, of what may go; nothing where no price is known."""
+    budget = view.admission.budget
+    if budget is not None and budget.caps.cost_usd is not None:
+        gone = (budget.spent.cost_usd or 0.0) + (budget.held.cost_usd or 0.0)
+        return [f"{usd(gone)} of {usd(budget.caps.cost_usd)}"]
+    return [usd(view.counters.cost_usd)] if view.counters.cost_usd else []
 
 
 def hindrance(view: View) -> str:
@@ -90,8 +104,10 @@ def hindrance(view: View) -> str:
     waits = [wait for wait in view.admission.waiting() if wait.seconds >= _WORTH_TELLING]
     if waits:
         longest = max(waits, key=lambda wait: wait.seconds)
-        why = "the job's limits" if longest.reason == "limits" else longest.reason
+        why = _REASONS.get(longest.reason, longest.reason)
         return f"waiting {longest.seconds:.0f} s for {_place(longest.endpoint, longest.model)}: {why}"
+    if view.admission.short:
+        return f"near the budget: waiting for {counted(len(view.flights), 'call')} under way"
     closed = [
         f"{_place(gate.endpoint, gate.model)} ({gate.reason.type})" for gate in view.admission.reasons()
     ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
+from batchrun.budget import usd
 from batchrun.cli.options import JobArguments
 from batchrun.cli.terminal import error_console, fact, headline
 from batchrun.cli.text import counted, duration, shown_path
@@ -42,6 +44,8 @@ def _whole(console: Console, summary: Summary) -> None:
     _paid(console, summary)
     rate = f", {done['rows'] / done['seconds']:,.1f} rows/s" if done["seconds"] else ""
     calls = f", {counted(done['calls'], 'call')}"
+    if done["hedged"]:
+        calls += f", {done['hedged']:,} of them second copies"
     if done["tool_calls"]:
         calls += f", {counted(done['tool_calls'], 'function call')}"
     fact(console, "this time", f"{counted(done['rows'], 'row')} in {duration(done['seconds'])}{rate}{calls}")
@@ -77,14 +81,26 @@ def _paid(console: Console, summary: Summary) -> None:
     prompt, completion = (summary.usage.get(name) for name in ("prompt_tokens", "completion_tokens"))
     if prompt is not None or completion is not None:
         fact(console, "tokens", f"{prompt or 0:,} prompt + {completion or 0:,} completion")
-    if summary.cost_usd is not None:
-        fact(console, "cost", f"${summary.cost_usd:,.4f}")
+    if cost := money(summary):
+        fact(console, "cost", cost)
     quantiles = [f"{name} {duration(value)}" for name, value in summary.latency.items() if value is not None]
     if quantiles:
         fact(console, "latency", ", ".join(quantiles[:2]))
     if summary.possibly_paid:
         text = f"{counted(summary.possibly_paid, 'call')} sent without an answer: possibly paid"
         fact(console, "unanswered", text, style="yellow")
+
+
+def money(summary: Summary) -> str:
+    """What the run cost and saved, and what that leaves of its budget; empty where nothing is known."""
+    parts = [] if summary.cost_usd is None else [usd(summary.cost_usd)]
+    if summary.saved_usd:
+        cached = summary.usage.get("cached_tokens") or 0
+        parts.append(f"{usd(summary.saved_usd)} saved by the provider's cache ({cached:,} cached tokens)")
+    cap = summary.budget.get("cost_usd")
+    if cap is not None and summary.budget["per"] == "run":
+        parts.append(f"{usd(summary.spent['cost_usd'])} of {usd(cap)} spent or held")
+    return "; ".join(parts)
 
 
 def _concerns(console: Console, summary: Summary) -> None:
@@ -115,7 +131,12 @@ def next_steps(summary: Summary, arguments: JobArguments, *, rerun_changed: bool
     steps = []
     if summary.pending:
         # rows that were changed are still among the pending ones
-        steps.append(("to go on", arguments.again("submit", *["--rerun-changed"] * rerun_changed)))
+        spent = summary.stopped_by is not None and summary.stopped_by.kind == "budget"
+        if spent:  # the same --set would stop at the same amount
+            kept = tuple(text for text in arguments.sets if not text.startswith("budget."))
+            arguments = replace(arguments, sets=kept)
+        again = arguments.again("submit", *["--rerun-changed"] * rerun_changed)
+        steps.append(("to go on", f"raise the budget, then {again}" if spent else again))
     if summary.failed:
         steps.append(("see failed", arguments.again("show", "--failed")))
     if summary.failed and summary.submit["rows"] == 0 and set(summary.errors) - PASSING - NEVER_SENT:

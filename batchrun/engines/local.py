@@ -6,6 +6,7 @@ stay pending and calls under way may land until the drain is over.
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -21,9 +22,9 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from batchrun.admission import Admission, Closed
 from batchrun.answer.answerer import Answerer
-from batchrun.answer.calls import Task
+from batchrun.answer.task import Task
 from batchrun.breaker import Breaker
-from batchrun.errors import StorageError
+from batchrun.errors import BudgetExhaustedError, StorageError
 from batchrun.flights import Flights
 from batchrun.outcome import Failed
 from batchrun.run_folder.journal import Journal
@@ -45,7 +46,9 @@ class LocalEngine:
     """Runs tasks on this machine.
 
     `chains` are those that tasks have: when all of them are closed the run stops. `seal` turns a closed
-    journal file into a sealed part, in a thread.
+    journal file into a sealed part, in a thread. The first `canary` rows must keep within the breaker's
+    share before the rest goes. `time_left` is how long the run may take, in seconds: sending stops a tenth of
+    it, or the drain, before.
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class LocalEngine:
         chains: frozenset[tuple[int, ...]],
         drain: float,
         seal: Callable[[Path], None],
+        canary: int | None = None,
+        time_left: float | None = None,
     ) -> None:
         self._answerer = answerer
         self._admission = admission
@@ -70,6 +75,11 @@ class LocalEngine:
         self._drain = drain
         self._seal = seal
         self._chains = chains
+        self._canary = canary
+        self._canary_judged = anyio.Event()
+        self._time_left = time_left
+        self._left = 0
+        """Rows left pending."""
         self._closed: dict[tuple[int, ...], Closed] = {}
         """Why rows were left pending, by the chain of models that was closed to them."""
         self._scope = anyio.CancelScope()
@@ -88,6 +98,8 @@ class LocalEngine:
                 self._seal_full_files,
                 self._obey_signals,
             ]
+            if self._time_left is not None:
+                own.append(partial(self._end_in_time, self._time_left))
             for extra in [*own, *beside]:
                 around.start_soon(self._landing, extra)
             with self._scope:
@@ -103,12 +115,18 @@ class LocalEngine:
             self._flights.land_by(anyio.current_time() + self._drain)
             raise
 
-    def stop(self, reason: Stop) -> None:
+    def stop(self, reason: Stop, drain: float = math.inf) -> None:
         """Send nothing more; calls under way may land until the drain is over."""
         if self._stopped_by is None:
             self._stopped_by = reason
-            self._flights.land_by(anyio.current_time() + self._drain)
+            self._flights.land_by(anyio.current_time() + min(drain, self._drain))
             self._scope.cancel()
+
+    async def _end_in_time(self, seconds: float) -> None:
+        """Stop so that the calls under way have landed, or are given up, when the time is over."""
+        landing = min(self._drain, seconds / 10)
+        await anyio.sleep(max(0.0, seconds - landing))
+        self.stop(Stop("wall_time", "the time of budget.wall_time is used up"), landing)
 
     async def _work(self, tasks: Iterator[Task], workers: int) -> None:
         send, receive = anyio.create_memory_object_stream[Task](workers)
@@ -119,10 +137,14 @@ class LocalEngine:
             group.start_soon(self._landing, partial(self._feed, tasks, send))
 
     async def _feed(self, tasks: Iterator[Task], send: MemoryObjectSendStream[Task]) -> None:
+        sent = 0
         with send:
             while chunk := await anyio.to_thread.run_sync(lambda: list(islice(tasks, CHUNK))):
                 for task in chunk:
+                    if sent == self._canary:
+                        await self._canary_judged.wait()
                     await send.send(task)
+                    sent += 1
 
     async def _worker(self, receive: MemoryObjectReceiveStream[Task]) -> None:
         with receive:
@@ -133,6 +155,9 @@ class LocalEngine:
                         self._leave(task, done)
                         continue
                     self._journal.append(done)
+                except BudgetExhaustedError as exhausted:
+                    self.stop(Stop("budget", str(exhausted)))
+                    continue
                 except StorageError:
                     self._flights.land_by(anyio.current_time())  # no answer could be kept
                     raise
@@ -141,6 +166,8 @@ class LocalEngine:
     def _leave(self, task: Task, closed: Closed) -> None:
         """Leave a row pending, and stop when no chain of models is open to any row."""
         self._closed.setdefault(task.models, closed)
+        self._left += 1
+        self._judge_canary()
         reason = self._left_behind()
         if reason and self._chains <= self._closed.keys():
             self.stop(reason)
@@ -164,8 +191,18 @@ class LocalEngine:
         self._breaker.record(failed)
         if tripped := self._breaker.tripped:
             self.stop(Stop("breaker", tripped))
+        self._judge_canary()
         if self._journal.finished >= SEAL_ROWS or self._journal.size >= SEAL_BYTES:
             self._file_full.set()
+
+    def _judge_canary(self) -> None:
+        """Let the rest of the rows go, or stop, once the first ones have their outcomes."""
+        finished = self._counters.finished
+        if self._canary is None or finished + self._left < self._canary or self._canary_judged.is_set():
+            return
+        self._canary_judged.set()
+        if reason := self._breaker.fails(self._counters.failed, finished):
+            self.stop(Stop("canary", f"canary: {reason}"))
 
     async def _seal_full_files(self) -> None:
         while True:

@@ -105,7 +105,7 @@ class Renderer:
             "request": request,
         }
         if self.models[0].name == ANY_MODEL:
-            spelled["named"] = self._named_model(context)
+            spelled["named"] = self.named_model(context)
         if self.answer_schema is not None:
             spelled["schema"] = codec.dumps(self.answer_schema.schema).decode()
             if "response_format" in self.models[0].removed:
@@ -123,7 +123,7 @@ class Renderer:
     def _body(self, context: Context) -> Mapping[str, Any] | None:
         return context[BODY] if self.prompt.from_body else None
 
-    def _named_model(self, context: Context) -> str:
+    def named_model(self, context: Context) -> str:
         """The model that the row's own body names. Raises RenderError."""
         name = context[BODY].get("model")
         if not isinstance(name, str) or not name:
@@ -139,7 +139,7 @@ class Renderer:
         model = self.models[model_index]
         parameters = dict(request.parameters(model_index))
         extra = parameters.pop("extra_body", {})
-        name = self._named_model(request.context) if model.name == ANY_MODEL else model.name
+        name = self.named_model(request.context) if model.name == ANY_MODEL else model.name
         document = {"model": name, "messages": list(messages), **parameters, **extra}
         endpoint = self._job.endpoints[model.endpoint]
         if self.answer_schema is not None and last and "response_format" not in model.removed:

@@ -35,6 +35,7 @@ class RequestMaker(Protocol):
     @property
     def fixed_bytes(self) -> int: ...
     def parameters(self, model_index: int, context: Context) -> dict[str, Any]: ...
+    def named_model(self, context: Context) -> str: ...
     def reader(self, parameters: Mapping[str, Any]) -> Reader: ...
     def document(
         self, request: Request, model_index: int, messages: Sequence[Mapping[str, Any]], *, last: bool
@@ -106,6 +107,11 @@ class Request:
         """Names an ask of this row's conversation, media by their identity."""
         asked = replace([list(ask.messages), ask.last], self.media, lambda ref: ref.identity)
         return codec.digest(codec.canonical(asked))
+
+    @property
+    def named_model(self) -> str:
+        """The model that the row itself names, where the job leaves it to the rows. Raises RenderError."""
+        return self.renderer.named_model(self.context)
 
     @property
     def prompt_tokens(self) -> int:

@@ -11,6 +11,8 @@ import polars as pl
 import pyarrow as pa
 
 from batchrun import codec
+from batchrun.budget import Spend
+from batchrun.pricing import PriceOf
 from batchrun.run_folder.folder import write_atomically
 from batchrun.run_folder.history import History
 from batchrun.run_folder.journal import Damage, journal_files
@@ -24,6 +26,12 @@ from batchrun.run_folder.sealed import (
     sealed_parts,
     sealed_table,
     write_parquet,
+)
+from batchrun.run_folder.spend import (
+    finished_spend,
+    part_spend,
+    read_dropped,
+    unfinished_spend,
 )
 
 KEPT_SCHEMA = {"key": pl.UInt64, "hash": pl.UInt64}
@@ -99,6 +107,17 @@ class Checkpoint:
             if first is not None:
                 found.setdefault((first.key, first.request_hash), []).append((task, history))
         return found
+
+    def spend(self, price_of: PriceOf) -> Spend:
+        """What the run has taken of its budget so far."""
+        if not self.folder.exists():
+            return Spend()
+        total = read_dropped(self.folder) + unfinished_spend(self.unfinished.values(), price_of)
+        for path in sealed_parts(self.folder).values():
+            total += part_spend(path)
+        for finished in self.unsealed.values():
+            total += finished_spend(finished)
+        return total
 
     def possibly_paid(self) -> int:
         """Calls of unfinished tasks that have no answer."""

@@ -68,7 +68,7 @@ class History:
         history = History()
         earlier = self.done.earlier if self.done else None
         records: list[TaskRecord] = [
-            Continues(task, tuple(sorted(again)), earlier),
+            Continues(task, tuple(sorted(again)), earlier, first=max(self.sent, default=-1) + 1),
             *(replace(record, task=task) for record in self.sent.values()),
             *(replace(record, task=task) for call, record in self.answered.items() if call in self.sent),
             *(replace(record, task=task) for record in self.ran.values()),
@@ -76,6 +76,13 @@ class History:
         for record in records:
             history.add(record, encode(record))
         return history
+
+    def own_calls(self) -> Iterator[tuple[Sent, Answered | None]]:
+        """The calls of this asking, each with its answer, without those of the one that it continues."""
+        first = self.continues.first if self.continues else 0
+        for call, sent in sorted(self.sent.items()):
+            if call >= first:
+                yield sent, self.answered.get(call)
 
     def replayable(self) -> Iterator[tuple[Sent, Answered]]:
         """The calls whose answers count as received, in their order."""

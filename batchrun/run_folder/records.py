@@ -51,7 +51,11 @@ class Sent:
     model_index: int
     at: float
     tokens: int
-    """Tokens reserved for the call."""
+    """Tokens reserved for the call in the rate windows."""
+    bound_usd: float | None = None
+    """The most that the call can cost; None where that has no bound, or no price is known."""
+    bound_tokens: int | None = None
+    """The most tokens that it can take, likewise."""
     step: int = 0
     """Which ask of the row's conversation the call makes: 0 the first, then re-asks, turns, tool results."""
     ask: str = ""
@@ -78,6 +82,8 @@ class Continues:
     task: int
     again: tuple[int, ...]
     earlier: dict[str, Any] | None
+    first: int = 0
+    """The first call of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,10 @@ class Done:
     """`attempts`, `usage` and `cost_usd` of the askings of this row that failed before."""
     reading: dict[str, Any] | None = None
     """What the job made of the answer (`Reading.document`)."""
+    cost_usd: float | None = None
+    """What the calls of this asking cost, as far as it is known; without `earlier`."""
+    spend: dict[str, list[Any]] | None = None
+    """What its own calls took of the budget, those without an answer at their bounds (`Spend.document`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +160,7 @@ def _to_json(record: Record) -> dict[str, Any]:
                 "index": record.model_index,
                 "at": record.at,
                 "tokens": record.tokens,
+                "bound": [record.bound_usd, record.bound_tokens],
                 **({"step": record.step, "ask": record.ask} if record.step else {}),
             }
         case Ran():
@@ -160,7 +171,12 @@ def _to_json(record: Record) -> dict[str, Any]:
                 "results": record.results,
             }
         case Continues():
-            return {"continues": record.task, "again": record.again, "earlier": record.earlier}
+            return {
+                "continues": record.task,
+                "again": record.again,
+                "earlier": record.earlier,
+                "first": record.first,
+            }
         case Answered():
             return {
                 "answer": record.task,
@@ -181,6 +197,8 @@ def _to_json(record: Record) -> dict[str, Any]:
                 "errors": record.errors,
                 **({"earlier": record.earlier} if record.earlier else {}),
                 **({"reading": record.reading} if record.reading else {}),
+                **({"cost_usd": record.cost_usd} if record.cost_usd is not None else {}),
+                **({"spend": record.spend} if record.spend else {}),
             }
         case Admitted():
             return {"admitted": record.state}
@@ -231,13 +249,15 @@ def _from_json(line: dict[str, Any]) -> Record:
             line["index"],
             line["at"],
             line["tokens"],
+            line["bound"][0],
+            line["bound"][1],
             line.get("step", 0),
             line.get("ask", ""),
         )
     if "ran" in line:
         return Ran(line["ran"], line["step"], line["calls"], tuple(line["results"]))
     if "continues" in line:
-        return Continues(line["continues"], tuple(line["again"]), line["earlier"])
+        return Continues(line["continues"], tuple(line["again"]), line["earlier"], line["first"])
     if "answer" in line:
         return Answered(line["answer"], line["call"], line["at"], _exchange(line))
     if "done" in line:
@@ -253,6 +273,8 @@ def _from_json(line: dict[str, Any]) -> Record:
             tuple(line["errors"]),
             line.get("earlier"),
             line.get("reading"),
+            line.get("cost_usd"),
+            line.get("spend"),
         )
     if "admitted" in line:
         return Admitted(line["admitted"])

@@ -26,6 +26,8 @@ class Totals:
     """Failed rows by `error_type`, the most frequent first."""
     possibly_paid: int
     """Calls that were sent and never answered."""
+    usage_by_model: dict[str, Usage]
+    """Of the calls that each model answered."""
     cut: int
     """Rows that are ok although their answer reached its token limit."""
 
@@ -37,6 +39,7 @@ def read_totals(results: Path) -> Totals:
     latency: list[pl.Series] = []
     errors: Counter[str] = Counter()
     possibly_paid = cut = 0
+    by_model: dict[str, Usage] = {}
     for part in sorted(results.glob("*.parquet")):
         rows = pl.read_parquet(part, columns=_COLUMNS, memory_map=False)
         for name, tokens in rows["usage"].struct.unnest().to_dict().items():
@@ -48,6 +51,7 @@ def read_totals(results: Path) -> Totals:
         cut += rows.filter(status="ok", finish_reason="length").height
         errors.update(rows["error_type"].drop_nulls().to_list())
         attempts = rows["attempts"].explode().struct.unnest()
+        _add_usage(by_model, attempts)
         possibly_paid += attempts.select((pl.col("sent") & pl.col("http_status").is_null()).sum()).item()
     seconds = pl.concat([pl.Series("latency", [], pl.Float64), *latency])
     return Totals(
@@ -56,5 +60,13 @@ def read_totals(results: Path) -> Totals:
         latency={name: seconds.quantile(q) for name, q in _QUANTILES.items()},
         errors=dict(errors.most_common()),
         possibly_paid=possibly_paid,
+        usage_by_model=by_model,
         cut=cut,
     )
+
+
+def _add_usage(by_model: dict[str, Usage], attempts: pl.DataFrame) -> None:
+    known = attempts.select("model", "usage").drop_nulls().unnest("usage")
+    sums = known.group_by("model").agg(pl.all().sum())
+    for model, *counts in sums.select("model", *Usage.__dataclass_fields__).iter_rows():
+        by_model[model] = by_model.get(model, Usage()) + Usage(*counts)

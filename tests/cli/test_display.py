@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from batchrun.admission import Admission
+from batchrun.budget import Amounts
 from batchrun.cli.progress import LineProgress, Rate, figures, hindrance, screen
 from batchrun.cli.text import Lenient, clean, duration
 from batchrun.flights import Flights
-from batchrun.limits import Limits
+from batchrun.limits import Limits, Size
 from batchrun.outcome import Error
 from batchrun.progress import View
 from batchrun.summary import Counters
@@ -81,7 +82,7 @@ def test_a_wait_is_told_with_its_reason() -> None:
         admission.pause("openai", clock.monotonic() + 40, "rate limit")
 
         async def call() -> None:
-            async with admission.admit("openai", "small", 1):
+            async with admission.admit("openai", "small", Size(1, 1), Amounts()):
                 pass
 
         async with anyio.create_task_group() as group:

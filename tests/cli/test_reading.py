@@ -163,6 +163,38 @@ def test_plan_counts_what_is_wrong_with_rows(new_job: NewJob) -> None:
     assert "1 row       with a null that is printed as nothing" in shown
 
 
+def test_plan_says_what_it_costs_and_takes(new_job: NewJob) -> None:
+    """Figures first, then what they rest on; a budget that may not do is exit code 3."""
+    job = new_job(prices={"local/small": {"input": 1, "output": 100}}, budget={"cost_usd": 0.004})
+    plan = batchrun("plan", "job.yaml", cwd=job.folder)
+    lines = [" ".join(line.split()) for line in plan.out.splitlines()[:8]]
+    assert lines == [
+        "job: 3 of 3 rows would be asked",
+        "cost about $0.0030 ($0.0015 to $0.0060)",
+        "tokens prompts about 21 (17 to 32)",
+        "answers about 30 (15 to 60)",
+        lines[4],
+        "budget left $0.0040",
+        lines[6],
+        lines[7],
+    ]
+    assert lines[4].startswith("time about 2 s (1 s to 4 s), with 32 calls")
+    assert lines[6].startswith("budget budget.cost_usd: up to $0.0061 may be needed")
+    assert lines[7].startswith("assumed prompts of 4 bytes a token; answers of half the 20 tokens")
+    assert plan.code == 3
+    document = batchrun("plan", "job.yaml", "--json", cwd=job.folder)
+    assert document.code == document.json["exit_code"] == 3
+    assert document.json["forecast"]["completion_tokens"] == {"low": 15.0, "likely": 30.0, "high": 60.0}
+
+
+def test_plan_says_where_a_price_is_to_be_given(new_job: NewJob) -> None:
+    """In place of a cost; with a budget of money that stops a submit."""
+    job = new_job(budget={"cost_usd": 1})
+    said = batchrun("plan", "job.yaml", cwd=job.folder).out
+    assert "cost        no price known for local/small: give it in prices:" in said
+    assert "stop        budget.cost_usd: no price known for local/small" in said
+
+
 def test_readers_change_nothing(run: JobFolder) -> None:
     """plan, status and show leave every file of the run as it is."""
     before = files(run.folder)

@@ -3,9 +3,10 @@
 Each endpoint has a gate, and each model at an endpoint another. A call passes its model's gate and
 then its endpoint's, always in this order, each strictly first come, first served: only the first in
 line looks at slots, rates and pauses, so a small prompt never overtakes a large one. A model that
-waits for its own limits keeps no other model from the endpoint.
+waits for its own limits keeps no other model from the endpoint. What a call may cost at most is
+reserved from the budget last, in the same moment in which it takes its slots.
 
-A model's gate lets one call through at a time until `Permit.answered`: a wrong key or a dead server
+A model's gate lets one call through at a time until an answer proves it: a wrong key or a dead server
 costs one call, not `concurrency`.
 """
 
@@ -19,11 +20,16 @@ from typing import Any
 
 import anyio
 
+from batchrun.admission.circuit import Circuit
+from batchrun.admission.gate import Gate, Landing, Reason
+from batchrun.budget import Amounts, Budget, Reservation
 from batchrun.clock import Clock
-from batchrun.gate import Gate, Reason
-from batchrun.limits import Charge, Limits
+from batchrun.errors import BudgetExhaustedError
+from batchrun.limits import Charge, Limits, Size
 from batchrun.outcome import Error
+from batchrun.policy import RetryRules
 
+_NO_REASON: frozenset[str] = frozenset()
 _TICK = 1e-6
 """Slept on top of a delay: a timer that fires within its resolution must not wake before the moment."""
 
@@ -52,32 +58,42 @@ class Wait:
 class Permit:
     """A call that may be sent now. Its slots are given back at the end of the `async with`."""
 
-    __slots__ = ("_charges", "_clock", "_gates")
+    __slots__ = ("_admission", "_charges", "_gates", "_reservation")
 
-    def __init__(self, gates: tuple[Gate, Gate], charges: tuple[Charge | None, ...], clock: Clock) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        gates: tuple[Gate, Gate],
+        charges: tuple[Charge, Charge],
+        reservation: Reservation | None,
+    ) -> None:
+        self._admission = admission
         self._gates = gates
         self._charges = charges
-        self._clock = clock
+        self._reservation = reservation
 
-    def settle(self, tokens: int = 0) -> None:
-        """The server answered, whatever it said; `tokens` is what the call used in fact, 0 if unknown.
+    def landed(self, landing: Landing, paid: Amounts | None) -> None:
+        """What came of the call; `paid` None: it may have been paid, so that its reservation is kept.
 
-        Not for a call that got no answer: the server may count that one later.
+        A block that ends without it counts as a call of which nothing is known.
         """
-        now = self._clock.monotonic()
-        for gate, charge in zip(self._gates, self._charges, strict=True):
-            gate.settle(charge, now, tokens)
+        self._admission.land(self._gates, self._charges, landing)
+        self._admission.pay(self._reservation, paid)
+        self._reservation, self._charges = None, ()  # type: ignore[assignment] # there is nothing left to land
 
-    def answered(self) -> None:
-        """The answer shows that server, key and model work: calls may go side by side."""
-        self._gates[0].prove()
+    def end(self) -> None:
+        """Give back the slots."""
+        if self._charges:
+            self.landed(Landing("nothing"), None)
+        for gate in self._gates:
+            gate.release()
 
 
 class Admission:
     """The gates of a run.
 
     `endpoints` by name; `models` by (endpoint, model), listing every model that calls may name;
-    `jitter` gives numbers in [0, 1).
+    `budget` is what all calls together may take; `jitter` gives numbers in [0, 1).
     """
 
     def __init__(
@@ -87,31 +103,68 @@ class Admission:
         *,
         clock: Clock,
         jitter: Callable[[], float],
+        budget: Budget | None = None,
+        retry: RetryRules = RetryRules(),  # noqa: B008 - it is frozen
     ) -> None:
-        self._endpoints = {e: Gate(limits, endpoint=e, model=None) for e, limits in endpoints.items()}
-        self._models = {(e, m): Gate(limits, endpoint=e, model=m) for (e, m), limits in models.items()}
+        self._endpoints = {
+            e: Gate(limits, endpoint=e, model=None, circuit=Circuit(retry)) for e, limits in endpoints.items()
+        }
+        self._models = {
+            (e, m): Gate(limits, endpoint=e, model=m, circuit=None) for (e, m), limits in models.items()
+        }
         self._clock = clock
         self._jitter = jitter
+        self.budget = budget
         self._others: list[dict[str, Any]] = []
         """What an earlier process knew of gates that this run does not have."""
+        self.short = 0
+        """Calls that wait for others to leave them a part of the budget."""
 
     @asynccontextmanager
-    async def admit(self, endpoint: str, model: str, tokens: int) -> AsyncIterator[Permit | Closed]:
-        """Wait for the turn of a call that reserves `tokens`; the block is the call.
+    async def admit(
+        self, endpoint: str, model: str, size: Size, bound: Amounts, *, leave_for: frozenset[str] = _NO_REASON
+    ) -> AsyncIterator[Permit | Closed]:
+        """Wait for the turn of a call of `size` tokens that takes `bound` at most; the block is the call.
 
         Gives `Closed` instead, at once and also to those already waiting, when the endpoint or the
-        model is closed: the caller goes on to the next model. KeyError: a model that is not listed.
+        model is closed: the caller goes on to the next model; so it does while the endpoint's circuit is
+        open for one of the reasons of `leave_for`. Raises BudgetExhaustedError when the budget does not
+        hold `bound`, and no call under way can leave any of it. KeyError: a model that is not listed.
         """
         gates = self._models[endpoint, model], self._endpoints[endpoint]
-        permit = await self._enter(gates, tokens)
+        permit = await self._enter(gates, size, bound, leave_for)
         if isinstance(permit, Closed):
             yield permit
             return
         try:  # nothing is awaited between taking the slots and here, so no cancellation can come between
             yield permit
         finally:
-            for gate in gates:
-                gate.release()
+            permit.end()
+
+    def land(self, gates: tuple[Gate, Gate], charges: tuple[Charge, Charge], landing: Landing) -> None:
+        """Let the gates learn from what came of a call."""
+        now = self._clock.monotonic()
+        was_open = gates[1].trouble(now) is not None
+        for gate, charge in zip(gates, charges, strict=True):
+            gate.landed(charge, now, landing, self._jitter)
+        endpoint = gates[1]
+        if endpoint.circuit and endpoint.circuit.exhausted and landing.error:
+            self.close(endpoint.endpoint, landing.error)
+        elif not was_open and endpoint.trouble(now):
+            for gate in self._below(endpoint.endpoint, None):
+                gate.wake()  # who has another model goes there
+
+    def pay(self, reservation: Reservation | None, paid: Amounts | None) -> None:
+        """Settle what was reserved for a call, or keep it reserved (None)."""
+        if self.budget is None or reservation is None:
+            return
+        if paid is None:
+            self.budget.hold(reservation)
+        else:
+            self.budget.settle(reservation, paid)
+        if self.short:
+            for gate in self._gates():
+                gate.slot_freed()
 
     def pause(self, endpoint: str, until: float, reason: Reason = "retry-after") -> None:
         """Admit nobody to `endpoint` before `until` (monotonic seconds); a later pause never shortens one."""
@@ -167,33 +220,57 @@ class Admission:
         now, wall = self._clock.monotonic(), self._clock.wall()
         for gate in (self._models.get((endpoint, model)), self._endpoints.get(endpoint)):
             if gate is not None:
-                gate.restore({"sent": [(sent_at, tokens)]}, now, wall)
+                gate.rates.recall(now, wall, sent_at, tokens)
 
-    async def _enter(self, gates: tuple[Gate, Gate], tokens: int) -> Permit | Closed:
+    async def _enter(
+        self, gates: tuple[Gate, Gate], size: Size, bound: Amounts, leave_for: frozenset[str]
+    ) -> Permit | Closed:
         model, endpoint = gates
         if not (model.line.locked() or endpoint.line.locked()):
             now = self._clock.monotonic()
-            ready = max(model.delay(now, tokens), endpoint.delay(now, tokens)) <= 0
-            if ready and not self._closed(gates, now):
-                return self._take(gates, tokens)  # nobody is in line: as below, without the wait
+            ready = max(model.delay(now, size), endpoint.delay(now, size)) <= 0
+            if ready and not self._closed(gates, now) and self._affordable(bound):
+                return self._take(gates, size, bound)  # nobody is in line: as below, without the wait
         async with model.line:
-            if closed := await self._ready(gates, (model,), tokens):
+            if closed := await self._ready(gates, (model,), size, leave_for):
                 return closed
             async with endpoint.line:
-                return await self._ready(gates, gates, tokens) or self._take(gates, tokens)
+                while True:
+                    if closed := await self._ready(gates, gates, size, leave_for):
+                        return closed
+                    if self._affordable(bound):
+                        return self._take(gates, size, bound)
+                    await self._spare(gates, bound)
 
-    def _take(self, gates: tuple[Gate, Gate], tokens: int) -> Permit:
+    def _affordable(self, bound: Amounts) -> bool:
+        return self.budget is None or self.budget.fits(bound)
+
+    async def _spare(self, gates: tuple[Gate, Gate], bound: Amounts) -> None:
+        """Wait until a call under way may have left a part of the budget that it had reserved."""
+        assert self.budget is not None, "what is not affordable has a budget"
+        if reason := self.budget.exhausted(bound):
+            raise BudgetExhaustedError(reason)
+        self.short += 1
+        try:
+            await _slot(gates)
+        finally:
+            self.short -= 1
+
+    def _take(self, gates: tuple[Gate, Gate], size: Size, bound: Amounts) -> Permit:
         now = self._clock.monotonic()
-        charges = tuple(gate.take(now, tokens, self._jitter) for gate in gates)
-        return Permit(gates, charges, self._clock)
+        model, endpoint = gates
+        charges = model.take(now, size, self._jitter), endpoint.take(now, size, self._jitter)
+        return Permit(self, gates, charges, self.budget.reserve(bound) if self.budget else None)
 
-    async def _ready(self, gates: tuple[Gate, Gate], ahead: tuple[Gate, ...], tokens: int) -> Closed | None:
+    async def _ready(
+        self, gates: tuple[Gate, Gate], ahead: tuple[Gate, ...], size: Size, leave_for: frozenset[str]
+    ) -> Closed | None:
         """Return when `ahead`, whose lines are held, let the call go, or when one of `gates` closes."""
         while True:
             now = self._clock.monotonic()
-            if closed := self._closed(gates, now):
+            if closed := self._closed(gates, now) or self._left(gates[1], now, leave_for):
                 return closed
-            delays = [gate.delay(now, tokens) for gate in ahead]
+            delays = [gate.delay(now, size) for gate in ahead]
             longest = max(delays)
             if longest <= 0:
                 return None
@@ -215,6 +292,18 @@ class Admission:
                 until = None if opens == math.inf else self._clock.wall() + opens - now
                 return Closed(gate.endpoint, gate.model, reason, until)
         return None
+
+    def _left(self, gate: Gate, now: float, leave_for: frozenset[str]) -> Closed | None:
+        """What a call that may go to another model gets while the circuit is open."""
+        trouble = gate.trouble(now)
+        if trouble is None or trouble[0].type not in leave_for:
+            return None
+        return Closed(gate.endpoint, None, trouble[0], self._clock.wall() + trouble[1])
+
+    def tripped(self, endpoint: str) -> bool:
+        """Whether the endpoint's circuit is not closed."""
+        circuit = self._endpoints[endpoint].circuit
+        return circuit is not None and circuit.state(self._clock.monotonic()) != "closed"
 
     def _gates(self) -> Iterator[Gate]:
         yield from self._endpoints.values()

@@ -1,0 +1,5 @@
+"""May this call go now? Slots, rates, pauses, the circuit and the budget, behind one `async with`."""
+
+from batchrun.admission.admission import Admission, Closed, Permit, Wait
+
+__all__ = ["Admission", "Closed", "Permit", "Wait"]

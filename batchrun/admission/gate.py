@@ -1,0 +1,201 @@
+"""The gate of one endpoint, or of one model at an endpoint: slots, rates, pauses, the circuit, closing.
+
+A gate never waits: it says for how long a call would have to (`delay`) and keeps the books of those
+that go. `admission` does the waiting. Times are monotonic seconds, passed in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias
+
+import anyio
+
+from batchrun.admission.circuit import Circuit, Report
+from batchrun.concurrency import AdaptiveConcurrency, Result
+from batchrun.limits import Charge, Limits, RateLimits, Size
+from batchrun.limits.headers import RateAccount
+from batchrun.outcome import Error
+
+Reason: TypeAlias = Literal["limits", "rate limit", "retry-after", "unreachable", "budget"]
+"""What a call waits for: the limits, a pause of ours after a 429, a pause the server named, an endpoint that
+fails again and again, calls under way that hold what is left of the budget."""
+
+_RESUME = 1.0
+"""Seconds over which a gate without rate limits lets its first calls after a pause go."""
+_RESUME_CALLS = 32
+"""How many calls those are where no concurrency says so."""
+_ROUNDING = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """What the answer to a call tells its gates."""
+
+    result: Result
+    used: int | None = None
+    """Tokens, where the server says."""
+    output_tokens: int | None = None
+    account: RateAccount | None = None
+    """The server's own account of its limits, from the headers."""
+    proves: bool = False
+    """Whether it shows that server, key and model work: calls may go side by side."""
+    report: Report | None = None
+    """What it says of the endpoint as a whole."""
+    row: int = -1
+    error: Error | None = None
+
+
+class Gate:
+    """What one endpoint (`model` None) or model lets through."""
+
+    def __init__(self, limits: Limits, *, endpoint: str, model: str | None, circuit: Circuit | None) -> None:
+        self.endpoint, self.model = endpoint, model
+        self.line = anyio.Lock(fast_acquire=True)
+        """Held by the first in line; the others wait for it in the order of their coming."""
+        self.head: anyio.Event | anyio.CancelScope | None = None
+        """Wakes the first in line: from its wait for a slot, or from its sleep."""
+        self.head_until: float | None = None
+        """When that sleep ends, if it is for this gate."""
+        self.proven = model is None
+        self.rates = RateLimits(limits)
+        self.circuit = circuit
+        self.adaptive = AdaptiveConcurrency(limits.max_concurrency) if limits.concurrency == "auto" else None
+        self._fixed = limits.most_in_flight or math.inf
+        self._in_flight = 0
+        self._paused_until = self._resumed_at = self._next_call = -math.inf
+        self._pause_reason: Reason = "retry-after"
+        self._closed: Error | None = None
+        self._opens = math.inf
+        self._trouble: Error | None = None
+        """Why calls failed last."""
+
+    @property
+    def slots(self) -> float:
+        """Calls that may be under way at once now."""
+        if not self.proven:
+            return 1
+        return self._fixed if self.adaptive is None else self.adaptive.limit
+
+    @property
+    def in_flight(self) -> int:
+        """Calls under way."""
+        return self._in_flight
+
+    def delay(self, now: float, size: Size) -> float:
+        """Seconds until a call of `size` may go, 0 when it may go now; infinite while no slot is free."""
+        if self._in_flight >= self.slots:
+            return math.inf
+        circuit = self.circuit.delay(now) if self.circuit else 0.0
+        wait = max(self._paused_until - now, self.rates.delay(now, size), self._next_call - now)
+        return max(0.0, wait, circuit)
+
+    def take(self, now: float, size: Size, jitter: Callable[[], float]) -> Charge:
+        """Count a call that goes now; `release` gives its slot back."""
+        self._in_flight += 1
+        if self.adaptive:
+            self.adaptive.began(now, self._in_flight)
+        if self.circuit:
+            self.circuit.began()
+        if now < self._resumed_at:
+            calls = self.slots if self.slots < math.inf else _RESUME_CALLS
+            self._next_call = now + 2 * jitter() * _RESUME / calls
+        return self.rates.charge(now, size)
+
+    def landed(self, charge: Charge, now: float, landing: Landing, jitter: Callable[[], float]) -> None:
+        """Learn from what came of a call."""
+        if self.circuit:
+            was_open = self.circuit.state(now) != "closed"
+            self.circuit.ended(now, charge.sent_at, landing.report, row=landing.row, jitter=jitter())
+            if landing.report in ("failed", "unreached"):
+                self._trouble = landing.error
+            if was_open and self.circuit.state(now) == "closed":
+                self._resumed_at = now + _RESUME
+        if landing.result != "nothing":
+            self.rates.settle(charge, now, landing.used)
+        if (
+            landing.account is not None and self.model is not None
+        ):  # the account is of the model that answered
+            self.rates.told(charge, now, landing.account)
+        if self.adaptive:
+            self.adaptive.ended(now, charge.sent_at, landing.result, landing.output_tokens)
+        if landing.proves and not self.proven:
+            self.proven = True
+            self.slot_freed()
+
+    def release(self) -> None:
+        """Give a slot back."""
+        self._in_flight -= 1
+        self.slot_freed()
+
+    def slot_freed(self) -> None:
+        """The first in line looks again, if it waits for a slot."""
+        if isinstance(self.head, anyio.Event):
+            self.head.set()
+
+    def wake(self) -> None:
+        """The first in line looks again, whatever it waits for."""
+        self.slot_freed()
+        if isinstance(self.head, anyio.CancelScope):
+            self.head.cancel()
+
+    def pause(self, until: float, reason: Reason) -> None:
+        """Let nobody through before `until`; never shortens an earlier pause."""
+        if until > self._paused_until:
+            self._paused_until, self._pause_reason = until, reason
+            self._resumed_at = until + _RESUME
+
+    def close(self, reason: Error, opens: float) -> None:
+        """Let nobody through until `opens`; never shortens an earlier closing."""
+        if self._closed is None or opens > self._opens:
+            self._closed, self._opens = reason, opens
+
+    def closed(self, now: float) -> tuple[Error, float] | None:
+        """Why it is closed, and until when (infinite: for good); None when it is open."""
+        if self._closed is not None and now >= self._opens:
+            self._closed = None
+        return None if self._closed is None else (self._closed, self._opens)
+
+    def trouble(self, now: float) -> tuple[Error, float] | None:
+        """Why the endpoint is not asked while its circuit is open, and for how many seconds; else None."""
+        if self.circuit is None or self._trouble is None or self.circuit.state(now) == "closed":
+            return None
+        wait = self.circuit.delay(now)
+        return (self._trouble, 0.0 if wait == math.inf else wait) if wait > 0 else None
+
+    def waits(self, now: float) -> tuple[Reason, float] | None:
+        """What the first in line sleeps for, and for how many seconds still."""
+        if self.head_until is None:
+            return None
+        if trouble := self.trouble(now):
+            return "unreachable", trouble[1]
+        paused = self._paused_until > self.head_until - _ROUNDING
+        until = max(self._paused_until, self.head_until)
+        return self._pause_reason if paused else "limits", max(0.0, until - now)
+
+    def snapshot(self, now: float, wall: float) -> dict[str, Any]:
+        """What a later process must honour, for JSON; times in seconds since the epoch."""
+        state: dict[str, Any] = {"endpoint": self.endpoint, "model": self.model}
+        if rates := self.rates.snapshot(now, wall):
+            state["rates"] = rates
+        if self.adaptive:
+            state["concurrency"] = self.adaptive.snapshot()
+        if self._paused_until > now:
+            state["paused"] = {"until": wall + self._paused_until - now, "reason": self._pause_reason}
+        closed = self.closed(now)
+        if closed and closed[1] < math.inf:
+            state["closed"] = {"until": wall + closed[1] - now, "reason": asdict(closed[0])}
+        return state
+
+    def restore(self, state: Mapping[str, Any], now: float, wall: float) -> None:
+        """Honour a `snapshot` of an earlier process."""
+        if rates := state.get("rates"):
+            self.rates.restore(now, wall, rates)
+        if self.adaptive and (learned := state.get("concurrency")):
+            self.adaptive.restore(learned)
+        if paused := state.get("paused"):
+            self.pause(now + paused["until"] - wall, paused["reason"])
+        if (closed := state.get("closed")) and closed["until"] > wall:
+            self.close(Error(**closed["reason"]), now + closed["until"] - wall)

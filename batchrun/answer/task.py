@@ -1,0 +1,67 @@
+"""A row to be answered, and how far it has come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from batchrun.budget import Amounts, Spend
+from batchrun.outcome import Error, ErrorType
+from batchrun.render.request import Request
+from batchrun.run_folder.history import History
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A row to be answered.
+
+    `models` are the positions in the chain to ask, in order; `history` holds what an earlier,
+    killed submit received for this row.
+    """
+
+    number: int
+    row: int
+    row_id: str
+    key: int
+    request_hash: str
+    request: Request | Error
+    models: tuple[int, ...]
+    history: History = field(default_factory=History)
+    earlier: dict[str, Any] | None = None
+    """What the row took when it failed before (`Done.earlier`)."""
+    goes_on: bool = False
+    """Whether `history` is of an asking that failed: its records are to be carried into this one's."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskKey:
+    """Names one ask of a row: its number, and a digest of what is asked beyond the row's own request."""
+
+    step: int
+    digest: str
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a row has come: its next call, why each call so far did not answer it, and what they took."""
+
+    next_call: int
+    deadline: float
+    errors: list[ErrorType | None] = field(default_factory=list)
+    answered: int = -1
+    """The call whose answer was the last to be given on."""
+    cost_usd: float | None = None
+    """Of all calls whose cost is known."""
+    spend: Spend = field(default_factory=Spend)
+    """What this asking took of the budget."""
+
+    def note(self, call: int, error: Error | None) -> None:
+        """Remember why a call did not answer the row, or that it did."""
+        self.errors.extend([None] * (call + 1 - len(self.errors)))
+        self.errors[call] = error.type if error else None
+
+    def paid(self, at: float, amounts: Amounts, cost_usd: float | None) -> None:
+        """Count what a call took that was sent `at` (seconds since the epoch)."""
+        self.spend += Spend.on(at, amounts)
+        if cost_usd is not None:
+            self.cost_usd = (self.cost_usd or 0.0) + cost_usd

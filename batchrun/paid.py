@@ -1,0 +1,62 @@
+"""What a call took of the budget, by its answer. Pure."""
+
+from __future__ import annotations
+
+from batchrun.budget import Amounts
+from batchrun.judge import Judged
+from batchrun.outcome import Unanswered
+from batchrun.prices import Price
+
+_OUT_OF_SIGHT = frozenset({408, 499, 502, 504, 520, 521, 522, 523, 524})
+"""Statuses of gateways that have lost sight of the server behind them, which may have done its work."""
+
+
+def paid(judged: Judged, price: Price | None, at: float) -> Amounts | None:
+    """What a call took that was sent `at`; None: it may have been paid, and nothing says how much.
+
+    An answer that is no success costs nothing, except where a gateway gave it without knowing
+    (408, 502, 504, Cloudflare's 52x). A success without usage is held at its bound, and so is one whose
+    figures are below nothing: no answer gives a part of the budget back.
+    """
+    exchange = judged.exchange
+    if isinstance(exchange, Unanswered):
+        return None if exchange.sent else Amounts()
+    if not 200 <= exchange.status < 300:
+        return None if exchange.status in _OUT_OF_SIGHT else Amounts(requests=1)
+    usage = judged.usage
+    cost = cost_of(judged, price, at)
+    if usage is None or (cost is None and price is not None):
+        return None
+    tokens = usage.total_tokens
+    if tokens is None:
+        if usage.prompt_tokens is None or usage.completion_tokens is None:
+            return None
+        tokens = usage.prompt_tokens + usage.completion_tokens
+    if tokens < 0 or (cost is not None and cost < 0):
+        return None
+    return Amounts(cost, tokens, 1)
+
+
+def taken(amounts: Amounts | None, bound: Amounts) -> Amounts:
+    """What counts against the budget: what is known, and the bound for the rest."""
+    if amounts is None:
+        return bound
+    cost = bound.cost_usd if amounts.cost_usd is None else amounts.cost_usd
+    return Amounts(cost, amounts.tokens, amounts.requests)
+
+
+def cost_of(judged: Judged, price: Price | None, at: float) -> float | None:
+    """What the server says the call cost, else what its usage costs by `price`; None where neither tells.
+
+    `at` is when it was sent, in seconds since the epoch.
+    """
+    if judged.cost_usd is not None:
+        return judged.cost_usd
+    if price is None or judged.usage is None:
+        return None
+    return price.cost(
+        judged.usage,
+        service_tier=judged.service_tier,
+        cache_write_tokens=judged.cache_write_tokens,
+        at=at,
+    )

@@ -1,0 +1,74 @@
+"""The prices of a job's models, and what its budget leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from batchrun.budget import Budget, Caps, Spend
+from batchrun.clock import Clock
+from batchrun.job import Job, ModelChoice
+from batchrun.prices import Price, find_price
+
+PriceOf: TypeAlias = Callable[[str], Price | None]
+"""The price of a model, as the job spells it."""
+
+_DAY = 86_400.0
+"""Seconds; days of UTC begin at multiples of it since the epoch."""
+_LOOK = 60.0
+"""Seconds between two looks at the clock, which a machine that slept may have moved."""
+
+
+class ModelPrices:
+    """What the models of a job cost at `now`, in seconds since the epoch; each is looked up once."""
+
+    def __init__(self, job: Job, now: float) -> None:
+        self._job = job
+        self._now = now
+        self._known: dict[tuple[str, str], Price | None] = {}
+
+    def of(self, model: ModelChoice, name: str | None = None) -> Price | None:
+        """The price of a model, None where none is known; `name` where each row names its model."""
+        key = (model.endpoint, name or model.name)
+        if key not in self._known:
+            given = self._job.prices
+            self._known[key] = find_price(
+                key[1],
+                base_urls=self._job.endpoints[model.endpoint].base_urls,
+                given=given.get("/".join(key)) or given.get(model.spelled),
+                now=self._now,
+            )
+        return self._known[key]
+
+    def spelled(self, model: str) -> Price | None:
+        """The price of a model by the job's spelling of it; None also for one that the job has no more."""
+        found = (self.of(choice) for choice in self._job.models if choice.spelled == model)
+        return next(found, None)
+
+
+def open_budget(job: Job, spent: Spend, clock: Clock) -> Budget | None:
+    """The books of the job's budget, as earlier submits left them; None where nothing is capped."""
+    given = job.budget
+    if (given.cost_usd, given.tokens, given.requests) == (None, None, None):
+        return None
+    caps = Caps(given.cost_usd, given.tokens, given.requests, per=given.per, soft=given.soft)
+    match given.per:
+        case "run":
+            return Budget(caps, spent.total())
+        case "day":
+            return Budget(caps, spent.day(clock.wall()))
+        case "submit":
+            return Budget(caps)
+
+
+async def each_day(budget: Budget, clock: Clock) -> None:
+    """Begin the books anew at every midnight (UTC), and never a moment before it.
+
+    A timer may fire early and the clock be set back: only a day that is later than any before counts.
+    """
+    today = clock.wall() // _DAY
+    while True:
+        await clock.sleep(min(_LOOK, _DAY - clock.wall() % _DAY))
+        if clock.wall() // _DAY > today:
+            today = clock.wall() // _DAY
+            budget.begin_day()
