@@ -34,8 +34,6 @@ class PauseEndpoint:
     """Nobody asks this endpoint for `seconds`; then this row asks the same model again."""
 
     seconds: float
-    told: bool
-    """Whether the server named the time (Retry-After), rather than we."""
     row_wait: float = 0.0
     """Seconds that this row waits at least, whatever the others do."""
 
@@ -103,12 +101,12 @@ def decide(
     if error.type == "rate_limit":
         row_wait = jitter * backoff(refusals, retry)
         if retry_after is None:
-            return PauseEndpoint(jitter * backoff(endpoint_refusals, retry), told=False, row_wait=row_wait)
-        return PauseEndpoint(retry_after, told=True, row_wait=row_wait)
+            return PauseEndpoint(jitter * backoff(endpoint_refusals, retry), row_wait=row_wait)
+        return PauseEndpoint(retry_after, row_wait=row_wait)
     if attempt >= retry.max_attempts:
         return NextModel(retry_after)
     wait = jitter * backoff(attempt, retry)
-    return Retry(wait) if retry_after is None else PauseEndpoint(retry_after, told=True, row_wait=wait)
+    return Retry(wait) if retry_after is None else PauseEndpoint(retry_after, row_wait=wait)
 
 
 def backoff(count: int, retry: RetryRules) -> float:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
@@ -110,7 +110,8 @@ class Admission:
             e: Gate(limits, endpoint=e, model=None, circuit=Circuit(retry)) for e, limits in endpoints.items()
         }
         self._models = {
-            (e, m): Gate(limits, endpoint=e, model=m, circuit=None) for (e, m), limits in models.items()
+            (e, m): Gate(_as_counted(limits, endpoints[e]), endpoint=e, model=m, circuit=None)
+            for (e, m), limits in models.items()
         }
         self._clock = clock
         self._jitter = jitter
@@ -168,7 +169,7 @@ class Admission:
 
     def pause(self, endpoint: str, until: float, reason: Reason = "retry-after") -> None:
         """Admit nobody to `endpoint` before `until` (monotonic seconds); a later pause never shortens one."""
-        self._endpoints[endpoint].pause(until, reason)
+        self._endpoints[endpoint].pause(self._clock.monotonic(), until, reason)
 
     def close(
         self, endpoint: str, reason: Error, *, model: str | None = None, seconds: float | None = None
@@ -311,6 +312,14 @@ class Admission:
 
     def _below(self, endpoint: str, model: str | None) -> list[Gate]:
         return [g for (e, m), g in self._models.items() if e == endpoint and model in (None, m)]
+
+
+def _as_counted(model: Limits, endpoint: Limits) -> Limits:
+    """A model's limits; where it has none of its own, its answers tell of those of its endpoint: over the
+    stretch, and counted, as the job says there."""
+    if model.rpm is not None or model.tpm is not None:
+        return model
+    return replace(model, window=endpoint.window, count=model.count or endpoint.count)
 
 
 def _still_binds(state: Mapping[str, Any], wall: float) -> bool:

@@ -19,12 +19,12 @@ from batchrun.limits import Charge, Limits, RateLimits, Size
 from batchrun.limits.headers import RateAccount
 from batchrun.outcome import Error
 
-Reason: TypeAlias = Literal["limits", "rate limit", "retry-after", "unreachable", "budget"]
-"""What a call waits for: the limits, a pause of ours after a 429, a pause the server named, an endpoint that
-fails again and again, calls under way that hold what is left of the budget."""
+Reason: TypeAlias = Literal["limits", "rate limit", "retry-after", "unreachable"]
+"""What a call waits for: the limits, a 429's pause, another pause that the server named, an endpoint that
+fails again and again."""
 
 _RESUME = 1.0
-"""Seconds over which a gate without rate limits lets its first calls after a pause go."""
+"""Seconds over which the first calls after a pause go, and no longer than the pause."""
 _RESUME_CALLS = 32
 """How many calls those are where no concurrency says so."""
 _ROUNDING = 0.01
@@ -66,6 +66,7 @@ class Gate:
         self._fixed = limits.most_in_flight or math.inf
         self._in_flight = 0
         self._paused_until = self._resumed_at = self._next_call = -math.inf
+        self._resume = _RESUME
         self._pause_reason: Reason = "retry-after"
         self._closed: Error | None = None
         self._opens = math.inf
@@ -101,7 +102,7 @@ class Gate:
             self.circuit.began()
         if now < self._resumed_at:
             calls = self.slots if self.slots < math.inf else _RESUME_CALLS
-            self._next_call = now + 2 * jitter() * _RESUME / calls
+            self._next_call = now + 2 * jitter() * self._resume / calls
         return self.rates.charge(now, size)
 
     def landed(self, charge: Charge, now: float, landing: Landing, jitter: Callable[[], float]) -> None:
@@ -112,7 +113,7 @@ class Gate:
             if landing.report in ("failed", "unreached"):
                 self._trouble = landing.error
             if was_open and self.circuit.state(now) == "closed":
-                self._resumed_at = now + _RESUME
+                self._resume, self._resumed_at = _RESUME, now + _RESUME
         if landing.result != "nothing":
             self.rates.settle(charge, now, landing.used)
         if (
@@ -141,11 +142,12 @@ class Gate:
         if isinstance(self.head, anyio.CancelScope):
             self.head.cancel()
 
-    def pause(self, until: float, reason: Reason) -> None:
+    def pause(self, now: float, until: float, reason: Reason) -> None:
         """Let nobody through before `until`; never shortens an earlier pause."""
         if until > self._paused_until:
             self._paused_until, self._pause_reason = until, reason
-            self._resumed_at = until + _RESUME
+            self._resume = min(_RESUME, until - now)  # after a short pause few calls are due
+            self._resumed_at = until + self._resume
 
     def close(self, reason: Error, opens: float) -> None:
         """Let nobody through until `opens`; never shortens an earlier closing."""
@@ -196,6 +198,6 @@ class Gate:
         if self.adaptive and (learned := state.get("concurrency")):
             self.adaptive.restore(learned)
         if paused := state.get("paused"):
-            self.pause(now + paused["until"] - wall, paused["reason"])
+            self.pause(now, now + paused["until"] - wall, paused["reason"])
         if (closed := state.get("closed")) and closed["until"] > wall:
             self.close(Error(**closed["reason"]), now + closed["until"] - wall)

@@ -32,9 +32,6 @@ from batchrun.retry_after import retry_after, should_retry
 _LAST_MOMENT = 1.0
 """Seconds within which a row whose time is over is ended by its own deadline."""
 
-_REASONS: dict[bool, Reason] = {True: "retry-after", False: "rate limit"}
-"""What a pause is called, by whether the server named its length."""
-
 
 @dataclass(frozen=True, slots=True)
 class Received:
@@ -123,11 +120,11 @@ class Asker:
             if isinstance(action, Retry):
                 await self._clock.sleep(action.after)
             elif isinstance(action, PauseEndpoint):
-                self._pause(index, action.seconds, judged.error, _REASONS[action.told])
+                self._pause(index, action.seconds, judged.error)
                 await self._clock.sleep(action.row_wait)
             elif isinstance(action, NextModel):
                 if action.pause:
-                    self._pause(index, action.pause, judged.error, "retry-after")
+                    self._pause(index, action.pause, judged.error)
                 return Failed(judged.error)
             else:
                 self._close(index, judged.error, action)  # so the next look at the gate gives `Closed`
@@ -169,10 +166,11 @@ class Asker:
             return NextModel()  # the row named the model: it says nothing about the others'
         return action
 
-    def _pause(self, index: int, seconds: float, error: Error, reason: Reason) -> None:
+    def _pause(self, index: int, seconds: float, error: Error) -> None:
         endpoint = self._models[index].endpoint
         if seconds > 0:
             self._log("pause", endpoint=endpoint, seconds=round(seconds, 3), reason=error.message)
+        reason: Reason = "rate limit" if error.type == "rate_limit" else "retry-after"
         self._admission.pause(endpoint, self._clock.monotonic() + seconds, reason)
 
     def _close(self, index: int, error: Error, action: CloseEndpoint | CloseModel) -> None:

@@ -29,7 +29,7 @@ _WORTH_TELLING = 1.0
 """Seconds from which a wait is shown: shorter ones are the pace of the job's limits."""
 
 
-_REASONS = {"limits": "its limits", "unreachable": "it does not answer"}
+_REASONS = {"limits": "its limits", "retry-after": "it asks to wait", "unreachable": "it fails"}
 
 
 @contextmanager

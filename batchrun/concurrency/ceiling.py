@@ -13,13 +13,13 @@ import math
 _CUT = 0.8
 _GROWTH = 0.05
 """Share by which the limit grows each round when the ceiling is tried."""
-_BELOW = 0.95
+_BELOW = 0.97
 _GONE = 1.15
 """Times the ceiling at which it no longer holds."""
 _SAME = 1.25
 _HOLD = (2, 16)
 """Rounds before the ceiling is tried: after the first refusal, and at most."""
-_PRICE = (6, 48)
+_PRICE = (6, 30)
 """Times that a refusal kept us from sending that are waited before the ceiling is tried: for each round of the
 hold, and at most."""
 _LONGEST_PAUSE = 5.0
@@ -29,7 +29,7 @@ _LONGEST_PAUSE = 5.0
 class Ceiling:
     """The calls under way that a server took when it refused another; `at` is None while it refuses none."""
 
-    __slots__ = ("_before", "_cut_at", "_hold", "_pause", "_rounds", "at")
+    __slots__ = ("_before", "_cut_at", "_hold", "_pause", "_rounds", "_tried", "at")
 
     def __init__(self) -> None:
         self.at: int | None = None
@@ -40,6 +40,7 @@ class Ceiling:
         """Seconds from the last cut to the next call; None while none has gone."""
         self._hold = _HOLD[0]
         self._rounds = 0
+        self._tried = False
 
     def began(self, now: float) -> None:
         """A call went."""
@@ -59,12 +60,11 @@ class Ceiling:
             lower = self._lower()
             return lower if lower < limit else None
         taken = max(1, in_flight)
-        if self.at is None:
+        if self.at is None or max(taken, self.at) > _SAME * min(taken, self.at):
             self._hold = _HOLD[0]
-        elif self._rounds > self._hold:  # it was tried, and is still there or elsewhere
-            same = max(taken, self.at) <= _SAME * min(taken, self.at)
-            self._hold = min(2 * self._hold, _HOLD[1]) if same else _HOLD[0]
-        self.at, self._cut_at, self._rounds = taken, now, 0
+        elif self._tried:  # and it is still there
+            self._hold = min(2 * self._hold, _HOLD[1])
+        self.at, self._cut_at, self._rounds, self._tried = taken, now, 0, False
         self._before, self._pause = limit, None
         return self._lower()
 
@@ -76,6 +76,7 @@ class Ceiling:
             return min(most, max(limit, math.ceil(at * _BELOW)))
         if self._rounds <= self._hold or now < self._cut_at + self._price():
             return limit
+        self._tried = True
         limit = min(most, round(limit + max(1.0, limit * _GROWTH)))
         if limit == most or limit > max(_GONE * at, at + 1):
             self.at = None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from batchrun.limits.windows import DUE, Cell, Log
+from batchrun.limits.windows import DUE, REQUESTS, Cell, Log
 
 _FORGET = 1 - 1 / 256
 _RATIO = (0.02, 2.0)
@@ -35,6 +35,8 @@ class Levels(NamedTuple):
     """Those that it cannot have forgotten yet."""
     used: int
     """Tokens that answers reported."""
+    ended: tuple[int, int] = (0, 0)
+    """Calls, and their tokens, that had been answered (of all that were ever sent)."""
 
 
 @dataclass(slots=True)
@@ -92,6 +94,11 @@ class Account:
         if used != known:
             self.answered.add(now, 0, 0, used - known)
         return used - known
+
+    def ended(self) -> tuple[int, int]:
+        """Calls answered, and their tokens, of all that were ever sent."""
+        sent = self.sent
+        return sent.totals[REQUESTS] - sent.open, sent.totals[DUE] - sent.open_due
 
     def recall(self, now: float, age: float, amounts: Sequence[int]) -> None:
         """Count what an earlier process sent `age` seconds ago: requests, tokens asked, tokens due."""

@@ -9,7 +9,7 @@ from batchrun.limits.account import Account, Levels
 from batchrun.limits.headers import Stated, Unit
 from batchrun.limits.stock import Stock
 from batchrun.limits.stretch import Stretch
-from batchrun.limits.windows import ASKED, DUE, Window
+from batchrun.limits.windows import ASKED, DUE, REQUESTS, Window
 
 LONGEST = 60.0
 """Seconds of the longest stretch that is logged; longer ones are a stock."""
@@ -40,8 +40,8 @@ class Discovered:
     """A limit as the last answer stated it."""
 
     __slots__ = (
-        *("_halves", "_turn_at", "asked", "leaks", "limit", "main", "surely"),
-        *("name", "stock", "stretch", "unit", "used"),
+        *("_halves", "_sent", "_turn_at", "asked", "leaks", "limit", "main", "surely"),
+        *("name", "refusals", "stock", "stretch", "unit", "used"),
     )
 
     def __init__(self, unit: Unit, name: float | None, prior: float) -> None:
@@ -54,6 +54,10 @@ class Discovered:
         self.asked: Window | None = None
         self.surely: Window | None = None
         self.used: Window | None = None
+        self._sent: Window | None = None
+        """What was sent within the stretch, as long as that is not clear."""
+        self.refusals = 0
+        """Calls that the server may not have counted."""
         self.leaks = (Leak(), Leak())
         self._halves = [0, 0]
         self._turn_at = 0.0
@@ -78,6 +82,10 @@ class Discovered:
     def watch(self, main: list[Window], account: Account, slack: float) -> None:
         """Hold `main` to this limit, and keep the windows that its statements are compared with."""
         self.main = main
+        self._sent = None
+        if not (self.stretch.clear or self._lasting()):
+            metric = REQUESTS if self.unit == "requests" else DUE
+            self._sent = Window(account.sent, metric, 0, self.stretch.seconds, exact=False, slack=0.0)
         if self.unit != "requests":
             length, limit = self.stretch.seconds, self.limit or 0
             self.asked = Window(account.sent, ASKED, limit, length, exact=True, slack=slack)
@@ -104,6 +112,22 @@ class Discovered:
         foreign = max(self._halves)
         for window in self.main:
             window.foreign, window.foreign_until = foreign, now + self.stretch.seconds
+
+    def doubt(self, now: float, said: Stated, then: Levels, total: int, own: int) -> bool:
+        """Ask whether what the server counts is far less than what it would over the assumed stretch.
+
+        Only what was sent within the stretch, and answered before this call was sent, must be in it.
+        `total`: of all that was ever sent; `own`: of this call. Whether to build the windows anew.
+        """
+        if self._sent is None or self.limit is None or said.remaining is None:
+            return False
+        before, calls = self.stretch.seconds, self.unit == "requests"
+        counted = self._sent.used(now) - total + then.ended[0 if calls else 1]
+        counted -= self.refusals if calls else 0
+        theirs = max(0, self.limit - said.remaining)
+        room = 2 * theirs <= self.limit
+        self.stretch.doubted(now, contradicts=room and counted >= 2 * (theirs + own))
+        return self.stretch.seconds != before
 
     def vote(self, now: float, said: Stated, then: Levels, own: int) -> int:
         """Which account of ours the server's agrees with: 1 that of used tokens, -1 that of asked, 0 neither.

@@ -131,6 +131,8 @@ class RateLimits:
             self._relimit()
         for said in account:
             self._compare(self._found[said.unit, said.window], said, charge, now)
+        if any([self._doubt(self._found[said.unit, said.window], said, charge, now) for said in account]):
+            self._build()
 
     def recall(self, now: float, wall: float, sent_at: float, tokens: int) -> None:
         """Charge a call that an earlier process sent, at `sent_at` seconds since the epoch."""
@@ -174,6 +176,18 @@ class RateLimits:
         if charge.levels and found.unit == "tokens" and self._given.count is None:
             self._vote(found.vote(now, said, then, charge.due))
 
+    def _doubt(self, found: Discovered, said: Stated, charge: Charge, now: float) -> bool:
+        """Hold the assumed stretch against one statement; whether it is another one now."""
+        if charge.levels is None or charge.sent_at < found.stretch.since:
+            return False
+        before, metric = found.stretch.seconds, REQUESTS if said.unit == "requests" else DUE
+        if not charge.due:
+            found.refusals += 1
+            found.stretch.refused(now)
+            return found.stretch.seconds != before
+        own = 1 if metric == REQUESTS else charge.due
+        return found.doubt(now, said, charge.levels, self._account.sent.totals[metric], own)
+
     def _ours(self, found: Discovered, then: Levels, now: float) -> int:
         """The most that the server can have counted of our own calls when it wrote the headers."""
         if found.unit == "requests":
@@ -205,7 +219,7 @@ class RateLimits:
                 requests = found.main[0].used(now)
             elif found.asked is not None and found.used is not None:
                 asked, surely, used = found.levels(now)
-        return Levels(requests, asked, surely, used)
+        return Levels(requests, asked, surely, used, self._account.ended())
 
     def _build(self) -> None:
         """Make the windows anew, from what was sent."""

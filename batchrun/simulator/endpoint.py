@@ -131,6 +131,8 @@ class Simulator:
         # Counted here, not on arrival: the fault a retry meets must not depend on the 429s before it.
         nth, turn = self._seen.count(request)
         fault = choose(self._config.faults, Occasion(request, call, nth, turn), self._config.seed)
+        if isinstance(fault, StatusFault) and request.fallback_model:
+            request, fault = replace(request, model=request.fallback_model), None
         if isinstance(fault, StatusFault) and fault.status < 500:
             return _Outcome(answers.injected(fault), fault)
         prefixes = self._cache.prefixes(request) if self._cache else ()

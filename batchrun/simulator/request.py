@@ -41,6 +41,8 @@ class ChatRequest:
     key: str
     """Digest of the members that decide the answer."""
     model: str
+    fallback_model: str | None
+    """The model that answers where this one refuses or fails, as Lunos takes it."""
     messages: Sequence[Mapping[str, Any]]
     question: str
     """Text of the last user message."""
@@ -121,6 +123,7 @@ def read(members: Mapping[str, Any], key: str, tokens_per_byte: float | None = N
     return ChatRequest(
         key=key,
         model=model,
+        fallback_model=members.get("fallback_model"),
         messages=said.messages,
         question=said.question,
         prompt=said.prompt,

@@ -82,7 +82,7 @@ class Trial:
     reports: bool
     faults: tuple[dict[str, Any], ...]
     kills: tuple[float, ...]
-    """Shares of the rows after whose first calls the submit is killed."""
+    """Powers of the rows: after so many calls a submit is killed, mostly after few."""
 
     @property
     def most(self) -> int | float:
@@ -156,7 +156,7 @@ def spend(folder: Path, trial: Trial) -> Taken:
     with _asking(folder, trial) as job:
         job.edit(budget={trial.kind: trial.cap})
         for share in trial.kills:
-            taken.kills += _killed(job, int(share * trial.rows))
+            taken.kills += _killed(job, round(trial.rows**share))
         summary = job.submit_here()
         _judge(summary, taken, _calls(job))
         answered = _answered(job)

@@ -1,7 +1,7 @@
 """`concurrency: auto` against a simulator of a hidden capacity, as its ledger saw it.
 
-    served = serve(folder, [Phase(12, 40), Phase(12, 10)], queue=False)
-    served[1].share(2)      of what ten places can do, from the second second of the phase on
+served = serve(folder, [Phase(12, 40), Phase(12, 10)], queue=False)
+served[1].share(2)      of what ten places can do, from the second second of the phase on
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ def serve(
         for place, phase in enumerate(phases)
     ]
     latency = (
-        {"kind": "lognormal", "median": SERVICE, "sigma": _SIGMA} if spread else {"kind": "constant", "seconds": SERVICE}
+        {"kind": "lognormal", "median": SERVICE, "sigma": _SIGMA}
+        if spread
+        else {"kind": "constant", "seconds": SERVICE}
     )
     limits = {"concurrency": steps, "queue": queue, "retry_after": retry_after}
     rows = 500 + int(sum(phase.seconds * phase.places for phase in phases) / mean)
@@ -98,9 +100,7 @@ PATIENT: Mapping[str, Any] = {"max_attempts": 8}
 
 def run_for(job: JobFolder, seconds: float, *arguments: str) -> list[Call]:
     """Submit, interrupt `seconds` after the first call, and give the ledger."""
-    process = subprocess.Popen(
-        job.command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(job.command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     begun = len(job.calls()) if job.ledger.exists() else 0
     give_up = time.monotonic() + _STARTED
     while process.poll() is None and time.monotonic() < give_up:
