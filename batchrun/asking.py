@@ -26,7 +26,6 @@ from batchrun.endpoints import open_clients
 from batchrun.engines.local import Beside, LocalEngine
 from batchrun.errors import StorageError
 from batchrun.flights import Flights
-from batchrun.job import Job
 from batchrun.outcome import Error
 from batchrun.pricing import ModelPrices, each_day, open_budget
 from batchrun.progress import Progress, View
@@ -137,7 +136,8 @@ class Asking:
             view = View(self.counters, flights, admission)
             wanted = tasks(self.survey, rows, self.chains)
             try:
-                return await engine.run(wanted, _workers(job), *self._beside(view, caller))
+                spare = FUNCTION_ROWS if job.run_tools else 0
+                return await engine.run(wanted, spare, *self._beside(view, caller))
             finally:
                 journal.close()
                 with suppress(StorageError, OSError):  # what is in the journal says the same
@@ -195,12 +195,3 @@ def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _workers(job: Job) -> int:
-    """Enough to fill every endpoint, a quarter more for rows that wait between two attempts, and some for
-    rows whose functions run."""
-    slots = [
-        job.endpoints[name].limits.most_in_flight or 1 for name in {model.endpoint for model in job.models}
-    ]
-    return sum(slots) + sum(slots) // 4 + 1 + (FUNCTION_ROWS if job.run_tools else 0)

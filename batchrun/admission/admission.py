@@ -25,7 +25,7 @@ from batchrun.admission.gate import Gate, Landing, Reason
 from batchrun.budget import Amounts, Budget, Reservation
 from batchrun.clock import Clock
 from batchrun.errors import BudgetExhaustedError
-from batchrun.limits import Charge, Limits, Size
+from batchrun.limits import MOST_CONCURRENCY, Charge, Limits, Size
 from batchrun.outcome import Error
 from batchrun.policy import RetryRules
 
@@ -148,7 +148,9 @@ class Admission:
         was_open = gates[1].trouble(now) is not None
         for gate, charge in zip(gates, charges, strict=True):
             gate.landed(charge, now, landing, self._jitter)
-        endpoint = gates[1]
+        model, endpoint = gates
+        if (counted := model.rates.counted) and endpoint.rates.counts(counted):
+            endpoint.wake()
         if endpoint.circuit and endpoint.circuit.exhausted and landing.error:
             self.close(endpoint.endpoint, landing.error)
         elif not was_open and endpoint.trouble(now):
@@ -183,6 +185,11 @@ class Admission:
         for gate in self._below(endpoint, model):
             gate.proven = False
             gate.wake()  # whoever is first at the endpoint is first at its model, too
+
+    def places(self) -> int:
+        """Calls that may be under way at once now, at all endpoints together."""
+        places = (gate.most_places for gate in self._endpoints.values())
+        return sum(MOST_CONCURRENCY if number == math.inf else int(number) for number in places)
 
     def is_open(self, endpoint: str, model: str) -> bool:
         gates = self._models[endpoint, model], self._endpoints[endpoint]
@@ -276,7 +283,7 @@ class Admission:
             if longest <= 0:
                 return None
             if longest == math.inf:
-                await _slot(ahead)
+                await _slot(ahead, min(gate.grows_in(now) for gate in ahead))
             else:
                 await self._sleep(ahead, longest, ahead[delays.index(longest)])
 
@@ -327,10 +334,10 @@ def _still_binds(state: Mapping[str, Any], wall: float) -> bool:
     return any(state.get(key, {}).get("until", 0.0) > wall for key in ("paused", "closed"))
 
 
-async def _slot(ahead: tuple[Gate, ...]) -> None:
-    """Wait until a slot may have become free."""
+async def _slot(ahead: tuple[Gate, ...], seconds: float = math.inf) -> None:
+    """Wait until a slot may have become free, or for `seconds`."""
     freed = anyio.Event()
-    with _head(ahead, freed):
+    with _head(ahead, freed), anyio.move_on_after(None if seconds == math.inf else seconds + _TICK):
         await freed.wait()
 
 

@@ -28,6 +28,7 @@ _RESUME = 1.0
 _RESUME_CALLS = 32
 """How many calls those are where no concurrency says so."""
 _ROUNDING = 0.01
+_LEAST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +82,36 @@ class Gate:
         return self._fixed if self.adaptive is None else self.adaptive.limit
 
     @property
+    def most_places(self) -> float:
+        """Calls that workers should be there for.
+
+        Of a limit that was found out 20 at least: rows that wait between two attempts need workers, too.
+        """
+        return self.slots if self.adaptive is None else max(self.slots, _LEAST)
+
+    @property
     def in_flight(self) -> int:
         """Calls under way."""
         return self._in_flight
 
     def delay(self, now: float, size: Size) -> float:
         """Seconds until a call of `size` may go, 0 when it may go now; infinite while no slot is free."""
-        if self._in_flight >= self.slots:
+        if self._in_flight >= self.slots and not self._grown(now):
             return math.inf
         circuit = self.circuit.delay(now) if self.circuit else 0.0
         wait = max(self._paused_until - now, self.rates.delay(now, size), self._next_call - now)
         return max(0.0, wait, circuit)
+
+    def grows_in(self, now: float) -> float:
+        """Seconds until there are more slots although none becomes free; infinite when that is not known."""
+        if self.adaptive is None or not self.proven or self._in_flight < self.slots:
+            return math.inf
+        return max(0.0, self.adaptive.grows_at() - now)
+
+    def _grown(self, now: float) -> bool:
+        return bool(
+            self.adaptive and self.proven and self.adaptive.wait(now) and self._in_flight < self.slots
+        )
 
     def take(self, now: float, size: Size, jitter: Callable[[], float]) -> Charge:
         """Count a call that goes now; `release` gives its slot back."""
@@ -114,13 +134,14 @@ class Gate:
                 self._trouble = landing.error
             if was_open and self.circuit.state(now) == "closed":
                 self._resume, self._resumed_at = _RESUME, now + _RESUME
-        if landing.result != "nothing":
-            self.rates.settle(charge, now, landing.used)
-        if (
-            landing.account is not None and self.model is not None
-        ):  # the account is of the model that answered
-            self.rates.told(charge, now, landing.account)
+        sooner = landing.result != "nothing" and self.rates.settle(charge, now, landing.used)
+        if landing.account is not None and self.model is not None:  # it is of the model that answered
+            sooner |= self.rates.told(charge, now, landing.account)
+        if sooner:
+            self.wake()  # who sleeps does so for what was known before
         if self.adaptive:
+            if landing.account is not None:
+                self.adaptive.limits_told()
             self.adaptive.ended(now, charge.sent_at, landing.result, landing.output_tokens)
         if landing.proves and not self.proven:
             self.proven = True

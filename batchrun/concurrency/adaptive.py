@@ -14,11 +14,13 @@ Pure: times are arguments, in monotonic seconds. Memory is constant.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 from batchrun.concurrency.ceiling import Ceiling
 from batchrun.concurrency.climb import Climb
+from batchrun.concurrency.haste import Haste
 from batchrun.concurrency.throughput import Reading, Stretch
 
 Result: TypeAlias = Literal["ok", "refused", "failed", "nothing"]
@@ -38,11 +40,12 @@ class AdaptiveConcurrency:
     Ask `limit` before each call, tell `began` when it goes and `ended` exactly once when it is over.
     """
 
-    __slots__ = ("_ceiling", "_climb", "_in_flight", "_size", "_stretch")
+    __slots__ = ("_ceiling", "_climb", "_haste", "_in_flight", "_size", "_stretch")
 
     def __init__(self, most: int, *, start: int = 20) -> None:
         self._climb = Climb(most, start)
         self._ceiling = Ceiling()
+        self._haste = Haste(most, start)
         self._in_flight = 0
         self._stretch: Stretch | None = None
         self._size = 1
@@ -79,20 +82,45 @@ class AdaptiveConcurrency:
         if stretch.answers >= self._size:
             self._round_over(now, stretch)
         elif self._in_flight == 0 and self._climb.phase == "rising":
+            if result == "ok":
+                self._haste.first_answered(now - began_at)
             self._new_round(now)  # one call went ahead, to prove the server: not what the limit brings
+
+    def grows_at(self) -> float:
+        """When a limit that is in use grows although nothing is answered; infinite: not by itself."""
+        if self._climb.phase != "rising" or self._ceiling.at is not None:
+            return math.inf
+        if self._stretch is None or self._stretch.failed:
+            return math.inf
+        return self._haste.due(self.limit, self._climb.most)
+
+    def wait(self, now: float) -> bool:
+        """A call waits for a slot, all of which are in use. Whether the limit has grown for it."""
+        if now < self.grows_at():
+            return False
+        self._haste.grew(now, self.limit)
+        self._climb.hurry()
+        return True
+
+    def limits_told(self) -> None:
+        """The server tells its limits: it will refuse what is too much, and let nothing queue."""
+        self._haste.told = True
 
     def snapshot(self) -> dict[str, Any]:
         """What was learned, for JSON."""
         rising = self._climb.phase == "rising" and self._ceiling.at is None
         return {"limit": self.limit, "ceiling": self._ceiling.at, "rising": rising}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Start from 0.8 of what an earlier process learned."""
-        self._climb.move(int(state["limit"] * _RESUMED), "rising" if state["rising"] else "resting")
-        self._ceiling.at = state["ceiling"]
+    def restore(self, state: object) -> None:
+        """Start from 0.8 of what an earlier process learned; what cannot be read was not learned."""
+        if not isinstance(state, Mapping) or (limit := _count(state.get("limit"))) is None:
+            return
+        self._climb.move(int(limit * _RESUMED), "rising" if state.get("rising") is True else "resting")
+        self._ceiling.at = _count(state.get("ceiling"))
 
     def _new_round(self, now: float) -> None:
         self._stretch = Stretch(now, self._in_flight)
+        self._haste.round_began(now)
         if self._ceiling.at is not None:
             self._size = max(self.limit, self._in_flight)
         else:
@@ -106,12 +134,16 @@ class AdaptiveConcurrency:
 
     def _round_over(self, now: float, stretch: Stretch) -> None:
         reading = stretch.reading()
+        if reading:
+            self._haste.round_over(reading.latency)
         searching = self._ceiling.at is None
         if reading and searching and self._measures() and self._climb.unsure(reading, stretch.answers):
             self._size += max(self.limit, self._climb.least_answers())
             return
         if reading and stretch.failed <= _FAILURES * stretch.answers:
             self._judge(now, reading)
+        elif self._haste.before is not None:  # it grew by the clock, and that is what fails
+            self._climb.move(self._haste.before, "resting")
         else:
             self._climb.settled = True
         self._new_round(now)
@@ -138,3 +170,8 @@ class AdaptiveConcurrency:
             self._climb.rise()
         elif self._ceiling.at is None:
             self._climb.rest()
+
+
+def _count(value: object) -> int | None:
+    """A number of calls; None for anything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 1 else None

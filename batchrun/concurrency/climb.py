@@ -83,6 +83,10 @@ class Climb:
         """Double from here on; what was learned is forgotten."""
         self._double(None)
 
+    def hurry(self) -> None:
+        """Double before the round is over; where doubling does not pay, all of it is taken back."""
+        self.limit = min(self.most, 2 * self.limit)
+
     def rest(self) -> None:
         """Stay here; what was learned is forgotten."""
         self._base = None

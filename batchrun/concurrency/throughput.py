@@ -25,6 +25,8 @@ class Reading(NamedTuple):
     tokens: float | None
     """Of output tokens a second; None where an answer did not tell its tokens, or all were equally long."""
     tokens_error: float
+    latency: float
+    """Of answers, averaged, seconds."""
 
     @property
     def error(self) -> float:
@@ -84,7 +86,7 @@ class Stretch:
         variance = max(0.0, self._squares / self._ok - mean * mean)
         error = max(_LEAST_SPREAD, math.sqrt(variance) / mean) / math.sqrt(self._ok)
         tokens, tokens_error = self._token_throughput(seconds, in_use, variance)
-        return Reading(in_use, math.log(in_use / mean), error, tokens, tokens_error)
+        return Reading(in_use, math.log(in_use / mean), error, tokens, tokens_error, mean)
 
     def _token_throughput(self, seconds: float, in_use: float, variance: float) -> tuple[float | None, float]:
         """Of two estimates of the same: calls under way by seconds a token, exact where nothing queues
@@ -135,4 +137,5 @@ def between(old: Reading, new: Reading) -> Reading:
         math.hypot(old.calls_error, new.calls_error) / 2,
         (old.tokens + new.tokens) / 2 if old.tokens is not None and new.tokens is not None else None,
         math.hypot(old.tokens_error, new.tokens_error) / 2,
+        new.latency,
     )

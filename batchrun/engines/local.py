@@ -1,7 +1,8 @@
-"""The local engine: a feeder, a bounded buffer, N workers, one journal.
+"""The local engine: a feeder, a bounded buffer, workers, one journal.
 
-Memory is bounded by the buffer and the workers, never by the rows. When the run stops, waiting rows
-stay pending and calls under way may land until the drain is over.
+Memory is bounded by the buffer and the workers, never by the rows. There are a few more workers than places
+at the endpoints, which change while the run goes. When the run stops, waiting rows stay pending and calls
+under way may land until the drain is over.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ class LocalEngine:
         self._canary = canary
         self._canary_judged = anyio.Event()
         self._time_left = time_left
+        self._workers = 0
         self._left = 0
         """Rows left pending."""
         self._closed: dict[tuple[int, ...], Closed] = {}
@@ -86,8 +88,11 @@ class LocalEngine:
         self._file_full = anyio.Event()
         self._stopped_by: Stop | None = None
 
-    async def run(self, tasks: Iterator[Task], workers: int, *beside: Beside) -> Stop | None:
+    async def run(self, tasks: Iterator[Task], spare: int, *beside: Beside) -> Stop | None:
         """Work through `tasks`; `beside` runs alongside.
+
+        There are as many workers as places at the endpoints, and `spare` ones for rows that are busy with
+        something else than a call.
 
         Gives what stopped it, or None when every task has its outcome. Raises StorageError when
         the journal cannot be written, and what reading the input raises.
@@ -103,7 +108,7 @@ class LocalEngine:
             for extra in [*own, *beside]:
                 around.start_soon(self._landing, extra)
             with self._scope:
-                await self._landing(lambda: self._work(tasks, workers))
+                await self._landing(lambda: self._work(tasks, spare))
             around.cancel_scope.cancel()
         return self._stopped_by or self._left_behind()
 
@@ -128,13 +133,23 @@ class LocalEngine:
         await anyio.sleep(max(0.0, seconds - landing))
         self.stop(Stop("wall_time", "the time of budget.wall_time is used up"), landing)
 
-    async def _work(self, tasks: Iterator[Task], workers: int) -> None:
-        send, receive = anyio.create_memory_object_stream[Task](workers)
-        async with anyio.create_task_group() as group:
-            with receive:
-                for _ in range(workers):
-                    group.start_soon(self._landing, partial(self._worker, receive.clone()))
-            group.start_soon(self._landing, partial(self._feed, tasks, send))
+    async def _work(self, tasks: Iterator[Task], spare: int) -> None:
+        send, receive = anyio.create_memory_object_stream[Task](CHUNK)
+        with receive:
+            async with anyio.create_task_group() as group:
+
+                def hire() -> None:
+                    while self._workers < self._wanted(spare):
+                        self._workers += 1
+                        group.start_soon(self._landing, partial(self._worker, receive.clone(), hire, spare))
+
+                hire()
+                group.start_soon(self._landing, partial(self._feed, tasks, send))
+
+    def _wanted(self, spare: int) -> int:
+        """Workers to fill every place there is now, and a quarter more for rows that wait to try again."""
+        places = self._admission.places()
+        return places + places // 4 + 1 + spare
 
     async def _feed(self, tasks: Iterator[Task], send: MemoryObjectSendStream[Task]) -> None:
         sent = 0
@@ -146,22 +161,40 @@ class LocalEngine:
                     await send.send(task)
                     sent += 1
 
-    async def _worker(self, receive: MemoryObjectReceiveStream[Task]) -> None:
+    async def _worker(
+        self, receive: MemoryObjectReceiveStream[Task], hire: Callable[[], None], spare: int
+    ) -> None:
+        """Take rows to their outcomes, as long as there are rows, and places for so many workers."""
         with receive:
-            async for task in receive:
-                try:
-                    done = await self._answerer.answer(task)
-                    if isinstance(done, Closed):
-                        self._leave(task, done)
-                        continue
-                    self._journal.append(done)
-                except BudgetExhaustedError as exhausted:
-                    self.stop(Stop("budget", str(exhausted)))
-                    continue
-                except StorageError:
-                    self._flights.land_by(anyio.current_time())  # no answer could be kept
-                    raise
-                self._count(done)
+            try:
+                await self._take(receive, hire, spare)
+            finally:
+                self._workers -= 1
+
+    async def _take(
+        self, receive: MemoryObjectReceiveStream[Task], hire: Callable[[], None], spare: int
+    ) -> None:
+        async for task in receive:
+            await self._finish(task)
+            hire()  # the places grow when calls land
+            if self._workers > self._wanted(spare):
+                return
+
+    async def _finish(self, task: Task) -> None:
+        try:
+            done = await self._answerer.answer(task)
+            if not isinstance(done, Closed):
+                self._journal.append(done)
+        except BudgetExhaustedError as exhausted:
+            self.stop(Stop("budget", str(exhausted)))
+            return
+        except StorageError:
+            self._flights.land_by(anyio.current_time())  # no answer could be kept
+            raise
+        if isinstance(done, Closed):
+            self._leave(task, done)
+        else:
+            self._count(done)
 
     def _leave(self, task: Task, closed: Closed) -> None:
         """Leave a row pending, and stop when no chain of models is open to any row."""

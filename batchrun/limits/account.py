@@ -35,6 +35,8 @@ class Levels(NamedTuple):
     """Those that it cannot have forgotten yet."""
     used: int
     """Tokens that answers reported."""
+    used_least: int = 0
+    """The same, where it is not known how soon they flow back."""
     ended: tuple[int, int] = (0, 0)
     """Calls, and their tokens, that had been answered (of all that were ever sent)."""
 

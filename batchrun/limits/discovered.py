@@ -136,24 +136,29 @@ class Discovered:
         """
         if self.asked is None or self.used is None or self.limit is None or said.remaining is None:
             return 0
-        if not self.stretch.clear or self.stretch.kind is None:
+        if not self.stretch.clear:
             return 0
-        asked, surely, used = self.levels(now)
+        asked, surely, used, used_least = self.levels(now)
         theirs, near = self.limit - said.remaining, self.limit * _CLOSE
         as_asked = min(surely, then.surely) - near <= theirs <= max(asked, then.asked) + near
-        as_used = min(used, then.used) - own - near <= theirs <= max(used, then.used) + near
+        as_used = min(used_least, then.used_least) - own - near <= theirs <= max(used, then.used) + near
         return 0 if as_asked == as_used else 1 if as_used else -1
 
-    def levels(self, now: float) -> tuple[int, int, int]:
-        """Tokens asked, those surely counted still, and used by answered calls, as this server counts."""
+    def levels(self, now: float) -> tuple[int, int, int, int]:
+        """Tokens asked, those surely counted still, used by answered calls, and of those the least.
+
+        As this server counts; where its kind is not known, either way.
+        """
+        asked, used = (int(leak.level(now, self.rate)) for leak in self.leaks)
         if self.stretch.kind == "bucket":
-            asked, used = self.leaks
-            level = int(asked.level(now, self.rate))
-            return level, level, int(used.level(now, self.rate))
+            return asked, asked, used, used
         assert self.asked is not None
         assert self.surely is not None
         assert self.used is not None
-        return self.asked.used(now), self.surely.used(now), self.used.used(now)
+        levels = self.asked.used(now), self.surely.used(now), self.used.used(now)
+        if self.stretch.kind == "log":
+            return *levels, levels[2]
+        return max(asked, levels[0]), min(asked, levels[1]), max(used, levels[2]), min(used, levels[2])
 
     def snapshot(self, now: float, wall: float) -> dict[str, Any]:
         """For JSON."""

@@ -55,7 +55,7 @@ class RateLimits:
     """
 
     __slots__ = (
-        *("_account", "_answered", "_compared", "_count", "_doubtful", "_found", "_given"),
+        *("_account", "_answered", "_built", "_compared", "_count", "_doubtful", "_found", "_given"),
         *("_next_told", "_requests", "_sets", "_stocks", "_tokens", "_votes"),
     )
 
@@ -64,7 +64,7 @@ class RateLimits:
         self._count: Literal["asked", "used"] = limits.count or "asked"
         self._doubtful = limits.count is None
         """Both ways of counting are possible still: calls keep within both."""
-        self._votes = 0
+        self._votes = self._built = 0
         self._next_told = -math.inf
         horizon = (max(LONGEST, limits.window) + SLACK) * 1.01
         self._account = Account(horizon, min(_SHORT[-1], limits.window))
@@ -102,22 +102,30 @@ class RateLimits:
             charge.levels = self._levels(now)
         return charge
 
-    def settle(self, charge: Charge, now: float, used: int | None) -> None:
+    def settle(self, charge: Charge, now: float, used: int | None) -> bool:
         """The call has ended; it used `used` tokens, None where the server did not say.
+
+        Whether a call may go sooner than `delay` said before.
 
         More than was reserved is charged now. What was not used is given back where the server counts
         what is used, and only there. A call that was refused, and so used nothing, settles with 0.
         """
+        due = charge.due
         more = self._account.settle(charge, now, used)
         for found in self._compared:
             found.leaks[1].add(now, more, found.rate)
+        return charge.due < due and bool(self._answered)
 
-    def told(self, charge: Charge, now: float, account: RateAccount) -> None:
-        """Steer by what the answer to a call said of the server's limits, after its `settle`."""
+    def told(self, charge: Charge, now: float, account: RateAccount) -> bool:
+        """Steer by what the answer to a call said of the server's limits, after its `settle`.
+
+        Whether the limits are others than before, so that a call may go sooner than `delay` said.
+        """
         if now < self._next_told and not (self._doubtful and self._compared):
-            return
+            return False
         self._next_told = now + _READING
-        anew, limits = False, [found.limit for found in self._found.values()]
+        built, limits = self._built, [found.limit for found in self._found.values()]
+        anew = changed = False
         for said in account:
             key = said.unit, said.window
             if key not in self._found:
@@ -127,12 +135,26 @@ class RateLimits:
             anew |= self._found[key].learn(said, now - charge.sent_at, counted=charge.due > 0)
         if anew:
             self._build()
-        elif limits != [found.limit for found in self._found.values()]:
+        elif changed := limits != [found.limit for found in self._found.values()]:
             self._relimit()
         for said in account:
             self._compare(self._found[said.unit, said.window], said, charge, now)
         if any([self._doubt(self._found[said.unit, said.window], said, charge, now) for said in account]):
             self._build()
+        return changed or built != self._built
+
+    @property
+    def counted(self) -> Literal["asked", "used"] | None:
+        """What the server counts of a call's tokens; None while that is not known."""
+        return None if self._doubtful else self._count
+
+    def counts(self, count: Literal["asked", "used"]) -> bool:
+        """Learn from the limits of a model what its endpoint counts; whether that is news."""
+        if self._given.count is not None or self.counted == count:
+            return False
+        self._count, self._doubtful = count, False
+        self._build()
+        return True
 
     def recall(self, now: float, wall: float, sent_at: float, tokens: int) -> None:
         """Charge a call that an earlier process sent, at `sent_at` seconds since the epoch."""
@@ -213,16 +235,17 @@ class RateLimits:
         return self._weight(size) if found.unit in ("tokens", "input-tokens") else 1
 
     def _levels(self, now: float) -> Levels:
-        requests = asked = surely = used = 0
+        requests, tokens = 0, (0, 0, 0, 0)
         for found in self._found.values():
             if found.unit == "requests" and found.main:
                 requests = found.main[0].used(now)
             elif found.asked is not None and found.used is not None:
-                asked, surely, used = found.levels(now)
-        return Levels(requests, asked, surely, used, self._account.ended())
+                tokens = found.levels(now)
+        return Levels(requests, *tokens, ended=self._account.ended())
 
     def _build(self) -> None:
         """Make the windows anew, from what was sent."""
+        self._built += 1
         self._account.sent.windows.clear()
         self._account.answered.windows.clear()
         self._sets: dict[tuple[bool, float], list[tuple[Window, float]]] = {}

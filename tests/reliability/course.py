@@ -75,13 +75,16 @@ def drive(
     work: Work,
     resized: Mapping[float, int] | None = None,
     weather: Weather | None = None,
+    proving: bool = False,
     seed: int = 1,
 ) -> Course:
     """Keep as many calls under way as the controller allows, for `seconds`.
 
-    resized: slots by the moment from which the server has them.
+    resized: slots by the moment from which the server has them. proving: one call goes first, and the others
+    when it is answered, as the gate has it.
     """
     loop = _Loop(controller, server, work, weather or Weather(), random.Random(seed))
+    loop.proven = not proving
     loop.run(sorted((resized or {}).items()), seconds)
     return loop.course
 
@@ -98,6 +101,7 @@ class _Loop:
         self.controller, self.server = controller, server
         self.work, self.weather, self.rng = work, weather, rng
         self.now = 0.0
+        self.proven = True
         self.in_flight = 0
         self.rejected: deque[tuple[float, Call, Result]] = deque()
         self.may_send = 0.0
@@ -111,10 +115,15 @@ class _Loop:
             rejected = self.rejected[0][0] if self.rejected else math.inf
             changing = changes[0][0] if changes else math.inf
             sending = self.may_send if self.may_send > self.now else math.inf
-            self.now = min(ends, rejected, changing, sending)
+            full = self.proven and self.in_flight >= self.controller.limit
+            growing = self.controller.grows_at() if full else math.inf
+            self.now = max(self.now, min(ends, rejected, changing, sending, growing))
             if self.now == math.inf:
                 return
-            if self.now == changing:
+            if self.now == growing:
+                self.controller.wait(self.now)
+                self._limit_changed()
+            elif self.now == changing:
                 self.server.resize(self.now, changes.popleft()[1])
             elif self.now == rejected:
                 self._reject()
@@ -122,7 +131,7 @@ class _Loop:
                 self._answer()
 
     def _send(self) -> None:
-        while self.in_flight < self.controller.limit and self.now >= self.may_send:
+        while self.in_flight < (self.controller.limit if self.proven else 1) and self.now >= self.may_send:
             if self.weather.calls_a_second < math.inf:
                 self.may_send = self.now + 1 / self.weather.calls_a_second
             work, tokens = self.work(self.rng)
@@ -147,6 +156,7 @@ class _Loop:
         if self.rng.random() < self.weather.failing:
             self._ended(call, "failed")
             return
+        self.proven = True
         self.course.answered.append(self.now)
         self.course.work.append(call.work)
         self._ended(call, "ok")
@@ -154,5 +164,8 @@ class _Loop:
     def _ended(self, call: Call, result: Result) -> None:
         self.in_flight -= 1
         self.controller.ended(self.now, call.began_at, result, call.tokens if result == "ok" else None)
+        self._limit_changed()
+
+    def _limit_changed(self) -> None:
         if self.controller.limit != self.course.limits[-1][1]:
             self.course.limits.append((self.now, self.controller.limit))

@@ -23,7 +23,7 @@ from tests.pacing import Prompt, Server, ideal
 from tests.runs import JobFolder, simulated
 
 Shape = Literal["small", "large", "mixed"]
-TOKENS = 8_000
+TOKENS = 100_000
 """What the server takes in a window."""
 _SHARES = {"small": (0.02,), "large": (0.19, 0.23), "mixed": (0.01, 0.02, 0.05, 0.1, 0.3)}
 
@@ -98,10 +98,9 @@ def pace(folder: Path, case: Case) -> Pace:
         job.rows.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         down = [_killed(job, len(rows) // 2)] if case.killed else []
         done = job.submit(timeout=case.windows * case.window * 4 + 120)
-        calls = job.calls()
-        summary = job.run_json()
-    ok = done.returncode == 0 and summary["ok"] == len(rows)
-    return _measured(case, calls, down, ok=ok)
+        assert done.returncode == 0, done.stderr
+        calls, finished = job.calls(), job.run_json()["ok"] == len(rows)
+    return _measured(case, calls, down, ok=finished)
 
 
 def _rows(case: Case) -> list[dict[str, Any]]:

@@ -1,0 +1,65 @@
+"""Adaptive concurrency over real sockets: the servers of `tests/test_concurrency.py` as processes."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from batchrun.simulator import Call
+from tests.reliability.serving import AUTO, Phase, run_for, serve
+from tests.runs import simulated
+
+_QUEUEING = [Phase(4, 40), Phase(4, 10), Phase(5, 60)]
+_REFUSING = [Phase(7, 40), Phase(6, 10)]
+
+
+def test_auto_uses_a_hidden_capacity_that_changes(tmp_path: Path) -> None:
+    """Nine tenths of it once it is found, on a server that queues and, at the same time, on one that refuses
+    with a Retry-After that stops the whole endpoint for a second."""
+    folders = [tmp_path / name for name in ("queueing", "refusing")]
+    for folder in folders:
+        folder.mkdir()
+    with ThreadPoolExecutor() as pool:
+        queueing = pool.submit(serve, folders[0], _QUEUEING, queue=True)
+        refusing = pool.submit(serve, folders[1], _REFUSING, queue=False)
+
+    for served in queueing.result():
+        assert served.refused == 0
+        assert served.share(2) >= 0.85
+        assert served.slowest <= 10 * 0.3  # a queue for 40 places, when there are 10
+    for served in refusing.result():
+        assert served.refused <= 12
+        assert served.share(4.3) >= 0.85
+
+
+def most_at_once(calls: list[Call], seconds: float) -> int:
+    """The most calls that were under way together within the first `seconds`."""
+    begun = [(call.at, 1) for call in calls]
+    ended = [(call.answer.at, -1) for call in calls if call.answer]
+    count = most = 0
+    for at, change in sorted(begun + ended):
+        count += change
+        most = max(most, count) if at < calls[0].at + seconds else most
+    return most
+
+
+def test_a_second_submit_starts_from_what_the_first_learned(tmp_path: Path) -> None:
+    """Above the start of 20 in its first second, and nothing refused; strange figures are no error."""
+    limits = {"concurrency": 40, "queue": False}
+    config = {"latency": {"kind": "constant", "seconds": 0.3}, "limits": limits}
+    with simulated(tmp_path, rows=3_000, config=config, endpoints=AUTO) as job:
+        run_for(job, 4)
+        admitted = json.loads((job.checkpoint / "admitted.json").read_text())
+        again = run_for(job, 1.5)
+        learned = [gate["concurrency"] for gate in admitted["gates"] if "concurrency" in gate]
+
+        for gate in admitted["gates"]:
+            gate["concurrency"] = {"limit": "many", "window": [1]}
+        (job.checkpoint / "admitted.json").write_text(json.dumps(admitted))
+        strange = run_for(job, 1)
+
+    assert [35 <= state["ceiling"] <= 40 for state in learned] == [True]
+    assert 25 <= most_at_once(again, 1.0) <= 40
+    assert not any(call.answer and call.answer.status == 429 for call in again)
+    assert 1 <= most_at_once(strange, 0.6) <= 20
