@@ -1,14 +1,26 @@
-"""What a call took of the budget, by its answer. Pure."""
+"""What a call can take of the budget, by its request, and what it took, by its answer. Pure."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from batchrun.budget import Amounts
 from batchrun.judge import Judged
 from batchrun.outcome import Unanswered
-from batchrun.prices import Price
+from batchrun.prices import Price, no_upper_bound, output_bound, prompt_bound
 
 _OUT_OF_SIGHT = frozenset({408, 499, 502, 504, 520, 521, 522, 523, 524})
 """Statuses of gateways that have lost sight of the server behind them, which may have done its work."""
+
+
+def most(document: Mapping[str, Any], size: int, price: Price | None) -> Amounts:
+    """The most that a call of `size` bytes can take; None for what has no bound, or no known price."""
+    output = output_bound(document)
+    if output is None or no_upper_bound(document, price):
+        return Amounts(None, None, 1)
+    prompt = prompt_bound(size)
+    return Amounts(price.bound(prompt, output) if price else None, prompt + output, 1)
 
 
 def paid(judged: Judged, price: Price | None, at: float) -> Amounts | None:

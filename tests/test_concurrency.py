@@ -303,7 +303,7 @@ def test_a_server_that_tells_no_limits_must_show_a_round_without_a_queue() -> No
     course = drive(auto(), RefusingServer(10**6), seconds=200, work=constant(60), proving=True)
 
     assert course.limit_at(119) == 20
-    assert course.limit_at(145) == 160
+    assert course.limit_at(145) == course.limit_at(175) == 160
 
 
 @pytest.mark.parametrize("told", [True, False])
@@ -334,6 +334,29 @@ def test_growth_by_the_clock_that_ends_in_failures_is_taken_back() -> None:
         limiter.ended(680.0, 80.0, "failed", None)
     assert limiter.limit == 20
     assert not limiter.wait(1000.0)
+
+
+def test_calls_that_should_have_been_answered_stop_growth_by_the_clock() -> None:
+    """The first took five seconds: ten seconds later twenty others must show what became of them."""
+    limiter = auto()
+    limiter.limits_told()
+    course = drive(limiter, QueueingServer(4), seconds=28, work=constant(5), proving=True)
+
+    assert set(course.limits_between(0, 28)) == {20}
+
+
+def test_a_failure_stops_growth_by_the_clock() -> None:
+    """A server in trouble is sent no more than it has."""
+    limiter = auto()
+    limiter.limits_told()
+    limiter.began(0.0, 1)
+    limiter.ended(60.0, 0.0, "ok", None)
+    for call in range(20):
+        limiter.began(60.0, call + 1)
+    limiter.ended(65.0, 60.0, "failed", None)
+    limiter.began(65.0, 20)
+
+    assert not limiter.wait(75.0)
 
 
 def straggling(rng: random.Random) -> tuple[float, None]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from batchrun.limits import Limits, RateLimits, Size
 from batchrun.limits.headers import Stated
+from batchrun.limits.stretch import Stretch
 from tests.pacing import Count, Prompt, Server, drive, ideal, prompts
 
 TPW = 20_000
@@ -309,3 +310,42 @@ def test_requests_are_discovered_too(window: float, rpw: int, tpw: int | None, b
 
     assert refused == []
     assert server.accepted >= 0.95 * ideal(server, sent, WINDOWS * window)[1]
+
+
+@pytest.mark.parametrize("window", [1.0, 10.0])
+def test_slow_answers_do_not_hide_a_short_window(window: float) -> None:
+    """Where all that was used has come back before the answer says so, the run still finds its rate."""
+    server = Server(rpw=50, window=window, bucket=True)
+    sent = [Prompt(1, 1, 1)] * 20_000
+    limits = RateLimits(Limits())
+    way: dict[str, Any] = {"delay": network(3), "generation": lognormal(2 * window)}
+    learning = drive(limits, server, sent, seconds=60 * window, **way)
+    before = server.calls
+
+    drive(limits, server, sent, start=learning.now, seconds=20 * window, first=512, **way)
+
+    assert learning.refused == []
+    assert server.calls - before >= 0.9 * 50 * 20
+
+
+def test_a_refusal_takes_back_what_was_assumed() -> None:
+    """A stretch that was shortened is the first one again, and is harder to doubt from then on."""
+    stretch = Stretch(60.0)
+    for now in range(5):
+        stretch.doubted(now, contradicts=True)
+    assert stretch.seconds == 20.0
+    stretch.refused(5.0)
+    assert stretch.seconds == 60.0
+    for now in range(6, 25):
+        stretch.doubted(now, contradicts=True)
+    assert stretch.seconds == 60.0
+    stretch.doubted(25.0, contradicts=True)
+    assert stretch.seconds == 20.0
+
+
+def test_one_answer_that_agrees_ends_the_doubt() -> None:
+    """Only a row of contradictions counts."""
+    stretch = Stretch(60.0)
+    for contradicts in (True, True, True, True, False, True, True, True, True):
+        stretch.doubted(1.0, contradicts=contradicts)
+    assert stretch.seconds == 60.0

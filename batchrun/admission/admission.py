@@ -115,6 +115,7 @@ class Admission:
         }
         self._clock = clock
         self._jitter = jitter
+        self._max_wait = retry.max_wait
         self.budget = budget
         self._others: list[dict[str, Any]] = []
         """What an earlier process knew of gates that this run does not have."""
@@ -284,8 +285,18 @@ class Admission:
                 return None
             if longest == math.inf:
                 await _slot(ahead, min(gate.grows_in(now) for gate in ahead))
+            elif longest > self._max_wait and self._close_spent(ahead[0], now, size):
+                continue
             else:
                 await self._sleep(ahead, longest, ahead[delays.index(longest)])
+
+    def _close_spent(self, gate: Gate, now: float, size: Size) -> bool:
+        """Close a model whose day's limit is used up, as its Retry-After would; whether that was done."""
+        spent = gate.rates.spent(now, size)
+        if spent is None or spent[1] <= self._max_wait:
+            return False
+        self.close(gate.endpoint, Error("rate_limit", spent[0]), model=gate.model, seconds=spent[1])
+        return True
 
     async def _sleep(self, ahead: tuple[Gate, ...], seconds: float, cause: Gate) -> None:
         """Sleep until the moment comes, or until a closing wakes the call."""

@@ -28,8 +28,8 @@ from batchrun.limits import Size
 from batchrun.limits.estimates import TokenEstimates
 from batchrun.limits.headers import RateAccount, read_rate_headers
 from batchrun.outcome import Error, Exchange, Reply
-from batchrun.paid import cost_of, paid, taken
-from batchrun.prices import Price, no_upper_bound, output_bound, prompt_bound
+from batchrun.paid import cost_of, most, paid, taken
+from batchrun.prices import Price, no_upper_bound
 from batchrun.pricing import ModelPrices
 from batchrun.render.request import Request
 from batchrun.run_folder.journal import Journal
@@ -157,6 +157,8 @@ class Caller:
         """Send the same once more; the first good answer wins, and its rival is given up."""
         with anyio.CancelScope() as flight.copy_scope:
             try:
+                if (budget := self._admission.budget) and not budget.fits(call.bound):
+                    return  # rows that have no call yet go first, and none waits behind a copy
                 async with self._admit(call, _FAILURES) as permit:
                     if isinstance(permit, Closed):
                         return
@@ -266,7 +268,7 @@ class Caller:
         size = self._estimates[index].size(
             prompt, _limit(parameters), choices if isinstance(choices, int) else 1
         )
-        bound = _bound(document, len(body), price)
+        bound = most(document, len(body), price)
         if self._admission.budget and (what := self._admission.budget.unbounded(bound)):
             reason = no_upper_bound(document, price) or f"no price is known for {model.spelled}"
             raise BudgetExhaustedError(
@@ -274,15 +276,6 @@ class Caller:
                 hint="budget.soft: true lets such requests pass.",
             )
         return _Call(task, ask, index, body, progress, prompt, size, price, bound)
-
-
-def _bound(document: Mapping[str, Any], size: int, price: Price | None) -> Amounts:
-    """The most that a call can take; None for what has no bound, or no known price."""
-    output = output_bound(document)
-    if output is None or no_upper_bound(document, price):
-        return Amounts(None, None, 1)
-    most = prompt_bound(size)
-    return Amounts(price.bound(most, output) if price else None, most + output, 1)
 
 
 def _limit(parameters: Mapping[str, Any]) -> int | None:

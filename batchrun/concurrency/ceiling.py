@@ -20,8 +20,8 @@ _SAME = 1.25
 _HOLD = (2, 16)
 """Rounds before the ceiling is tried: after the first refusal, and at most."""
 _PRICE = (6, 30)
-"""Times that a refusal kept us from sending that are waited before the ceiling is tried: for each round of the
-hold, and at most."""
+"""Times the seconds for which a refusal stopped us that pass before the ceiling is tried: for each round of
+the hold, and at most."""
 _LONGEST_PAUSE = 5.0
 """Seconds above which a pause is for a window of time to pass, and says nothing of places."""
 

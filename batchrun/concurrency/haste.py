@@ -52,7 +52,7 @@ class Haste:
         self._calm = latency <= _QUEUED * self._latency
 
     def due(self, limit: int, most: int) -> float:
-        """When a limit all of which is in use doubles; infinite where a round must show first what it does."""
+        """When a limit all of which is in use doubles; infinite where a round must show first."""
         calm = self._calm is not False if self.told else self._calm
         moment = self._grown + _EVERY
         if not calm or limit >= (most if self.told else self._most) or moment > self._since + self._latency:

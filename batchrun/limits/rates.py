@@ -90,6 +90,14 @@ class RateLimits:
             wait = max(wait, stock.delay(now, self._drawn(found, size)))
         return wait
 
+    def spent(self, now: float, size: Size) -> tuple[str, float] | None:
+        """What the server says is used up of a limit over an hour or a day, and for how many seconds."""
+        waits = [(stock.delay(now, self._drawn(found, size)), found) for found, stock in self._stocks]
+        wait, found = max(waits, key=lambda each: each[0], default=(0.0, None))
+        if found is None or wait <= 0:
+            return None
+        return f"the limit of {found.limit or 'all'} {found.unit} is used up, by the server's headers", wait
+
     def charge(self, now: float, size: Size) -> Charge:
         """Count a call that is being sent."""
         charge = self._account.charge(now, *size)
@@ -139,7 +147,8 @@ class RateLimits:
             self._relimit()
         for said in account:
             self._compare(self._found[said.unit, said.window], said, charge, now)
-        if any([self._doubt(self._found[said.unit, said.window], said, charge, now) for said in account]):
+        doubted = [self._doubt(self._found[said.unit, said.window], said, charge, now) for said in account]
+        if any(doubted):
             self._build()
         return changed or built != self._built
 

@@ -12,7 +12,8 @@ do, the window is a fixed one (a calendar minute), and the longest reset seen is
 Slow answers tell little: what a call used has come back before its answer says so. A run must not crawl for
 that at a sixtieth of the rate. So where answer after answer says that far less is used than what was sent
 within the assumed stretch, it is assumed to be shorter, step by step (`doubted`); each step lets more be
-sent, and shows whether that comes back as soon. A refusal takes all steps back and makes the next ones slower.
+sent, and shows whether that comes back as soon. A refusal takes all steps back and makes the
+next ones slower.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A rate-limited server of its own process, and `batchrun submit`: how close it comes, and whether it is refused.
+"""A rate-limited server in a process of its own, and how near `batchrun submit` comes to its limits.
 
 The truth is the simulator's ledger. What the run sent is compared with what a perfect packer, that knows
 every limit beforehand and sends the same prompts in the same order, would have sent by then.
@@ -11,7 +11,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +23,9 @@ from tests.pacing import Prompt, Server, ideal
 from tests.runs import JobFolder, simulated
 
 Shape = Literal["small", "large", "mixed"]
+Count = Literal["estimate", "actual"]
+SHAPES: tuple[Shape, ...] = ("small", "large", "mixed")
+COUNTS: tuple[Count, ...] = ("estimate", "actual")
 TOKENS = 100_000
 """What the server takes in a window."""
 _SHARES = {"small": (0.02,), "large": (0.19, 0.23), "mixed": (0.01, 0.02, 0.05, 0.1, 0.3)}
@@ -34,7 +37,7 @@ class Case:
 
     window: float
     shape: Shape
-    count: Literal["estimate", "actual"] = "estimate"
+    count: Count = "estimate"
     discovered: bool = False
     """The job names no limit: headers alone tell."""
     bucket: bool = False
@@ -70,6 +73,24 @@ class Pace:
     @property
     def share(self) -> float:
         return self.ideal / self.seconds if self.seconds else 1.0
+
+
+def table() -> Iterator[Case]:
+    """Every window, shape and way to know a limit; those of a minute run for three of them."""
+    for window in (1.0, 10.0, 60.0):
+        for count in COUNTS:
+            for discovered in (False, True):
+                for shape in SHAPES:
+                    yield Case(window, shape, count, discovered, windows=15 if window == 1 else 3)
+        yield Case(window, "mixed", killed=True, windows=15 if window == 1 else 3)
+
+
+def described(case: Case, seen: Pace) -> str:
+    """One line of the table."""
+    return (
+        f"pace: {case}: {seen.share:.0%} of the ideal, {seen.refused} of {seen.calls} calls refused, "
+        f"{seen.refused_at_first} more before limits were known; {seen.too_early} came back too early"
+    )
 
 
 def pace(folder: Path, case: Case) -> Pace:

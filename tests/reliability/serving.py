@@ -19,7 +19,7 @@ from batchrun.simulator import Call
 from tests.runs import JobFolder, simulated
 
 SERVICE = 0.3
-"""Seconds that a completion takes; half of them less where they differ."""
+"""Seconds that a completion takes; where they differ, half of them take less."""
 _SIGMA = 0.5
 _STARTED = 60.0
 
@@ -87,15 +87,34 @@ def serve(
     )
     limits = {"concurrency": steps, "queue": queue, "retry_after": retry_after}
     rows = 500 + int(sum(phase.seconds * phase.places for phase in phases) / mean)
-    with simulated(
-        folder, rows=rows, config={"latency": latency, "limits": limits}, endpoints=AUTO, retry=PATIENT
-    ) as job:
+    with simulated(folder, rows=rows, config={"latency": latency, "limits": limits}, endpoints=AUTO) as job:
         calls = run_for(job, sum(phase.seconds for phase in phases))
     return list(_by_phase(calls, phases, mean))
 
 
+def batching(folder: Path, concurrency: int | str, *, seconds: float = 20.0) -> float:
+    """Completions a second, after the first six seconds, from an engine that batches: each is the slower the
+    more there are, and all together come the faster, up to 133 a second."""
+    config = {"latency": {"kind": "constant", "seconds": SERVICE}, "slowdown": 40}
+    endpoints = {"local": {"limits": {"concurrency": concurrency}}}
+    with simulated(folder, rows=int(seconds * 200), config=config, endpoints=endpoints) as job:
+        calls = run_for(job, seconds)
+    start = calls[0].at
+    ended = [call.answer.at - start for call in calls if call.answer and call.answer.status == 200]
+    return sum(6 <= at < seconds for at in ended) / (seconds - 6)
+
+
+def said(name: str, served: Sequence[Served]) -> str:
+    """A line for what came of the phases."""
+    phases = ", ".join(
+        f"{one.phase.places} places: {one.share(one.phase.seconds / 2):.0%}, nine tenths from "
+        f"{one.reached:.0f} s on, {one.refused} of {one.calls} refused, p95 {one.slowest:.2f} s"
+        for one in served
+    )
+    return f"{name}: {phases}"
+
+
 AUTO: Mapping[str, Any] = {"local": {"limits": {"concurrency": "auto"}}}
-PATIENT: Mapping[str, Any] = {"max_attempts": 8}
 
 
 def run_for(job: JobFolder, seconds: float, *arguments: str) -> list[Call]:
