@@ -45,7 +45,7 @@ class AdaptiveConcurrency:
     def __init__(self, most: int, *, start: int = 20) -> None:
         self._climb = Climb(most, start)
         self._ceiling = Ceiling()
-        self._haste = Haste(most, start)
+        self._haste = Haste()
         self._in_flight = 0
         self._stretch: Stretch | None = None
         self._size = 1

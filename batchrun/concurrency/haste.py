@@ -1,10 +1,9 @@
 """Growth by the clock where calls take minutes: by rounds it would take a quarter of an hour to hundreds.
 
-A server that refuses does so at once, so ten seconds without a refusal say that it took what it was sent. One
-that lets calls queue shows it only when they are answered. So nothing grows by the clock for longer than a
-call takes that does not queue, nor after a round in which calls queued. A server that tells no limits in its
-headers, as servers of one's own do not, must show a round without a queue first, and gets so no more than a
-few times the start.
+A server that tells its limits in headers refuses what is too much, and at once: ten seconds without a refusal
+say that it took what it was sent. Others, such as those of one's own, may let calls queue, which shows only
+when they are answered: there nothing grows by the clock. Nor does it for longer than a call takes that does
+not queue, nor after a round in which calls queued.
 
 Pure: times are arguments, in monotonic seconds.
 """
@@ -15,8 +14,6 @@ import math
 
 _EVERY = 10.0
 """Seconds between two doublings."""
-_UNTOLD = 8
-"""Times the start up to which it grows at a server that tells no limits."""
 _QUEUED = 1.25
 """Times the shortest latency from which calls have queued."""
 
@@ -24,14 +21,13 @@ _QUEUED = 1.25
 class Haste:
     """When the limit doubles although no round is over."""
 
-    __slots__ = ("_calm", "_grown", "_latency", "_most", "_since", "before", "told")
+    __slots__ = ("_calm", "_grown", "_latency", "_since", "before", "told")
 
-    def __init__(self, most: int, start: int) -> None:
-        self._most = min(most, _UNTOLD * start)
+    def __init__(self) -> None:
         self._since = self._grown = 0.0
         self._latency = 0.0
         """Seconds that calls take when none queues: the first one's, or the shortest average of a round."""
-        self._calm: bool | None = None
+        self._calm = True
         """Whether nothing queued in the last round."""
         self.told = False
         """Whether the server tells limits."""
@@ -53,11 +49,9 @@ class Haste:
 
     def due(self, limit: int, most: int) -> float:
         """When a limit all of which is in use doubles; infinite where a round must show first."""
-        calm = self._calm is not False if self.told else self._calm
         moment = self._grown + _EVERY
-        if not calm or limit >= (most if self.told else self._most) or moment > self._since + self._latency:
-            return math.inf
-        return moment
+        shows_first = moment > self._since + self._latency or not self._calm
+        return math.inf if not self.told or shows_first or limit >= most else moment
 
     def grew(self, now: float, limit: int) -> None:
         """The limit was `limit` and doubled."""
