@@ -567,3 +567,21 @@ def test_the_system_clock_sleeps_and_can_sleep_for_ever() -> None:
         assert scope.cancelled_caught
 
     anyio.run(main)
+
+
+def test_who_waits_for_tokens_goes_when_an_answer_gives_some_back() -> None:
+    """The first in line sleeps until the window is over; it is woken when less was used than was reserved."""
+
+    async def main() -> Spy:
+        spy = Spy(admission(Limits(tpm=100, count="used")))
+
+        async def first() -> None:
+            async with spy.gate.admit("e", "m", Size(100, 100), NOTHING) as permit:
+                assert isinstance(permit, Permit)
+                await anyio.sleep(1)
+                permit.landed(Landing("ok", used=10, proves=True, report="ok"), NOTHING)
+
+        await together(first, lambda: spy.call("second", tokens=80))
+        return spy
+
+    assert run_virtual(main).time("second") == pytest.approx(1, abs=0.1)

@@ -263,7 +263,7 @@ class Caller:
         model = self._models[index]
         document["model"] = request.named_model if model.name == ANY_MODEL else model.name
         price = self._prices.of(model, document["model"])
-        prompt = request.estimated_tokens(body)
+        prompt = request.estimated_tokens(body, index, is_prompt=not ask.digest)
         choices = parameters.get("n")
         size = self._estimates[index].size(
             prompt, _limit(parameters), choices if isinstance(choices, int) else 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -53,6 +53,8 @@ class Request:
     media: list[MediaRef] = field(default_factory=list)
     """What the markers in `messages` and parameters stand for."""
     _parameters: dict[int, dict[str, Any]] = field(default_factory=dict)
+    _sizes: dict[int, int] = field(default_factory=dict)
+    """Bytes of the body that holds the prompt alone, by model."""
 
     def parameters(self, model_index: int) -> dict[str, Any]:
         """The parameters for one model of the chain. Raises RenderError."""
@@ -116,14 +118,32 @@ class Request:
     @property
     def prompt_tokens(self) -> int:
         """Estimate of the prompt's tokens, before any usage has been reported."""
-        texts = (str(message.get("content") or "") for message in self.messages)
-        tokens = sum(_tokens(len(text.encode(errors="surrogatepass"))) for text in texts)
-        return tokens + self.renderer.fixed_bytes // BYTES_PER_TOKEN + MEDIA_TOKENS * len(self.media)
+        size = sum(_size(text) for message in self.messages for text in _texts(message.get("content")))
+        return _tokens(size + self.renderer.fixed_bytes) + MEDIA_TOKENS * len(self.media)
 
-    def estimated_tokens(self, body: bytes) -> int:
-        """The same for a body of this request."""
+    def estimated_tokens(self, body: bytes, model_index: int, *, is_prompt: bool) -> int:
+        """The same for a body of this request: the prompt itself, or one that says more than that.
+
+        Servers count what is said, not the JSON around it, which is most of a short prompt's body.
+        """
+        if is_prompt:
+            self._sizes[model_index] = len(body)
+        if model_index in self._sizes:
+            return self.prompt_tokens + max(0, len(body) - self._sizes[model_index]) // BYTES_PER_TOKEN
         encoded = sum(ref.size for ref in self.media) * 4 // 3
         return _tokens(max(0, len(body) - encoded)) + MEDIA_TOKENS * len(self.media)
+
+
+def _texts(content: Any) -> Iterator[str]:
+    """The texts of a message, without the JSON around them."""
+    for part in content if isinstance(content, list) else [content]:
+        text = part.get("text") if isinstance(part, Mapping) else part
+        if isinstance(text, str):
+            yield text
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
 
 
 def _tokens(size: int) -> int:
