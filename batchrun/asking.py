@@ -139,9 +139,12 @@ class Asking:
                 spare = FUNCTION_ROWS if job.run_tools else 0
                 return await engine.run(wanted, spare, *self._beside(view, caller))
             finally:
+                learned = Admitted(admission.snapshot())
+                with suppress(StorageError):  # else the calls in the journal say what was sent
+                    journal.append(learned)
                 journal.close()
-                with suppress(StorageError, OSError):  # what is in the journal says the same
-                    write_admitted(self.survey.checkpoint.folder, admission.snapshot())
+                with suppress(StorageError, OSError):
+                    write_admitted(self.survey.checkpoint.folder, learned.state)
                 seal_file(journal.path)
 
     def _beside(self, view: View, caller: Caller) -> Iterator[Beside]:
@@ -156,7 +159,7 @@ class Asking:
                 clock=self.clock,
             ).watch
         if (budget := view.admission.budget) and budget.caps.per == "day":
-            yield partial(each_day, budget, self.clock)
+            yield partial(each_day, budget, self.clock, view.admission.budget_freed)
 
     def _advise(self, index: int, error: Error) -> None:
         """Say which parameters a model is known to refuse, once it has refused a request."""
@@ -168,9 +171,9 @@ class Asking:
         """A new journal file that carries what was under way; only then may the old ones go."""
         checkpoint = self.survey.checkpoint
         journal = Journal(checkpoint.folder, checkpoint.next_number, self.clock)
-        journal.append(Admitted(admission.snapshot()))
         for task, history in checkpoint.unfinished.items():
             journal.carry(task, history.lines)
+        journal.append(Admitted(admission.snapshot()))
         await journal.sync()
         checkpoint.retire_journals()
         return journal

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from batchrun.job import Job
 from batchrun.prices import no_upper_bound
@@ -16,35 +17,76 @@ def unpriced(spelled: str) -> str:
     return f"no price known for {spelled}: give it in prices: {{{spelled}: {{input: …, output: …}}}}"
 
 
-def unbounded(job: Job, requests: Iterable[Request], *, now: float) -> list[str]:
-    """Why the job's caps on cost and tokens cannot be kept, a sentence each; empty where they can.
-
-    `requests` are some of those that would be sent; each is looked at as it goes to every model of the
-    job. With `budget.soft` all of them may go.
-    """
+def needs_bounds(job: Job) -> bool:
+    """Whether requests must have an upper bound: cost or tokens are capped, and the budget is not soft."""
     budget = job.budget
-    if budget.soft or (budget.cost_usd is None and budget.tokens is None):
-        return []
-    prices = ModelPrices(job, now)
-    return list(dict.fromkeys(reason for request in requests for reason in _reasons(job, request, prices)))
+    return not budget.soft and (budget.cost_usd is not None or budget.tokens is not None)
 
 
-def _reasons(job: Job, request: Request, prices: ModelPrices) -> Iterator[str]:
-    costs = job.budget.cost_usd is not None
-    cap = "budget.cost_usd" if costs else "budget.tokens"
-    for at, model in enumerate(job.models):
-        try:
-            document = request.document(at)
-        except RenderError:  # the row fails with this model before a call
-            continue
-        name = document["model"]
-        price = prices.of(model, name) if costs else None
-        if costs and price is None:
-            yield f"{cap}: {unpriced(f'{model.endpoint}/{name}')}, or let it pass with budget.soft: true."
-        # a turn's own parts are sent later, and cannot be rendered before there are answers
-        document["messages"] = [*document["messages"], *request.renderer.prompt.spelled_turns]
-        if why := no_upper_bound(document, price):
-            yield (
-                f"{cap}: what a request to {model.spelled} takes has no upper bound: {why}. "
-                "budget.soft: true lets it pass."
-            )
+class BoundCheck:
+    """Says of requests why the job's caps on cost and tokens cannot be kept; `now` as `ModelPrices` has it."""
+
+    def __init__(self, job: Job, now: float) -> None:
+        self._job = job
+        self._prices = ModelPrices(job, now)
+        self._costs = job.budget.cost_usd is not None
+
+    def is_unbounded(self, request: Request) -> bool:
+        """Whether there is a reason."""
+        return next(self.reasons(request), None) is not None
+
+    def reasons(self, request: Request) -> Iterator[str]:
+        """A sentence each, for the request as it goes to every model of the job."""
+        cap = "budget.cost_usd" if self._costs else "budget.tokens"
+        for at, model in enumerate(self._job.models):
+            try:
+                document = request.document(at)
+            except RenderError:  # the row fails with this model before a call
+                continue
+            name = document["model"]
+            price = self._prices.of(model, name) if self._costs else None
+            if self._costs and price is None:
+                yield f"{cap}: {unpriced(f'{model.endpoint}/{name}')}, or let it pass with budget.soft: true."
+            # a turn's own parts are sent later, and cannot be rendered before there are answers
+            document["messages"] = [*document["messages"], *request.renderer.prompt.spelled_turns]
+            if why := no_upper_bound(document, price):
+                yield (
+                    f"{cap}: what a request to {model.spelled} takes has no upper bound: {why}. "
+                    "budget.soft: true lets it pass."
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Boundless:
+    """Which of the rows to ask have requests without an upper bound.
+
+    Attributes:
+        rows: how many are to be asked.
+        number: how many of them have none.
+        first: the first of these, with their places in the input.
+    """
+
+    rows: int
+    number: int
+    first: tuple[tuple[str, Request], ...] = ()
+
+
+def unbounded(job: Job, found: Boundless, *, now: float) -> list[str]:
+    """Why the job's caps on cost and tokens cannot be kept, a sentence each; empty where they can."""
+    check = BoundCheck(job, now)
+    places: dict[str, str] = {}
+    for place, request in found.first:
+        for reason in check.reasons(request):
+            places.setdefault(reason, place)
+    if found.number == found.rows:
+        return list(places)
+    return [f"{reason} {_where(found, place, at)}" for at, (reason, place) in enumerate(places.items())]
+
+
+def _where(found: Boundless, place: str, at: int) -> str:
+    """Which rows it is about, where it is not about all; how many only once, for all reasons together."""
+    if at:
+        return f"The first such row: {place}."
+    if found.number == 1:
+        return f"1 of {found.rows:,} rows is such: {place}."
+    return f"{found.number:,} of {found.rows:,} rows are such, the first {place}."

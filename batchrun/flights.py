@@ -24,6 +24,8 @@ class Flight:
     copy: Callable[[Flight], Coroutine[Any, Any, None]] | None = None
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     copied: bool = False
+    ended: bool = False
+    """Whether the call is over: a copy must not be sent any more."""
     copy_scope: anyio.CancelScope | None = None
     """Of what sends the copy."""
     rival: Flight | None = None

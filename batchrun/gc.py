@@ -17,7 +17,6 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batchrun.budget import Spend
 from batchrun.clock import SystemClock
 from batchrun.job import Job
 from batchrun.pricing import ModelPrices
@@ -35,7 +34,7 @@ from batchrun.run_folder.sealed import (
     sealed_parts,
     write_parquet,
 )
-from batchrun.run_folder.spend import keep_dropped, part_spend, unfinished_spend
+from batchrun.run_folder.spend import Spends, keep_dropped, part_spends, unfinished_spend
 from batchrun.survey import Survey, survey
 
 FULL = 5_000
@@ -85,11 +84,12 @@ def collect(job: Job) -> Garbage:
         before = _garbage(found, kept)
         (run.checkpoint / "published.json").unlink(missing_ok=True)  # it names answers by their places
         if found.checkpoint.journals:
-            orphans = found.checkpoint.unfinished.keys() - set(_wanted(found))
-            lost = (found.checkpoint.unfinished[task] for task in orphans)
-            keep_dropped(
-                run.checkpoint, unfinished_spend(lost, ModelPrices(job, SystemClock().wall()).spelled)
-            )
+            wanted = set(_wanted(found))
+            orphans = {
+                task: history for task, history in found.checkpoint.unfinished.items() if task not in wanted
+            }
+            prices = ModelPrices(job, SystemClock().wall())
+            keep_dropped(run.checkpoint, unfinished_spend(orphans, prices.spelled))
             anyio.run(_renew_journal, found)
         _drop(run.checkpoint, kept)
         _merge(run.checkpoint)
@@ -129,9 +129,9 @@ async def _renew_journal(found: Survey) -> None:
     """Replace the journal files by one with what is still wanted of them, pauses and rates included."""
     checkpoint, clock = found.checkpoint, SystemClock()
     journal = Journal(checkpoint.folder, checkpoint.next_number, clock)
-    journal.append(Admitted(gates(found.job, checkpoint, SystemClock()).snapshot()))
     for task in _wanted(found):
         journal.carry(task, checkpoint.unfinished[task].lines)
+    journal.append(Admitted(gates(found.job, checkpoint, SystemClock()).snapshot()))
     await journal.sync()
     journal.close()
     checkpoint.retire_journals()
@@ -145,10 +145,10 @@ def _drop(checkpoint: Path, kept: pl.DataFrame) -> None:
         if len(positions) == pq.read_metadata(path).num_rows:
             continue
         if positions.is_empty():
-            keep_dropped(checkpoint, part_spend(path))
+            keep_dropped(checkpoint, part_spends(path))
             path.unlink()
             continue
-        _write(pq.read_table(path, schema=SEALED_SCHEMA).take(positions.to_arrow()), path, part_spend(path))
+        _write(pq.read_table(path, schema=SEALED_SCHEMA).take(positions.to_arrow()), path, part_spends(path))
     sync_folder(checkpoint)
 
 
@@ -157,14 +157,14 @@ def _merge(checkpoint: Path) -> None:
     for group in _groups(checkpoint):
         tables = [pq.read_table(path, schema=SEALED_SCHEMA) for path in group]
         order = [("row_index", "ascending"), ("_task", "ascending")]
-        spend = sum(map(part_spend, group), start=Spend())
+        spend = {name: one for path in group for name, one in part_spends(path).items()}
         _write(pa.concat_tables(tables).sort_by(order), group[0], spend)
         for path in group[1:]:
             path.unlink()
         sync_folder(checkpoint)
 
 
-def _write(table: pa.Table, path: Path, spend: Spend) -> None:
+def _write(table: pa.Table, path: Path, spend: Spends) -> None:
     """Replace a part, whose footer goes on counting what its dropped tasks took."""
     groups = (table.slice(at, ROW_GROUP) for at in range(0, table.num_rows, ROW_GROUP))
     write_parquet(groups, path, schema_with(spend))

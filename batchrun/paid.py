@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from batchrun.budget import Amounts
@@ -14,13 +15,30 @@ _OUT_OF_SIGHT = frozenset({408, 499, 502, 504, 520, 521, 522, 523, 524})
 """Statuses of gateways that have lost sight of the server behind them, which may have done its work."""
 
 
-def most(document: Mapping[str, Any], size: int, price: Price | None) -> Amounts:
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What bounds a call, beside its size."""
+
+    output: int | None
+    """The most tokens of its answers; None where the tokens of the call have no bound."""
+    of_cost: bool
+    """Whether its price leaves nothing open."""
+
+
+def bounds(document: Mapping[str, Any], price: Price | None) -> Bounds:
+    """Read them off a request, as it is sent."""
+    if no_upper_bound(document):
+        return Bounds(None, of_cost=False)
+    return Bounds(output_bound(document), price is not None and not no_upper_bound(document, price))
+
+
+def most(bounds: Bounds, size: int, price: Price | None) -> Amounts:
     """The most that a call of `size` bytes can take; None for what has no bound, or no known price."""
-    output = output_bound(document)
-    if output is None or no_upper_bound(document, price):
+    if bounds.output is None:
         return Amounts(None, None, 1)
     prompt = prompt_bound(size)
-    return Amounts(price.bound(prompt, output) if price else None, prompt + output, 1)
+    cost = price.bound(prompt, bounds.output) if price and bounds.of_cost else None
+    return Amounts(cost, prompt + bounds.output, 1)
 
 
 def paid(judged: Judged, price: Price | None, at: float) -> Amounts | None:

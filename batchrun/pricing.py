@@ -10,8 +10,8 @@ from batchrun.clock import Clock
 from batchrun.job import Job, ModelChoice
 from batchrun.prices import Price, find_price
 
-PriceOf: TypeAlias = Callable[[str], Price | None]
-"""The price of a model, as the job spells it."""
+PriceOf: TypeAlias = Callable[[str, str], Price | None]
+"""The price of a model by the job's spelling, and by the name that a row gave it, if any."""
 
 _DAY = 86_400.0
 """Seconds; days of UTC begin at multiples of it since the epoch."""
@@ -40,9 +40,12 @@ class ModelPrices:
             )
         return self._known[key]
 
-    def spelled(self, model: str) -> Price | None:
-        """The price of a model by the job's spelling of it; None also for one that the job has no more."""
-        found = (self.of(choice) for choice in self._job.models if choice.spelled == model)
+    def spelled(self, model: str, named: str = "") -> Price | None:
+        """The price of a model by the job's spelling of it, and by the name that a row gave it, if any.
+
+        None also for a model that the job has no more.
+        """
+        found = (self.of(choice, named or None) for choice in self._job.models if choice.spelled == model)
         return next(found, None)
 
 
@@ -61,10 +64,11 @@ def open_budget(job: Job, spent: Spend, clock: Clock) -> Budget | None:
             return Budget(caps)
 
 
-async def each_day(budget: Budget, clock: Clock) -> None:
+async def each_day(budget: Budget, clock: Clock, freed: Callable[[], None]) -> None:
     """Begin the books anew at every midnight (UTC), and never a moment before it.
 
     A timer may fire early and the clock be set back: only a day that is later than any before counts.
+    `freed` is told.
     """
     today = clock.wall() // _DAY
     while True:
@@ -72,3 +76,4 @@ async def each_day(budget: Budget, clock: Clock) -> None:
         if clock.wall() // _DAY > today:
             today = clock.wall() // _DAY
             budget.begin_day()
+            freed()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from batchrun import codec
+from batchrun.budget import Amounts
 from batchrun.index import State, counts, match
+from batchrun.prices import Price
 from batchrun.run_folder.checkpoint import Checkpoint, read_kept
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.journal import journal_files
@@ -16,6 +20,9 @@ from batchrun.run_folder.lock import is_locked
 from batchrun.run_folder.read import answered_since, read_steadily, scan_run
 from batchrun.run_folder.sealed import sealed_parts
 from batchrun.run_folder.shared import read_shared
+
+
+_TRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,12 @@ class Status:
         changed: rows among `ok` whose answer is to an older request, and about which nothing is decided.
         unpublished: answered rows that the results do not show yet.
         possibly_paid: calls without an answer; those of a running submit may still get one.
+        usage, cost_usd, saved_usd: of all rows as they were published last; USD.
+        up_to_date: whether these hold for all answers: not while a submit runs, or after it was killed.
+        spent: what all submits took (`cost_usd`, `tokens`, `requests`), calls without an answer at the most
+            that they can have taken. Where it is not `up_to_date`, so do answers of rows that are not
+            finished, if the endpoint does not say what they cost.
+        budget: what the last submit that ended was given.
         last_submit: what `run.json` says of it.
     """
 
@@ -44,6 +57,12 @@ class Status:
     possibly_paid: int
     errors: dict[str, int]
     stopped_by: dict[str, Any] | None
+    usage: dict[str, int | None]
+    cost_usd: float | None
+    saved_usd: float | None
+    up_to_date: bool
+    spent: dict[str, Any]
+    budget: dict[str, Any]
     last_submit: dict[str, Any]
     run_folder: str
     results: str | None
@@ -63,6 +82,7 @@ def status(run: RunFolder) -> Status:
     number = counts(found)
     known = (run.checkpoint / "index.parquet").exists()
     state = "running" if running else _ended(run, said, unpublished)
+    up_to_date = state not in ("running", "killed")
     return Status(
         name=str(codec.loads(run.identity.read_bytes()).get("name")),
         state=state,
@@ -75,7 +95,13 @@ def status(run: RunFolder) -> Status:
         unpublished=unpublished,
         possibly_paid=_unanswered(run) + checkpoint.possibly_paid(),
         errors=_errors(found),
-        stopped_by=None if state in ("running", "killed") else said.get("stopped_by"),
+        stopped_by=said.get("stopped_by") if up_to_date else None,
+        usage=said.get("usage", {}),
+        cost_usd=said.get("cost_usd"),
+        saved_usd=said.get("saved_usd"),
+        up_to_date=up_to_date,
+        spent=said["spent"] if up_to_date and "spent" in said else asdict(_spent(run.checkpoint)),
+        budget=said.get("budget", {}),
         last_submit=said.get("submit", {}),
         run_folder=str(run.path),
         results=str(run.results / "*.parquet") if run.results.exists() else None,
@@ -99,8 +125,30 @@ def _rows(run: RunFolder, checkpoint: Checkpoint) -> pl.DataFrame:
     else:
         rows = answers.unique(["key", "hash"]).select("key", "hash").with_row_index("row_index")
         rows = rows.select(pl.col("row_index").cast(pl.Int64), "key", "hash")
-    # has_ids tells only whether a row that was edited where its request is not keeps its answer
-    return match(rows, answers, read_kept(run.checkpoint), has_ids=True, shared=read_shared(run.checkpoint))
+    kept, shared = read_kept(run.checkpoint), read_shared(run.checkpoint)
+    return match(rows, answers, kept, has_ids=_has_ids(run.checkpoint), shared=shared)
+
+
+def _has_ids(checkpoint: Path) -> bool:
+    """Whether the rows of the last index pass have ids of their own; True where it does not say."""
+    with suppress(FileNotFoundError, ValueError):  # a submit that runs writes it anew
+        return bool(codec.loads((checkpoint / "index.json").read_bytes()).get("has_ids", True))
+    return True
+
+
+def _spent(folder: Path) -> Amounts:
+    """What the run has taken so far; read again where a submit sealed a part meanwhile, to count it once."""
+    for _ in range(_TRIES):
+        before = sealed_parts(folder)
+        spent = read_steadily(folder).spend(_unpriced).total()
+        if sealed_parts(folder) == before:
+            break
+    return spent
+
+
+def _unpriced(_model: str, _named: str = "") -> Price | None:
+    """A run folder knows no prices: answers of rows that are not finished count as they were reserved."""
+    return None
 
 
 def _errors(found: pl.DataFrame) -> dict[str, int]:

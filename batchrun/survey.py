@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import re
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 
 from batchrun import __version__, codec
+from batchrun.caps import BoundCheck, needs_bounds
 from batchrun.errors import InputError, JobError
 from batchrun.index import Facts, Identifier, Index, State, build, match, sharing
 from batchrun.job import OPENAI_BATCH, Job
@@ -68,8 +71,9 @@ def survey(job: Job, *, on_rows: Callable[[int], None], keep_index: bool) -> Sur
     renderer = Renderer(job)
     selection = Selection(source, job)
     identity = _identity(job, source, renderer)
+    indexed = _index_identity(job, identity)
     # media may have changed since: only another look at each file can tell
-    found = None if renderer.uses_media else _load(run.checkpoint, identity, job.folder)
+    found = None if renderer.uses_media else _load(run.checkpoint, indexed, job.folder)
     if found is None:
         types = source.column_types(job.input.types)
         index = build(
@@ -80,11 +84,13 @@ def survey(job: Job, *, on_rows: Callable[[int], None], keep_index: bool) -> Sur
             on_rows,
             sendable=job.dedupe,
             prefixes=job.order == "prefix",
+            is_unbounded=BoundCheck(job, time.time()).is_unbounded if needs_bounds(job) else None,
         )
         columns = types.schema()
         _check_columns(job, columns, index.facts, selection.columns)
         if keep_index:
-            _save(run.checkpoint, identity, index, columns, renderer.templates.included)
+            included, has_ids = renderer.templates.included, job.input.id is not None
+            _save(run.checkpoint, identity, index, columns, included, has_ids=has_ids)
     else:
         index, columns = found
     _check_output(job, columns)
@@ -121,6 +127,25 @@ def _identity(job: Job, source: Source, renderer: Renderer) -> str:
     return codec.digest(codec.canonical(parts))
 
 
+def _index_identity(job: Job, identity: str) -> str:
+    """The same and, where requests must have an upper bound, what that hangs on beside them.
+
+    Not the amounts of the budget: raising a cap is no reason to read the input again.
+    """
+    if not needs_bounds(job):
+        return identity
+    costs = job.budget.cost_usd is not None
+    parts: dict[str, Any] = {
+        "rows": identity,
+        "models": [[one.spelled, _in_order(dict(one.request)), sorted(one.removed)] for one in job.models],
+    }
+    if costs:
+        parts["prices"] = {name: price.model_dump() for name, price in job.prices.items()}
+        parts["list"] = version("genai-prices")
+        parts["urls"] = [list(job.endpoints[model.endpoint].base_urls) for model in job.models]
+    return codec.digest(codec.canonical(parts))
+
+
 def _in_order(value: Any) -> str:
     """A value as JSON in the order that it is spelled in: to a model the order of a schema counts."""
     return codec.dumps(value).decode()
@@ -143,10 +168,17 @@ def _unchanged(included: dict[str, str], folder: Path) -> bool:
 
 
 def _save(
-    checkpoint: Path, identity: str, index: Index, columns: pa.Schema, included: dict[str, str]
+    checkpoint: Path,
+    identity: str,
+    index: Index,
+    columns: pa.Schema,
+    included: dict[str, str],
+    *,
+    has_ids: bool,
 ) -> None:
     about: dict[str, Any] = {
         "identity": identity,
+        "has_ids": has_ids,
         "facts": asdict(index.facts),
         "columns": base64.b64encode(columns.serialize()).decode(),
         "included": {name: codec.digest(text.encode()) for name, text in included.items()},

@@ -168,7 +168,7 @@ class Stack:
             None,
             Rules(timeout.row, frozenset(job.fallback_on)),
             self.counters,
-            price_of=lambda _: None,
+            price_of=lambda *_: None,
             clock=self.clock,
             log=lambda *_, **__: None,
         )

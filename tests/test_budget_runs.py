@@ -18,7 +18,7 @@ from batchrun.budget import Amounts, Spend
 from batchrun.errors import JobError
 from batchrun.gc import collect
 from batchrun.job import load_job
-from batchrun.run_folder.spend import keep_dropped
+from batchrun.run_folder.spend import keep_dropped, new_spend
 from tests.runs import JobFolder, simulated
 from tests.test_openai_batch_runs import batch, line
 
@@ -131,7 +131,7 @@ def test_each_day_has_its_own_budget(tmp_path: Path) -> None:
         earlier += Spend.on(day.timestamp(), Amounts(requests=3))
     with simulated(tmp_path, rows=10, budget={"requests": 5, "per": "day"}) as job:
         job.submit_here(limit=0)
-        keep_dropped(job.checkpoint, earlier)
+        keep_dropped(job.checkpoint, new_spend(earlier))
         stopped = job.submit_here()
         assert (stopped.exit_code, len(job.calls())) == (3, 2)
         assert stopped.stopped_by is not None

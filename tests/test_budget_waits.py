@@ -258,7 +258,7 @@ def test_a_day_begins_at_midnight_and_not_before() -> None:
         begins = []
         with anyio.move_on_after(3 * 86_400):
             async with anyio.create_task_group() as group:
-                group.start_soon(each_day, budget, clock)
+                group.start_soon(each_day, budget, clock, lambda: None)
                 while True:
                     await anyio.sleep(0.005 if clock.wall() % 86_400 > 86_390 else 5.0)
                     if not budget.spent.cost_usd:

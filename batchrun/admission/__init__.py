@@ -1,5 +1,7 @@
 """May this call go now? Slots, rates, pauses, the circuit and the budget, behind one `async with`."""
 
-from batchrun.admission.admission import Admission, Closed, Permit, Wait
+from batchrun.admission.admission import Admission
+from batchrun.admission.permit import Permit
+from batchrun.admission.states import Closed, Wait
 
 __all__ = ["Admission", "Closed", "Permit", "Wait"]

@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
-
-import anyio
 
 from batchrun.admission.circuit import Circuit
 from batchrun.admission.gate import Gate, Landing, Reason
+from batchrun.admission.permit import Permit
+from batchrun.admission.states import Closed, Wait
+from batchrun.admission.waiting import for_moment, for_slot
 from batchrun.budget import Amounts, Budget, Reservation
 from batchrun.clock import Clock
 from batchrun.errors import BudgetExhaustedError
@@ -30,63 +32,6 @@ from batchrun.outcome import Error
 from batchrun.policy import RetryRules
 
 _NO_REASON: frozenset[str] = frozenset()
-_TICK = 1e-6
-"""Slept on top of a delay: a timer that fires within its resolution must not wake before the moment."""
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """Why an endpoint (`model` None), or one model there, takes no call."""
-
-    endpoint: str
-    model: str | None
-    reason: Error
-    until: float | None
-    """When it opens again, in seconds since the epoch; None: not in this run."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """What the first in line at an endpoint (`model` None) or a model waits for, and for how long still."""
-
-    endpoint: str
-    model: str | None
-    reason: Reason
-    seconds: float
-
-
-class Permit:
-    """A call that may be sent now. Its slots are given back at the end of the `async with`."""
-
-    __slots__ = ("_admission", "_charges", "_gates", "_reservation")
-
-    def __init__(
-        self,
-        admission: Admission,
-        gates: tuple[Gate, Gate],
-        charges: tuple[Charge, Charge],
-        reservation: Reservation | None,
-    ) -> None:
-        self._admission = admission
-        self._gates = gates
-        self._charges = charges
-        self._reservation = reservation
-
-    def landed(self, landing: Landing, paid: Amounts | None) -> None:
-        """What came of the call; `paid` None: it may have been paid, so that its reservation is kept.
-
-        A block that ends without it counts as a call of which nothing is known.
-        """
-        self._admission.land(self._gates, self._charges, landing)
-        self._admission.pay(self._reservation, paid)
-        self._reservation, self._charges = None, ()  # type: ignore[assignment] # there is nothing left to land
-
-    def end(self) -> None:
-        """Give back the slots."""
-        if self._charges:
-            self.landed(Landing("nothing"), None)
-        for gate in self._gates:
-            gate.release()
 
 
 class Admission:
@@ -143,8 +88,20 @@ class Admission:
         finally:
             permit.end()
 
-    def land(self, gates: tuple[Gate, Gate], charges: tuple[Charge, Charge], landing: Landing) -> None:
-        """Let the gates learn from what came of a call."""
+    def _land(
+        self,
+        gates: tuple[Gate, Gate],
+        charges: tuple[Charge, Charge],
+        reservation: Reservation | None,
+        landing: Landing,
+        paid: Amounts | None,
+    ) -> None:
+        """Let gates and budget learn from what came of a call."""
+        self._learn(gates, charges, landing)
+        if self.budget and reservation:
+            self._pay(self.budget, reservation, paid)
+
+    def _learn(self, gates: tuple[Gate, Gate], charges: tuple[Charge, Charge], landing: Landing) -> None:
         now = self._clock.monotonic()
         was_open = gates[1].trouble(now) is not None
         for gate, charge in zip(gates, charges, strict=True):
@@ -154,21 +111,21 @@ class Admission:
             endpoint.wake()
         if endpoint.circuit and endpoint.circuit.exhausted and landing.error:
             self.close(endpoint.endpoint, landing.error)
-        elif not was_open and endpoint.trouble(now):
-            for gate in self._below(endpoint.endpoint, None):
-                gate.wake()  # who has another model goes there
+        elif not was_open and (trouble := endpoint.trouble(now)):
+            endpoint.send_away(trouble[0].type)  # who has another model goes there
 
-    def pay(self, reservation: Reservation | None, paid: Amounts | None) -> None:
+    def _pay(self, budget: Budget, reservation: Reservation, paid: Amounts | None) -> None:
         """Settle what was reserved for a call, or keep it reserved (None)."""
-        if self.budget is None or reservation is None:
-            return
         if paid is None:
-            self.budget.hold(reservation)
+            budget.hold(reservation)
         else:
-            self.budget.settle(reservation, paid)
-        if self.short:
-            for gate in self._gates():
-                gate.slot_freed()
+            budget.settle(reservation, paid)
+        self.budget_freed()
+
+    def budget_freed(self) -> None:
+        """Who waits for a part of the budget looks again."""
+        for gate in self._gates() if self.short else ():
+            gate.slot_freed()
 
     def pause(self, endpoint: str, until: float, reason: Reason = "retry-after") -> None:
         """Admit nobody to `endpoint` before `until` (monotonic seconds); a later pause never shortens one."""
@@ -235,11 +192,21 @@ class Admission:
         self, gates: tuple[Gate, Gate], size: Size, bound: Amounts, leave_for: frozenset[str]
     ) -> Permit | Closed:
         model, endpoint = gates
-        if not (model.line.locked() or endpoint.line.locked()):
+        while True:
             now = self._clock.monotonic()
-            ready = max(model.delay(now, size), endpoint.delay(now, size)) <= 0
-            if ready and not self._closed(gates, now) and self._affordable(bound):
-                return self._take(gates, size, bound)  # nobody is in line: as below, without the wait
+            if closed := self._closed(gates, now) or self._left(endpoint, now, leave_for):
+                return closed
+            if not (model.line.locked() or endpoint.line.locked()):
+                ready = max(model.delay(now, size), endpoint.delay(now, size)) <= 0
+                if ready and self._affordable(bound):
+                    return self._take(gates, size, bound)  # nobody is in line: as below, without the wait
+            with endpoint.in_line(leave_for):  # ends before its turn comes when the circuit opens
+                return await self._in_line(gates, size, bound, leave_for)
+
+    async def _in_line(
+        self, gates: tuple[Gate, Gate], size: Size, bound: Amounts, leave_for: frozenset[str]
+    ) -> Permit | Closed:
+        model, endpoint = gates
         async with model.line:
             if closed := await self._ready(gates, (model,), size, leave_for):
                 return closed
@@ -261,7 +228,7 @@ class Admission:
             raise BudgetExhaustedError(reason)
         self.short += 1
         try:
-            await _slot(gates)
+            await for_slot(gates)
         finally:
             self.short -= 1
 
@@ -269,7 +236,8 @@ class Admission:
         now = self._clock.monotonic()
         model, endpoint = gates
         charges = model.take(now, size, self._jitter), endpoint.take(now, size, self._jitter)
-        return Permit(self, gates, charges, self.budget.reserve(bound) if self.budget else None)
+        reservation = self.budget.reserve(bound) if self.budget else None
+        return Permit(gates, partial(self._land, gates, charges, reservation))
 
     async def _ready(
         self, gates: tuple[Gate, Gate], ahead: tuple[Gate, ...], size: Size, leave_for: frozenset[str]
@@ -284,11 +252,11 @@ class Admission:
             if longest <= 0:
                 return None
             if longest == math.inf:
-                await _slot(ahead, min(gate.grows_in(now) for gate in ahead))
+                await for_slot(ahead, min(gate.grows_in(now) for gate in ahead))
             elif longest > self._max_wait and self._close_spent(ahead[0], now, size):
                 continue
             else:
-                await self._sleep(ahead, longest, ahead[delays.index(longest)])
+                await for_moment(ahead, longest, ahead[delays.index(longest)], self._clock)
 
     def _close_spent(self, gate: Gate, now: float, size: Size) -> bool:
         """Close a model whose day's limit is used up, as its Retry-After would; whether that was done."""
@@ -297,12 +265,6 @@ class Admission:
             return False
         self.close(gate.endpoint, Error("rate_limit", spent[0]), model=gate.model, seconds=spent[1])
         return True
-
-    async def _sleep(self, ahead: tuple[Gate, ...], seconds: float, cause: Gate) -> None:
-        """Sleep until the moment comes, or until a closing wakes the call."""
-        with anyio.CancelScope() as scope, _head(ahead, scope):
-            cause.head_until = self._clock.monotonic() + seconds
-            await self._clock.sleep(seconds + _TICK)
 
     def _closed(self, gates: tuple[Gate, ...], now: float) -> Closed | None:
         for gate in gates:
@@ -343,21 +305,3 @@ def _as_counted(model: Limits, endpoint: Limits) -> Limits:
 def _still_binds(state: Mapping[str, Any], wall: float) -> bool:
     """Whether a gate's state has a pause or a closing that has not passed."""
     return any(state.get(key, {}).get("until", 0.0) > wall for key in ("paused", "closed"))
-
-
-async def _slot(ahead: tuple[Gate, ...], seconds: float = math.inf) -> None:
-    """Wait until a slot may have become free, or for `seconds`."""
-    freed = anyio.Event()
-    with _head(ahead, freed), anyio.move_on_after(None if seconds == math.inf else seconds + _TICK):
-        await freed.wait()
-
-
-@contextmanager
-def _head(ahead: tuple[Gate, ...], head: anyio.Event | anyio.CancelScope) -> Iterator[None]:
-    for gate in ahead:
-        gate.head = head
-    try:
-        yield
-    finally:
-        for gate in ahead:
-            gate.head = gate.head_until = None

@@ -7,7 +7,8 @@ that go. `admission` does the waiting. Times are monotonic seconds, passed in.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -71,6 +72,8 @@ class Gate:
         self._pause_reason: Reason = "retry-after"
         self._closed: Error | None = None
         self._opens = math.inf
+        self._leavers: dict[anyio.CancelScope, frozenset[str]] = {}
+        """Of calls in line that would rather go to another model than wait, with their reasons."""
         self._trouble: Error | None = None
         """Why calls failed last."""
 
@@ -134,7 +137,7 @@ class Gate:
                 self._trouble = landing.error
             if was_open and self.circuit.state(now) == "closed":
                 self._resume, self._resumed_at = _RESUME, now + _RESUME
-        sooner = landing.result != "nothing" and self.rates.settle(charge, now, landing.used)
+        sooner = self.rates.settle(charge, now, landing.used)
         if landing.account is not None and self.model is not None:  # it is of the model that answered
             sooner |= self.rates.told(charge, now, landing.account)
         if sooner:
@@ -180,6 +183,25 @@ class Gate:
         if self._closed is not None and now >= self._opens:
             self._closed = None
         return None if self._closed is None else (self._closed, self._opens)
+
+    @contextmanager
+    def in_line(self, leave_for: frozenset[str]) -> Iterator[None]:
+        """Wait for a call's turn, but no longer than until `send_away` for one of these reasons."""
+        if not leave_for:
+            yield
+            return
+        with anyio.CancelScope() as scope:
+            self._leavers[scope] = leave_for
+            try:
+                yield
+            finally:
+                del self._leavers[scope]
+
+    def send_away(self, reason: str) -> None:
+        """Whoever waits, and goes to another model for this reason, leaves the line."""
+        for scope, leave_for in self._leavers.items():
+            if reason in leave_for:
+                scope.cancel()
 
     def trouble(self, now: float) -> tuple[Error, float] | None:
         """Why the endpoint is not asked while its circuit is open, and for how many seconds; else None."""

@@ -149,7 +149,7 @@ class Answerer:
             earlier=task.earlier,
             reading=talk.dialogue.reading if talk else None,
             cost_usd=talk.progress.cost_usd if talk else None,
-            spend=talk.progress.spend.document() if talk else None,
+            spend=talk.progress.tally.spend().document() if talk else None,
         )
 
     def _recall(self, task: Task, progress: Progress) -> None:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -14,6 +13,7 @@ import anyio.lowlevel
 from batchrun.admission import Admission, Closed, Permit
 from batchrun.admission.circuit import Report, report
 from batchrun.admission.gate import Landing
+from batchrun.answer.needs import Estimator, Needs
 from batchrun.answer.tail import Latencies
 from batchrun.answer.task import AskKey, Progress, Task
 from batchrun.budget import Amounts
@@ -24,12 +24,9 @@ from batchrun.errors import BudgetExhaustedError
 from batchrun.flights import Flight, Flights
 from batchrun.job import ANY_MODEL, ModelChoice
 from batchrun.judge import Judged, judge
-from batchrun.limits import Size
-from batchrun.limits.estimates import TokenEstimates
 from batchrun.limits.headers import RateAccount, read_rate_headers
 from batchrun.outcome import Error, Exchange, Reply
-from batchrun.paid import cost_of, most, paid, taken
-from batchrun.prices import Price, no_upper_bound
+from batchrun.paid import cost_of, paid, taken
 from batchrun.pricing import ModelPrices
 from batchrun.render.request import Request
 from batchrun.run_folder.journal import Journal
@@ -48,19 +45,14 @@ HEDGED = Error("cancelled", "a copy of this call was answered first")
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """What is asked, and what that takes at most."""
+    """What is asked, and what that takes."""
 
     task: Task
     ask: AskKey
     index: int
     body: bytes
     progress: Progress
-    prompt: int
-    """Tokens of the prompt, at so many bytes a token."""
-    size: Size
-    price: Price | None
-    bound: Amounts
-    """The most that it can take of the budget."""
+    needs: Needs
 
 
 class Caller:
@@ -79,7 +71,6 @@ class Caller:
     ) -> None:
         self._models = models
         self._clients = clients
-        self._prices = prices
         self._admission = admission
         self._journal = journal
         self._flights = flights
@@ -92,7 +83,7 @@ class Caller:
         self._refused_at: dict[str, float] = {}
         """When the last of these came, in monotonic seconds."""
         self.latencies = [Latencies() for _ in models]
-        self._estimates = [TokenEstimates() for _ in models]
+        self._estimator = Estimator(models, prices, admission.budget)
 
     async def call(
         self,
@@ -109,7 +100,10 @@ class Caller:
         `progress.answered` is the call that answered. Raises BudgetExhaustedError when it cannot be paid.
         """
         await anyio.lowlevel.checkpoint_if_cancelled()  # a call that has landed must not start another
-        call = self._call(task, ask, index, body, progress)
+        assert isinstance(task.request, Request)
+        is_prompt = not ask.digest
+        needs = self._estimator.needs(task.request, index, body, is_prompt=is_prompt, row_id=task.row_id)
+        call = _Call(task, ask, index, body, progress, needs)
         await self._journal.ready()  # not after admission: a Retry-After could arrive meanwhile
         async with self._admit(call, leave_for) as permit:
             if isinstance(permit, Closed):
@@ -118,7 +112,7 @@ class Caller:
             flight = Flight(index, self._clock.monotonic(), lambda flight: self._copy(call, flight, second))
             landed = await self._fly(call, permit, flight)
             if flight.copied:
-                await self._end_copy(flight)
+                await self._end_copy(flight, wait=landed is not None and landed[1].completion is None)
             if second and (landed is None or landed[1].completion is None):
                 landed = second[0]
             if landed is None:  # the drain is over: the call stays as possibly paid
@@ -129,7 +123,9 @@ class Caller:
 
     def _admit(self, call: _Call, leave_for: frozenset[str]) -> AbstractAsyncContextManager[Permit | Closed]:
         model = self._models[call.index]
-        return self._admission.admit(model.endpoint, model.name, call.size, call.bound, leave_for=leave_for)
+        return self._admission.admit(
+            model.endpoint, model.name, call.needs.size, call.needs.bound, leave_for=leave_for
+        )
 
     async def _fly(self, call: _Call, permit: Permit, flight: Flight) -> tuple[int, Judged] | None:
         """Send it: its number, and what came of it; None when it was given up, and nothing is known."""
@@ -146,7 +142,7 @@ class Caller:
             self._journal.append(Answered(call.task.number, number, self._clock.wall(), exchange))
         if exchange is None:
             call.progress.note(number, HEDGED)
-            call.progress.paid(sent.at, call.bound, None)
+            call.progress.paid(sent.at, call.needs.bound, None)
             return None
         judged = judge(exchange)
         call.progress.note(number, judged.error)
@@ -157,10 +153,13 @@ class Caller:
         """Send the same once more; the first good answer wins, and its rival is given up."""
         with anyio.CancelScope() as flight.copy_scope:
             try:
-                if (budget := self._admission.budget) and not budget.fits(call.bound):
+                if flight.ended or ((budget := self._admission.budget) and not budget.fits(call.needs.bound)):
                     return  # rows that have no call yet go first, and none waits behind a copy
                 async with self._admit(call, _FAILURES) as permit:
                     if isinstance(permit, Closed):
+                        return
+                    if flight.ended:  # meanwhile
+                        permit.landed(Landing("nothing", used=0), Amounts())
                         return
                     self._counters.hedged += 1
                     flight.rival = Flight(call.index, self._clock.monotonic())
@@ -173,8 +172,14 @@ class Caller:
                 answers.append(landed)
                 flight.scope.cancel()
 
-    async def _end_copy(self, flight: Flight) -> None:
-        """Give up the copy of a call that has ended: no record of it may come after the row's outcome."""
+    async def _end_copy(self, flight: Flight, *, wait: bool) -> None:
+        """Give up the copy of a call that has ended: no record of it may come after the row's outcome.
+
+        `wait`: the call failed, and its copy may do better, unless the run is stopping.
+        """
+        flight.ended = True
+        if wait and flight.rival is not None and not self._flights.landing:
+            await flight.copy_ended.wait()
         if flight.copy_scope is not None:
             flight.copy_scope.cancel()
         if flight.rival is not None:
@@ -184,14 +189,15 @@ class Caller:
 
     def _land(self, call: _Call, permit: Permit, judged: Judged, sent_at: float, started: float) -> None:
         """Tell gates, budget and counters what came of a call, and learn from it."""
-        amounts, cost = paid(judged, call.price, sent_at), cost_of(judged, call.price, sent_at)
-        call.progress.paid(sent_at, taken(amounts, call.bound), cost)
+        price = call.needs.price
+        amounts, cost = paid(judged, price, sent_at), cost_of(judged, price, sent_at)
+        call.progress.paid(sent_at, taken(amounts, call.needs.bound), cost)
         usage = judged.usage
         output = usage.completion_tokens if usage else None
         result = _result(judged)
         landing = Landing(
             result,
-            used=0 if result == "refused" else usage.total_tokens if usage else None,
+            used=_used(judged),
             output_tokens=output,
             account=self._account(judged.exchange),
             proves=isinstance(judged.exchange, Reply)
@@ -207,7 +213,7 @@ class Caller:
         if judged.completion is not None:
             self.latencies[call.index].add(judged.exchange.latency)
             if usage is not None:
-                self._estimates[call.index].learn(call.prompt, usage)
+                self._estimator.learn(call.index, call.needs, usage)
 
     def _report(self, judged: Judged, index: int) -> Report | None:
         """What the call says of its endpoint: one replica's failure is not the endpoint's."""
@@ -216,9 +222,9 @@ class Caller:
         return None if spared else told
 
     def _account(self, exchange: Exchange) -> RateAccount | None:
-        return (
-            read_rate_headers(exchange.headers, self._clock.wall()) if isinstance(exchange, Reply) else None
-        )
+        if not isinstance(exchange, Reply):
+            return None
+        return read_rate_headers(exchange.headers, self._clock.wall())
 
     def _learn(self, endpoint: str, error: Error | None, started: float) -> None:
         self.answered.add(endpoint)
@@ -247,41 +253,23 @@ class Caller:
             endpoint=model.endpoint,
             model_index=call.index,
             at=self._clock.wall(),
-            tokens=call.size.asked,
-            bound_usd=call.bound.cost_usd,
-            bound_tokens=call.bound.tokens,
+            tokens=call.needs.size.asked,
+            bound_usd=call.needs.bound.cost_usd,
+            bound_tokens=call.needs.bound.tokens,
+            named=call.needs.named if model.name == ANY_MODEL else "",
             step=call.ask.step,
             ask=call.ask.digest,
         )
 
-    def _call(self, task: Task, ask: AskKey, index: int, body: bytes, progress: Progress) -> _Call:
-        """Say what a call takes: what is likely, for the rates, and at most, for the budget."""
-        request = task.request
-        assert isinstance(request, Request)
-        parameters = request.parameters(index)
-        document = {**parameters, **parameters.get("extra_body", {}), "messages": request.messages}
-        model = self._models[index]
-        document["model"] = request.named_model if model.name == ANY_MODEL else model.name
-        price = self._prices.of(model, document["model"])
-        prompt = request.estimated_tokens(body, index, is_prompt=not ask.digest)
-        choices = parameters.get("n")
-        size = self._estimates[index].size(
-            prompt, _limit(parameters), choices if isinstance(choices, int) else 1
-        )
-        bound = most(document, len(body), price)
-        if self._admission.budget and (what := self._admission.budget.unbounded(bound)):
-            reason = no_upper_bound(document, price) or f"no price is known for {model.spelled}"
-            raise BudgetExhaustedError(
-                f"budget.{what}: the request of row {task.row_id} has no upper bound: {reason}",
-                hint="budget.soft: true lets such requests pass.",
-            )
-        return _Call(task, ask, index, body, progress, prompt, size, price, bound)
 
-
-def _limit(parameters: Mapping[str, Any]) -> int | None:
-    """The most tokens that one answer may have."""
-    limit = parameters.get("max_completion_tokens") or parameters.get("max_tokens")
-    return limit if isinstance(limit, int) else None
+def _used(judged: Judged) -> int | None:
+    """The tokens that a call took, as a server counts them; None where it does not say."""
+    exchange = judged.exchange
+    if judged.usage is not None:
+        return judged.usage.total_tokens
+    if isinstance(exchange, Reply):
+        return None if 200 <= exchange.status < 300 else 0
+    return None if exchange.sent else 0
 
 
 def _result(judged: Judged) -> Result:

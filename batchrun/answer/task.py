@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from batchrun.budget import Amounts, Spend
+from batchrun.budget import Amounts, Tally
 from batchrun.outcome import Error, ErrorType
 from batchrun.render.request import Request
 from batchrun.run_folder.history import History
@@ -52,7 +52,7 @@ class Progress:
     """The call whose answer was the last to be given on."""
     cost_usd: float | None = None
     """Of all calls whose cost is known."""
-    spend: Spend = field(default_factory=Spend)
+    tally: Tally = field(default_factory=Tally)
     """What this asking took of the budget."""
 
     def note(self, call: int, error: Error | None) -> None:
@@ -62,6 +62,6 @@ class Progress:
 
     def paid(self, at: float, amounts: Amounts, cost_usd: float | None) -> None:
         """Count what a call took that was sent `at` (seconds since the epoch)."""
-        self.spend += Spend.on(at, amounts)
+        self.tally.add(at, amounts)
         if cost_usd is not None:
             self.cost_usd = (self.cost_usd or 0.0) + cost_usd

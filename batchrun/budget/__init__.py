@@ -2,7 +2,7 @@
 
 from batchrun.budget.amounts import Amounts
 from batchrun.budget.budget import Budget, Caps, Reservation
-from batchrun.budget.spend import Spend
+from batchrun.budget.spend import Spend, Tally
 from batchrun.budget.words import Per, usd
 
-__all__ = ["Amounts", "Budget", "Caps", "Per", "Reservation", "Spend", "usd"]
+__all__ = ["Amounts", "Budget", "Caps", "Per", "Reservation", "Spend", "Tally", "usd"]

@@ -15,6 +15,28 @@ def day_of(wall: float) -> str:
     return datetime.fromtimestamp(wall, UTC).date().isoformat()
 
 
+_DAY = 86_400
+
+
+class Tally:
+    """Adds up what the calls of one row take, by day (UTC)."""
+
+    __slots__ = ("_days",)
+
+    def __init__(self) -> None:
+        self._days: dict[int, Sums] = {}
+
+    def add(self, wall: float, amounts: Amounts) -> None:
+        """Count a call that was sent at `wall`, in seconds since the epoch."""
+        day, sums = int(wall // _DAY), Sums.of(amounts)
+        known = self._days.get(day)
+        self._days[day] = sums if known is None else known.plus(sums)
+
+    def spend(self) -> Spend:
+        """The sums so far."""
+        return Spend({day_of(day * _DAY): sums for day, sums in self._days.items()})
+
+
 @dataclass(frozen=True, slots=True)
 class Spend:
     """Sums by day; what is not known counts as nothing."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from batchrun.budget import usd
 from batchrun.cli.options import JobArguments, as_json, run_options
 from batchrun.cli.text import counted, duration, shown_path, write_json
 
@@ -65,12 +66,41 @@ def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
     if found.possibly_paid:
         what = "in flight, or possibly paid" if found.state == "running" else "possibly paid"
         fact(console, "unanswered", f"{counted(found.possibly_paid, 'call')} sent without an answer: {what}")
+    for label, text in _money(found):
+        fact(console, label, text)
     if last := found.last_submit:
         spent = f"{counted(last['rows'], 'row')} in {duration(last['seconds'])}"
         fact(console, "last submit", f"{last['started_at'].replace('T', ' ')}, {spent}")
     _tell_places(console, found)
     for label, text in _next(found, arguments):
         fact(console, label, text, whole=True)
+
+
+def _money(found: Status) -> list[tuple[str, str]]:
+    """What the run took: of rows as published, and of its budget as calls stand now."""
+    told = []
+    prompt, completion = (found.usage.get(name) for name in ("prompt_tokens", "completion_tokens"))
+    since = "" if found.up_to_date else ", when the last submit ended"
+    if prompt is not None or completion is not None:
+        told.append(("tokens", f"{prompt or 0:,} prompt + {completion or 0:,} completion{since}"))
+    if found.cost_usd is not None:
+        saved = f"; {usd(found.saved_usd)} saved by the provider's cache" if found.saved_usd else ""
+        told.append(("cost", f"{usd(found.cost_usd)}{saved}{since}"))
+    if taken := _taken(found):
+        told.append(("spent", f"{taken}, with what calls without an answer may have cost"))
+    return told
+
+
+def _taken(found: Status) -> str:
+    """What is spent or held of each amount that the budget caps; while rows are open, all that is known."""
+    caps = found.budget if found.budget.get("per") == "run" else {}
+    parts = []
+    for kind, write in (("cost_usd", usd), ("tokens", "{:,} tokens".format), ("requests", "{:,} calls".format)):
+        amount, cap = found.spent.get(kind), caps.get(kind)
+        if amount is None or (cap is None and (found.up_to_date or not amount)):
+            continue
+        parts.append(write(amount) if cap is None else f"{write(amount)} of {write(cap)}")
+    return ", ".join(parts)
 
 
 def _of_them(rows: int) -> str:

@@ -80,6 +80,8 @@ class LocalEngine:
         self._canary_judged = anyio.Event()
         self._time_left = time_left
         self._workers = 0
+        self._hire: Callable[[], None] | None = None
+        self._all_fed = False
         self._left = 0
         """Rows left pending."""
         self._closed: dict[tuple[int, ...], Closed] = {}
@@ -102,6 +104,7 @@ class LocalEngine:
                 self._journal.commit_forever,
                 self._seal_full_files,
                 self._obey_signals,
+                self._keep_hiring,
             ]
             if self._time_left is not None:
                 own.append(partial(self._end_in_time, self._time_left))
@@ -122,9 +125,9 @@ class LocalEngine:
 
     def stop(self, reason: Stop, drain: float = math.inf) -> None:
         """Send nothing more; calls under way may land until the drain is over."""
+        self._flights.land_by(anyio.current_time() + min(drain, self._drain))
         if self._stopped_by is None:
             self._stopped_by = reason
-            self._flights.land_by(anyio.current_time() + min(drain, self._drain))
             self._scope.cancel()
 
     async def _end_in_time(self, seconds: float) -> None:
@@ -139,12 +142,21 @@ class LocalEngine:
             async with anyio.create_task_group() as group:
 
                 def hire() -> None:
-                    while self._workers < self._wanted(spare):
+                    while not self._all_fed and self._workers < self._wanted(spare):
                         self._workers += 1
                         group.start_soon(self._landing, partial(self._worker, receive.clone(), hire, spare))
 
                 hire()
+                self._hire = hire
                 group.start_soon(self._landing, partial(self._feed, tasks, send))
+            self._hire = None
+
+    async def _keep_hiring(self) -> None:
+        """Places may come while no row is finished: a limit may grow by the clock."""
+        while True:
+            await anyio.sleep(1)
+            if self._hire:
+                self._hire()
 
     def _wanted(self, spare: int) -> int:
         """Workers to fill every place there is now, and a quarter more for rows that wait to try again."""
@@ -160,6 +172,7 @@ class LocalEngine:
                         await self._canary_judged.wait()
                     await send.send(task)
                     sent += 1
+        self._all_fed = True
 
     async def _worker(
         self, receive: MemoryObjectReceiveStream[Task], hire: Callable[[], None], spare: int
@@ -241,7 +254,7 @@ class LocalEngine:
         while True:
             await self._file_full.wait()
             with anyio.CancelScope(shield=True):  # half of it done would be found at the next submit
-                closed = await self._journal.rotate(Admitted(self._admission.snapshot()))
+                closed = await self._journal.rotate(lambda: Admitted(self._admission.snapshot()))
                 self._file_full = anyio.Event()
                 await anyio.to_thread.run_sync(self._seal, closed)
 

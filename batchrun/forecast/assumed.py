@@ -25,7 +25,7 @@ def assumed(found: Survey, seen: Look, rows: int, size: float, price: Price | No
     """What `rows` rows take by their requests; `size` estimates the tokens of their first prompts."""
     answer = answer_tokens(seen.limit, choices=seen.choices)
     answers = _answers(found)
-    added = _RETURNED if found.job.run_tools else max(map(turn_tokens, seen.requests[:10]), default=0.0)
+    added = _RETURNED if found.job.run_tools else max(map(turn_tokens, seen.requests), default=0.0)
     prompt = conversation_prompts(prompt_tokens(size / rows if rows else 0.0), answers, answer, added)
     output = answers.each(answer)
     cost = _cost(price, prompt, output, answers) if price else None

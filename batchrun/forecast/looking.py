@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from statistics import fmean
 
 import polars as pl
 
+from batchrun.caps import Boundless
+from batchrun.index import UNBOUNDED
 from batchrun.outcome import Error
 from batchrun.prices import output_bound
 from batchrun.render.evaluate import RenderError
 from batchrun.render.request import BYTES_PER_TOKEN, Request
+from batchrun.source import Row
 from batchrun.survey import Survey
 
 MOST = 1_000
 """Rows that are looked at."""
-_KEPT = 100
+_KEPT = 10
 """Requests that stay in memory meanwhile."""
+_NAMED = 100
+"""Rows without an upper bound that are looked at for the reasons."""
 _WITHIN = 100_000
 """Rows of the input that are read for that, from the first row to do on."""
 
@@ -36,7 +40,7 @@ class Look:
     names: dict[str, None] = field(default_factory=dict)
     """The models that are named."""
     requests: list[Request] = field(default_factory=list)
-    """A few rows to do."""
+    """Of a few rows to do."""
 
     @property
     def limit(self) -> float | None:
@@ -56,9 +60,9 @@ def look(found: Survey, wanted: pl.DataFrame, others: pl.DataFrame) -> Look:
     chosen = _spread(indices.filter(indices < end))
     compared = _spread(others["row_index"].filter(others["row_index"] < end))
     seen = Look()
-    for index, request in rendered(found, chosen | compared):
-        seen.prompt_tokens[index] = request.prompt_tokens
-        if index in chosen:
+    for row, request in rendered(found, chosen | compared):
+        seen.prompt_tokens[row.index] = request.prompt_tokens
+        if row.index in chosen:
             _add(seen, request)
     return seen
 
@@ -76,7 +80,7 @@ def _add(seen: Look, request: Request) -> None:
         seen.requests.append(request)
 
 
-def rendered(found: Survey, indices: Iterable[int]) -> Iterator[tuple[int, Request]]:
+def rendered(found: Survey, indices: Iterable[int]) -> Iterator[tuple[Row, Request]]:
     """The rows at these positions of the input that can be rendered for the first model, in input order."""
     wanted = set(indices)
     last = max(wanted, default=-1)
@@ -86,14 +90,21 @@ def rendered(found: Survey, indices: Iterable[int]) -> Iterator[tuple[int, Reque
                 continue
             request = found.identifier.identify(row).request
             if not isinstance(request, Error) and _has_document(request):
-                yield row.index, request
+                yield row, request
         if batch.rows[-1].index >= last:
             return
 
 
-def first_requests(found: Survey, rows: pl.DataFrame, most: int = _KEPT) -> list[Request]:
-    """The requests for the first of `rows` (by `row_index`), for `caps.unbounded` before a submit."""
-    return [request for _, request in islice(rendered(found, rows["row_index"].head(most)), most)]
+def first_requests(found: Survey, rows: pl.DataFrame) -> Boundless:
+    """Those of `rows` (lines of `index.match`) without an upper bound, for `caps.unbounded` before a submit.
+
+    As the index pass found them; none where nothing needs one.
+    """
+    if UNBOUNDED not in rows.columns:
+        return Boundless(len(rows), 0)
+    indices = rows.filter(UNBOUNDED)["row_index"]
+    first = rendered(found, indices.head(_NAMED))
+    return Boundless(len(rows), len(indices), tuple((row.location, request) for row, request in first))
 
 
 def _has_document(request: Request) -> bool:

@@ -1,7 +1,8 @@
 """The index pass: the input read once before the first call, so that every count is exact.
 
 It keeps 24 bytes a row: position, the row's key, and the first half of its request hash; a bit more
-where identical requests are asked once, and 8 bytes where prompts that begin alike go out together.
+where identical requests are asked once, another under a cap, and 8 bytes where prompts that begin alike
+go out together.
 Matching them with the answers in the checkpoint says for each row what a submit would do.
 """
 
@@ -26,7 +27,11 @@ from batchrun.selection import Selection, id_text, identity
 from batchrun.source import ColumnTypes, Row
 
 ROWS_SCHEMA = {"row_index": pl.Int64, "key": pl.UInt64, "hash": pl.UInt64}
-"""The index of every job; `build` says when SENDABLE and PREFIX come on top."""
+"""The index of every job; `build` says when SENDABLE, PREFIX and UNBOUNDED come on top."""
+
+UNBOUNDED = "unbounded"
+"""Column of the index, present under a cap on cost or tokens: whether what the row's request takes has no
+upper bound. Of every row, because the first of them may be paid for before the last is found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +122,16 @@ def build(
     *,
     sendable: bool = False,
     prefixes: bool = False,
+    is_unbounded: Callable[[Request], bool] | None = None,
 ) -> Index:
     """Read the input once. `types` learns the columns; `on_rows` is told how many rows were read.
 
-    `sendable` and `prefixes` ask for the columns of `sharing.SENDABLE` and `prefix.PREFIX`. Raises
-    InputError when two rows share an id, naming both lines.
+    `sendable`, `prefixes` and `is_unbounded` ask for the columns `sharing.SENDABLE`, `prefix.PREFIX` and
+    UNBOUNDED. Raises InputError when two rows share an id, naming both lines.
     """
     identifier = Identifier(renderer, id_column)
     positions, keys, hashes = array("q"), array("Q"), array("Q")
-    asks, begins = array("b"), array("Q")
+    asks, begins, boundless = array("b"), array("Q"), array("b")
     counted = dict.fromkeys(("rows", "bad_rows", "unrendered", "null_printed", "prompt_tokens"), 0)
     first_failure = ""
     templates = renderer.templates
@@ -141,6 +147,8 @@ def build(
                 asks.append(not isinstance(found.request, Error))
             if prefixes:
                 begins.append(_prefix(found.request))
+            if is_unbounded is not None:
+                boundless.append(not isinstance(found.request, Error) and is_unbounded(found.request))
             _count(counted, found, null_printed=templates.null_printed)
             if not first_failure and isinstance(found.request, Error) and found.request.type != "bad_row":
                 first_failure = f"{row.location}: {found.request.message}"
@@ -150,6 +158,8 @@ def build(
         frame = frame.with_columns(pl.Series(SENDABLE, asks, pl.Int8).cast(pl.Boolean))
     if prefixes:
         frame = frame.with_columns(pl.Series(PREFIX, begins, pl.UInt64))
+    if is_unbounded is not None:
+        frame = frame.with_columns(pl.Series(UNBOUNDED, boundless, pl.Int8).cast(pl.Boolean))
     if id_column is not None:
         _refuse_duplicates(frame, selection, id_column)
     return Index(frame, Facts(**counted, first_failure=first_failure))

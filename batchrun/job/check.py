@@ -45,7 +45,7 @@ def check(document: Document, *, stem: str, env: Mapping[str, str]) -> Checked:
     file: JobFile | None = None
     try:
         file = JobFile.model_validate(expansion.value, context=VARIABLES)
-        found += together(file)
+        found += together(file, document.shell)
     except ValidationError as error:
         found += complaints(error, document)
     found += [*_name(document.value, stem), *_prompt(expansion.value), *_models(expansion.value)]

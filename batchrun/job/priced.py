@@ -7,9 +7,8 @@ misspelling of a model that is asked and has no price of its own.
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from batchrun.job.known import did_you_mean, nearest
 from batchrun.job.models import JobFile
@@ -17,16 +16,23 @@ from batchrun.job.place import Loc, Problem, dotted
 from batchrun.job.presets import PRESETS
 from batchrun.job.serving import ModelSpec
 
-_ALIKE = 0.9
+_SEPARATORS = re.compile(r"[-_. ]")
+_SHORTEST_WORD = 3
+"""Letters; in a shorter word another letter is another word."""
 
 
-def price_problems(file: JobFile) -> Iterator[Problem]:
-    """Find the prices that no model of the job can have."""
+def price_problems(file: JobFile, shell: Collection[Loc] = ()) -> Iterator[Problem]:
+    """Find the prices that no model of the job can have.
+
+    `shell` are the locs of what an option of the shell replaced: a price in the file is then no
+    misspelling of the model that was chosen instead.
+    """
     asked = [
         model.model if isinstance(model, ModelSpec) else model for model in (file.model, *file.fallbacks)
     ]
     endpoints = dict.fromkeys([*file.endpoints, *PRESETS, *(name.partition("/")[0] for name in asked)])
-    unpriced = [model for model in asked if model not in file.prices]
+    replaced = any(loc[:1] in (("model",), ("fallbacks",)) for loc in shell)
+    unpriced = [] if replaced else [model for model in asked if model not in file.prices]
     for spelled in file.prices:
         if spelled in asked:
             continue
@@ -48,9 +54,30 @@ def _same_model(spelled: str, asked: Iterable[str]) -> str | None:
 
 
 def _misspelled(spelled: str, model: str) -> bool:
-    """Whether the two differ by a slip: in upper case, or by letters; other numbers are other versions."""
-    if spelled.lower() == model.lower():
-        return True
-    if re.findall("[0-9]+", spelled) != re.findall("[0-9]+", model) or abs(len(spelled) - len(model)) > 1:
+    """Whether the two differ by a slip in the last part of their path: case, separators, one letter of a word.
+
+    Another digit, or another word, is another model.
+    """
+    spelled, model = spelled.lower(), model.lower()
+    (path, _, name), (of_model, _, wanted) = spelled.rpartition("/"), model.rpartition("/")
+    if path != of_model or re.findall("[0-9]+", name) != re.findall("[0-9]+", wanted):
         return False
-    return difflib.SequenceMatcher(None, spelled.lower(), model.lower()).ratio() >= _ALIKE
+    if _SEPARATORS.sub("", name) == _SEPARATORS.sub("", wanted):
+        return True
+    words, others = (re.findall("[a-z]+|[^a-z]+", text) for text in (name, wanted))
+    if len(words) != len(others):
+        return False
+    pairs = [(one, other) for one, other in zip(words, others, strict=True) if one != other]
+    return len(pairs) == 1 and _one_slip(*pairs[0])
+
+
+def _one_slip(word: str, other: str) -> bool:
+    """Whether one letter too many, one missing, one wrong or two swapped is all the difference of two words."""
+    if min(len(word), len(other)) < _SHORTEST_WORD or not (word + other).isalpha():
+        return False
+    same = next((at for at, (a, b) in enumerate(zip(word, other, strict=False)) if a != b), None)
+    if same is None:
+        return abs(len(word) - len(other)) <= 1
+    left, right = word[same:], other[same:]
+    swapped = left[:2] == right[1::-1] and left[2:] == right[2:]
+    return swapped or left[1:] == right[1:] or left[1:] == right or left == right[1:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from batchrun.chat.parameter_schemas import schema_findings
@@ -18,14 +18,17 @@ MOST_STOPS = 4
 """OpenAI: texts of `stop`. vLLM takes any number, so this is asked of the preset openai only."""
 
 
-def together(file: JobFile) -> Iterator[Problem]:
-    """Find what does not go together in sections that are right by themselves."""
+def together(file: JobFile, shell: Collection[Loc] = ()) -> Iterator[Problem]:
+    """Find what does not go together in sections that are right by themselves.
+
+    `shell` are the locs of what an option of the shell replaced.
+    """
     yield from _prompt(file)
     for loc, given, merged, endpoint in _requests(file):
         yield from (_problem(loc, given, name, text) for name, text in _wrong(file, merged, endpoint))
         yield from _schemas((*loc, "request"), given)
     yield from _schemas(("request",), file.request.spelled())
-    yield from price_problems(file)
+    yield from price_problems(file, shell)
 
 
 def _schemas(loc: Loc, given: dict[str, Any]) -> Iterator[Problem]:

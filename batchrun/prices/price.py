@@ -76,7 +76,7 @@ class Price:
         cache_write_tokens: int | None = None,
         at: float | None = None,
     ) -> float | None:
-        """What a call cost; None where its usage or the price of its tier is not known.
+        """What a call cost; None where its usage, or the price of its tier or of its audio, is not known.
 
         `service_tier` is the answer's, not the request's ("batch" for what went through a batch).
         `at` is when it was sent, in seconds since the epoch; without it the dearest rates of the day
@@ -96,8 +96,9 @@ class Price:
     def bound(self, prompt_tokens: int, output_tokens: int) -> float:
         """The most that a request of at most so many text tokens, and an answer of so many, can cost.
 
-        The dearest tier, time and kind of token, recordings in the prompt aside. `output_tokens` is
-        n times the limit of one answer (`output_bound`).
+        The dearest tier, time and kind of token, recordings in the prompt aside, and spoken answers
+        where their price is not known (`knows_speech`). `output_tokens` is n times the limit of one
+        answer (`output_bound`).
         """
         of_prompt, of_answer = self.ceilings[0][1:]
         for above, step_prompt, step_answer in self.ceilings:
@@ -113,6 +114,10 @@ class Price:
     def knows(self, service_tier: str | None) -> bool:
         """Whether the price of a service tier is known at any time ahead."""
         return all(_tier(period, service_tier) is not None for period in self.ahead)
+
+    def knows_speech(self) -> bool:
+        """Whether the price of spoken answers is known in every tier at any time ahead."""
+        return all(rates.knows_spoken for period in self.ahead for rates in period.tiers.values())
 
     def document(self) -> dict[str, Any]:
         """USD per million tokens at the standard rates of a short prompt, and where they come from."""
@@ -154,15 +159,16 @@ def ceilings(periods: tuple[Period, ...]) -> tuple[tuple[int, int, int], ...]:
 
 
 def given_price(model: str, given: GivenPrice) -> Price:
-    """The job's own price of a model, whatever the tier."""
+    """The job's own price of a model, whatever the tier; audio that it does not price costs what text does."""
+    cached = given.input if given.cached is None else given.cached
     spelled = {
         "input": given.input,
         "output": given.output,
-        "cached": given.cached,
-        "input_audio": given.input_audio,
-        "output_audio": given.output_audio,
+        "cached": cached,
+        "input_audio": given.input if given.input_audio is None else given.input_audio,
+        "cached_audio": cached if given.input_audio is None else given.input_audio,
+        "output_audio": given.output if given.output_audio is None else given.output_audio,
     }
-    known = {name: Rate(units(price)) for name, price in spelled.items() if price is not None}
-    rates = Rates.of(known, units(given.request))
+    rates = Rates.of({name: Rate(units(price)) for name, price in spelled.items()}, units(given.request))
     periods = (Period({STANDARD: rates, _ANY: rates}),)
     return Price("job", model, periods, periods, ceilings(periods), rates.request)

@@ -89,10 +89,14 @@ class Rates:
     cached_audio: Rate
     output_audio: Rate
     request: int = 0
+    knows_heard: bool = True
+    """Whether the rate of audio in prompts is known: it may be many times that of text."""
+    knows_spoken: bool = True
+    """The same of audio in answers."""
 
     @classmethod
     def of(cls, known: Mapping[str, Rate], request: int = 0) -> Rates:
-        """Kinds without a rate of their own are billed as what they are a part of."""
+        """Kinds of text without a rate of their own are billed as what they are a part of."""
         audio = known.get("input_audio")
         cached = known.get("cached", known["input"])
         return cls(
@@ -104,10 +108,14 @@ class Rates:
             cached_audio=known.get("cached_audio", audio or cached),
             output_audio=known.get("output_audio", known["output"]),
             request=request,
+            knows_heard=audio is not None,
+            knows_spoken="output_audio" in known,
         )
 
     def cost(self, usage: Counts, written: int | None, *, writes_unseen: bool) -> int | None:
-        """What a call took, in units; None without counts of both prompt and answer.
+        """What a call took, in units.
+
+        None without counts of both prompt and answer, and with audio whose rate is not known.
 
         Cached and spoken tokens are parts of the prompt's, spoken ones of the answer's: each is
         counted once, and a part never exceeds its whole. Usage does not say how many cached tokens
@@ -121,6 +129,8 @@ class Rates:
         audio = _part(usage.prompt_audio_tokens, prompt)
         cached = _part(usage.cached_tokens, prompt)
         spoken = _part(usage.completion_audio_tokens, output)
+        if (audio and not self.knows_heard) or (spoken and not self.knows_spoken):
+            return None
         if written is None:
             dearer = writes_unseen and self.written.at(prompt) > self.input.at(prompt)
             written = prompt if dearer and prompt >= _SHORTEST_CACHED else 0

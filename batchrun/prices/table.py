@@ -35,6 +35,9 @@ _OWN_MACHINES = frozenset({"modal"})
 """Providers whose hosts serve whatever their users run there."""
 _SEARCHES = re.compile(r"search|(^|/)sonar|(^|/)compound")
 """Models that search by themselves: the fee of each search is not in the usage."""
+_PICTURES = re.compile(r"(^|[-/.])(image|imagen|nano-banana)([-/.]|$)")
+"""Models that answer with images, which cost more a token than text: usage does not tell the two apart."""
+_PICTURE_KEYS = ("output_image_mtok", "output_video_mtok")
 _DOUBTS = {
     "openrouter": "OpenRouter picks the provider, and some may cost more than the price that is known",
     "azure": "on Azure the price depends on the region and on what is deployed under that name",
@@ -56,7 +59,8 @@ def find_price(
     `model` as the endpoint calls it, without the endpoint's name; `base_urls` as the endpoint has
     them; `now` in seconds since the epoch: prices that have ended by then are not considered ahead.
     None where no price is known: at hosts that are no provider's (one's own machine, a proxy), and for models
-    that are not in the provider's list by that name, however alike.
+    that are not in the provider's list by that name, however alike. None also for models whose usage does
+    not tell what they cost: those that search the web by themselves, or answer with images or videos.
     """
     if given is not None:
         return given_price(model, given)
@@ -66,7 +70,9 @@ def find_price(
     host, url = place
     table = _table()
     provider = next((one for one in table.providers if _serves(one, host, url)), None)
-    if provider is None or provider.id in _OWN_MACHINES or _SEARCHES.search(model.lower()):
+    if provider is None or provider.id in _OWN_MACHINES:
+        return None
+    if _SEARCHES.search(model.lower()) or _PICTURES.search(model.lower()):
         return None
     found = provider.find_model(model, all_providers=table.providers)
     return None if found is None else _price(found, provider, host, now)
@@ -103,6 +109,8 @@ def _serves(provider: Provider, host: str, url: str) -> bool:
 
 
 def _price(model: ModelInfo, provider: Provider, host: str, now: float) -> Price | None:
+    if any(vars(prices).get(key) is not None for prices in _entries(model) for key in _PICTURE_KEYS):
+        return None
     periods = tuple(_periods(model, now))
     if not periods or any(not period.tiers for period in periods):
         return None
@@ -118,6 +126,10 @@ def _price(model: ModelInfo, provider: Provider, host: str, now: float) -> Price
         writes_unseen="claude" not in model.id,  # Anthropic's are written where the request asks for it
         doubt="on Vertex AI the price depends on the region" if _VERTEX in host else _DOUBTS.get(provider.id),
     )
+
+
+def _entries(model: ModelInfo) -> list[ModelPrice]:
+    return [one.prices for one in model.prices] if isinstance(model.prices, list) else [model.prices]
 
 
 def _periods(model: ModelInfo, now: float) -> Iterator[Period]:

@@ -20,6 +20,8 @@ _SEARCHES = ("web_search_options", "search_parameters", "enable_search", "plugin
 """Web search as OpenAI, xAI, Alibaba, OpenRouter and Azure spell it."""
 _OTHER_MODELS = ("fallback_model", "fallback_models", "models", "route", "fallbacks")
 """Another model may answer: Lunos, OpenRouter, LiteLLM."""
+_PRICED_KINDS = frozenset({"text", "audio"})
+"""Kinds of answers (`modalities`) that price lists know a token's price of."""
 _RETENTION = ("prompt_cache_retention", "prompt_cache_options")
 _PROMPT_EXTRA = 1_000
 """Tokens that a server's own template may add to a prompt: Anthropic states up to 675 for tools, gpt-oss's
@@ -99,11 +101,23 @@ def _price_reasons(document: Mapping[str, Any], price: Price) -> Iterator[str]:
     tier = document.get("service_tier")
     if isinstance(tier, str) and not price.knows(tier):
         yield f"no price is known for service_tier {tier}: give the model's in prices"
+    yield from _kinds_of_answer(document, price)
     if price.doubt is not None:
         yield f"{price.doubt}: give the dearest in prices"
     for name in _RETENTION:
         if document.get(name) not in (None, "in_memory", "in-memory") and price.source != "job":
             yield f"{name} has a price of its own, which is not known: give the model's in prices"
+
+
+def _kinds_of_answer(document: Mapping[str, Any], price: Price) -> Iterator[str]:
+    """Answers of a kind that costs more a token than text, and nothing says how much."""
+    asked = document.get("modalities")
+    kinds = [str(kind).lower() for kind in asked] if isinstance(asked, list) else []
+    if ("audio" in kinds or document.get("audio")) and not price.knows_speech():
+        yield "the price of spoken answers is not known: give the model's in prices, with output_audio"
+    for kind in kinds if price.source != "job" else ():
+        if kind not in _PRICED_KINDS:
+            yield f"the price of answers of the kind {kind} is not known: give the model's in prices"
 
 
 def _is_count(value: Any) -> bool:

@@ -29,7 +29,7 @@ from batchrun.run_folder.sealed import (
 )
 from batchrun.run_folder.spend import (
     finished_spend,
-    part_spend,
+    part_spends,
     read_dropped,
     unfinished_spend,
 )
@@ -112,9 +112,10 @@ class Checkpoint:
         """What the run has taken of its budget so far."""
         if not self.folder.exists():
             return Spend()
-        total = read_dropped(self.folder) + unfinished_spend(self.unfinished.values(), price_of)
+        sums = unfinished_spend(self.unfinished, price_of) | read_dropped(self.folder)
         for path in sealed_parts(self.folder).values():
-            total += part_spend(path)
+            sums |= part_spends(path)
+        total = sum(sums.values(), start=Spend())
         for finished in self.unsealed.values():
             total += finished_spend(finished)
         return total

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,8 +181,8 @@ class Journal:
             self._failure = storage_error(error, path)
             raise self._failure from error
 
-    async def rotate(self, opening: Record) -> Path:
-        """Start the next file with `opening` and all unfinished tasks; return the closed file's path.
+    async def rotate(self, opening: Callable[[], Record]) -> Path:
+        """Start the next file with all unfinished tasks and then `opening`; return the closed file's path.
 
         Both files are on disk on return.
         """
@@ -190,7 +190,7 @@ class Journal:
             closed, closed_fd = self.path, self._fd
             self._create(self.number + 1)
             self._write(
-                encode(opening) + b"".join(line for lines in self._open_tasks.values() for line in lines)
+                b"".join(line for lines in self._open_tasks.values() for line in lines) + encode(opening())
             )
             self.finished = 0
             try:

@@ -60,6 +60,8 @@ class Sent:
     """Which ask of the row's conversation the call makes: 0 the first, then re-asks, turns, tool results."""
     ask: str = ""
     """A digest of what is asked beyond the row's own request: an answer is replayed for that alone."""
+    named: str = ""
+    """The model that the row itself names, where the job's `model` leaves it to the rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,7 @@ def _to_json(record: Record) -> dict[str, Any]:
                 "tokens": record.tokens,
                 "bound": [record.bound_usd, record.bound_tokens],
                 **({"step": record.step, "ask": record.ask} if record.step else {}),
+                **({"named": record.named} if record.named else {}),
             }
         case Ran():
             return {
@@ -253,6 +256,7 @@ def _from_json(line: dict[str, Any]) -> Record:
             line["bound"][1],
             line.get("step", 0),
             line.get("ask", ""),
+            line.get("named", ""),
         )
     if "ran" in line:
         return Ran(line["ran"], line["step"], line["calls"], tuple(line["results"]))

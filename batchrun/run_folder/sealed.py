@@ -18,14 +18,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batchrun import codec
-from batchrun.budget import Spend
 from batchrun.outcome import ERROR_TYPES, Failed, Reply
 from batchrun.run_folder.columns import RESULT_SCHEMA, result_table
 from batchrun.run_folder.history import History
 from batchrun.run_folder.journal import Damage, JournalReader, storage_error, sync_folder
 from batchrun.run_folder.records import Admitted, Answered, Header, Sent, decode
-from batchrun.run_folder.spend import SPEND_KEY, finished_spend
+from batchrun.run_folder.spend import Spends, finished_spend, footer, new_spend
 
 ROW_GROUP = 500
 """Rows of one row group: what reading one row costs, and what is in memory at once while sealing."""
@@ -79,8 +77,10 @@ class JournalContents:
         self.sent: list[Sent] = []
         self.refusals: list[tuple[Sent, Answered]] = []
         for record, line in reader.records():
-            if isinstance(record, Admitted):
+            if isinstance(record, Admitted):  # it knows of all calls before it
                 self.admitted = record.state
+                self.sent.clear()
+                self.refusals.clear()
                 continue
             assert not isinstance(record, Header)
             history = self.unfinished.setdefault(record.task, History())
@@ -111,13 +111,15 @@ def seal(finished: list[History], folder: Path, number: int) -> Path | None:
     path = folder / f"sealed-{number:06d}.parquet"
     ordered = sorted(finished, key=lambda history: history.done.row if history.done else 0)
     groups = (ordered[at : at + ROW_GROUP] for at in range(0, len(ordered), ROW_GROUP))
-    write_parquet((sealed_table(group) for group in groups), path, schema_with(finished_spend(finished)))
+    write_parquet(
+        (sealed_table(group) for group in groups), path, schema_with(new_spend(finished_spend(finished)))
+    )
     return path
 
 
-def schema_with(spend: Spend) -> pa.Schema:
-    """The schema of a sealed part whose tasks took `spend`."""
-    return SEALED_SCHEMA.with_metadata({SPEND_KEY: codec.dumps(spend.document())})
+def schema_with(spends: Spends) -> pa.Schema:
+    """The schema of a sealed part whose tasks took that."""
+    return SEALED_SCHEMA.with_metadata(footer(spends))
 
 
 def sealed_table(histories: list[History]) -> pa.Table:

@@ -1,14 +1,16 @@
 """What a run has taken of its budget so far, from the records of its calls.
 
-Finished tasks say it themselves (`Done.spend`), and a sealed part's footer holds the sum over its tasks; so
-it counts exactly as long as they do. Of unfinished tasks the records of each call say it. What `gc` drops
-stays counted in a file of its own.
+Finished tasks say it themselves (`Done.spend`), and a sealed part's footer holds the sum over its tasks. Of
+unfinished tasks the records of each call say it. What `gc` drops stays counted in a file of its own. Each sum
+has a name that no other ever has, so that one that stands in two places, as a kill may leave it, counts once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import pyarrow.parquet as pq
 
@@ -21,10 +23,11 @@ from batchrun.run_folder.folder import write_atomically
 from batchrun.run_folder.history import History
 from batchrun.run_folder.records import Answered, Sent
 
-SPEND_KEY = b"batchrun.spend"
-"""The key of a sealed part's footer that holds what its tasks took."""
-
+_KEY = b"batchrun.spend"
 _DROPPED = "spent.json"
+
+Spends: TypeAlias = dict[str, Spend]
+"""Sums by their names."""
 
 
 def recalled(sent: Sent, answered: Answered | None, price_of: PriceOf) -> tuple[Amounts, float | None]:
@@ -32,7 +35,7 @@ def recalled(sent: Sent, answered: Answered | None, price_of: PriceOf) -> tuple[
     bound = Amounts(sent.bound_usd, sent.bound_tokens, 1)
     if answered is None:
         return bound, None
-    judged, price = judge(answered.exchange), price_of(sent.model)
+    judged, price = judge(answered.exchange), price_of(sent.model, sent.named)
     return taken(paid(judged, price, sent.at), bound), cost_of(judged, price, sent.at)
 
 
@@ -45,29 +48,51 @@ def finished_spend(finished: Iterable[History]) -> Spend:
     return spend
 
 
-def unfinished_spend(unfinished: Iterable[History], price_of: PriceOf) -> Spend:
-    """What unfinished tasks took, calls without an answer at their bounds."""
-    spend = Spend()
-    for history in unfinished:
-        for sent, answered in history.own_calls():
+def unfinished_spend(unfinished: Mapping[int, History], price_of: PriceOf) -> Spends:
+    """What each unfinished task (by number) took, calls without an answer at their bounds."""
+    spends = {}
+    for task, history in unfinished.items():
+        calls = list(history.own_calls())
+        spend = Spend()
+        for sent, answered in calls:
             spend += Spend.on(sent.at, recalled(sent, answered, price_of)[0])
-    return spend
+        if calls:
+            spends[f"task {task} at {calls[0][0].at}"] = spend
+    return spends
 
 
-def part_spend(path: Path) -> Spend:
-    """What the tasks of a sealed part took."""
+def new_spend(spend: Spend) -> Spends:
+    """A sum with a name of its own."""
+    return {uuid.uuid4().hex: spend}
+
+
+def footer(spends: Spends) -> dict[bytes, bytes]:
+    """What a sealed part's footer says of these sums."""
+    return {_KEY: _encoded(spends)}
+
+
+def part_spends(path: Path) -> Spends:
+    """The sums in a sealed part's footer."""
     metadata = pq.read_metadata(path).metadata or {}
-    return Spend.read(codec.loads(metadata.get(SPEND_KEY, b"{}")))
+    return _decoded(metadata.get(_KEY, b"{}"))
 
 
-def read_dropped(folder: Path) -> Spend:
-    """What the tasks took whose records are gone."""
+def read_dropped(folder: Path) -> Spends:
+    """What tasks took whose records are gone."""
     try:
-        return Spend.read(codec.loads((folder / _DROPPED).read_bytes()))
+        return _decoded((folder / _DROPPED).read_bytes())
     except FileNotFoundError:
-        return Spend()
+        return {}
 
 
-def keep_dropped(folder: Path, spend: Spend) -> None:
+def keep_dropped(folder: Path, spends: Spends) -> None:
     """Go on counting what tasks took whose records are about to go."""
-    write_atomically(folder / _DROPPED, codec.dumps((read_dropped(folder) + spend).document()))
+    write_atomically(folder / _DROPPED, _encoded({**read_dropped(folder), **spends}))
+
+
+def _encoded(spends: Spends) -> bytes:
+    return codec.dumps({name: spend.document() for name, spend in spends.items()})
+
+
+def _decoded(data: bytes) -> Spends:
+    return {name: Spend.read(document) for name, document in codec.loads(data).items()}

@@ -139,25 +139,25 @@ def test_a_new_file_carries_what_is_unfinished(tmp_path: Path) -> None:
         journal = Journal(tmp_path, 1, HandClock())
         for record in [*asked(1), sent(2), answered(2, exchange=reply(status=429)), sent(3)]:
             journal.append(record)
-        closed = await journal.rotate(Admitted({"windows": [1.5]}))
+        closed = await journal.rotate(lambda: Admitted({"windows": [1.5]}))
         assert closed == tmp_path / "journal-000001.log"
         assert journal.path == tmp_path / "journal-000002.log"
         assert journal.finished == 0
         journal.append(answered(3))
         journal.append(done(3))
-        await journal.rotate(Admitted({}))
+        await journal.rotate(lambda: Admitted({}))
         journal.close()
 
     anyio.run(main)
     unfinished = [sent(2), answered(2, exchange=reply(status=429))]
     assert read(tmp_path / "journal-000002.log")[0] == [
-        Admitted({"windows": [1.5]}),
         *unfinished,
         sent(3),
+        Admitted({"windows": [1.5]}),
         answered(3),
         done(3),
     ]
-    assert read(tmp_path / "journal-000003.log")[0] == [Admitted({}), *unfinished]
+    assert read(tmp_path / "journal-000003.log")[0] == [*unfinished, Admitted({})]
 
 
 def test_a_number_is_never_used_twice(tmp_path: Path) -> None:
@@ -324,7 +324,7 @@ ROTATE_ON_FULL_DISK = """
             journal.append(sent(task))
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
         try:
-            await journal.rotate(Admitted({"a": "x" * 200}))
+            await journal.rotate(lambda: Admitted({"a": "x" * 200}))
         except StorageError as error:
             print(error.message)
         print(journal.path.exists())

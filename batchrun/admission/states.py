@@ -1,0 +1,29 @@
+"""Why a call does not go: what is closed, and what is waited for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from batchrun.admission.gate import Reason
+from batchrun.outcome import Error
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Why an endpoint (`model` None), or one model there, takes no call."""
+
+    endpoint: str
+    model: str | None
+    reason: Error
+    until: float | None
+    """When it opens again, in seconds since the epoch; None: not in this run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What the first in line at an endpoint (`model` None) or a model waits for, and for how long still."""
+
+    endpoint: str
+    model: str | None
+    reason: Reason
+    seconds: float

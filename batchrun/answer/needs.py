@@ -1,0 +1,96 @@
+"""What a call takes: of the rates what is likely, of the budget at most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from batchrun.budget import Amounts, Budget
+from batchrun.errors import BudgetExhaustedError
+from batchrun.job import ANY_MODEL, ModelChoice
+from batchrun.limits import Size
+from batchrun.limits.estimates import TokenEstimates
+from batchrun.outcome import Usage
+from batchrun.paid import Bounds, bounds, most
+from batchrun.prices import Price, no_upper_bound
+from batchrun.pricing import ModelPrices
+from batchrun.render.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What one call takes."""
+
+    named: str
+    """What the endpoint calls the model that is asked."""
+    prompt: int
+    """Tokens of the prompt, at so many bytes a token."""
+    size: Size
+    price: Price | None
+    bound: Amounts
+    """The most that it can take of the budget."""
+
+
+class Estimator:
+    """Says what calls take, and learns from those that have ended."""
+
+    def __init__(self, models: Sequence[ModelChoice], prices: ModelPrices, budget: Budget | None) -> None:
+        self._models = models
+        self._prices = prices
+        self._budget = budget
+        self._estimates = [TokenEstimates() for _ in models]
+        self._known: dict[int, tuple[str, Mapping[str, Any], Bounds]] = {}
+        """By model: what the last plain request named and asked for, and what bounded it."""
+
+    def needs(self, request: Request, index: int, body: bytes, *, is_prompt: bool, row_id: str) -> Needs:
+        """What sending `body` to a model takes.
+
+        Raises BudgetExhaustedError where a cap cannot be kept, because that has no upper bound.
+        """
+        parameters = request.parameters(index)
+        model = self._models[index]
+        named = request.named_model if model.name == ANY_MODEL else model.name
+        price = self._prices.of(model, named)
+        prompt = request.estimated_tokens(body, index, is_prompt=is_prompt)
+        choices = parameters.get("n")
+        size = self._estimates[index].size(
+            prompt, _limit(parameters), choices if isinstance(choices, int) else 1
+        )
+        bound = most(self._bounds(request, index, named, price), len(body), price)
+        if self._budget and (what := self._budget.unbounded(bound)):
+            document = _document(request, parameters, named)
+            reason = no_upper_bound(document, price) or f"no price is known for {model.spelled}"
+            raise BudgetExhaustedError(
+                f"budget.{what}: the request of row {row_id} has no upper bound: {reason}",
+                hint="budget.soft: true lets such requests pass.",
+            )
+        return Needs(named, prompt, size, price, bound)
+
+    def _bounds(self, request: Request, index: int, named: str, price: Price | None) -> Bounds:
+        """What bounds a call: of plain texts the parameters alone say it, which most rows share."""
+        parameters = request.parameters(index)
+        is_plain = all(isinstance(message.get("content"), str) for message in request.messages)
+        known = self._known.get(index)
+        if is_plain and known and known[0] == named and known[1] == parameters:
+            return known[2]
+        found = bounds(_document(request, parameters, named), price)
+        if is_plain:
+            self._known[index] = named, parameters, found
+        return found
+
+    def learn(self, index: int, needs: Needs, usage: Usage) -> None:
+        """An answer: what it took in fact."""
+        self._estimates[index].learn(needs.prompt, usage)
+
+
+def _document(request: Request, parameters: Mapping[str, Any], named: str) -> dict[str, Any]:
+    """The request as far as its cost depends on it."""
+    extra = parameters.get("extra_body", {})
+    return {**parameters, **extra, "messages": request.messages, "model": named}
+
+
+def _limit(parameters: Mapping[str, Any]) -> int | None:
+    """The most tokens that one answer may have."""
+    limit = parameters.get("max_completion_tokens") or parameters.get("max_tokens")
+    return limit if isinstance(limit, int) else None
