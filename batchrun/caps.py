@@ -24,7 +24,7 @@ def needs_bounds(job: Job) -> bool:
 
 
 class BoundCheck:
-    """Says of requests why the job's caps on cost and tokens cannot be kept; `now` as `ModelPrices` has it."""
+    """Says of requests why the job's caps cannot be kept; `now` in seconds since the epoch."""
 
     def __init__(self, job: Job, now: float) -> None:
         self._job = job

@@ -15,8 +15,7 @@ from batchrun.caps import unbounded
 from batchrun.chat.families import no_logprobs, refusals
 from batchrun.endpoints import check_keys, check_simulators
 from batchrun.errors import UsageError
-from batchrun.forecast import Forecast, forecast, left, over_budget, spent_so_far
-from batchrun.forecast.looking import Look
+from batchrun.forecast import Forecast, first_requests, forecast, left, over_budget, spent_so_far
 from batchrun.forecast.pace import is_auto, tighter
 from batchrun.index import Facts, counts, match
 from batchrun.job import Job, ModelChoice
@@ -77,6 +76,7 @@ class Plan:
         columns: of the input, with their types.
         warnings: what is likely not meant, each with what to do about it.
         obstacles: what would keep a submit from starting, likewise.
+        running: another submit is at work on the run folder, which is one of them.
     """
 
     name: str
@@ -94,12 +94,16 @@ class Plan:
     example: Example | None
     warnings: tuple[str, ...]
     obstacles: tuple[str, ...]
+    running: bool
     run_folder: str
     results: str
 
     @property
     def exit_code(self) -> int:
-        """3 when what is left of the budget may not be enough."""
+        """2 when a submit would be refused, once no other one is running; 3 when what is left of the budget
+        may not be enough."""
+        if len(self.obstacles) > self.running:
+            return 2
         return 3 if self.over_budget else 0
 
     def document(self) -> dict[str, Any]:
@@ -123,11 +127,10 @@ def plan(
     """
     check_simulators(job)
     now = time()
-    found, states, expected, seen, spent = _surveyed(
-        job, on_rows, retry_failed, now, rerun_changed=rerun_changed
-    )
+    found, states, expected, spent = _surveyed(job, on_rows, retry_failed, now, rerun_changed=rerun_changed)
     number = counts(states)
     asked = to_do(states, rerun_changed=rerun_changed)
+    running = is_locked(found.run.lock)
     return Plan(
         name=job.name,
         rows={state.name.lower(): rows for state, rows in number.items()},
@@ -143,7 +146,11 @@ def plan(
         models=tuple(_planned(job, model) for model in job.models),
         example=_example(found, asked if len(asked) else states, example),
         warnings=tuple(_warnings(found.renderer)),
-        obstacles=(*_obstacles(job, found.run, env), *unbounded(job, seen.requests, now=now)),
+        obstacles=(
+            *_obstacles(job, found.run, env, running=running),
+            *unbounded(job, first_requests(found, asked), now=now),
+        ),
+        running=running,
         run_folder=str(job.output_path),
         results=str(found.run.results / "*.parquet"),
     )
@@ -156,13 +163,13 @@ def _surveyed(
     now: float,
     *,
     rerun_changed: bool,
-) -> tuple[Survey, pl.DataFrame, Forecast, Look, Amounts]:
+) -> tuple[Survey, pl.DataFrame, Forecast, Amounts]:
     for left_over in reversed(range(_TRIES)):
         try:
             found = survey(job, on_rows=on_rows, keep_index=False)
             states = _states(found, retry_failed, rerun_changed=rerun_changed)
             wanted = to_do(states, rerun_changed=rerun_changed)
-            return found, states, *forecast(found, states, wanted, now=now), spent_so_far(found, now)
+            return found, states, forecast(found, states, wanted, now=now), spent_so_far(found, now)
         except FileNotFoundError:  # a running submit sealed the journal file that was about to be read
             if not left_over:
                 raise
@@ -215,7 +222,7 @@ def _warnings(renderer: Renderer) -> Iterator[str]:
             )
 
 
-def _obstacles(job: Job, run: RunFolder, env: Mapping[str, str]) -> list[str]:
+def _obstacles(job: Job, run: RunFolder, env: Mapping[str, str], *, running: bool) -> list[str]:
     found = []
     try:
         check_keys(job, env)
@@ -228,7 +235,7 @@ def _obstacles(job: Job, run: RunFolder, env: Mapping[str, str]) -> list[str]:
                 f"the run folder holds the run of another job, {owner!r}. "
                 "Give this job another output.path, or another --name."
             )
-    if is_locked(run.lock):
+    if running:
         found.append("another submit is running on the run folder. Wait until it has ended, or stop it.")
     return found
 

@@ -90,7 +90,7 @@ def survey(job: Job, *, on_rows: Callable[[int], None], keep_index: bool) -> Sur
         _check_columns(job, columns, index.facts, selection.columns)
         if keep_index:
             included, has_ids = renderer.templates.included, job.input.id is not None
-            _save(run.checkpoint, identity, index, columns, included, has_ids=has_ids)
+            _save(run.checkpoint, indexed, index, columns, included, has_ids=has_ids)
     else:
         index, columns = found
     _check_output(job, columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -53,16 +54,14 @@ class Full:
 
 
 def usd(amount: float) -> str:
-    """An amount of money for people: cents, and two digits of what is below ten cents."""
-    if amount >= 0.095 or amount == 0:
+    """An amount of money for people, wherever one is said: cents, and three digits of what is below $1."""
+    if amount >= 1 or amount == 0:
         return f"${amount:,.2f}"
     if amount < 1e-12:
         return "less than $0.000000000001"
-    places = 2
-    while places < 12 and amount < 0.95 * 10.0 ** (1 - places):
-        places += 1
-    cents, further = f"{amount:.{places}f}"[:4], f"{amount:.{places}f}"[4:]
-    return f"${cents}{further.rstrip('0')}"
+    places = min(12, 2 - math.floor(math.log10(amount)))
+    dollars, _, cents = f"{amount:.{places}f}".partition(".")
+    return f"${dollars}.{cents.rstrip('0').ljust(2, '0')}"
 
 
 def _count(number: float) -> str:

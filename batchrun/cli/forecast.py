@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from batchrun import budget
 from batchrun.cli.terminal import fact
 from batchrun.forecast.figures import number, spread, stated, time, usd
 
@@ -29,7 +30,7 @@ def tell_forecast(console: Console, found: Plan) -> None:
     fact(console, "based on" if said.sampled else "assumed", "; ".join(said.basis))
     if (known := said.per_million) is not None:
         kinds = [kind for kind in _PER if kind != "cached" or known["cached"] != known["input"]]
-        prices = ", ".join(f"${known[kind]:,.10g} {_PER[kind]}" for kind in kinds)
+        prices = ", ".join(f"{budget.usd(known[kind])} {_PER[kind]}" for kind in kinds)
         where = "the job's prices" if known["source"] == "job" else f"{known['model']} in {known['source']}"
         fact(console, "prices", f"{prices} per million tokens, from {where}")
     for note in said.notes:

@@ -41,6 +41,7 @@ def command(
 
     No call is made and nothing is written, also while another submit is running.
 
+    Exit code 2: a submit would be refused, for the reasons given (another one that is running aside).
     Exit code 3: what is left of the budget may not be enough.
     """
     from batchrun.cli.progress import showing

@@ -97,21 +97,48 @@ def spent(view: View) -> list[str]:
     return [usd(view.counters.cost_usd)] if view.counters.cost_usd else []
 
 
-def hindrance(view: View) -> str:
-    """What keeps calls from going, and for how long; empty when nothing does."""
+def hindrance(view: View, width: int | None = None) -> str:
+    """What keeps calls from going, and for how long; empty when nothing does.
+
+    Within `width` columns, long names of models give way before the reason does.
+    """
     if view.flights.landing:
         return f"stopping: waiting for {counted(len(view.flights), 'call')} under way"
     waits = [wait for wait in view.admission.waiting() if wait.seconds >= _WORTH_TELLING]
     if waits:
         longest = max(waits, key=lambda wait: wait.seconds)
         why = _REASONS.get(longest.reason, longest.reason)
-        return f"waiting {longest.seconds:.0f} s for {_place(longest.endpoint, longest.model)}: {why}"
+        begin, place = f"waiting {longest.seconds:.0f} s for ", _place(longest.endpoint, longest.model)
+        return f"{begin}{_shortened([place], width, len(begin) + len(why) + 2)[0]}: {why}"
     if view.admission.short:
         return f"near the budget: waiting for {counted(len(view.flights), 'call')} under way"
-    closed = [
-        f"{_place(gate.endpoint, gate.model)} ({gate.reason.type})" for gate in view.admission.reasons()
-    ]
-    return f"closed: {', '.join(closed)}" if closed else ""
+    closed = {_place(gate.endpoint, gate.model): f"({gate.reason.type})" for gate in view.admission.reasons()}
+    if not closed:
+        return ""
+    places = _shortened(list(closed), width, len("closed: ") + sum(len(why) + 3 for why in closed.values()))
+    return "closed: " + ", ".join(" ".join(pair) for pair in zip(places, closed.values(), strict=True))
+
+
+_SHORTEST = 12
+"""Columns that a name keeps at least."""
+
+
+def _shortened(places: list[str], width: int | None, rest: int) -> list[str]:
+    """The names, long ones without their middle, so that they fit beside `rest` columns of other text."""
+    if width is None:
+        return places
+    left, fitting = width - rest, dict.fromkeys(places, "")
+    for done, name in enumerate(sorted(places, key=len)):  # what short ones leave is for long ones
+        fitting[name] = _without_middle(name, max(_SHORTEST, left // (len(places) - done)))
+        left -= len(fitting[name])
+    return list(fitting.values())
+
+
+def _without_middle(name: str, most: int) -> str:
+    if len(name) <= most:
+        return name
+    end = most // 2
+    return f"{name[: most - end - 1]}…{name[len(name) - end :]}"
 
 
 def _place(endpoint: str, model: str | None) -> str:
@@ -184,7 +211,7 @@ class LiveProgress:
         rate = Rate()
         while True:
             rate.add(time.monotonic(), view.counters.finished)
-            self._live.update(screen(view, rate), refresh=True)
+            self._live.update(screen(view, rate, self._live.console.width), refresh=True)
             await anyio.sleep(REDRAW)
 
     def _draw_text(self, text: str) -> None:
@@ -194,8 +221,8 @@ class LiveProgress:
         self._live.update(Text(f"{clean(text)} …", no_wrap=True, overflow="ellipsis"), refresh=True)
 
 
-def screen(view: View, rate: Rate) -> Group:
-    """The live display: a bar, the figures, and what keeps calls from going."""
+def screen(view: View, rate: Rate, width: int) -> Group:
+    """The live display of so many columns: a bar, the figures, and what keeps calls from going."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -209,6 +236,6 @@ def screen(view: View, rate: Rate) -> Group:
     place = f"{share:.0%} of {counted(counters.to_do, 'row')}"
     bar.add_row(ProgressBar(total=max(1, counters.to_do), completed=counters.finished), place)
     lines = [Text(" · ".join(figures(view, rate)), style="dim", no_wrap=True, overflow="ellipsis")]
-    if why := hindrance(view):
+    if why := hindrance(view, width):
         lines.append(Text(clean(why), style="yellow", no_wrap=True, overflow="ellipsis"))
     return Group(bar, *lines)

@@ -12,8 +12,9 @@ from batchrun.cli.options import JobArguments
 from batchrun.cli.terminal import error_console, fact, headline
 from batchrun.cli.text import counted, duration, shown_path
 from batchrun.outcome import NEVER_SENT, PASSING
-from batchrun.summary import Summary
+from batchrun.summary import Stop, Summary
 
+_RAISE = "raise the budget"
 _STYLES = {"finished": "bold green", "stopped": "bold yellow", "interrupted": "bold yellow"}
 
 
@@ -131,14 +132,24 @@ def next_steps(summary: Summary, arguments: JobArguments, *, rerun_changed: bool
     steps = []
     if summary.pending:
         # rows that were changed are still among the pending ones
-        spent = summary.stopped_by is not None and summary.stopped_by.kind == "budget"
-        if spent:  # the same --set would stop at the same amount
+        first = _before_going_on(summary.stopped_by)
+        if first == _RAISE:  # the same --set would stop at the same amount
             kept = tuple(text for text in arguments.sets if not text.startswith("budget."))
             arguments = replace(arguments, sets=kept)
         again = arguments.again("submit", *["--rerun-changed"] * rerun_changed)
-        steps.append(("to go on", f"raise the budget, then {again}" if spent else again))
+        steps.append(("to go on", f"{first}, then {again}" if first else again))
     if summary.failed:
         steps.append(("see failed", arguments.again("show", "--failed")))
     if summary.failed and summary.submit["rows"] == 0 and set(summary.errors) - PASSING - NEVER_SENT:
         steps.append(("ask again", arguments.again("submit", "--retry-failed")))
     return steps
+
+
+def _before_going_on(stop: Stop | None) -> str:
+    """What must be changed before the same command gets any further; empty where nothing must."""
+    if stop is None or stop.kind != "budget":
+        return ""
+    if "has no upper bound" not in stop.message:
+        return _RAISE
+    limit = "request.max_completion_tokens or " if "request.max_completion_tokens" in stop.message else ""
+    return f"set {limit}budget.soft: true"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from batchrun.forecast.estimate import (
     UNLIMITED_ANSWER,
     Range,
@@ -12,7 +14,8 @@ from batchrun.forecast.estimate import (
 )
 from batchrun.forecast.figures import number
 from batchrun.forecast.looking import Look, turn_tokens
-from batchrun.forecast.taken import Taken, cost_of
+from batchrun.forecast.taken import Taken, cached_share, cost_of
+from batchrun.outcome import Usage
 from batchrun.prices import Price
 from batchrun.render.request import BYTES_PER_TOKEN, MEDIA_TOKENS
 from batchrun.survey import Survey
@@ -29,6 +32,9 @@ def assumed(found: Survey, seen: Look, rows: int, size: float, price: Price | No
     prompt = conversation_prompts(prompt_tokens(size / rows if rows else 0.0), answers, answer, added)
     output = answers.each(answer)
     cost = _cost(price, prompt, output, answers) if price else None
+    if cost and price and found.job.order == "prefix":
+        usage = Usage(prompt_tokens=round(prompt.low), completion_tokens=round(output.low))
+        cost = replace(cost, low=cost.low * cached_share(price, [usage]))
     return Taken(
         prompts=prompt.times(rows),
         outputs=output.times(rows),

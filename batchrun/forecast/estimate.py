@@ -139,9 +139,9 @@ def _highest(total: Callable[[float, float, float], float], *amounts: Range) -> 
 
 
 def call_seconds(answer: Range) -> Range:
-    """How long calls take of which only the length of the answer is known, by 150, 50 and 20 tokens/s."""
+    """How long calls take of which only the length of the answer is known, by 1,000, 50 and 20 tokens/s."""
     high = None if answer.high is None else 3.0 + answer.high / 20
-    return Range(0.3 + answer.low / 150, 1.0 + answer.likely / 50, high)
+    return Range(0.1 + answer.low / 1_000, 1.0 + answer.likely / 50, high)
 
 
 Hindrance = Literal["requests a minute", "tokens a minute", "calls under way"]
@@ -153,6 +153,7 @@ class Pace:
 
     Attributes:
         at_once: calls under way at once: the fewest, the likely number, the most.
+        aside: seconds that are not spent at full pace: before it is reached, and after the last call went.
     """
 
     rpm: float | None
@@ -160,6 +161,7 @@ class Pace:
     at_once: Range
     reached: bool = False
     """Whether `at_once` is what an earlier submit reached, whatever kept it from more."""
+    aside: Range = Range(0.0, 0.0, 0.0)
 
 
 def duration(
@@ -181,7 +183,7 @@ def duration(
         if found.likely > slowest.likely:
             worst = kind
         slowest = slowest.at_least(found)
-    return slowest, worst
+    return slowest.plus(pace.aside), worst
 
 
 _RPM: Hindrance = "requests a minute"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from batchrun import budget
 from batchrun.forecast.estimate import Range
 
 _DIGITS = 2
@@ -31,10 +32,7 @@ def usd(amount: float) -> str:
     amount = rounded(amount)
     if amount < _LEAST_USD:
         return "$0"
-    if amount >= 10:
-        return f"${amount:,.0f}"
-    places = max(2, _DIGITS - 1 - math.floor(math.log10(amount)))
-    return f"${amount:.{places}f}"
+    return f"${amount:,.0f}" if amount >= 10 else budget.usd(amount)
 
 
 def number(amount: float) -> str:
@@ -68,5 +66,12 @@ def spread(amount: Range, spelled: Callable[[float], str]) -> str:
 def stated(key: str, amount: float) -> str:
     """A part of a budget, which is no estimate: `$12.50`, `1,250,000 tokens`, `900 requests`, `60 min`."""
     if key == "cost_usd":
-        return usd(amount) if amount < 0.1 else f"${amount:,.2f}"
-    return time(amount) if key == "wall_time" else f"{amount:,.0f} {key}"
+        return budget.usd(amount)
+    return time(amount) if key == "wall_time" else named(key, f"{amount:,.0f}")
+
+
+def named(key: str, figure: str) -> str:
+    """A figure with what it counts: `1 request`, `1.2 million tokens`; money and time say it themselves."""
+    if key in ("cost_usd", "wall_time"):
+        return figure
+    return f"{figure} {key.removesuffix('s') if figure == '1' else key}"

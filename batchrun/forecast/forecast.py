@@ -16,7 +16,7 @@ from batchrun.forecast.learned import learned, samples
 from batchrun.forecast.looking import Look, look
 from batchrun.forecast.pace import pace_of, tokens_counted
 from batchrun.forecast.taken import Taken, cost_of
-from batchrun.index import State
+from batchrun.index import State, counts
 from batchrun.job import ANY_MODEL
 from batchrun.outcome import NEVER_SENT
 from batchrun.prices import Price
@@ -65,10 +65,8 @@ class Forecast:
         return self.prompt_tokens.plus(self.completion_tokens)
 
 
-def forecast(
-    found: Survey, states: pl.DataFrame, wanted: pl.DataFrame, *, now: float
-) -> tuple[Forecast, Look]:
-    """What asking for `wanted`, lines of `states` (see `index.match`), will take; and what was looked at.
+def forecast(found: Survey, states: pl.DataFrame, wanted: pl.DataFrame, *, now: float) -> Forecast:
+    """What asking for `wanted`, lines of `states` (see `index.match`), will take.
 
     Nothing is sent or written. `now` in seconds since the epoch. Raises FileNotFoundError when a running
     submit moves a file meanwhile.
@@ -81,11 +79,18 @@ def forecast(
     size = _prompt_size(found, wanted, seen, rows)
     taken = assumed(found, seen, rows, size, price)
     if rows and len(known.rows):
-        taken = learned(known, seen, rows, size, price, taken)
-    pace = pace_of(job, found.run.read_run_json().get("submit", {}), taken.seconds)
+        taken = learned(known, seen, rows, size, price, taken, alike=job.order == "prefix")
+    pace = pace_of(
+        job,
+        found.run.read_run_json().get("submit", {}),
+        taken.seconds,
+        rows=found.facts.rows,
+        calls=taken.calls.likely / max(1, rows),
+        canary=bool(job.canary) and counts(states)[State.OK] < (job.canary or 0),
+    )
     counted = tokens_counted(job, taken.prompts, taken.outputs, taken.calls, seen.limit)
     seconds, held_by = duration(rows, taken.calls, counted, taken.seconds, pace)
-    said = Forecast(
+    return Forecast(
         rows=rows,
         sampled=len(known.rows) if rows else 0,
         prompt_tokens=taken.prompts,
@@ -101,7 +106,6 @@ def forecast(
         notes=tuple(_notes(found, seen, taken, price, prices)) if rows else (),
         unpriced=unpriced(_first_name(found, seen)) if taken.cost is None else None,
     )
-    return said, seen
 
 
 def price_of(found: Survey, changed: pl.DataFrame, *, now: float) -> str:
@@ -110,7 +114,7 @@ def price_of(found: Survey, changed: pl.DataFrame, *, now: float) -> str:
     By what these rows took when they were answered, at the price of the job's first model now; in tokens
     where no price is known.
     """
-    said, _ = forecast(found, changed, changed, now=now)
+    said = forecast(found, changed, changed, now=now)
     if said.cost_usd is not None:
         return spread(said.cost_usd, usd)
     return f"{spread(said.tokens, number)} tokens; {said.unpriced}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import cast
 
@@ -12,7 +12,7 @@ import polars as pl
 from batchrun.forecast.estimate import projected
 from batchrun.forecast.figures import number
 from batchrun.forecast.looking import Look
-from batchrun.forecast.taken import Taken, prompt_price
+from batchrun.forecast.taken import Taken, cached_share, prompt_price
 from batchrun.index import State
 from batchrun.outcome import Usage
 from batchrun.prices import Price
@@ -44,10 +44,20 @@ def samples(found: Survey, states: pl.DataFrame) -> Samples:
     return Samples(rows.clear(), older=False)
 
 
-def learned(known: Samples, seen: Look, rows: int, size: float, price: Price | None, fresh: Taken) -> Taken:
+def learned(
+    known: Samples,
+    seen: Look,
+    rows: int,
+    size: float,
+    price: Price | None,
+    fresh: Taken,
+    *,
+    alike: bool,
+) -> Taken:
     """What `rows` rows take by the samples `known`; `size` estimates the tokens of their first prompts.
 
-    `fresh` is what is assumed without samples: of an edited prompt only that knows the length.
+    `fresh` is what is assumed without samples: of an edited prompt only that knows the length. `alike`:
+    prompts that begin alike go together, and more of them may come from a cache than of the samples.
     """
     usages = [Usage(**(usage or _NOTHING)) for usage in known.rows["usage"]]
     prompts = [float(usage.prompt_tokens or 0) for usage in usages]
@@ -65,6 +75,8 @@ def learned(known: Samples, seen: Look, rows: int, size: float, price: Price | N
         if cost and price:
             cost = cost.spanning(max(0.0, cost.likely + longer * prompt_price(price, prompts)))
         prompt = prompt.spanning(fresh.prompts.likely)
+    if cost and (alike or any(usage.cached_tokens for usage in usages)):
+        cost = replace(cost, low=cost.low * (cached_share(price, usages) if price else 0.0))
     return Taken(
         prompts=prompt,
         outputs=projected(outputs, rows),

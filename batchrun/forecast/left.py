@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from batchrun.budget import Amounts
 from batchrun.forecast.estimate import Range
-from batchrun.forecast.figures import number, rounded_up, stated, time, usd
+from batchrun.forecast.figures import named, number, rounded_up, stated, time, usd
 from batchrun.forecast.forecast import Forecast
 from batchrun.job import Job
 from batchrun.pricing import ModelPrices
@@ -37,7 +37,7 @@ def left(job: Job, spent: Amounts) -> dict[str, float]:
 
 
 def over_budget(job: Job, found: Forecast, spent: Amounts) -> Iterator[str]:
-    """A sentence for each part of the budget that the high estimate exceeds."""
+    """A sentence for each part of the budget that the high estimate exceeds, as one without an end does."""
     if not found.rows:
         return
     kinds: dict[str, tuple[Range | None, Callable[[float], str]]] = {
@@ -48,17 +48,37 @@ def over_budget(job: Job, found: Forecast, spent: Amounts) -> Iterator[str]:
     }
     for key, allowed in left(job, spent).items():
         amount, spelled = kinds[key]
-        if amount is None or amount.high is None or amount.high <= allowed:
+        if amount is None or (amount.high is not None and amount.high <= allowed):
             continue
-        cap: float = getattr(job.budget, key)
-        of = f"{stated(key, allowed)} of {stated(key, cap)}" if allowed < cap else stated(key, cap)
-        per = " a submit" if key == "wall_time" else _PER[job.budget.per]
-        verb = "is" if key in ("cost_usd", "wall_time") else "are"
-        if amount.low > allowed:
-            needed = f"at least {spelled(amount.low)} is needed"
-        else:
-            needed = f"up to {spelled(rounded_up(amount.high))} may be needed"
         yield (
-            f"budget.{key}: {needed}, and {of}{per} {verb} left. "
-            f"A submit stops there and can be continued; raise budget.{key} or ask for fewer rows."
+            f"budget.{key}: {_needed(key, amount, allowed, spelled)}, and {_left(job, key, allowed)}. "
+            f"A submit stops there and can be continued; {_way_on(key, amount, allowed)}."
         )
+
+
+def _needed(key: str, amount: Range, allowed: float, spelled: Callable[[float], str]) -> str:
+    if amount.low > allowed:
+        least = spelled(amount.low)
+        return f"at least {named(key, least)} {_verb(key, least)} needed"
+    if amount.high is None:
+        return f"nothing bounds what may be needed (likely {named(key, spelled(amount.likely))})"
+    return f"up to {named(key, spelled(rounded_up(amount.high)))} may be needed"
+
+
+def _left(job: Job, key: str, allowed: float) -> str:
+    cap: float = getattr(job.budget, key)
+    counts = key not in ("cost_usd", "wall_time")
+    figure = f"{allowed:,.0f}" if counts else stated(key, allowed)
+    of = f"{figure} of {stated(key, cap)}" if allowed < cap else stated(key, cap)
+    per = " a submit" if key == "wall_time" else _PER[job.budget.per]
+    return f"{of}{per} {_verb(key, figure)} left"
+
+
+def _verb(key: str, figure: str) -> str:
+    return "is" if key in ("cost_usd", "wall_time") or figure == "1" else "are"
+
+
+def _way_on(key: str, amount: Range, allowed: float) -> str:
+    if amount.high is None and amount.low <= allowed:
+        return "set request.max_completion_tokens"
+    return f"raise budget.{key} or ask for fewer rows"

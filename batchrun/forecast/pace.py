@@ -2,30 +2,59 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from batchrun.forecast.estimate import Pace, Range, exactly
 from batchrun.job import Job, ModelChoice
 
-_AUTO = (20, 64)
-"""Calls under way at once that `auto` begins with, and those that most servers take at least."""
+_AUTO = (8, 64)
+"""Calls under way at once that some servers do not exceed, and those that most take at least."""
+_BEGIN = 20
+"""Those that `auto` begins with; it doubles them once a round."""
+_SHARE = 0.5
+"""The part of a fixed number of calls that a server may serve at once, before it has shown more."""
+_OWN_SECONDS = (1.0, 5.0)
+"""What the program itself takes to begin and to publish: likely, and on a busy machine."""
+_OWN_SECONDS_A_ROW = (0.000_1, 0.001)
+_SLOWEST = 3.0
+"""How many times an average row's seconds the slowest of the last ones takes."""
 _TOLD = 100
 """Rows of a submit from which on its speed says more than a beginning does."""
 
 
-def pace_of(job: Job, last: dict[str, Any], seconds: Range) -> Pace:
+def pace_of(job: Job, last: dict[str, Any], seconds: Range, *, rows: int, calls: float, canary: bool) -> Pace:
     """The limits of the first model. `last` is the last submit as `run.json` has it; `seconds` those
-    that one row is under way."""
+    that one row is under way, with `calls` of its own; `rows` those of the input; `canary`: some go first."""
     model = job.models[0]
     at_once = _at_once(job, model)
     reached = False
-    rows, took = last.get("rows") or 0, last.get("seconds") or 0
-    if rows >= _TOLD and took:
-        calls = max(1.0, rows / took * seconds.likely)  # Little's law
-        most = at_once.high or calls
-        at_once = Range(min(calls * 0.7, most), min(calls, most), min(calls * 1.5, most))
+    done, took = last.get("rows") or 0, last.get("seconds") or 0
+    if done >= _TOLD and took:
+        there = max(1.0, done / took * seconds.likely)  # Little's law
+        most = at_once.high or there
+        at_once = Range(min(there * 0.7, most), min(there, most), min(there * 1.5, most))
         reached = True
-    return Pace(tighter(job, model, "rpm"), tighter(job, model, "tpm"), at_once, reached)
+    first = _first_rows(job, seconds, at_once) if canary else exactly(0.0)
+    aside = _aside(seconds, seconds.times(1 / max(1.0, calls)), at_once, rows).plus(first)
+    return Pace(tighter(job, model, "rpm"), tighter(job, model, "tpm"), at_once, reached, aside)
+
+
+def _aside(row: Range, call: Range, at_once: Range, rows: int) -> Range:
+    """What is not spent at full pace: reading, the first call alone, growing, the last rows, publishing."""
+    rounds = math.log2(max(1.0, at_once.likely / _BEGIN))
+    likely, high = (each + rows * more for each, more in zip(_OWN_SECONDS, _OWN_SECONDS_A_ROW, strict=True))
+    likely += call.likely * (1 + rounds)
+    if row.high is None or call.high is None:
+        return Range(0.0, likely, None)
+    return Range(0.0, likely, high + call.high * (1 + rounds) + row.high * _SLOWEST)
+
+
+def _first_rows(job: Job, row: Range, at_once: Range) -> Range:
+    """How long all others wait for the canary's rows."""
+    rows = job.canary or 0
+    high = None if row.high is None else row.high * max(_SLOWEST, rows / max(1.0, at_once.low))
+    return Range(0.0, row.likely * max(1.0, rows / at_once.likely), high)
 
 
 def tighter(job: Job, model: ModelChoice, name: str) -> int | None:
@@ -61,5 +90,5 @@ def tokens_counted(job: Job, prompts: Range, outputs: Range, calls: Range, limit
 def _at_once(job: Job, model: ModelChoice) -> Range:
     most = tighter(job, model, "most_in_flight") or 1
     if not is_auto(job, model):
-        return exactly(most)
+        return Range(max(1.0, most * _SHARE), most, most)
     return Range(min(_AUTO[0], most), min(_AUTO[1], most), most)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from batchrun.forecast.estimate import Range
@@ -34,6 +34,22 @@ def cost_of(price: Price, prompt: float, output: float, calls: float) -> float |
     usage = Usage(prompt_tokens=round(prompt / calls), completion_tokens=round(output / calls))
     cost = price.cost(usage)
     return None if cost is None else cost * calls
+
+
+def cached_share(price: Price, usages: Iterable[Usage]) -> float:
+    """What all of these calls would cost of what they cost, if every prompt came from the cache; 1 at most.
+
+    0 where it is not known: the least is then not known either.
+    """
+    usual = least = 0.0
+    for usage in usages:
+        heard = usage.prompt_audio_tokens or 0
+        cached = replace(usage, cached_tokens=max(0, (usage.prompt_tokens or 0) - heard))
+        cost, cheaper = price.cost(usage), price.cost(cached, cache_write_tokens=0)
+        if cost is None or cheaper is None:
+            return 0.0
+        usual, least = usual + cost, least + cheaper
+    return min(1.0, least / usual) if usual else 1.0
 
 
 def prompt_price(price: Price, prompts: Sequence[float]) -> float:

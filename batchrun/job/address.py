@@ -39,6 +39,8 @@ def check_base_url(url: str | None) -> str | None:
     """
     if url is None:
         return None
+    if re.search(r"[,;\s]\s*https?://", url):
+        raise ValueError("holds several URLs: replicas are a list, base_url: [http://…, http://…]")
     parts = _http_url(url)
     if "@" in parts.netloc:
         raise ValueError(f"must not hold a user or a password: {NAME_THE_VARIABLE}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,9 @@ _SECRETIVE = frozenset({"base_url", "api_key_env", "api_key_cmd", "headers", "pr
 """Keys below which a value is never quoted: it may be a key in the wrong place."""
 
 _KEY_NAMES = frozenset({"api_key", "apikey", "key", "token", "api_token"})
+
+_COUNT = re.compile(r"(?P<digits>[0-9]{1,15})(?:\.(?P<part>[0-9]+))? ?(?P<unit>[kMG]?)")
+_THOUSANDS = {"": 0, "k": 3, "M": 6, "G": 9}
 
 _MOST_KEYS = 40
 """Keys that a message lists; a section with more is too long to read."""
@@ -142,9 +146,22 @@ def _hint(details: ErrorDetails, written: Any, loc: Loc, document: Document) -> 
         return did_you_mean(written, allowed(details.get("ctx", {})))
     if written is None:
         return " Give it a value, or remove the key."
+    if kind == "int_type" and (number := _in_full(written)) is not None:
+        return f" Write {number}{', without quotes' if isinstance(written, str) else ''}."
     if kind == "string_type" and isinstance(written, bool | int | float):
         shown = document.words.get(loc, json.dumps(written)) if _SECRETIVE.isdisjoint(loc) else "…"
         return f' If text is meant, quote it: "{shown}".'
     if kind in ("model_type", "dict_type") and loc in document.plain and ":" in str(written):
         return " Is a space missing after the colon?"
     return ""
+
+
+def _in_full(written: Any) -> int | None:
+    """The whole number that was meant by 5e7, "200" or 50M; None where none was."""
+    if isinstance(written, float):
+        return int(written) if written.is_integer() and abs(written) < 1e15 else None
+    found = _COUNT.fullmatch(written.replace("_", "").replace(",", "")) if isinstance(written, str) else None
+    if found is None:
+        return None
+    part, zeros = found["part"] or "", _THOUSANDS[found["unit"]]
+    return int(found["digits"] + part.ljust(zeros, "0")) if len(part) <= zeros else None

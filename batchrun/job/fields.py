@@ -98,13 +98,17 @@ def _spelled_model(spelled: str) -> str:
     return spelled
 
 
+_DURATION_PATTERN = _DURATION.pattern.replace("?P<amount>", "").replace("?P<unit>", "")
 _DURATION_SCHEMA = {
     "anyOf": [
         {"type": "number", "minimum": 0},
-        {
-            "type": "string",
-            "pattern": f"^{_DURATION.pattern.replace('?P<amount>', '').replace('?P<unit>', '')}$",
-        },
+        {"type": "string", "pattern": f"^{_DURATION_PATTERN}$"},
+    ]
+}
+_POSITIVE_DURATION_SCHEMA = {
+    "anyOf": [
+        {"type": "number", "exclusiveMinimum": 0},
+        {"type": "string", "pattern": f"^(?=.*[1-9]){_DURATION_PATTERN}$"},
     ]
 }
 _SHARE_SCHEMA = {
@@ -124,7 +128,12 @@ Whole: TypeAlias = Annotated[int, Field(strict=True), BeforeValidator(typed)]
 Flag: TypeAlias = Annotated[bool, Field(strict=True), BeforeValidator(typed)]
 Duration: TypeAlias = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_DURATION_SCHEMA)]
 """Seconds."""
-PositiveDuration: TypeAlias = Annotated[Duration, AfterValidator(_above_zero)]
+PositiveDuration: TypeAlias = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    AfterValidator(_above_zero),
+    WithJsonSchema(_POSITIVE_DURATION_SCHEMA),
+]
 Share: TypeAlias = Annotated[float, BeforeValidator(_share), WithJsonSchema(_SHARE_SCHEMA)]
 """A part of all rows, from 0 to 1."""
 Text: TypeAlias = Annotated[str, AfterValidator(_filled), Field(json_schema_extra={"minLength": 1})]

@@ -6,7 +6,8 @@ import re
 import shlex
 
 _QUOTED = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.""")
-_FOR_A_SHELL = re.compile(r"[|&;<>`]|\$[A-Za-z_(]")
+_FOR_A_SHELL = re.compile(r"[|&;<>`]|\$[A-Za-z_({]|(^|\s)~|^\s*[A-Za-z_][A-Za-z0-9_]*=")
+"""Pipes and the like, `$VARIABLE`, `~` for the home folder, a `NAME=value` before the command."""
 
 
 def command_words(command: str | tuple[str, ...]) -> tuple[str, ...]:

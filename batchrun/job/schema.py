@@ -70,6 +70,8 @@ def _value(schema: Any) -> Any:
         return [_value(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
+    if "patternProperties" in schema:  # pydantic leaves open what keys outside the pattern may hold
+        schema = {"additionalProperties": False, **schema}
     renamed = {"oneOf": "anyOf"}
     return {renamed.get(key, key): _value(item) for key, item in schema.items() if key != "title"}
 

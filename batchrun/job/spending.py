@@ -5,44 +5,67 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from batchrun.job.fields import Count, Flag, PositiveDuration, Section, typed
-from batchrun.job.place import WrongPartsError
+from batchrun.job.interpolate import Expanded
+from batchrun.job.place import Loc, WrongPartsError
 
-_QUANTILE = re.compile(r"p(?P<percent>[0-9]{1,2}(?:\.[0-9]+)?)")
+_QUANTILE = re.compile(r"p(?P<percent>[5-9][0-9](?:\.[0-9]+)?)")
+_MOST = 1_000_000_000
+_QUOTED = re.compile(r"\$?\s*(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?:\$|usd)?", re.IGNORECASE)
 
 
-def _amount(value: Any) -> float:
+def _number(value: Any, wanted: str) -> float:
     value = typed(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
-        raise ValueError("must be an amount of USD: a number from 0 on")
+    if isinstance(value, str) and (written := _QUOTED.fullmatch(value.strip())):
+        raise ValueError(f"{wanted}, without quotes or a sign: write {written['number']}")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(wanted)
+    if value > _MOST:
+        raise ValueError(f"must be at most {_MOST}, which is USD")
     return float(value)
 
 
-def _above_zero(amount: float) -> float:
-    if amount <= 0:
-        raise ValueError("must be an amount of USD above 0")
+def _price(value: Any) -> float:
+    wanted = "must be an amount of USD: a number from 0 on"
+    if (price := _number(value, wanted)) < 0:
+        raise ValueError(wanted)
+    return price
+
+
+def _amount(value: Any) -> float:
+    wanted = "must be an amount of USD: a number above 0"
+    if (amount := _number(value, wanted)) <= 0:
+        raise ValueError(wanted)
     return amount
+
+
+def _mapping(value: Any, example: str) -> Any:
+    """Say how a section is written where one plain value stands in its place."""
+    plain = isinstance(value, int | float) or (isinstance(value, str) and ":" not in value)
+    if plain and not isinstance(value, Expanded):
+        raise ValueError(f"must be a mapping: write {example}")
+    return value
 
 
 def _quantile(value: Any) -> float:
     match = _QUANTILE.fullmatch(value.strip()) if isinstance(value, str) else None
-    share = float(match["percent"]) / 100 if match else 0.0
-    if not 0.5 <= share < 1:
+    if match is None:
         raise ValueError("must be p50 to p99.9: how slow a call is among those that answered")
-    return share
+    return float(match["percent"]) / 100
 
 
 Price: TypeAlias = Annotated[
-    float, BeforeValidator(_amount), WithJsonSchema({"type": "number", "minimum": 0})
+    float,
+    BeforeValidator(_price),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": _MOST}),
 ]
 """USD per million tokens."""
 Amount: TypeAlias = Annotated[
     float,
     BeforeValidator(_amount),
-    AfterValidator(_above_zero),
-    WithJsonSchema({"type": "number", "exclusiveMinimum": 0}),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": _MOST}),
 ]
 """USD."""
 Quantile: TypeAlias = Annotated[
@@ -68,6 +91,11 @@ class PriceSpec(Section):
     request: Price = 0.0
     """USD per million requests, beside their tokens."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _is_mapping(cls, value: Any) -> Any:
+        return _mapping(value, "{input: …, output: …}, in USD per million tokens")
+
 
 class Budget(Section):
     """What may be spent; sending stops before any of it is passed, and the run can be continued."""
@@ -85,16 +113,31 @@ class Budget(Section):
     soft: Flag = False
     """true: requests whose cost has no upper bound are sent, too; they may pass the amounts."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _is_mapping(cls, value: Any) -> Any:
+        return _mapping(value, "{cost_usd: 20}, or another amount")
+
     @model_validator(mode="after")
-    def _soft_has_a_meaning(self) -> Self:
+    def _has_an_effect(self) -> Self:
+        wrong: list[tuple[Loc, str]] = []
         if self.soft and self.cost_usd is None and self.tokens is None:
-            raise WrongPartsError([(("soft",), "has no effect without cost_usd or tokens")])
+            wrong.append((("soft",), "has no effect without cost_usd or tokens"))
+        # an amount of null counts as given: so one submit is freed of it in the shell
+        if "per" in self.model_fields_set and not {"cost_usd", "tokens", "requests"} & self.model_fields_set:
+            wrong.append((("per",), "has no effect without cost_usd, tokens or requests"))
+        WrongPartsError.raise_any(wrong)
         return self
 
 
 class Tail(Section):
     """The end of a run: no straggler holds it."""
 
-    hedge_after: Quantile = Field(default=0.99)
+    hedge_after: Quantile = Field(default=0.99, json_schema_extra={"default": "p99"})
     """The last 1% of rows are sent a second time when a call takes longer than this quantile of those that
     answered, p99 say; the first answer wins."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_mapping(cls, value: Any) -> Any:
+        return _mapping(value, "{hedge_after: p99}")
