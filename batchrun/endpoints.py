@@ -45,7 +45,8 @@ def check_keys(job: Job, env: Mapping[str, str]) -> None:
         if endpoint.api_key_cmd and not find_program(endpoint.api_key_cmd, job.folder, env):
             raise UsageError(
                 f"api_key_cmd of endpoint {endpoint.name}: there is no program {endpoint.api_key_cmd[0]}",
-                hint="It is looked up in PATH; with a slash in its name it is a path from the job's folder.",
+                hint="It is looked up in PATH; with a slash in its name it is a path from the job's folder. "
+                'There is no shell: for ~, $NAME or NAME=value write [sh, -c, "…"].',
             )
 
 

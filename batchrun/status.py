@@ -21,7 +21,6 @@ from batchrun.run_folder.read import answered_since, read_steadily, scan_run
 from batchrun.run_folder.sealed import sealed_parts
 from batchrun.run_folder.shared import read_shared
 
-
 _TRIES = 10
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
 
@@ -145,6 +146,10 @@ class _Submit:
         write_kept(self._run.checkpoint, kept)
         return found.states(self._options.retry_failed)
 
+    @property
+    def _budget(self) -> dict[str, Any]:
+        return self._job.budget.model_dump(exclude_none=True, exclude={"soft"})
+
     def _say_running(self, found: Survey, to_do: int) -> None:
         """Let `run.json` say that a submit is at work, for whoever looks meanwhile."""
         now = {
@@ -152,6 +157,7 @@ class _Submit:
             "state": "running",
             "rows": found.facts.rows,
             "pending": to_do,
+            "budget": self._budget,
             "run_folder": str(self._run.path),
             "version": __version__,
         }
@@ -252,7 +258,7 @@ class _Submit:
             latency=totals.latency,
             possibly_paid=totals.possibly_paid + found.checkpoint.possibly_paid(),
             saved_usd=self._saved(totals.usage_by_model),
-            budget=self._job.budget.model_dump(exclude_none=True, exclude={"soft"}),
+            budget=self._budget,
             spent=asdict(found.checkpoint.spend(self._prices.spelled).total()),
             cut=totals.cut,
             stopped_by=stop,

@@ -216,14 +216,21 @@ def test_the_sentence_names_cap_amounts_and_the_way_on(
         (1234.5, "$1,234.50"),
         (0.1, "$0.10"),
         (0.06, "$0.06"),
-        (0.0123, "$0.012"),
-        (0.00995, "$0.01"),
+        (0.6, "$0.60"),
+        (0.05, "$0.05"),
+        (0.12345, "$0.123"),
+        (0.01, "$0.01"),
+        (0.0123, "$0.0123"),
+        (0.00996, "$0.00996"),
+        (0.009996, "$0.01"),
+        (0.9996, "$1.00"),
         (3.2e-7, "$0.00000032"),
+        (1.5e-12, "$0.000000000002"),
         (1e-13, "less than $0.000000000001"),
     ],
 )
 def test_money_is_written_with_the_digits_that_matter(amount: float, text: str) -> None:
-    """Cents, and two digits of what is less than ten cents."""
+    """Cents, and three digits of what is less than a dollar, without zeros at the end of them."""
     assert usd(amount) == text
 
 

@@ -109,5 +109,6 @@ def test_a_program_that_is_missing_is_found_out_without_running_it(tmp_path: Pat
     check_keys(with_command(tmp_path, [sys.executable, "-c", f"open({str(ran)!r}, 'w')"]), {})
     assert not ran.exists()
     missing = with_command(tmp_path, ["bin/no-such-program"])
-    with pytest.raises(UsageError, match=r"api_key_cmd of endpoint corp: there is no program bin/no-such"):
+    with pytest.raises(UsageError, match=r"corp: there is no program bin/no-such") as caught:
         check_keys(missing, {})
+    assert "no shell: for ~, $NAME or NAME=value write [sh, -c," in str(caught.value.hint)

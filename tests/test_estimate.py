@@ -132,6 +132,16 @@ def test_a_range_of_time_spans_what_is_not_known() -> None:
     assert endless.high is None
 
 
+def test_what_is_not_spent_at_full_pace_comes_on_top() -> None:
+    """Of whatever limit decides; of no rows nothing."""
+    aside = Range(0, 3, 10)
+    for pace in (Pace(None, None, FREE, aside=aside), Pace(100_000, None, FREE, aside=aside)):
+        assert duration(1_000, exactly(1_000), exactly(1), exactly(2), pace)[0] == Range(200, 203, 210)
+    assert duration(0, exactly(0), exactly(0), exactly(0), Pace(None, None, FREE, aside=aside))[0] == exactly(
+        0
+    )
+
+
 @pytest.mark.parametrize(
     ("spelled", "amount", "words"),
     [
@@ -139,6 +149,7 @@ def test_a_range_of_time_spans_what_is_not_known() -> None:
         (usd, 1e-9, "$0"),
         (usd, 0.00123, "$0.0012"),
         (usd, 0.196, "$0.20"),
+        (usd, 0.0502, "$0.05"),
         (usd, 1.234, "$1.20"),
         (usd, 9.99, "$10"),
         (usd, 1_234, "$1,200"),
@@ -182,4 +193,6 @@ def test_a_range_in_words(amount: Range, words: str) -> None:
 def test_a_budget_is_said_as_it_is() -> None:
     """It is no estimate: nothing is rounded away."""
     assert stated("cost_usd", 1_249.5) == "$1,249.50"
+    assert stated("cost_usd", 0.05) == "$0.05"
     assert stated("tokens", 1_249_999) == "1,249,999 tokens"
+    assert stated("requests", 1) == "1 request"

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
+from collections.abc import Collection
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from batchrun.caps import needs_bounds
 from batchrun.errors import JobError
 from batchrun.forecast import price_of
 from batchrun.forecast.estimate import Range, exactly
-from batchrun.index import State
+from batchrun.index import UNBOUNDED, State
 from batchrun.job import load_job
 from batchrun.plan import Plan, plan
+from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.lock import locked
 from batchrun.submit import Options, submit
 from batchrun.survey import survey
 from tests.runs import JobFolder, Silent, simulated, write_rows
@@ -187,6 +193,61 @@ def width(amount: Range) -> float:
     return amount.high - amount.low
 
 
+CACHED = {"input": 1.0, "output": 2.0, "cached": 0.1}
+ALIKE = {"messages": [{"role": "user", "content": "word " * 2_000 + "{{ text }}"}]}
+
+
+@pytest.mark.parametrize("order", ["prefix", "input"])
+def test_a_cache_may_make_the_rest_cheaper_than_the_sample(tmp_path: Path, order: str) -> None:
+    """The low end holds what the rows cost when nearly all prompts are cached: `at least` is never said."""
+    config = {"cost": CACHED, "cache": {"tokens": 1_024, "seconds": 300}}
+    sections: dict[str, Any] = {"prompt": ALIKE, "order": order, "prices": {"local/small": CACHED}}
+    with simulated(tmp_path, rows=60, config=config, request=LIMITED, **sections) as job:
+        job.submit_here(limit=5)
+        paid = job.run_json()["cost_usd"]
+        found = again(job).forecast
+        ended = job.submit_here()
+    assert ended.usage["cached_tokens"]
+    assert ended.cost_usd is not None
+    assert holds(found.cost_usd, ended.cost_usd - paid)
+
+
+def test_prompts_that_go_together_may_all_be_cached(tmp_path: Path) -> None:
+    """With `order: prefix` also before there is any answer; without, nothing is said of a cache."""
+    sections: dict[str, Any] = {"request": LIMITED, "prices": {"local/small": CACHED}}
+    usual = planned(tmp_path, **sections).forecast.cost_usd
+    least = planned(tmp_path, **sections, order="prefix").forecast.cost_usd
+    assert usual is not None
+    assert least is not None
+    prompts, answers = 3 * 7 * 0.8, 3 * 16
+    assert usual.low == pytest.approx((prompts + answers * 2) / 1e6, rel=0.05)
+    assert least.low == pytest.approx((prompts * 0.1 + answers * 2) / 1e6, rel=0.05)
+    assert (least.likely, least.high) == (usual.likely, usual.high)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"canary": 20},
+        {"endpoints": {"local": {}}},
+        {"prompt": {"messages": [{"role": "user", "content": "{{ text }}"}], "turns": [{"content": "Why?"}]}},
+    ],
+    ids=["fixed", "canary", "auto", "turns"],
+)
+def test_the_time_that_it_takes_is_in_the_range(tmp_path: Path, sections: dict[str, Any]) -> None:
+    """Before any answer, and after `--limit`: beginning, the first call alone, growing and the last rows."""
+    config = {"latency": {"kind": "lognormal", "median": 0.1, "sigma": 0.4, "max": 1}}
+    with simulated(tmp_path, rows=250, config=config, **sections) as job:
+        before = again(job).forecast.seconds
+        first = job.submit_here(limit=20).submit["seconds"]
+        after = again(job).forecast.seconds
+        rest = job.submit_here().submit["seconds"]
+    assert holds(before, first + rest)
+    assert holds(after, rest)
+    assert after.low < after.likely < width(after)
+
+
 def test_calls_that_fail_are_calls(tmp_path: Path) -> None:
     """A row that took two calls will take two; so will the next."""
     config = {"faults": [{"match": "please", "first": 1, "status": 500}]}
@@ -216,6 +277,10 @@ def test_the_price_of_an_edit_in_words(tmp_path: Path) -> None:
         job.submit_here("request.max_completion_tokens=8")
         assert said_of_changed(job).startswith("about $")
         job.edit(prices={})
+        assert said_of_changed(job).startswith("about $"), "that is what they cost"
+    (tmp_path / "unpriced").mkdir()
+    with simulated(tmp_path / "unpriced", rows=20) as job:
+        job.submit_here("request.max_completion_tokens=8")
         assert "no price known for local/small: give it in prices:" in said_of_changed(job)
 
 
@@ -228,10 +293,11 @@ def said_of_changed(job: JobFolder) -> str:
 @pytest.mark.parametrize(
     ("budget", "words"),
     [
-        ({"cost_usd": 1e-5}, "budget.cost_usd: at least $0.00011 is needed, and $0.000010 is left"),
-        ({"tokens": 100}, "budget.tokens: up to 340 may be needed, and 100 tokens are left"),
-        ({"requests": 2}, "budget.requests: at least 3 is needed, and 2 requests are left"),
-        ({"wall_time": "1s"}, "budget.wall_time: up to 8 s may be needed, and 1 s a submit is left"),
+        ({"cost_usd": 1e-5}, "budget.cost_usd: at least $0.00011 is needed, and $0.00001 is left"),
+        ({"tokens": 100}, "budget.tokens: up to 340 tokens may be needed, and 100 tokens are left"),
+        ({"tokens": 1}, "budget.tokens: at least 65 tokens are needed, and 1 token is left"),
+        ({"requests": 2}, "budget.requests: at least 3 requests are needed, and 2 requests are left"),
+        ({"wall_time": "1s"}, "budget.wall_time: up to 30 s may be needed, and 1 s a submit is left"),
     ],
 )
 def test_a_budget_that_may_not_do_is_exit_code_3(tmp_path: Path, budget: dict[str, Any], words: str) -> None:
@@ -240,6 +306,50 @@ def test_a_budget_that_may_not_do_is_exit_code_3(tmp_path: Path, budget: dict[st
     (sentence,) = found.over_budget
     assert sentence.startswith(words)
     assert found.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        ({"cost_usd": 1e-5}, "budget.cost_usd: at least $0.00011 is needed, and $0.00001 is left"),
+        (
+            {"cost_usd": 1.0},
+            "budget.cost_usd: nothing bounds what may be needed (likely $0.0016), and $1.00",
+        ),
+        (
+            {"tokens": 9_999},
+            "budget.tokens: nothing bounds what may be needed (likely 790 tokens)",
+        ),
+        (
+            {"wall_time": "1h"},
+            "budget.wall_time: nothing bounds what may be needed (likely 14 s), and 60",
+        ),
+    ],
+)
+def test_what_nothing_bounds_may_exceed_any_budget(
+    tmp_path: Path, budget: dict[str, Any], words: str
+) -> None:
+    """Exit code 3, with what would bound it, as raising the budget does not."""
+    sections = {"request": {}, "prices": {"local/small": PRICE}}
+    soft = {} if "wall_time" in budget else {"soft": True}
+    found = planned(tmp_path, **sections, budget={**budget, **soft})
+    (sentence,) = found.over_budget
+    assert sentence.startswith(words)
+    assert sentence.endswith(
+        "or ask for fewer rows." if "at least" in words else "; set request.max_completion_tokens."
+    )
+    assert (found.obstacles, found.exit_code) == ((), 3)
+
+
+def test_what_is_left_of_a_cap_is_said_once(tmp_path: Path) -> None:
+    """The unit stands behind both figures, in the singular where it is one."""
+    with simulated(tmp_path, rows=40, budget={"requests": 30}) as job:
+        job.submit_here(limit=10)
+        (sentence,) = again(job).over_budget
+        assert "at least 30 requests are needed, and 20 of 30 requests are left. " in sentence
+        job.edit(budget={"requests": 11})
+        (sentence,) = again(job).over_budget
+        assert ", and 1 of 11 requests is left. " in sentence
 
 
 @pytest.mark.parametrize("budget", [{}, {"cost_usd": 1, "tokens": 332, "requests": 3, "wall_time": "1h"}])
@@ -287,7 +397,19 @@ def test_dearer_fallbacks_are_named(tmp_path: Path) -> None:
     assert notes == ("rows that fall back to local/big cost more, about 10 times as much",)
 
 
-CAP = {"cost_usd": 5.0}
+def test_a_plan_that_a_submit_would_refuse_is_exit_code_2(tmp_path: Path) -> None:
+    """Also where the budget may not do, as a submit would not come so far; and a submit says the same."""
+    (tmp_path / "only").mkdir()
+    assert planned(tmp_path / "only", budget=CAP).exit_code == 2
+    found = planned(tmp_path, request={}, prices={"local/small": PRICE}, budget={"cost_usd": 1e-5})
+    assert found.over_budget
+    assert (len(found.obstacles), found.exit_code) == (1, 2)
+    with pytest.raises(JobError) as refused:
+        JobFolder(tmp_path).submit_here()
+    assert refused.value.exit_code == 2
+
+
+CAP: dict[str, Any] = {"cost_usd": 5.0}
 SEARCH: dict[str, Any] = {"web_search_options": {}}
 
 
@@ -320,6 +442,85 @@ def test_caps_that_can_be_kept_are_no_obstacle(tmp_path: Path) -> None:
     """A price and a limit; and for tokens no price is needed."""
     assert planned(tmp_path, budget={"tokens": 10_000}).obstacles == ()
     assert planned(tmp_path, budget=CAP, prices={"local/small": PRICE}).obstacles == ()
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+OWN_MESSAGES: dict[str, Any] = {
+    "prompt": {"messages_column": "chat"},
+    "prices": {"local/small": PRICE},
+    "request": LIMITED,
+}
+
+
+def write_chats(path: Path, rows: int, pictures: Collection[int]) -> None:
+    """Rows with messages of their own, some of them with a picture."""
+    with path.open("w") as file:
+        for n in range(rows):
+            parts = [{"type": "text", "text": f"row {n:06d}: look"}, *[PICTURE] * (n in pictures)]
+            file.write(json.dumps({"id": f"r{n}", "chat": [{"role": "user", "content": parts}]}) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("pictures", "where"),
+    [
+        ({150}, "1 of 200 rows is such: rows.jsonl:151."),
+        ({120, 150, 199}, "3 of 200 rows are such, the first rows.jsonl:121."),
+    ],
+)
+def test_one_row_without_an_upper_bound_is_found_before_the_first_call(
+    tmp_path: Path, pictures: set[int], where: str
+) -> None:
+    """Wherever it stands: by the plan, and by the submit that says the same and asks for nothing."""
+    with simulated(tmp_path, rows=1, **OWN_MESSAGES, budget=CAP) as job:
+        write_chats(job.rows, 200, pictures)
+        (obstacle,) = again(job).obstacles
+        assert obstacle.startswith("budget.cost_usd: what a request to local/small takes has no upper bound")
+        assert "messages.0 has a part of type image_url" in obstacle
+        assert obstacle.endswith(where)
+        with pytest.raises(JobError, match=re.escape(where)):
+            job.submit_here()
+        assert job.calls() == []
+        assert job.submit_here(limit=100).ok == 100, "rows that are not asked for need no bound"
+
+
+def test_an_answered_row_needs_no_upper_bound(tmp_path: Path) -> None:
+    """What a soft budget has let pass is no reason to refuse the rows that are left."""
+    with simulated(tmp_path, rows=1, **OWN_MESSAGES, budget={**CAP, "soft": True}) as job:
+        write_chats(job.rows, 4, {1})
+        job.submit_here(limit=2)
+        job.edit(budget=CAP)
+        assert again(job).obstacles == ()
+        assert job.submit_here().state == "finished"
+
+
+def test_the_index_is_read_again_when_bounds_hang_on_something_else(tmp_path: Path) -> None:
+    """A cap or its removal, the limit of a fallback, prices under a cap on cost: not a cap's amount."""
+    loads: list[tuple[dict[str, Any], bool]] = [
+        ({}, True),
+        ({"budget": {"requests": 50}}, False),
+        ({"prices": {"local/small": PRICE}}, False),
+        ({"budget": {"tokens": 50_000}}, True),
+        ({"budget": {"tokens": 60_000}}, False),
+        ({"prices": {}}, False),
+        ({"prices": {"local/small": PRICE}, "budget": CAP}, True),
+        ({"budget": {"cost_usd": 6.0}}, False),
+        ({"prices": {"local/small": {"input": 9, "output": 9}}}, True),
+        ({"fallbacks": ["local/big"]}, True),
+        ({"budget": {"cost_usd": 6.0, "soft": True}}, True),
+        ({"budget": {}}, False),
+    ]
+    with simulated(tmp_path, rows=3) as job:
+        for number, (edit, is_read) in enumerate(loads):
+            job.edit(**edit)
+            read: list[int] = []
+            loaded = load_job(job.job, env=dict(os.environ), cwd=job.folder)
+            with locked(RunFolder(loaded.output_path).lock) if number else nullcontext():
+                found = survey(loaded, on_rows=read.append, keep_index=number > 0)
+            if not number:
+                job.submit_here()
+                continue
+            assert (edit, bool(read)) == (edit, is_read)
+            assert (UNBOUNDED in found.rows.columns) == needs_bounds(loaded)
 
 
 def test_a_list_price_is_known_by_the_endpoint(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
 OPENAI = "https://api.openai.com/v1"
 GROQ = "https://api.groq.com/openai/v1"
 DEEPSEEK = "https://api.deepseek.com/v1"
+GOOGLE = "https://generativelanguage.googleapis.com/v1beta/openai"
 OPENROUTER = "https://openrouter.ai/api/v1"
 
 
@@ -98,7 +99,23 @@ HAND_COMPUTED: list[tuple[Price, Usage, str | None, float | None]] = [
     (price("x", input=1, output=2, request=1000), usage(10, 5), None, 20 / 1e6 + 0.001),
     (price("x", input=1, output=2, input_audio=9), usage(10, 5, prompt_audio_tokens=4), None, 52 / 1e6),
     (price("x", input=1, output=2, output_audio=9), usage(10, 5, completion_audio_tokens=4), None, 48 / 1e6),
+    # audio that the job does not price costs what text does, cached audio what cached text does
+    (
+        price("x", input=1, output=2, cached=0.5),
+        usage(10, 5, cached_tokens=4, prompt_audio_tokens=10, completion_audio_tokens=5),
+        None,
+        18 / 1e6,
+    ),
     (price("x", input=0, output=0), usage(10, 5), None, 0.0),
+    # a list that has no rate for audio: many times that of text, but nothing says how many
+    (price("gpt-4o-audio-preview"), usage(10, 5), None, (10 * 2.5 + 5 * 10) / 1e6),
+    (price("gpt-4o-audio-preview"), usage(10, 5, completion_audio_tokens=0), None, 75 / 1e6),
+    (price("gpt-4o-audio-preview"), usage(10, 5, completion_audio_tokens=1), None, None),
+    (price("gpt-4o-audio-preview"), usage(10, 5, prompt_audio_tokens=1), None, None),
+    (price("gpt-4o-mini-audio-preview"), usage(10, 5, completion_audio_tokens=5), None, None),
+    (price("gpt-5"), usage(10, 5, prompt_audio_tokens=1), None, None),
+    # one that prices spoken answers at both ends
+    (price("gpt-realtime"), usage(10, 5, completion_audio_tokens=5), None, (10 * 4 + 5 * 64) / 1e6),
     # usage that does not say enough
     (price("gpt-5"), Usage(), None, None),
     (price("gpt-5"), Usage(prompt_tokens=3), None, None),
@@ -183,6 +200,14 @@ def test_all_models_cost_what_genai_prices_says() -> None:
         ("openai/gpt-oss-120b", "https://api.together.xyz/v1", "together/openai/gpt-oss-120b"),
         ("openai/gpt-oss-120b", "https://api.together.ai/v1", "together/openai/gpt-oss-120b"),
         ("gpt-4.1-mini", "https://res.openai.azure.com/openai/v1", "azure/gpt-4.1-mini"),
+        ("gpt-4o-audio-preview-2024-12-17", OPENAI, "openai/gpt-4o-audio-preview"),
+        ("gpt-5-image", OPENAI, None),  # usage does not tell an image's tokens from the text's
+        ("gpt-image-1", OPENAI, None),
+        ("chatgpt-image-latest", OPENAI, None),
+        ("gemini-2.5-flash-image", GOOGLE, None),
+        ("gemini-omni-1.1-flash", GOOGLE, None),  # videos, by the list's own rate for them
+        ("gemini-2.5-flash", GOOGLE, "google/gemini-2.5-flash"),
+        ("google/gemini-2.5-flash-image", OPENROUTER, None),
         ("gpt-4.1-mini-turbo", OPENAI, None),
         ("my-gpt-4o", OPENAI, None),
         ("gpt-99", OPENAI, None),
@@ -277,6 +302,8 @@ MODELS = [
     price("gpt-5.4"),
     price("gpt-6.1-terra"),
     price("gpt-audio"),
+    price("gpt-4o-audio-preview"),
+    price("x", input=1, output=2, cached=3, input_audio=4),
     price("deepseek-v4-pro", DEEPSEEK),
     price("anthropic/claude-sonnet-4.5", OPENROUTER),
     price("x", input=0.1, output=0.3, cached=0.2, output_audio=5, request=7),
@@ -332,7 +359,10 @@ TEXT: dict[str, Any] = {
         ({"tools": [{"type": "function"}, {"type": "custom"}]}, None),
         ({"service_tier": "flex"}, None),
         ({"web_search_options": None, "plugins": []}, None),
-        ({"modalities": ["text", "audio"], "audio": {"voice": "alloy"}}, None),
+        ({"modalities": ["text"], "audio": None}, None),
+        ({"modalities": ["text", "audio"], "audio": {"voice": "alloy"}}, "give the model's in prices, with"),
+        ({"audio": {"voice": "alloy"}}, "the price of spoken answers is not known"),
+        ({"modalities": ["image", "text"]}, "the price of answers of the kind image is not known"),
         ({"max_completion_tokens": None}, "set request.max_completion_tokens"),
         ({"max_completion_tokens": -1}, "set request.max_completion_tokens"),
         ({"max_completion_tokens": "10"}, "set request.max_completion_tokens"),
@@ -356,6 +386,37 @@ def test_a_request_without_an_upper_bound_says_why(changed: dict[str, Any], reas
     """What makes the number of tokens, or their price, unknown before the answer."""
     said = no_upper_bound({**TEXT, **changed}, price("gpt-5"))
     assert (said is None) if reason is None else (said is not None and reason in said)
+
+
+SPOKEN = {**TEXT, "modalities": ["text", "audio"], "audio": {"voice": "alloy"}}
+
+
+@pytest.mark.parametrize(
+    ("known", "bounded"),
+    [
+        (price("gpt-audio"), True),
+        (price("gpt-audio-mini"), True),
+        (price("gpt-4o-audio-preview"), False),
+        (price("gpt-4o-mini-audio-preview"), False),
+        (price("gpt-4o-audio-preview", input=2.5, output=10, output_audio=80), True),
+        (price("gpt-4o-audio-preview", input=2.5, output=80), True),
+    ],
+)
+def test_spoken_answers_are_bounded_where_their_price_is_known(known: Price, bounded: bool) -> None:
+    """Else a hard cap is passed many times over by answers that are counted as text."""
+    assert (no_upper_bound(SPOKEN, known) is None) == bounded
+    assert no_upper_bound(SPOKEN) is None  # a cap on tokens alone holds
+    cost = known.cost(usage(10, 100, completion_audio_tokens=100))
+    assert (cost is not None) == bounded
+    if bounded:
+        assert cost is not None
+        assert cost <= known.bound(10, 100)
+
+
+def test_pictures_are_bounded_by_the_jobs_own_price() -> None:
+    """The job says what a token of an answer costs, whatever it shows."""
+    document = {**TEXT, "modalities": ["image", "text"]}
+    assert no_upper_bound(document, price("gemini-2.5-flash-image", GOOGLE, input=0.3, output=30)) is None
 
 
 def test_a_price_that_may_be_passed_is_no_bound() -> None:

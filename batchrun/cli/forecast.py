@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from batchrun import budget
 from batchrun.cli.terminal import fact
+from batchrun.cli.text import counted
 from batchrun.forecast.figures import number, spread, stated, time, usd
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def _pace(found: Plan) -> str:
         return f"at {model.tpm:,} tokens a minute"
     if said.reached:
         return "at the speed of the last submit"
+    if not model.auto:
+        return f"with {counted(model.concurrency or 1, 'call')} at once"
     return f"with {spread(said.at_once, number).removeprefix('about ')} calls at once"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -77,7 +78,7 @@ def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
 
 
 def _money(found: Status) -> list[tuple[str, str]]:
-    """What the run took: of rows as published, and of its budget as calls stand now."""
+    """What the run took: by its rows as they were published, and of its budget by all calls."""
     told = []
     prompt, completion = (found.usage.get(name) for name in ("prompt_tokens", "completion_tokens"))
     since = "" if found.up_to_date else ", when the last submit ended"
@@ -86,21 +87,22 @@ def _money(found: Status) -> list[tuple[str, str]]:
     if found.cost_usd is not None:
         saved = f"; {usd(found.saved_usd)} saved by the provider's cache" if found.saved_usd else ""
         told.append(("cost", f"{usd(found.cost_usd)}{saved}{since}"))
-    if taken := _taken(found):
-        told.append(("spent", f"{taken}, with what calls without an answer may have cost"))
+    if taken := ", ".join(_taken(found)):
+        most = "" if found.up_to_date else "at most "
+        told.append(("budget", f"{most}{taken} spent or held"))
     return told
 
 
-def _taken(found: Status) -> str:
-    """What is spent or held of each amount that the budget caps; while rows are open, all that is known."""
+def _taken(found: Status) -> Iterator[str]:
+    """What is spent or held of the amounts that the budget caps; of an open run, of all amounts."""
     caps = found.budget if found.budget.get("per") == "run" else {}
-    parts = []
-    for kind, write in (("cost_usd", usd), ("tokens", "{:,} tokens".format), ("requests", "{:,} calls".format)):
+    for kind, unit in (("cost_usd", ""), ("tokens", " tokens"), ("requests", " requests")):
+        write = "{:,}".format if unit else usd
         amount, cap = found.spent.get(kind), caps.get(kind)
-        if amount is None or (cap is None and (found.up_to_date or not amount)):
-            continue
-        parts.append(write(amount) if cap is None else f"{write(amount)} of {write(cap)}")
-    return ", ".join(parts)
+        if amount is not None and cap is not None:
+            yield f"{write(amount)} of {write(cap)}{unit}"
+        elif amount and not found.up_to_date:
+            yield f"{write(amount)}{unit}"
 
 
 def _of_them(rows: int) -> str:

@@ -18,12 +18,6 @@ from batchrun.client.hiding import hidden_texts, hide
 from batchrun.errors import UsageError
 from batchrun.job.address import looks_like_key
 
-_BY_HAND = "Run it by hand in the job's folder: it must print the key, on one line, and nothing else."
-_NO_SHELL = (
-    "It is looked for in PATH, or with a slash from the job's folder, and run without a shell: for ~, $NAME, "
-    'aliases or built-in commands write [sh, -c, "…"].'
-)
-
 PATIENCE = 30.0
 """Seconds that the command may take."""
 
@@ -78,7 +72,7 @@ class KeyCommand:
         """
         program = find_program(self._words, self._folder, self._env)
         if program is None:
-            raise self._wrong("there is no such program", _NO_SHELL)
+            raise self._wrong("there is no such program")
         printed, told, code = bytearray(), bytearray(), None
         with anyio.move_on_after(self._patience):
             try:
@@ -131,8 +125,11 @@ class KeyCommand:
             raise self._wrong("what it printed is no key: it holds blanks or letters outside ASCII")
         return printed.decode("ascii")
 
-    def _wrong(self, what: str, hint: str = _BY_HAND) -> UsageError:
-        return UsageError(f"api_key_cmd of endpoint {self._endpoint}, {self._words[0]}: {what}", hint=hint)
+    def _wrong(self, what: str) -> UsageError:
+        return UsageError(
+            f"api_key_cmd of endpoint {self._endpoint}, {self._words[0]}: {what}",
+            hint="Run it by hand in the job's folder: it must print the key, on one line, and nothing else.",
+        )
 
 
 async def _read_head(stream: ByteReceiveStream, into: bytearray) -> None:

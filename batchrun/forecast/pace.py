@@ -36,25 +36,31 @@ def pace_of(job: Job, last: dict[str, Any], seconds: Range, *, rows: int, calls:
         at_once = Range(min(there * 0.7, most), min(there, most), min(there * 1.5, most))
         reached = True
     first = _first_rows(job, seconds, at_once) if canary else exactly(0.0)
-    aside = _aside(seconds, seconds.times(1 / max(1.0, calls)), at_once, rows).plus(first)
+    rounds = math.log2(max(1.0, at_once.likely / _BEGIN)) if is_auto(job, model) else 0.0
+    aside = _aside(seconds, seconds.times(1 / max(1.0, calls)), rounds, rows).plus(first)
     return Pace(tighter(job, model, "rpm"), tighter(job, model, "tpm"), at_once, reached, aside)
 
 
-def _aside(row: Range, call: Range, at_once: Range, rows: int) -> Range:
-    """What is not spent at full pace: reading, the first call alone, growing, the last rows, publishing."""
-    rounds = math.log2(max(1.0, at_once.likely / _BEGIN))
+def _aside(row: Range, call: Range, rounds: float, rows: int) -> Range:
+    """What is not spent at full pace: reading, the first call alone, `rounds` of growing, the last rows,
+    publishing."""
     likely, high = (each + rows * more for each, more in zip(_OWN_SECONDS, _OWN_SECONDS_A_ROW, strict=True))
     likely += call.likely * (1 + rounds)
     if row.high is None or call.high is None:
         return Range(0.0, likely, None)
-    return Range(0.0, likely, high + call.high * (1 + rounds) + row.high * _SLOWEST)
+    return Range(0.0, likely, high + call.high * (1 + rounds) + _slowest(row, row.high))
 
 
 def _first_rows(job: Job, row: Range, at_once: Range) -> Range:
     """How long all others wait for the canary's rows."""
     rows = job.canary or 0
-    high = None if row.high is None else row.high * max(_SLOWEST, rows / max(1.0, at_once.low))
+    high = None if row.high is None else max(_slowest(row, row.high), row.high * rows / max(1.0, at_once.low))
     return Range(0.0, row.likely * max(1.0, rows / at_once.likely), high)
+
+
+def _slowest(row: Range, high: float) -> float:
+    """Seconds of the slowest of some rows."""
+    return max(high, row.likely * _SLOWEST)
 
 
 def tighter(job: Job, model: ModelChoice, name: str) -> int | None:

@@ -147,7 +147,8 @@ def _hint(details: ErrorDetails, written: Any, loc: Loc, document: Document) -> 
     if written is None:
         return " Give it a value, or remove the key."
     if kind == "int_type" and (number := _in_full(written)) is not None:
-        return f" Write {number}{', without quotes' if isinstance(written, str) else ''}."
+        quoted = isinstance(written, str) and loc not in document.plain
+        return f" Write {number}{', without quotes' if quoted else ''}."
     if kind == "string_type" and isinstance(written, bool | int | float):
         shown = document.words.get(loc, json.dumps(written)) if _SECRETIVE.isdisjoint(loc) else "…"
         return f' If text is meant, quote it: "{shown}".'

@@ -54,9 +54,9 @@ def _same_model(spelled: str, asked: Iterable[str]) -> str | None:
 
 
 def _misspelled(spelled: str, model: str) -> bool:
-    """Whether the two differ by a slip in the last part of their path: case, separators, one letter of a word.
+    """Whether the two differ by a slip in the last part of their path.
 
-    Another digit, or another word, is another model.
+    That is case, a separator, or one letter of a word. Another digit, or another word, is another model.
     """
     spelled, model = spelled.lower(), model.lower()
     (path, _, name), (of_model, _, wanted) = spelled.rpartition("/"), model.rpartition("/")
@@ -72,7 +72,7 @@ def _misspelled(spelled: str, model: str) -> bool:
 
 
 def _one_slip(word: str, other: str) -> bool:
-    """Whether one letter too many, one missing, one wrong or two swapped is all the difference of two words."""
+    """Whether two words differ by one letter too many, missing or wrong, or by two swapped ones."""
     if min(len(word), len(other)) < _SHORTEST_WORD or not (word + other).isalpha():
         return False
     same = next((at for at, (a, b) in enumerate(zip(word, other, strict=False)) if a != b), None)

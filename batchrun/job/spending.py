@@ -17,13 +17,15 @@ _QUOTED = re.compile(r"\$?\s*(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?:\$|usd)?", re.
 
 
 def _number(value: Any, wanted: str) -> float:
-    value = typed(value)
-    if isinstance(value, str) and (written := _QUOTED.fullmatch(value.strip())):
+    given, value = value, typed(value)
+    # what a variable holds is never quoted
+    plain = isinstance(given, str) and not isinstance(given, Expanded)
+    if plain and (written := _QUOTED.fullmatch(given.strip())):
         raise ValueError(f"{wanted}, without quotes or a sign: write {written['number']}")
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(wanted)
     if value > _MOST:
-        raise ValueError(f"must be at most {_MOST}, which is USD")
+        raise ValueError(f"must be an amount of at most {_MOST} USD")
     return float(value)
 
 

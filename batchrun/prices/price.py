@@ -159,7 +159,7 @@ def ceilings(periods: tuple[Period, ...]) -> tuple[tuple[int, int, int], ...]:
 
 
 def given_price(model: str, given: GivenPrice) -> Price:
-    """The job's own price of a model, whatever the tier; audio that it does not price costs what text does."""
+    """The job's own price of a model, whatever the tier; audio without a price costs what text does."""
     cached = given.input if given.cached is None else given.cached
     spelled = {
         "input": given.input,

@@ -96,6 +96,62 @@ def test_a_wait_is_told_with_its_reason() -> None:
     run_virtual(main)
 
 
+MODEL = "some-organisation/a-model-with-a-long-name-instruct-turbo-free-2026-11-21"
+
+
+def test_a_long_name_does_not_hide_the_reason() -> None:
+    """It loses its middle, where the line would be longer than the terminal; what is short stays whole."""
+
+    async def main() -> None:
+        clock = VirtualClock()
+        limits = {("provider-with-a-long-name", MODEL): Limits(), ("local", "small"): Limits()}
+        endpoints = {name: Limits(concurrency=4) for name, _ in limits}
+        admission = Admission(endpoints, limits, clock=clock, jitter=lambda: 0.5)
+        view = a_view(admission, Counters(to_do=10))
+        admission.close("provider-with-a-long-name", Error("model_not_found", "no"), model=MODEL)
+        admission.close("local", Error("quota", "no"), model="small")
+        whole = f"closed: provider-with-a-long-name/{MODEL} (model_not_found), local/small (quota)"
+        assert hindrance(view) == hindrance(view, 200) == whole
+        said = hindrance(view, 80)
+        assert len(said) <= 80
+        assert said.startswith("closed: provider-with")
+        assert said.endswith("-11-21 (model_not_found), local/small (quota)")
+
+    run_virtual(main)
+
+
+def test_a_wait_for_a_long_name_fits() -> None:
+    """With its reason, in the live display; a log's lines have room for all of it."""
+
+    async def main() -> None:
+        clock = VirtualClock()
+        name = "provider-with-a-long-name-" * 4
+        admission = Admission(
+            {name: Limits(concurrency=4)}, {(name, "m"): Limits()}, clock=clock, jitter=lambda: 0.5
+        )
+        view = a_view(admission, Counters(to_do=10))
+        admission.pause(name, clock.monotonic() + 40, "rate limit")
+
+        async def call() -> None:
+            async with admission.admit(name, "m", Size(1, 1), Amounts()):
+                pass
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+            await clock.sleep(1)
+            assert hindrance(view) == f"waiting 39 s for {name}: rate limit"
+            console = Console(file=StringIO(), width=80, force_terminal=True, color_system=None)
+            with console.capture() as drawn:
+                console.print(screen(view, Rate(), 80))
+            group.cancel_scope.cancel()
+        last = drawn.get().splitlines()[-1]
+        assert len(last) <= 80
+        assert last.startswith("waiting 39 s for provider-with")
+        assert last.endswith("long-name-: rate limit")
+
+    run_virtual(main)
+
+
 def test_the_figures() -> None:
     """Rows done and failed, rows a second, tokens, calls in flight, time left."""
 
@@ -111,7 +167,7 @@ def test_the_figures() -> None:
         assert figures(view, rate) == expected
         console = Console(file=StringIO(), width=60, force_terminal=True, color_system=None)
         with console.capture() as drawn:
-            console.print(screen(view, rate))
+            console.print(screen(view, rate, 60))
         lines = drawn.get().splitlines()
         assert [len(line) <= 60 for line in lines] == [True, True]
         assert "40% of 100 rows" in lines[0]

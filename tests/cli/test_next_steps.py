@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import shlex
+from typing import Any
 
+import polars as pl
 import pytest
 
 from batchrun.cli.text import counted
+from batchrun.index import UNBOUNDED
+from batchrun.run_folder.lock import locked
 from tests.cli.conftest import NewJob
 from tests.cli.running import Ended, batchrun
 from tests.runs import JobFolder
 
+CAP = {"cost_usd": 1}
+PICTURE = {
+    "messages": [
+        {
+            "role": "user",
+            "content": [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}],
+        }
+    ]
+}
 OTHER_PROMPT = {"messages": [{"role": "user", "content": "{{ text }} Be brief."}]}
 
 
@@ -102,6 +115,38 @@ def test_plan_suggests_the_submit_that_it_planned(run: JobFolder) -> None:
     assert suggested(said, "next") == ["submit", "job.yaml", "--retry-failed=refusal"]
     said = batchrun("plan", "job.yaml", "--retry-failed", cwd=run.folder).out
     assert suggested(said, "next") == ["submit", "job.yaml", "--retry-failed"]
+
+
+@pytest.mark.parametrize(
+    ("sections", "first"),
+    [
+        ({"budget": {"requests": 2}}, "raise the budget"),
+        ({"budget": CAP, "request": {}}, "set request.max_completion_tokens or budget.soft: true"),
+        ({"budget": CAP, "prompt": PICTURE}, "set budget.soft: true"),
+    ],
+)
+def test_what_to_change_before_going_on(new_job: NewJob, sections: dict[str, Any], first: str) -> None:
+    """A cap is raised; where a request without an upper bound came as far as its call, that is no help."""
+    job = new_job(prices={"local/small": {"input": 1, "output": 1}}, **sections)
+    ended = batchrun("submit", "job.yaml", cwd=job.folder)
+    if ended.code == 2:  # it was found before: let the index say otherwise
+        index = job.checkpoint / "index.parquet"
+        pl.read_parquet(index).with_columns(pl.lit(value=False).alias(UNBOUNDED)).write_parquet(index)
+        ended = batchrun("submit", "job.yaml", cwd=job.folder)
+    assert ended.code == 3
+    said = " ".join(ended.err.split())
+    assert f"to go on {first}, then batchrun submit job.yaml" in said
+
+
+def test_plan_says_by_its_exit_code_that_a_submit_is_refused(new_job: NewJob) -> None:
+    """As the submit does; and while another is running it can be looked at."""
+    job = new_job(budget=CAP)
+    for verb in ("plan", "submit"):
+        assert batchrun(verb, "job.yaml", cwd=job.folder).code == 2
+    job.edit(budget={})
+    with locked(job.checkpoint / "lock"):
+        plan = batchrun("plan", "job.yaml", "--json", cwd=job.folder)
+        assert (plan.code, plan.json["running"], len(plan.json["obstacles"])) == (0, True, 1)
 
 
 def test_suggested_commands_read_the_same_variables(new_job: NewJob) -> None:

@@ -170,15 +170,15 @@ def test_plan_says_what_it_costs_and_takes(new_job: NewJob) -> None:
     lines = [" ".join(line.split()) for line in plan.out.splitlines()[:8]]
     assert lines == [
         "job: 3 of 3 rows would be asked",
-        "cost about $0.0030 ($0.0015 to $0.0060)",
+        "cost about $0.003 ($0.0015 to $0.006)",
         "tokens prompts about 21 (17 to 32)",
         "answers about 30 (15 to 60)",
         lines[4],
-        "budget left $0.0040",
+        "budget left $0.004",
         lines[6],
         lines[7],
     ]
-    assert lines[4].startswith("time about 2 s (1 s to 4 s), with 32 calls")
+    assert lines[4].startswith("time about 4 s (1 s to 18 s), with 32 calls at once")
     assert lines[6].startswith("budget budget.cost_usd: up to $0.0061 may be needed")
     assert lines[7].startswith("assumed prompts of 4 bytes a token; answers of half the 20 tokens")
     assert plan.code == 3

@@ -78,6 +78,10 @@ def test_it_takes_the_jobs_of_this_project(path: Path) -> None:
         "endpoints: {mine: {base_url: ['https://a/v1', '${B}'], api_key_cmd: get-key --team a}}",
         "endpoints: {mine: {base_url: '${B}', api_key_cmd: [get-key, '${TEAM}']}}",
         "request: {temperature: '{{ t }}', logit_bias: {'5': 1}}",
+        "budget: {cost_usd: '${USD}', wall_time: '${TIME}', per: day}",
+        "budget: {cost_usd: 1000000000, wall_time: 0.5s}",
+        "prices: {openai/a/b: {input: 0, output: '${P}'}}",
+        "tail: {hedge_after: p99.9}",
     ],
 )
 def test_it_takes_variables_and_variants(added: str) -> None:
@@ -145,3 +149,37 @@ def test_it_refuses_wrong_values(tmp_path: Path, old: str, new: dict[str, Any]) 
     assert _errors(yaml.safe_dump(job)) != []
     with pytest.raises(JobError, match=rf"input\.{old}"):
         load(tmp_path, yaml.safe_dump(job))
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        "budget: {cost_usd: 0}",
+        "budget: {cost_usd: 2e9}",
+        "budget: {cost_usd: '20'}",
+        "budget: {tokens: 1.5}",
+        "budget: {wall_time: 0}",
+        "budget: {wall_time: 0s}",
+        "budget: {wall_time: 6 h}",
+        "budget: 20",
+        "tail: {hedge_after: p49}",
+        "tail: {hedge_after: p100}",
+        "tail: {hedge_after: 0.99}",
+        "tail: p99",
+        "prices: {small: {input: 1, output: 1}}",
+        "prices: {simulator/small: {input: 2e9, output: 1}}",
+        "prices: {simulator/small: {input: -1, output: 1}}",
+        "endpoints: {simulator: {limits: {window: 0}}}",
+    ],
+)
+def test_it_refuses_the_amounts_that_the_loader_refuses(tmp_path: Path, added: str) -> None:
+    """What passes in the editor is no surprise at the start of a run."""
+    assert _errors(MINIMAL + added) != []
+    with pytest.raises(JobError):
+        load(tmp_path, MINIMAL + added + "\n")
+
+
+def test_defaults_are_values_that_may_be_written() -> None:
+    """An editor fills them in."""
+    tail = SCHEMA["definitions"]["Tail"]["properties"]["hedge_after"]
+    assert Draft7Validator({**tail, "definitions": SCHEMA["definitions"]}).is_valid(tail["default"])

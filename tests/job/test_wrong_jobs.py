@@ -276,6 +276,16 @@ ADDED = [
     ),
     ("endpoints: {openai: {api_key_cmd: 'get key | head -1'}}", 6, ["is run without a shell", "[sh, -c,"]),
     ("endpoints: {openai: {api_key_cmd: 'get key $USER'}}", 6, ["is run without a shell"]),
+    ("endpoints: {openai: {api_key_cmd: ~/bin/get-key}}", 6, ["is run without a shell", "[sh, -c,"]),
+    ("endpoints: {openai: {api_key_cmd: cat ~/key}}", 6, ["is run without a shell", "[sh, -c,"]),
+    ("endpoints: {openai: {api_key_cmd: TEAM=1 get-key}}", 6, ["is run without a shell", "[sh, -c,"]),
+    (
+        "endpoints: {vllm: {base_url: 'http://a/v1,http://b/v1'}}",
+        6,
+        ["vllm.base_url: holds several URLs: replicas are a list, base_url: [http://…, http://…]"],
+    ),
+    ("endpoints: {vllm: {base_url: http://a/v1 http://b/v1}}", 6, ["base_url: holds several URLs"]),
+    ("endpoints: {vllm: {base_url: ['http://a/v1; http://b/v1']}}", 6, ["base_url.0 holds several URLs"]),
     (
         "endpoints: {mine: {base_url: https://a.b/v1/chat/completions}}",
         6,
