@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
@@ -585,3 +586,73 @@ def test_who_waits_for_tokens_goes_when_an_answer_gives_some_back() -> None:
         return spy
 
     assert run_virtual(main).time("second") == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("used", [0, None])
+def test_a_call_that_took_nothing_gives_its_tokens_back(used: int | None) -> None:
+    """A request that the server finds wrong takes none of the minute; one of which nothing is known, all."""
+
+    async def main() -> Spy:
+        spy = Spy(admission(Limits(tpm=100, count="used")))
+
+        async def first() -> None:
+            async with spy.gate.admit("e", "m", Size(100, 100), NOTHING) as permit:
+                assert isinstance(permit, Permit)
+                await anyio.sleep(1)
+                permit.landed(Landing("nothing", used=used, proves=True, report="ok"), NOTHING)
+
+        await together(first, lambda: spy.call("second", tokens=80))
+        return spy
+
+    assert run_virtual(main).time("second") == pytest.approx(1 if used == 0 else 61, abs=0.1)
+
+
+def test_rows_with_another_model_leave_the_line_when_the_circuit_opens() -> None:
+    """Also from behind a row that has no other model, and waits until the endpoint is asked again."""
+    left: dict[int, float] = {}
+    sent: dict[int, float] = {}
+
+    async def main() -> None:
+        gate, clock = admission(Limits(concurrency=50)), VirtualClock()
+        down = Error("server", "it is down")
+
+        async def row(number: int, *, ok: bool = True, leave_for: frozenset[str] = frozenset()) -> None:
+            async with gate.admit("e", "m", Size(1, 1), NOTHING, leave_for=leave_for) as permit:
+                if isinstance(permit, Closed):
+                    left[number] = clock.monotonic()
+                    return
+                sent[number] = clock.monotonic()
+                landing = Landing(
+                    "ok" if ok else "failed",
+                    proves=True,
+                    report="ok" if ok else "failed",
+                    row=number,
+                    error=None if ok else down,
+                )
+                permit.landed(landing, NOTHING)
+
+        leaves = frozenset({"server"})
+        await row(0)
+        gate.pause("e", 1.0)
+        async with anyio.create_task_group() as group:
+            group.start_soon(row, 1)  # first in line, and without another model
+            await clock.sleep(0.1)
+            group.start_soon(partial(row, 2, leave_for=leaves))
+            await clock.sleep(0.1)
+            permits = gate._endpoints["e"]
+            for number in range(100, 130):  # calls that were under way fail, one after another
+                charge = permits.rates.charge(clock.monotonic(), Size(1, 1))
+                gate._learn(
+                    (gate._models["e", "m"], permits),
+                    (charge, charge),
+                    Landing("failed", report="failed", row=number, error=down),
+                )
+            assert gate.tripped("e")
+            await clock.sleep(0.1)
+            group.start_soon(partial(row, 3, leave_for=leaves))
+        assert gate.short == permits.in_flight == 0
+
+    run_virtual(main)
+    assert left == pytest.approx({2: 0.2, 3: 0.3}, abs=0.01)
+    assert sent.keys() == {0, 1}
+    assert sent[1] > 4

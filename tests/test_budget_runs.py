@@ -18,7 +18,7 @@ from batchrun.budget import Amounts, Spend
 from batchrun.errors import JobError
 from batchrun.gc import collect
 from batchrun.job import load_job
-from batchrun.run_folder.spend import keep_dropped, new_spend
+from batchrun.run_folder.spend import keep_dropped
 from tests.runs import JobFolder, simulated
 from tests.test_openai_batch_runs import batch, line
 
@@ -66,6 +66,20 @@ def test_a_cap_that_cannot_be_kept_is_refused_before_the_first_call(
         assert job.calls() == []
         job.edit(budget={**DEAR, "soft": True})
         assert job.submit_here().ok == 3
+
+
+@pytest.mark.parametrize("prices", [{}, PRICED["prices"]], ids=["no price", "a price"])
+def test_a_cap_on_tokens_does_not_ask_what_is_open_about_the_price(
+    tmp_path: Path, prices: dict[str, Any]
+) -> None:
+    """Another model may answer, at another price, and takes no more tokens; a cap on USD is refused."""
+    request = {"max_completion_tokens": 20, "extra_body": {"models": ["a/b", "c/d"]}}
+    with simulated(tmp_path, rows=3, request=request, prices=prices, budget={"tokens": 1_000_000}) as job:
+        summary = job.submit_here()
+        assert (summary.ok, summary.exit_code, summary.stopped_by) == (3, 0, None)
+        job.edit(budget=DEAR)
+        with pytest.raises(JobError, match="no price known" if not prices else "at another price"):
+            job.submit_here(name="other")
 
 
 def test_a_soft_budget_stops_as_well_once_it_is_used_up(tmp_path: Path) -> None:
@@ -131,7 +145,7 @@ def test_each_day_has_its_own_budget(tmp_path: Path) -> None:
         earlier += Spend.on(day.timestamp(), Amounts(requests=3))
     with simulated(tmp_path, rows=10, budget={"requests": 5, "per": "day"}) as job:
         job.submit_here(limit=0)
-        keep_dropped(job.checkpoint, new_spend(earlier))
+        keep_dropped(job.checkpoint, {"others": earlier})
         stopped = job.submit_here()
         assert (stopped.exit_code, len(job.calls())) == (3, 2)
         assert stopped.stopped_by is not None

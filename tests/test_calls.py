@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -22,6 +23,7 @@ from batchrun.run_folder.journal import Journal
 from batchrun.summary import Counters
 from tests.clock import VirtualClock, run_virtual
 from tests.job.jobs import load
+from tests.stack import OK, ask, completion, says
 
 USAGE = {"prompt_tokens": 700, "completion_tokens": 200, "total_tokens": 900}
 
@@ -80,3 +82,41 @@ def write_job(folder: Path) -> Job:
         "endpoints": {"local": {"base_url": "http://local/v1"}},
     }
     return load(folder, codec.dumps(document).decode())
+
+
+def test_requests_that_the_server_refuses_leave_the_days_limit_to_the_others(tmp_path: Path) -> None:
+    """25 of 50 rows are too long; of the 30 calls that are left for today the server counts 25."""
+    left = 30
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal left
+        row = int(codec.loads(request.content)["messages"][0]["content"].split()[1])
+        await anyio.sleep(0.1)
+        left -= 1 - row % 2
+        said = {
+            "x-ratelimit-limit-requests-day": "14400",
+            "x-ratelimit-remaining-requests-day": str(left),
+            "x-ratelimit-reset-requests-day": "72000",
+        }
+        if row % 2:
+            error = {"message": "the prompt is too long", "code": "context_length_exceeded"}
+            return httpx.Response(400, json={"error": error}, headers=said)
+        return httpx.Response(200, json=completion(), headers=said)
+
+    two = {"model": {"model": "main/large", "limits": {"concurrency": 2}}}
+    report = ask(tmp_path, {"main": [answer], "spare": []}, rows=50, **two)
+    assert sorted(report.outcomes) == ["context_length"] * 25 + ["ok"] * 25
+    assert (report.closed, left) == ([], 5)
+
+
+@pytest.mark.parametrize(("status", "waits"), [(400, False), (200, True)])
+def test_a_refused_request_takes_no_tokens_of_the_minute(tmp_path: Path, status: int, waits: bool) -> None:
+    """Each asks for more than half of `tpm`; an answer without usage may have taken all of that."""
+    limits = {"tpm": 300, "concurrency": 1, "count": "used"}
+    sections = {
+        "request": {"max_completion_tokens": 200},
+        "model": {"model": "main/large", "limits": limits},
+    }
+    first = says(status, completion() if status == 200 else {"error": {"message": "no"}})
+    times = ask(tmp_path, {"main": [first, OK], "spare": []}, rows=2, **sections).times["main"]
+    assert (times[1] > 50) == waits

@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from batchrun.errors import InputError
+from batchrun.run_folder.records import FORMAT_VERSION, Done, Header, decode, encode
+from batchrun.run_folder.sealed import histories, sealed_parts
 from tests.runs import JobFolder, simulated
 
 BODY: dict[str, Any] = {
@@ -138,3 +141,28 @@ def test_tools_and_streams_of_a_body_are_read(tmp_path: Path) -> None:
         first, second = job.results().to_dicts()
     assert first["tool_calls"][0]["name"] == "f"
     assert second["ttft"] is not None
+
+
+def test_what_an_earlier_submit_received_is_priced_by_the_model_that_the_row_names(tmp_path: Path) -> None:
+    """Killed between the answers and the rows' outcomes: no call is sent again, and each has its price."""
+    priced = {"prices": {"local/small": {"input": 1, "output": 2}}, "budget": {"cost_usd": 1}}
+    with simulated(tmp_path, rows=0) as job:
+        batch(job, line("a"), line("b"), **priced)
+        first = job.submit_here()
+        costs = job.results()["cost_usd"].to_list()
+        without_outcomes(job.checkpoint)
+        again = job.submit_here()
+        assert (again.ok, again.submit["calls"], len(job.calls())) == (2, 0, 2)
+        assert job.results()["cost_usd"].to_list() == costs
+        assert costs[0] > 0
+    assert again.spent == first.spent
+
+
+def without_outcomes(checkpoint: Path) -> None:
+    """Leave the calls of the only sealed part in a journal, as a kill does before their rows' outcomes."""
+    (part,) = sealed_parts(checkpoint).values()
+    found = list(histories(pq.read_table(part)))
+    part.unlink()
+    lines = [line for one in found for line in one.lines if not isinstance(decode(line[:-1]), Done)]
+    journal = checkpoint / "journal-000001.log"
+    journal.write_bytes(encode(Header(FORMAT_VERSION)) + b"".join(lines))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from batchrun.run_folder.checkpoint import read_checkpoint
 from tests.runs import JobFolder, simulated
 
 SLOW = {"latency": {"kind": "constant", "seconds": 1.0}}
@@ -86,6 +87,27 @@ def test_the_drain_is_bounded(tmp_path: Path) -> None:
         process.communicate(timeout=20)
         assert process.returncode == 143
         assert 0.9 < time.monotonic() - stopped < 8
+
+
+def test_what_was_learned_outlives_a_stop_that_leaves_calls_without_an_answer(tmp_path: Path) -> None:
+    """The next submit starts from the limits and the concurrency of this one, and charges no call twice."""
+    config = {
+        "latency": {"kind": "constant", "seconds": 0.05},
+        "faults": [{"match": "row 000030", "stall": 60}],
+        "limits": {"rpm": 100_000, "headers": "openai"},
+    }
+    endpoints = {"local": {"limits": {"concurrency": "auto"}}}
+    with simulated(tmp_path, rows=4_000, config=config, endpoints=endpoints) as job:
+        process = start(job, "--drain", "0.2")
+        while len(job.calls()) < 400:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        found = read_checkpoint(job.checkpoint)
+    assert (process.returncode, len(found.unfinished) > 0, found.sent) == (130, True, [])
+    endpoint, model = found.admitted["gates"]
+    assert endpoint["concurrency"]["limit"] > 20
+    assert [limit["limit"] for limit in model["rates"]["found"]] == [100_000]
 
 
 def test_two_submits_at_once(tmp_path: Path) -> None:

@@ -90,6 +90,19 @@ def test_the_wall_time_is_kept_and_the_run_goes_on_later(tmp_path: Path) -> None
         assert len(job.calls()) <= 40 + 4
 
 
+def test_the_wall_time_is_kept_when_something_else_has_stopped_the_run(tmp_path: Path) -> None:
+    """A failed row stops the run at once; the call that is under way then still ends with the time."""
+    faults = [{"match": "row 000009", "status": 400}, {"match": "row 000005", "stall": 60}]
+    endpoints = {"local": {"limits": {"concurrency": 4}}}
+    config = {"faults": faults, "latency": {"kind": "constant", "seconds": 0.1}}
+    with simulated(tmp_path, rows=40, config=config, endpoints=endpoints) as job:
+        job.edit(budget={"wall_time": "3s"}, stop_when={"failed": 0, "after": 1})
+        started = time.monotonic()
+        summary = job.submit_here()
+        assert time.monotonic() - started < 4.5
+    assert (summary.stopped_by.kind if summary.stopped_by else None) == "breaker"
+
+
 @pytest.mark.parametrize(("bad", "kind"), [(12, "canary"), (10, None)])
 def test_the_canary_rows_are_judged_before_the_rest_is_sent(
     tmp_path: Path, bad: int, kind: str | None

@@ -178,13 +178,13 @@ class Caller:
         `wait`: the call failed, and its copy may do better, unless the run is stopping.
         """
         flight.ended = True
-        if wait and flight.rival is not None and not self._flights.landing:
-            await flight.copy_ended.wait()
-        if flight.copy_scope is not None:
-            flight.copy_scope.cancel()
-        if flight.rival is not None:
-            flight.rival.scope.cancel()
-        with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=True):  # a copy under way ends with the row's time, or the drain
+            if wait and flight.rival is not None and not self._flights.landing:
+                await flight.copy_ended.wait()
+            if flight.copy_scope is not None:
+                flight.copy_scope.cancel()
+            if flight.rival is not None:
+                flight.rival.scope.cancel()
             await flight.copy_ended.wait()
 
     def _land(self, call: _Call, permit: Permit, judged: Judged, sent_at: float, started: float) -> None:

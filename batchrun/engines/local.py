@@ -81,7 +81,6 @@ class LocalEngine:
         self._time_left = time_left
         self._workers = 0
         self._hire: Callable[[], None] | None = None
-        self._all_fed = False
         self._left = 0
         """Rows left pending."""
         self._closed: dict[tuple[int, ...], Closed] = {}
@@ -142,7 +141,7 @@ class LocalEngine:
             async with anyio.create_task_group() as group:
 
                 def hire() -> None:
-                    while not self._all_fed and self._workers < self._wanted(spare):
+                    while _has_rows(receive) and self._workers < self._wanted(spare):
                         self._workers += 1
                         group.start_soon(self._landing, partial(self._worker, receive.clone(), hire, spare))
 
@@ -172,7 +171,6 @@ class LocalEngine:
                         await self._canary_judged.wait()
                     await send.send(task)
                     sent += 1
-        self._all_fed = True
 
     async def _worker(
         self, receive: MemoryObjectReceiveStream[Task], hire: Callable[[], None], spare: int
@@ -275,6 +273,12 @@ class LocalEngine:
                 if told:
                     self._flights.land_by(anyio.current_time())
                 told = True
+
+
+def _has_rows(receive: MemoryObjectReceiveStream[Task]) -> bool:
+    """Whether rows wait, or may still come."""
+    state = receive.statistics()
+    return state.open_send_streams + state.current_buffer_used > 0
 
 
 def describe(closed: Closed) -> str:

@@ -23,7 +23,7 @@ from batchrun.run_folder.columns import RESULT_SCHEMA, result_table
 from batchrun.run_folder.history import History
 from batchrun.run_folder.journal import Damage, JournalReader, storage_error, sync_folder
 from batchrun.run_folder.records import Admitted, Answered, Header, Sent, decode
-from batchrun.run_folder.spend import Spends, finished_spend, footer, new_spend
+from batchrun.run_folder.spend import Spends, finished_spends, footer
 
 ROW_GROUP = 500
 """Rows of one row group: what reading one row costs, and what is in memory at once while sealing."""
@@ -111,9 +111,7 @@ def seal(finished: list[History], folder: Path, number: int) -> Path | None:
     path = folder / f"sealed-{number:06d}.parquet"
     ordered = sorted(finished, key=lambda history: history.done.row if history.done else 0)
     groups = (ordered[at : at + ROW_GROUP] for at in range(0, len(ordered), ROW_GROUP))
-    write_parquet(
-        (sealed_table(group) for group in groups), path, schema_with(new_spend(finished_spend(finished)))
-    )
+    write_parquet((sealed_table(group) for group in groups), path, schema_with(finished_spends(finished)))
     return path
 
 

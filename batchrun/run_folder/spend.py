@@ -7,7 +7,6 @@ has a name that no other ever has, so that one that stands in two places, as a k
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -61,9 +60,11 @@ def unfinished_spend(unfinished: Mapping[int, History], price_of: PriceOf) -> Sp
     return spends
 
 
-def new_spend(spend: Spend) -> Spends:
-    """A sum with a name of its own."""
-    return {uuid.uuid4().hex: spend}
+def finished_spends(finished: Iterable[History]) -> Spends:
+    """The same under a name that no other tasks give: what is sealed again counts once."""
+    tasks = list(finished)
+    name = codec.digest(codec.canonical([[item.done.task, item.done.at] for item in tasks if item.done]))
+    return {name: finished_spend(tasks)}
 
 
 def footer(spends: Spends) -> dict[bytes, bytes]:

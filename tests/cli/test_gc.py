@@ -65,9 +65,14 @@ class CutShortError(Exception):
 
 @pytest.mark.parametrize("steps", range(6))
 def test_gc_can_be_cut_short_anywhere(new_job: NewJob, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    """Whatever change to a file is the last one, no answer is lost, none counts twice, and gc can finish."""
+    """Whatever change to a file is the last one, no answer is lost, none counts twice, and gc can finish.
+
+    Neither does what was spent: 6 calls were sent.
+    """
     job = new_job()
     edited(job)
+    spent = batchrun("submit", "job.yaml", "--json", cwd=job.folder).json["spent"]
+    assert spent["requests"] == 6
     loaded = load_job(job.job, env={}, cwd=job.folder)
     results = job.results()
     left = iter(range(steps))
@@ -92,10 +97,11 @@ def test_gc_can_be_cut_short_anywhere(new_job: NewJob, monkeypatch: pytest.Monke
     monkeypatch.undo()
     assert scan_run(RunFolder(job.run)).collect().equals(results)
     again = batchrun("submit", "job.yaml", "--json", cwd=job.folder).json
-    assert (again["submit"]["calls"], again["ok"]) == (0, 3)
+    assert (again["submit"]["calls"], again["ok"], again["spent"]) == (0, 3, spent)
     assert job.results().equals(results)
     batchrun("gc", "job.yaml", "--yes", cwd=job.folder)
     assert batchrun("gc", "job.yaml", "--json", cwd=job.folder).json["answers"] == 0
+    assert batchrun("submit", "job.yaml", "--json", cwd=job.folder).json["spent"] == spent
 
 
 def test_unfinished_askings_of_removed_rows_are_dropped(new_job: NewJob) -> None:

@@ -157,6 +157,16 @@ def test_a_journal_is_read_into_finished_and_unfinished_tasks(tmp_path: Path) ->
     assert list(found.damage) == []
 
 
+def test_what_the_end_of_a_journal_says_of_the_windows_counts_all_calls_before_it(tmp_path: Path) -> None:
+    """A stop leaves a call without an answer: it is in there too, and must not be charged twice."""
+    refusal = answered(2, 0, reply(b"{}", 429, retry_after="30"))
+    records: list[Record] = [Admitted({"a": 1}), sent(1), sent(2), refusal, Admitted({"a": 2})]
+    found = JournalContents(write_journal(tmp_path, 1, [*records, sent(3)]))
+    assert found.admitted == {"a": 2}
+    assert ([item.task for item in found.sent], found.refusals) == ([3], [])
+    assert found.unfinished.keys() == {1, 2, 3}
+
+
 def damaged(path: Path, line: int) -> JournalContents:
     """What is left of a journal when one line (from 0, the header) is damaged."""
     lines = path.read_bytes().splitlines(keepends=True)
