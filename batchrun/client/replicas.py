@@ -38,8 +38,8 @@ class _Replica:
     aside: float = 0.0
     """For how long it was put aside last; 0 while it serves."""
     until: float = -math.inf
-    tried: bool = False
-    """Whether a call of this era is under way at one that is aside."""
+    tries: int = 0
+    """Calls under way of this era, at one that is aside."""
 
 
 class Replicas:
@@ -62,7 +62,7 @@ class Replicas:
             at = min(range(len(self._replicas)), key=self._next_due)
         replica = self._replicas[at]
         replica.in_flight += 1
-        replica.tried = replica.aside > 0
+        replica.tries += replica.aside > 0
         self._last = at
         return Choice(at, replica.era)
 
@@ -72,9 +72,9 @@ class Replicas:
         replica.in_flight -= 1
         if choice.era != replica.era:
             return
-        replica.tried = False
+        replica.tries = max(0, replica.tries - 1)
         if result == "ok":
-            replica.failures, replica.aside = 0, 0.0
+            replica.failures, replica.aside, replica.tries = 0, 0.0, 0
         elif result is not None:
             replica.failures += 1
             if result == "unreachable" or replica.aside > 0 or replica.failures >= MOST_FAILURES:
@@ -88,13 +88,13 @@ class Replicas:
         replica.aside = min(max(2 * replica.aside, FIRST_ASIDE), LONGEST_ASIDE)
         replica.until = now + replica.aside
         replica.era += 1
-        replica.failures = 0
+        replica.failures = replica.tries = 0
 
     def _due(self, now: float) -> int | None:
         due = [
             (replica.until, at)
             for at, replica in enumerate(self._replicas)
-            if replica.aside > 0 and not replica.tried and now >= replica.until
+            if replica.aside > 0 and not replica.tries and now >= replica.until
         ]
         return min(due)[1] if due else None
 
@@ -107,4 +107,5 @@ class Replicas:
 
     def _next_due(self, at: int) -> tuple[bool, float, tuple[int, int]]:
         replica = self._replicas[at]
-        return replica.tried, 0.0 if replica.tried else replica.until, self._load(at)
+        tried = replica.tries > 0
+        return tried, 0.0 if tried else replica.until, self._load(at)

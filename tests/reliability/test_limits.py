@@ -30,7 +30,7 @@ def test_a_retry_after_holds_across_submits(tmp_path: Path) -> None:
         assert len(job.calls()) == 1
 
 
-@pytest.mark.parametrize("limits", [{"rpm": 60}, {"tpm": 6_000}])
+@pytest.mark.parametrize("limits", [{"rpm": 240}, {"tpm": 24_000}])
 def test_models_have_limits_of_their_own(tmp_path: Path, limits: dict[str, int]) -> None:
     """A limit in the model's mapping holds for that model, whatever its endpoint allows."""
     with simulated(
