@@ -96,30 +96,7 @@ class Asking:
                 self.counters,
                 self.clock,
             )
-            asker = Asker(
-                job.models,
-                caller,
-                admission,
-                retry_rules(job),
-                clock=self.clock,
-                jitter=random.random,
-                log=self.log,
-                advise=self._advise,
-            )
-            rules = Rules(job.retry.timeout.row, frozenset(job.fallback_on))
-            functions = self.survey.renderer.functions
-            answerer = Answerer(
-                job.models,
-                asker,
-                admission,
-                journal,
-                functions,
-                rules,
-                self.counters,
-                price_of=self.prices.spelled,
-                clock=self.clock,
-                log=self.log,
-            )
+            answerer = self._answerer(caller, admission, journal)
             engine = LocalEngine(
                 answerer,
                 admission,
@@ -146,6 +123,31 @@ class Asking:
                 with suppress(StorageError, OSError):
                     write_admitted(self.survey.checkpoint.folder, learned.state)
                 seal_file(journal.path)
+
+    def _answerer(self, caller: Caller, admission: Admission, journal: Journal) -> Answerer:
+        job = self.survey.job
+        asker = Asker(
+            job.models,
+            caller,
+            admission,
+            retry_rules(job),
+            clock=self.clock,
+            jitter=random.random,
+            log=self.log,
+            advise=self._advise,
+        )
+        return Answerer(
+            job.models,
+            asker,
+            admission,
+            journal,
+            self.survey.renderer.functions,
+            Rules(job.retry.timeout.row, frozenset(job.fallback_on)),
+            self.counters,
+            price_of=self.prices.spelled,
+            clock=self.clock,
+            log=self.log,
+        )
 
     def _beside(self, view: View, caller: Caller) -> Iterator[Beside]:
         """What runs along with the calls."""

@@ -76,8 +76,6 @@ class Caller:
         self._flights = flights
         self._counters = counters
         self._clock = clock
-        self.answered: set[str] = set()
-        """The endpoints that have ever answered in this run."""
         self.refusals: dict[str, int] = {}
         """429s in a row, by endpoint; those of calls that were under way at the first are one with it."""
         self._refused_at: dict[str, float] = {}
@@ -227,7 +225,6 @@ class Caller:
         return read_rate_headers(exchange.headers, self._clock.wall())
 
     def _learn(self, endpoint: str, error: Error | None, started: float) -> None:
-        self.answered.add(endpoint)
         if error is None or error.type != "rate_limit":
             self.refusals[endpoint] = 0
         elif started >= self._refused_at.get(endpoint, -math.inf) or not self.refusals.get(endpoint):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -56,10 +54,3 @@ def _sample(table: pa.Table, row_index: pl.Series) -> pl.DataFrame:
 
 def _no_rows() -> pa.Table:
     return pa.schema([RESULT_SCHEMA.field(name) for name in _COLUMNS]).empty_table()
-
-
-def _tables(checkpoint: Checkpoint, columns: list[str]) -> Iterator[pa.Table]:
-    for path in sealed_parts(checkpoint.folder).values() if checkpoint.folder.exists() else ():
-        yield pq.ParquetFile(path, pre_buffer=False).read(columns, use_threads=False)
-    for table in checkpoint.unsealed_tables().values():
-        yield table.select(columns)
