@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from batchrun.simulator import Call, SimulatorConfig, start_process
+from tests.reliability.table import Line
 from tests.runs import JobFolder, write_rows
 
 FAULTS = [
@@ -75,3 +77,16 @@ def too_early(calls: list[Call]) -> list[Call]:
         if (answer := call.answer) and answer.delivered and answer.retry_after
     ]
     return [call for call in calls if any(start + CROSSING < call.at < end for start, end in told)]
+
+
+def lines(folder: Path, full: bool) -> Iterator[Line]:
+    """A fifth of all calls go wrong."""
+    seen = weather(folder, rows=5_000 if full else 200)
+    yield Line(
+        "a fifth of all calls struck",
+        f"{seen.faulty:,} of {seen.calls:,} calls",
+        held=seen.ok + seen.failed == seen.rows and not seen.too_early,
+        lost=seen.rows - seen.ok - seen.failed,
+        note=f"{seen.ok:,} rows ok, {seen.failed} failed; {seen.too_early} calls before a Retry-After "
+        "had passed",
+    )

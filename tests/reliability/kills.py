@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from batchrun.run_folder.checkpoint import read_checkpoint
 from batchrun.run_folder.sealed import histories, sealed_parts
 from batchrun.simulator import SimulatorConfig, start_process
 from batchrun.simulator.config import UniformLatency
+from tests.reliability.table import Line
 from tests.runs import JobFolder, asked, write_rows
 
 CONCURRENCY = 32
@@ -38,6 +40,11 @@ class Tally:
     """Rows with an answer in a checkpoint and none in the results."""
     duplicated: int = 0
     seconds: float = 0.0
+
+    @property
+    def extra(self) -> int:
+        """Calls more than rows."""
+        return self.calls - self.rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +125,17 @@ def _count(job: JobFolder, held: list[_Held], tally: Tally) -> None:
     tally.duplicated = len(results) - results["row_index"].n_unique()
     every = frozenset().union(*(kept.rows for kept in held))
     tally.lost = len(every - set(answered))
+
+
+def lines(folder: Path, full: bool) -> Iterator[Line]:
+    """SIGKILL at moments spread over one run."""
+    seen = kill_and_resume(folder, rows=5_000 if full else 600, kills=20 if full else 5)
+    yield Line(
+        "kill -9 spread over a run",
+        f"{seen.kills} kills, {seen.rows:,} rows",
+        held=not (seen.lost or seen.duplicated or seen.asked_again) and seen.extra <= sum(seen.in_flight),
+        lost=seen.lost,
+        duplicated=seen.duplicated,
+        repaid=seen.asked_again,
+        note=f"{seen.extra} calls more than rows, {sum(seen.in_flight)} in flight at the kills",
+    )

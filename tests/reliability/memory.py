@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.reliability.table import Line
 from tests.runs import simulated
 
 
@@ -34,3 +36,15 @@ def cost_of(folder: Path, *, rows: int, concurrency: int = 128) -> Cost:
         seconds = time.monotonic() - started
     cpu = (used.ru_utime + used.ru_stime) / rows * 1e6
     return Cost(rows, seconds, cpu, used.ru_maxrss / 1024, process.returncode)
+
+
+def lines(folder: Path, full: bool) -> Iterator[Line]:
+    """Many rows in 300 MB."""
+    seen = cost_of(folder, rows=200_000 if full else 10_000)
+    yield Line(
+        "memory of a submit",
+        f"{seen.rows:,} rows",
+        held=seen.peak_mb <= 300 and not seen.exit_code,
+        note=f"peak {seen.peak_mb:.0f} MB, {seen.rows / seen.seconds:,.0f} rows/s beside the simulator, "
+        f"{seen.cpu_per_row:.0f} µs CPU a row",
+    )

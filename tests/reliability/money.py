@@ -11,7 +11,7 @@ import random
 import re
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 from batchrun.simulator import Call, SimulatorConfig, read_ledger, start_process
 from batchrun.summary import Summary
 from tests.reliability.drawn import PRICES, Kind, Trial, draw
+from tests.reliability.table import Line
 from tests.runs import JobFolder
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
@@ -64,16 +65,20 @@ def trials(folder: Path, *, cost: int, tokens: int, requests: int) -> list[Taken
     return taken
 
 
-def told(taken: Sequence[Taken]) -> str:
-    """What trials took, in a line, and what they broke, in a line each."""
+def lines(folder: Path, full: bool) -> Iterator[Line]:
+    """Random runs under caps, with kills and faults: the ledger never passes one."""
+    size = 100 if full else 2
+    taken = trials(folder, cost=size, tokens=size * 3 // 10 or 1, requests=size * 3 // 10 or 1)
     wrong = [f"{one.trial.kind} {one.trial.seed}: {what}" for one in taken for what in one.wrong]
     calls, kills = sum(one.calls for one in taken), sum(one.kills for one in taken)
     stopped, most = sum(one.stopped for one in taken), max(one.share for one in taken)
-    line = (
-        f"money: {len(taken)} runs, {calls:,} calls, {kills} kills, {stopped} stopped by their budget: "
-        f"at most {most:.1%} of a cap taken by the ledger; {len(wrong)} promises broken"
+    yield Line(
+        "caps on cost, tokens, requests",
+        f"{len(taken)} runs, {calls:,} calls",
+        held=not wrong,
+        note=f"{kills} kills, {stopped} stopped by their budget: at most {most:.1%} of a cap taken; "
+        + ("; ".join(wrong) or "no promise broken"),
     )
-    return "\n".join([line, *wrong])
 
 
 def spend(folder: Path, trial: Trial) -> Taken:

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from batchrun.codec import dumps
 from batchrun.simulator import Call, request
 from tests.pacing import Prompt, Server, ideal
+from tests.reliability.table import Line
 from tests.runs import JobFolder, simulated
 
 Shape = Literal["small", "large", "mixed"]
@@ -88,7 +89,7 @@ def table() -> Iterator[Case]:
 def described(case: Case, seen: Pace) -> str:
     """One line of the table."""
     return (
-        f"pace: {case}: {seen.share:.0%} of the ideal, {seen.refused} of {seen.calls} calls refused, "
+        f"{case}: {seen.share:.0%} of the ideal, {seen.refused} of {seen.calls} calls refused, "
         f"{seen.refused_at_first} more before limits were known; {seen.too_early} came back too early"
     )
 
@@ -191,3 +192,14 @@ def _too_early(calls: Sequence[Call]) -> int:
         for row in by_row.values()
         for before, after in pairwise(row)
     )
+
+
+def lines(folder: Path, full: bool) -> Iterator[Line]:
+    """Limits of 1, 10 and 60 seconds: no refusal once they are known, and 95% where the job gives them."""
+    cases = list(table()) if full else [Case(1.0, "mixed"), Case(1.0, "small", killed=True)]
+    for number, case in enumerate(cases):
+        place = folder / f"pace-{number:02d}"
+        place.mkdir()
+        seen = pace(place, case)
+        held = seen.ok and not (seen.too_early or seen.refused) and (case.discovered or seen.share >= 0.95)
+        yield Line("pace under limits", str(case), held, note=described(case, seen))

@@ -10,12 +10,13 @@ import math
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from batchrun.simulator import Call
+from tests.reliability.table import Line
 from tests.runs import JobFolder, simulated
 
 SERVICE = 0.3
@@ -157,3 +158,29 @@ def _by_phase(calls: Sequence[Call], phases: Sequence[Phase], mean: float) -> li
         )
         start = end
     return found
+
+
+PHASES = (Phase(12, 40), Phase(12, 10), Phase(30, 60))
+
+
+def lines(folder: Path, full: bool) -> Iterator[Line]:
+    """A capacity that falls and rises: nine tenths of it in the second half of each phase; and an engine whose
+    throughput rises with what it has at once: 85% of the best fixed number."""
+    for name, queue in (("queueing", True), ("refusing", False)):
+        served = serve(_place(folder, name), PHASES if full else PHASES[:2], queue=queue, spread=True)
+        held = all(one.share(one.phase.seconds / 2) >= 0.9 for one in served)
+        yield Line(f"capacity that changes, {name}", f"{len(served)} phases", held, note=said(name, served))
+    given: tuple[int | str, ...] = (8, 32, 128, 512, "auto") if full else (128, "auto")
+    rates = {str(one): batching(_place(folder, f"batches-{one}"), one) for one in given}
+    yield Line(
+        "capacity of an engine that batches",
+        f"{len(rates)} runs",
+        held=rates["auto"] >= 0.85 * max(rates.values()),
+        note="completions/s: " + ", ".join(f"{k}: {v:.0f}" for k, v in rates.items()),
+    )
+
+
+def _place(folder: Path, name: str) -> Path:
+    place = folder / name
+    place.mkdir()
+    return place
