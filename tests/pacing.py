@@ -74,6 +74,8 @@ class Server:
     """Resets in whole seconds."""
     silent: bool = False
     """No headers."""
+    early: bool = False
+    """Headers are written when the call arrives, without what it will use."""
     refused: list[float] = field(default_factory=list)
     accepted: int = 0
     calls: int = 0
@@ -166,14 +168,16 @@ def drive(
         done.now = max(done.now, now)
         if kind == "arrive":
             if server.arrive(now, prompt):
-                heapq.heappush(events, (now + generation(), next(order), "finish", prompt, charge))
+                early = server.headers(now) if server.early else None
+                heapq.heappush(events, (now + generation(), next(order), "finish", prompt, (charge, early)))
             else:
                 heapq.heappush(
                     events, (now + delay(), next(order), "refused", prompt, (charge, server.headers(now)))
                 )
         elif kind == "finish":
             server.finish(now, prompt)
-            told = (charge, server.headers(now))
+            sent, early = charge
+            told = (sent, server.headers(now) if early is None else early)
             heapq.heappush(events, (now + delay(), next(order), "answer", prompt, told))
         else:
             in_flight -= 1

@@ -328,6 +328,29 @@ def test_slow_answers_do_not_hide_a_short_window(window: float) -> None:
     assert server.calls - before >= 0.9 * 50 * 20
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("window", [1.0, 10.0, 60.0])
+def test_headers_that_do_not_know_yet_what_a_call_uses_tell_enough(window: float, shape: str) -> None:
+    """A server that counts what was used, and writes its headers before: no standstill, no refusal.
+
+    Few calls fit the limit by what they ask for, so at most a minute passes before the first of them can tell
+    how soon what they used is free again.
+    """
+    server = Server(tpw=TPW, window=window, count="used", early=True)
+    sent = [Prompt(one.asked, one.asked, one.asked // 4) for one in prompts(shape, 60_000, TPW)]
+    limits = RateLimits(Limits())
+    way: dict[str, Any] = {"delay": network(3), "generation": lognormal(0.1 * min(window, 1))}
+    learning = drive(limits, server, sent, seconds=70 + 2 * window, **way)
+    before, rest = server.accepted, sent[len(learning.sent) :]
+
+    known = drive(limits, server, rest, start=learning.now, seconds=20 * window, first=512, **way)
+
+    assert [at for at in learning.refused if at > (learning.first_answer or 0)] == known.refused == []
+    assert (
+        server.accepted - before >= 0.92 * TPW * 20
+    )  # one call's worth stays free: it may be counted any time
+
+
 def test_a_refusal_takes_back_what_was_assumed() -> None:
     """A stretch that was shortened is the first one again, and is harder to doubt from then on."""
     stretch = Stretch(60.0)

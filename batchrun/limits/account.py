@@ -51,6 +51,9 @@ class Charge:
     expected: int
     due: int
     """What it weighs where used tokens count: what is likely, then what is known."""
+    since: float
+    """When the server last counted one of our calls, at the earliest, as far as the answers tell that it has:
+    the last answer before this call was sent."""
     levels: Levels | None = None
     """What weighed when it was sent, where the server's account is to be compared with ours."""
     answered: bool = False
@@ -59,12 +62,14 @@ class Charge:
 class Account:
     """Two logs: of calls as they were `sent`, and of tokens as answers reported them (`answered`)."""
 
-    __slots__ = ("_expected", "_used", "answered", "horizon", "sent")
+    __slots__ = ("_expected", "_last", "_used", "answered", "horizon", "sent")
 
     def __init__(self, horizon: float, shortest: float) -> None:
         self.horizon = horizon
         self.sent, self.answered = Log(horizon, shortest), Log(horizon, shortest)
         self._used = self._expected = 1.0
+        self._last: float | None = None
+        """When the last answer came, before the first when the first call was sent."""
 
     def due(self, expected: int) -> int:
         """What a call of `expected` tokens will use on average: an expectation that is a p95 wastes."""
@@ -74,12 +79,15 @@ class Account:
     def charge(self, now: float, asked: int, expected: int) -> Charge:
         """Count a call that is being sent."""
         due = self.due(expected)
-        return Charge(now, self.sent.send(now, asked, due), asked, expected, due)
+        if self._last is None:
+            self._last = now
+        return Charge(now, self.sent.send(now, asked, due), asked, expected, due, self._last)
 
     def settle(self, charge: Charge, now: float, used: int | None) -> int:
         """A call has ended; how many more tokens it used than was known before."""
         known = charge.due if charge.answered else 0
         if not charge.answered:
+            self._last = now
             charge.answered = True
             self.sent.answer(charge.cell, now, charge.due)
             if used:
@@ -104,6 +112,7 @@ class Account:
 
     def recall(self, now: float, age: float, amounts: Sequence[int]) -> None:
         """Count what an earlier process sent `age` seconds ago: requests, tokens asked, tokens due."""
+        self._last = -math.inf  # of what it had counted last, nothing is known
         if (at := self._past(self.sent, now, age)) is not None:
             self.sent.add(at, *amounts)
             self.sent.seal()

@@ -7,11 +7,6 @@ longer (long generations then cost no throughput; a request that needs more than
 counted is outside the promise). Whichever call a server's window sees last, all the others in
 that window still weighed here when it was sent: their sum was checked.
 
-A minute alone would let a whole minute's share go out in one burst, which Azure (judging over 1
-and 10 seconds) and Anthropic ("ramp up gradually") refuse. So requests also keep their share over 10
-and over 1 seconds, tokens twice theirs. These shares may be overdrawn by the last amount, or
-prompts that do not divide the share evenly would waste it; the window itself never is.
-
 What answers state (`told`) steers as the job's own limits do, and the smaller one holds. A server that
 counts what was used, not what was asked for, is found out by comparing accounts. It counts at the
 answer, and lets a call in while anything is left; so calls are spread by what they will likely use, and
@@ -32,15 +27,12 @@ from typing import Any, Literal
 
 from batchrun.limits.account import Account, Charge, Levels, Size
 from batchrun.limits.discovered import LONGEST, Discovered
-from batchrun.limits.headers import RateAccount, Stated
+from batchrun.limits.headers import RateAccount, Stated, Unit
+from batchrun.limits.in_force import SHORT, InForce
 from batchrun.limits.limits import Limits
-from batchrun.limits.windows import ASKED, DUE, REQUESTS, SLACK, Window, slack_of
+from batchrun.limits.windows import DUE, REQUESTS, SLACK
+from batchrun.limits.word import Word
 
-_MINUTE = 60.0
-_SHORT = (10.0, 1.0)
-_TOKEN_PACE = 2.0
-"""What the line loses behind a prompt of a quarter of the limit must be caught up: measured, a pace of 1.0
-gives 92% of what the minute alone would, 1.5 95%, 2.0 97%."""
 _READING = 0.005
 """Seconds in which one answer's headers are enough, once it is known how tokens are counted."""
 _SURE = 5
@@ -55,8 +47,8 @@ class RateLimits:
     """
 
     __slots__ = (
-        *("_account", "_answered", "_built", "_compared", "_count", "_doubtful", "_found", "_given"),
-        *("_next_told", "_requests", "_sets", "_stocks", "_tokens", "_votes"),
+        *("_account", "_built", "_compared", "_count", "_doubtful", "_force", "_found", "_given"),
+        *("_next_told", "_stocks", "_unclear", "_votes", "_word"),
     )
 
     def __init__(self, limits: Limits) -> None:
@@ -67,25 +59,16 @@ class RateLimits:
         self._votes = self._built = 0
         self._next_told = -math.inf
         horizon = (max(LONGEST, limits.window) + SLACK) * 1.01
-        self._account = Account(horizon, min(_SHORT[-1], limits.window))
-        self._found: dict[tuple[str, float | None], Discovered] = {}
+        self._account = Account(horizon, min(SHORT[-1], limits.window))
+        self._found: dict[tuple[Unit, float | None], Discovered] = {}
+        self._word = Word()
         self._build()
 
     def delay(self, now: float, size: Size) -> float:
         """Seconds until a call of `size` may be sent; 0 when it may go now."""
-        wait = 0.0
-        for window in self._requests:
-            if (longer := window.delay(now, 1)) > wait:
-                wait = longer
-        if self._tokens:
-            tokens = self._weight(size)
-            for window in self._tokens:
-                if (longer := window.delay(now, tokens)) > wait:
-                    wait = longer
-        for window in self._answered:
-            soon = int(window.limit * slack_of(window.seconds) / window.seconds)
-            window.reserve = min(self._account.sent.open_due, soon)
-            wait = max(wait, window.delay(now, 1))
+        wait = self._force.wait(now, size)
+        if wait and self._unclear and self._word.allows(self._needs(size)):
+            wait = self._force.wait(now, size, sure=True)
         for found, stock in self._stocks:
             wait = max(wait, stock.delay(now, self._drawn(found, size)))
         return wait
@@ -100,6 +83,7 @@ class RateLimits:
 
     def charge(self, now: float, size: Size) -> Charge:
         """Count a call that is being sent."""
+        self._word.sending(self._account.sent.open)
         charge = self._account.charge(now, *size)
         for found, stock in self._stocks:
             stock.take(now, self._drawn(found, size))
@@ -122,14 +106,14 @@ class RateLimits:
         more = self._account.settle(charge, now, used)
         for found in self._compared:
             found.leaks[1].add(now, more, found.rate)
-        return charge.due < due and bool(self._answered)
+        return charge.due < due and self._force.counts_answers
 
     def told(self, charge: Charge, now: float, account: RateAccount) -> bool:
         """Steer by what the answer to a call said of the server's limits, after its `settle`.
 
         Whether the limits are others than before, so that a call may go sooner than `delay` said.
         """
-        if now < self._next_told and not (self._doubtful and self._compared):
+        if now < self._next_told and not (self._doubtful and self._compared) and not self._unclear:
             return False
         self._next_told = now + _READING
         built, limits = self._built, [found.limit for found in self._found.values()]
@@ -140,17 +124,18 @@ class RateLimits:
                 self._found[key] = Discovered(said.unit, said.window, self._given.window)
                 anew = True
             # What was refused may not be counted, and its answer says nothing of when the last call was.
-            anew |= self._found[key].learn(said, now - charge.sent_at, counted=charge.due > 0)
+            anew |= self._found[key].learn(said, now - charge.since, counted=charge.due > 0)
         if anew:
             self._build()
         elif changed := limits != [found.limit for found in self._found.values()]:
-            self._relimit()
+            self._force.relimit()
         for said in account:
             self._compare(self._found[said.unit, said.window], said, charge, now)
         doubted = [self._doubt(self._found[said.unit, said.window], said, charge, now) for said in account]
         if any(doubted):
             self._build()
-        return changed or built != self._built
+        self._word.answered(self._left(account, charge))
+        return changed or built != self._built or bool(self._unclear and not self._account.sent.open)
 
     @property
     def counted(self) -> Literal["asked", "used"] | None:
@@ -236,12 +221,27 @@ class RateLimits:
             self._count, self._doubtful = count, False
             self._build()
 
-    def _weight(self, size: Size) -> int:
-        return size.asked if self._count == "asked" else self._account.due(size.expected)
+    def _left(self, account: RateAccount, charge: Charge) -> Iterator[tuple[tuple[Unit, float | None], int]]:
+        """What is left by the server's word once all calls are counted, of limits of no clear stretch."""
+        for said in account:
+            if (found := self._found[said.unit, said.window]) in self._unclear and said.remaining is not None:
+                metric = REQUESTS if found.unit == "requests" else DUE
+                ended = charge.levels.ended[metric == DUE] if charge.levels else 0
+                yield (
+                    (said.unit, said.window),
+                    int(said.remaining) - (self._account.sent.totals[metric] - ended),
+                )
+
+    def _needs(self, size: Size) -> Iterator[tuple[tuple[Unit, float | None], int]]:
+        """What a call takes of the limits whose stretch is not clear."""
+        return (
+            ((found.unit, found.name), 1 if found.unit == "requests" else size.asked)
+            for found in self._unclear
+        )
 
     def _drawn(self, found: Discovered, size: Size) -> int:
         """What a call takes of a stock; of output alone nothing is known, but that a call takes some."""
-        return self._weight(size) if found.unit in ("tokens", "input-tokens") else 1
+        return self._force.weight(size) if found.unit in ("tokens", "input-tokens") else 1
 
     def _levels(self, now: float) -> Levels:
         requests, tokens = 0, (0, 0, 0, 0)
@@ -255,63 +255,9 @@ class RateLimits:
     def _build(self) -> None:
         """Make the windows anew, from what was sent."""
         self._built += 1
-        self._account.sent.windows.clear()
-        self._account.answered.windows.clear()
-        self._sets: dict[tuple[bool, float], list[tuple[Window, float]]] = {}
-        self._requests: list[Window] = []
-        self._tokens: list[Window] = []
-        self._answered: list[Window] = []
-        for found in self._found.values():
-            found.main = []
-        for requests, seconds in dict.fromkeys((key[0], key[1]) for key in self._stated()):
-            self._add(requests=requests, seconds=seconds)
-        self._stocks = [(f, f.stock) for f in self._found.values() if f.stock]
+        found = list(self._found.values())
+        self._force = InForce(self._given, self._account, found, self._count, doubtful=self._doubtful)
+        self._unclear = [f for f in found if not (f.stock or f.stretch.clear)]
+        self._stocks = [(f, f.stock) for f in found if f.stock]
         judged = self._given.count is None
-        self._compared = [f for f in self._found.values() if judged and f.asked and f.unit == "tokens"]
-
-    def _relimit(self) -> None:
-        """The server states other limits than before, over the same stretches."""
-        for (requests, seconds), made in self._sets.items():
-            for window, share in made:
-                window.limit = self._limit(requests, seconds, share)
-
-    def _add(self, *, requests: bool, seconds: float) -> None:
-        metric = REQUESTS if requests else ASKED if self._count == "asked" else DUE
-        shares = [(seconds, 1.0)]
-        if seconds >= LONGEST:
-            pace = 1.0 if requests else _TOKEN_PACE
-            shares += [(short, pace * short / seconds) for short in _SHORT]
-        made = [
-            (self._window(metric, s, self._limit(requests, seconds, share), share), share)
-            for s, share in shares
-        ]
-        self._sets[requests, seconds] = made
-        (self._requests if requests else self._tokens).extend(window for window, _ in made)
-        held = [made[0][0]]
-        if not requests and (self._count == "used" or (self._doubtful and self._found)):
-            answered = Window(self._account.answered, DUE, held[0].limit, seconds, exact=False, slack=0.0)
-            self._answered.append(answered)
-            made.append((answered, 1.0))
-            held.append(answered)
-        for found in self._found.values():
-            if not found.stock and (found.unit == "requests", found.stretch.seconds) == (requests, seconds):
-                found.watch(held, self._account, slack_of(seconds))
-
-    def _window(self, metric: int, seconds: float, limit: int, share: float) -> Window:
-        return Window(self._account.sent, metric, limit, seconds, exact=share == 1.0, slack=slack_of(seconds))
-
-    def _limit(self, requests: bool, seconds: float, share: float) -> int:
-        limit = min(limit for of, over, limit in self._stated() if (of, over) == (requests, seconds))
-        return math.ceil(limit * share)
-
-    def _stated(self) -> Iterator[tuple[bool, float, int]]:
-        """Every limit: whether of requests, its seconds, and how much."""
-        given = self._given
-        for requests, per_minute in ((True, given.rpm), (False, given.tpm)):
-            if per_minute is not None:
-                # A limit of less than one call in a window is one call in a longer one.
-                seconds = max(given.window, _MINUTE / per_minute)
-                yield requests, seconds, max(1, int(per_minute * seconds / _MINUTE + 1e-9))
-        for found in self._found.values():
-            if found.stock is None and found.limit is not None and found.unit != "output-tokens":
-                yield found.unit == "requests", found.stretch.seconds, found.limit
+        self._compared = [f for f in found if judged and f.asked and f.unit == "tokens"]
