@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.reliability import faults, kills, memory, money, pacing, serving
+from tests.reliability import faults, kills, memory, money, pacing, serving, soak
 from tests.reliability.table import Line, written
 
 Section = Callable[[Path, bool], Iterator[Line]]
@@ -25,6 +25,7 @@ SECTIONS: dict[str, Section] = {
     "faults": faults.lines,
     "money": money.lines,
     "memory": memory.lines,
+    "soak": soak.lines,
     "pace": pacing.lines,
     "capacity": serving.lines,
 }
