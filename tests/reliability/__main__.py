@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.reliability import faults, kills, memory, money, pacing, serving, soak
+from tests.reliability import behaviours, faults, kills, memory, money, pacing, serving, soak
 from tests.reliability.table import Line, written
 
 Section = Callable[[Path, bool], Iterator[Line]]
@@ -23,6 +23,7 @@ Section = Callable[[Path, bool], Iterator[Line]]
 SECTIONS: dict[str, Section] = {
     "kills": kills.lines,
     "faults": faults.lines,
+    "behaviours": behaviours.lines,
     "money": money.lines,
     "memory": memory.lines,
     "soak": soak.lines,
