@@ -105,7 +105,7 @@ def test_a_choice_is_one_of_its_labels() -> None:
         ({"json_object": True}, lambda text: "category" in json.loads(text)),
         ({"choice": None, "regex": None}, lambda text: text.endswith(".")),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_structured_outputs_are_followed(guide: dict[str, Any], check: Any) -> None:
     """vLLM's own ways to bind the answer."""

@@ -508,7 +508,7 @@ def test_faults_do_not_depend_on_refusals() -> None:
             lambda d: d["choices"][0]["message"]["content"] is None and d["choices"][0]["message"]["refusal"],
         ),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_a_200_may_be_no_answer(fault: dict[str, Any], check: Callable[[Any], bool]) -> None:
     """Each of the bad answers that real services give with status 200, whole and as a stream."""

@@ -124,6 +124,7 @@ def test_a_wrong_checksum_is_damage(tmp_path: Path) -> None:
         ("t.jsonl", '{"a":1}'.encode("utf-16"), "is UTF-16"),
         ("t.jsonl.gz", gzip.compress(gzip.compress(b"{}")), "is gzip data"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_files_of_another_kind_are_named(tmp_path: Path, name: str, data: bytes, message: str) -> None:
     """Bytes that are no text are recognised, instead of read as one bad row after the other."""
