@@ -171,7 +171,7 @@ SENTENCES: list[tuple[Caps, Amounts, Amounts, Amounts, str]] = [
         Amounts(0.0004, 0, 1),
         Amounts(0.00062, 0, 1),
         "budget.cost_usd: $0.0015 of $0.002 of this submit are spent or held ($0.0004 for 1 call without an "
-        "answer), the next call may cost up to $0.00062; raise budget.cost_usd to go on",
+        "answer), the next call may cost up to $0.00062; submit again to go on",
     ),
     (
         Caps(cost_usd=1),
@@ -194,7 +194,7 @@ SENTENCES: list[tuple[Caps, Amounts, Amounts, Amounts, str]] = [
         Amounts(None, None, 198),
         Amounts(0, 0, 2),
         Amounts(None, None, 1),
-        "budget.requests: 200 of 200 of this submit are made; raise budget.requests to go on",
+        "budget.requests: 200 of 200 of this submit are made; submit again to go on",
     ),
 ]
 

@@ -48,9 +48,14 @@ class Full:
         return f", the next call may {verb} up to {write(self.wanted)}{more}"
 
     def _way_on(self) -> str:
-        later = self.per == "day" and (self.wanted is None or self.wanted <= self.cap)
         raise_it = f"raise budget.{self.kind} to go on"
-        return f"{raise_it}, or submit again tomorrow" if later else raise_it
+        if self.wanted is not None and self.wanted > self.cap:
+            return raise_it
+        return {
+            "run": raise_it,
+            "submit": "submit again to go on",
+            "day": f"{raise_it}, or submit again tomorrow",
+        }[self.per]
 
 
 def usd(amount: float) -> str:

@@ -56,6 +56,11 @@ class Range:
         high = None if self.high is None or other.high is None else max(self.high, other.high)
         return Range(max(self.low, other.low), max(self.likely, other.likely), high)
 
+    def at_most(self, most: float) -> Range:
+        """The same, as far as `most` allows."""
+        high = most if self.high is None else min(self.high, most)
+        return Range(min(self.low, most), min(self.likely, most), high)
+
     def spanning(self, other: float) -> Range:
         """The same, wide enough to hold `other` too, which is likely when it is more."""
         high = None if self.high is None else max(self.high, other)

@@ -14,7 +14,7 @@ from batchrun.forecast.estimate import Hindrance, Range, duration
 from batchrun.forecast.figures import number, spread, usd
 from batchrun.forecast.learned import learned, samples
 from batchrun.forecast.looking import Look, look
-from batchrun.forecast.pace import pace_of, tokens_counted
+from batchrun.forecast.pace import pace_of, tokens_counted, windowed
 from batchrun.forecast.taken import Taken, cost_of
 from batchrun.index import State, counts
 from batchrun.job import ANY_MODEL
@@ -157,6 +157,7 @@ def _first_name(found: Survey, seen: Look) -> str:
 def _notes(
     found: Survey, seen: Look, taken: Taken, price: Price | None, prices: ModelPrices
 ) -> Iterator[str]:
+    yield from windowed(found.job)
     if price is not None and price.doubt:
         yield price.doubt
     if len(seen.names) > 1:

@@ -12,7 +12,7 @@ import polars as pl
 from batchrun.forecast.estimate import projected
 from batchrun.forecast.figures import number
 from batchrun.forecast.looking import Look
-from batchrun.forecast.taken import Taken, cached_share, prompt_price
+from batchrun.forecast.taken import Taken, cached_share, cost_of, prompt_price
 from batchrun.index import State
 from batchrun.outcome import Usage
 from batchrun.prices import Price
@@ -75,12 +75,21 @@ def learned(
         if cost and price:
             cost = cost.spanning(max(0.0, cost.likely + longer * prompt_price(price, prompts)))
         prompt = prompt.spanning(fresh.prompts.likely)
+    asked, answers = projected(calls, rows), projected(outputs, rows)
+    if seen.limit is not None and asked.high is not None:
+        answers = answers.at_most(asked.high * seen.limit)
+        most = (
+            cost_of(price, prompt.high, answers.high, asked.high)
+            if price and prompt.high and answers.high
+            else None
+        )
+        cost = cost.at_most(max(cost.likely, most)) if cost and most is not None else cost
     if cost and (alike or any(usage.cached_tokens for usage in usages)):
         cost = replace(cost, low=cost.low * (cached_share(price, usages) if price else 0.0))
     return Taken(
         prompts=prompt,
-        outputs=projected(outputs, rows),
-        calls=projected(calls, rows),
+        outputs=answers,
+        calls=asked,
         seconds=projected(known.rows["seconds"].fill_null(0).to_list(), rows).times(1 / rows),
         cost=cost,
         basis=_basis(known, fmean(prompts), fmean(outputs), fmean(calls)),

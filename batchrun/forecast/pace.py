@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Literal
 
 from batchrun.forecast.estimate import Pace, Range, exactly
 from batchrun.job import Job, ModelChoice
@@ -19,6 +20,8 @@ _OWN_SECONDS = (1.0, 5.0)
 _OWN_SECONDS_A_ROW = (0.000_1, 0.001)
 _SLOWEST = 3.0
 """How many times an average row's seconds the slowest of the last ones takes."""
+_MINUTE = 60.0
+_COUNTED: tuple[tuple[Literal["rpm", "tpm"], str], ...] = (("rpm", "requests"), ("tpm", "tokens"))
 _TOLD = 100
 """Rows of a submit from which on its speed says more than a beginning does."""
 
@@ -38,7 +41,7 @@ def pace_of(job: Job, last: dict[str, Any], seconds: Range, *, rows: int, calls:
     first = _first_rows(job, seconds, at_once) if canary else exactly(0.0)
     rounds = math.log2(max(1.0, at_once.likely / _BEGIN)) if is_auto(job, model) else 0.0
     aside = _aside(seconds, seconds.times(1 / max(1.0, calls)), rounds, rows).plus(first)
-    return Pace(tighter(job, model, "rpm"), tighter(job, model, "tpm"), at_once, reached, aside)
+    return Pace(_kept(job, model, "rpm"), _kept(job, model, "tpm"), at_once, reached, aside)
 
 
 def _aside(row: Range, call: Range, rounds: float, rows: int) -> Range:
@@ -61,6 +64,25 @@ def _first_rows(job: Job, row: Range, at_once: Range) -> Range:
 def _slowest(row: Range, high: float) -> float:
     """Seconds of the slowest of some rows."""
     return max(high, row.likely * _SLOWEST)
+
+
+def _kept(job: Job, model: ModelChoice, name: Literal["rpm", "tpm"]) -> float | None:
+    """What goes in a minute by a limit: no more than whole numbers of its windows."""
+    windows = (model.limits.in_window(name), job.endpoints[model.endpoint].limits.in_window(name))
+    return min((amount / seconds * _MINUTE for seconds, amount in filter(None, windows)), default=None)
+
+
+def windowed(job: Job) -> Iterator[str]:
+    """A sentence for each limit of the first model of which its windows let less go."""
+    model = job.models[0]
+    for limits in (model.limits, job.endpoints[model.endpoint].limits):
+        for name, what in _COUNTED:
+            per_minute, window = getattr(limits, name), limits.in_window(name)
+            if window is not None and (kept := window[1] / window[0] * _MINUTE) < 0.99 * per_minute:
+                yield (
+                    f"limits.{name} {per_minute:,} with a window of {limits.window:g} s lets {window[1]:,} "
+                    f"{what} go in each, so {kept:,.0f} a minute"
+                )
 
 
 def tighter(job: Job, model: ModelChoice, name: str) -> int | None:

@@ -20,7 +20,6 @@ from batchrun.limits.limits import Limits
 from batchrun.limits.windows import ASKED, DUE, REQUESTS, Window, slack_of
 
 SHORT = (10.0, 1.0)
-_MINUTE = 60.0
 _TOKEN_PACE = 2.0
 """What the line loses behind a prompt of a quarter of the limit must be caught up: measured, a pace of 1.0
 gives 92% of what the minute alone would, 1.5 95%, 2.0 97%."""
@@ -142,12 +141,10 @@ class InForce:
                 yield _kind(found), found.limit
 
     def _given_limits(self) -> Iterator[tuple[_Kind, int]]:
-        given = self._given
-        for requests, per_minute in ((True, given.rpm), (False, given.tpm)):
-            if per_minute is not None:
-                # A limit of less than one call in a window is one call in a longer one.
-                seconds = max(given.window, _MINUTE / per_minute)
-                yield _Kind(requests, seconds), max(1, int(per_minute * seconds / _MINUTE + 1e-9))
+        for requests, given in ((True, self._given.in_window("rpm")), (False, self._given.in_window("tpm"))):
+            if given is not None:
+                seconds, amount = given
+                yield _Kind(requests, seconds), amount
 
 
 def _kind(found: Discovered) -> _Kind:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+_MINUTE = 60.0
 MOST_CONCURRENCY = 512
 """Calls under way at once that `auto` does not pass unless told to."""
 
@@ -24,6 +25,17 @@ class Limits:
     count: Literal["asked", "used"] | None = None
     """What the server counts of a call's tokens: prompt and what the answer may take, or what was used.
     None: learned."""
+
+    def in_window(self, name: Literal["rpm", "tpm"]) -> tuple[float, int] | None:
+        """What `rpm` or `tpm` comes to: seconds, and the whole number that goes within them; None without it.
+
+        A window of less than one is one in a longer window.
+        """
+        per_minute: int | None = getattr(self, name)
+        if per_minute is None:
+            return None
+        seconds = max(self.window, _MINUTE / per_minute)
+        return seconds, max(1, int(per_minute * seconds / _MINUTE + 1e-9))
 
     @property
     def most_in_flight(self) -> int | None:
