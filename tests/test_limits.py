@@ -175,6 +175,18 @@ def test_a_prompt_above_the_whole_limit_goes_alone() -> None:
     assert limits.delay(wait + 60.01, tokens(1000)) == 0
 
 
+def test_a_prompt_that_the_server_will_never_take_holds_nobody_up() -> None:
+    """Above what the server itself says to take in all, no waiting helps; the job's own word is kept to."""
+    said = Stated("tokens", 100, 60, 59.0, None)
+    for job, waits in ((Limits(), False), (Limits(tpm=100), True)):
+        limits = RateLimits(job)
+        charge = limits.charge(0.0, tokens(40))
+        limits.settle(charge, 0.1, 40)
+        limits.told(charge, 0.1, (said,))
+        assert (limits.delay(1.0, tokens(200)) > 0) is waits
+        assert limits.delay(1.0, tokens(110)) > 0  # by an estimate that may be too large
+
+
 def test_a_call_weighs_until_a_minute_after_its_answer() -> None:
     """The server may have counted it as late as that; an answer is waited for at most a second."""
     quick, slow = RateLimits(Limits(rpm=1)), RateLimits(Limits(rpm=1))
@@ -346,9 +358,8 @@ def test_headers_that_do_not_know_yet_what_a_call_uses_tell_enough(window: float
     known = drive(limits, server, rest, start=learning.now, seconds=20 * window, first=512, **way)
 
     assert [at for at in learning.refused if at > (learning.first_answer or 0)] == known.refused == []
-    assert (
-        server.accepted - before >= 0.92 * TPW * 20
-    )  # one call's worth stays free: it may be counted any time
+    # one call's worth stays free, as it may be counted any moment
+    assert server.accepted - before >= 0.92 * TPW * 20
 
 
 def test_a_refusal_takes_back_what_was_assumed() -> None:

@@ -25,6 +25,12 @@ _TOKEN_PACE = 2.0
 gives 92% of what the minute alone would, 1.5 95%, 2.0 97%."""
 
 
+_HOPELESS = 1.25
+"""How many times what a server takes in its whole stretch a call asks for when no waiting will help it: it
+goes now, for the server to refuse, and holds nobody up. A smaller excess may be our estimate's: that goes
+alone."""
+
+
 class _Kind(NamedTuple):
     """What is counted, and over how many seconds."""
 
@@ -43,7 +49,7 @@ class _Windows(NamedTuple):
 class InForce:
     """Windows over what `account` holds; it takes the place of the one before over the same account."""
 
-    __slots__ = ("_account", "_all", "_both", "_count", "_found", "_given", "_sets", "_sure")
+    __slots__ = ("_account", "_all", "_both", "_count", "_found", "_given", "_sets", "_sure", "_theirs")
 
     def __init__(
         self,
@@ -59,6 +65,8 @@ class InForce:
         """Whether tokens of answers are held to the limits too."""
         self._sets: dict[_Kind, list[tuple[Window, float]]] = {}
         self._all, self._sure = _Windows([], [], []), _Windows([], [], [])
+        self._theirs: list[list[Window]] = []
+        """Those of tokens that the server alone states: over the whole stretch, then over parts of it."""
         account.sent.windows.clear()
         account.answered.windows.clear()
         for each in found:
@@ -79,7 +87,10 @@ class InForce:
                 wait = longer
         if windows.tokens:
             tokens = self.weight(size)
+            hopeless = self._hopeless(tokens)
             for window in windows.tokens:
+                if window in hopeless:
+                    continue
                 if (longer := window.delay(now, tokens)) > wait:
                     wait = longer
         for window in windows.answered:
@@ -97,6 +108,10 @@ class InForce:
             for window, share in made:
                 window.limit = self._limit(kind, share)
 
+    def _hopeless(self, tokens: int) -> Sequence[Window]:
+        """The windows that a call will never fit into."""
+        return [one for made in self._theirs if tokens > _HOPELESS * made[0].limit for one in made]
+
     def _soon(self, window: Window) -> int:
         """What may be counted before the next call arrives: at least one call of those under way."""
         sent = self._account.sent
@@ -109,6 +124,8 @@ class InForce:
         lists = [self._all, self._sure] if self._is_sure(kind) else [self._all]
         for windows in lists:
             (windows.requests if kind.requests else windows.tokens).extend(window for window, _ in made)
+        if not kind.requests and kind not in [given for given, _ in self._given_limits()]:
+            self._theirs.append([window for window, _ in made])
         held = [made[0][0]]
         if not kind.requests and self._both:
             log, limit = self._account.answered, held[0].limit
