@@ -6,7 +6,7 @@ import random
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext, redirect_stdout, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,11 +21,14 @@ from batchrun.answer.tail import Tail
 from batchrun.breaker import Breaker
 from batchrun.budget import Spend
 from batchrun.chat.families import refusals
+from batchrun.client.hiding import Hidden
 from batchrun.clock import Clock, SystemClock
-from batchrun.endpoints import open_clients
+from batchrun.endpoints import key_sources, open_clients, secrets_of
 from batchrun.engines.local import Beside, LocalEngine
-from batchrun.errors import StorageError
+from batchrun.engines.storage_watch import watch_storage
+from batchrun.errors import RunFolderLostError, StorageError
 from batchrun.flights import Flights
+from batchrun.functions import Functions
 from batchrun.outcome import Error
 from batchrun.pricing import ModelPrices, each_day, open_budget
 from batchrun.progress import Progress, View
@@ -34,6 +37,7 @@ from batchrun.run_folder.checkpoint import write_admitted
 from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.log import Log
 from batchrun.run_folder.records import Admitted
+from batchrun.run_folder.room import Spare
 from batchrun.run_folder.sealed import JournalContents, seal
 from batchrun.summary import Counters, Stop
 from batchrun.survey import Survey
@@ -61,31 +65,34 @@ class Asking:
     """Seconds until the wall time is over."""
     canary: int | None
     """Rows that go first, unless so many have gone well before."""
+    seal_rows: int
+    """Finished rows after which a journal file is sealed."""
     clock: Clock = SystemClock()  # noqa: RUF009 - it has no state
 
     def ask(self, rows: pl.DataFrame) -> Stop | None:
         """Ask for `rows` (see `index.match`); what stopped it, None when all have their outcome.
 
-        Raises what reading the input or opening an endpoint raises.
+        Raises what reading the input or opening an endpoint raises, and RunFolderLostError.
         """
         try:
             # what a user's functions print must not stand among the data
             with redirect_stdout(sys.stderr) if self.survey.renderer.functions else nullcontext():
                 return anyio.run(self._run, rows)
-        except StorageError as error:
-            return Stop("storage", str(error))
         except BaseExceptionGroup as group:
             cause = _cause(group)
-            if isinstance(cause, StorageError):
-                return Stop("storage", str(cause))
-            raise cause from None
+        except StorageError as error:
+            cause = error
+        if isinstance(cause, StorageError) and not isinstance(cause, RunFolderLostError):
+            return Stop("storage", str(cause))
+        raise cause from None
 
     async def _run(self, rows: pl.DataFrame) -> Stop | None:
         job = self.survey.job
         async with open_clients(job, self.env, say=self.progress.say) as clients:
             budget, flights = open_budget(job, self.spent, self.clock), Flights()
             admission = gates(job, self.survey.checkpoint, self.clock, budget)
-            journal = await self._open_journal(admission)
+            spare = Spare(self.survey.checkpoint.folder)
+            journal = await self._open_journal(admission, spare)
             caller = Caller(
                 job.models,
                 clients,
@@ -109,20 +116,36 @@ class Asking:
                 seal=seal_file,
                 canary=self.canary,
                 time_left=self.time_left,
+                seal_rows=self.seal_rows,
+                say=self.progress.say,
+                keys=key_sources(job),
             )
             view = View(self.counters, flights, admission)
             wanted = tasks(self.survey, rows, self.chains)
             try:
-                spare = FUNCTION_ROWS if job.run_tools else 0
-                return await engine.run(wanted, spare, *self._beside(view, caller))
+                more = FUNCTION_ROWS if job.run_tools else 0
+                watch = partial(watch_storage, journal, spare, flights, engine.stop)
+                return await engine.run(wanted, more, watch, *self._beside(view, caller))
             finally:
-                learned = Admitted(admission.snapshot())
-                with suppress(StorageError):  # else the calls in the journal say what was sent
-                    journal.append(learned)
-                journal.close()
-                with suppress(StorageError, OSError):
-                    write_admitted(self.survey.checkpoint.folder, learned.state)
-                seal_file(journal.path)
+                self._put_away(journal, spare, Admitted(admission.snapshot()))
+
+    def _put_away(self, journal: Journal, spare: Spare, learned: Admitted) -> None:
+        """Close and seal the journal. One that has failed is left as it is: the next submit reads it anew.
+
+        Raises StorageError.
+        """
+        with suppress(StorageError):  # else the calls in the journal say what was sent
+            journal.append(learned)
+        try:
+            journal.check_place()
+        finally:
+            journal.close()
+        spare.remove()
+        if journal.failure:
+            raise journal.failure
+        with suppress(StorageError):
+            write_admitted(self.survey.checkpoint.folder, learned.state)
+        seal_file(journal.path)
 
     def _answerer(self, caller: Caller, admission: Admission, journal: Journal) -> Answerer:
         job = self.survey.job
@@ -141,13 +164,19 @@ class Asking:
             asker,
             admission,
             journal,
-            self.survey.renderer.functions,
+            self._functions(),
             Rules(job.retry.timeout.row, frozenset(job.fallback_on)),
             self.counters,
             price_of=self.prices.spelled,
             clock=self.clock,
             log=self.log,
         )
+
+    def _functions(self) -> Functions | None:
+        """The job's functions; their results must not carry a key to a model or into the journal."""
+        functions = self.survey.renderer.functions
+        hidden = Hidden(secrets_of(self.survey.job, self.env))
+        return functions and replace(functions, hide=hidden.hide_text)
 
     def _beside(self, view: View, caller: Caller) -> Iterator[Beside]:
         """What runs along with the calls."""
@@ -169,10 +198,11 @@ class Asking:
         if known := refusals(model.name, model.request):
             self.progress.say(f"{model.spelled} refuses requests: {error.message}\n" + "\n".join(known))
 
-    async def _open_journal(self, admission: Admission) -> Journal:
+    async def _open_journal(self, admission: Admission, spare: Spare) -> Journal:
         """A new journal file that carries what was under way; only then may the old ones go."""
         checkpoint = self.survey.checkpoint
-        journal = Journal(checkpoint.folder, checkpoint.next_number, self.clock)
+        journal = Journal(checkpoint.folder, checkpoint.next_number, self.clock, make_room=spare.give_up)
+        spare.keep()
         for task, history in checkpoint.unfinished.items():
             journal.carry(task, history.lines)
         journal.append(Admitted(admission.snapshot()))

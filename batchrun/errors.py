@@ -6,6 +6,8 @@
     │   ├── InputError            2  the prompt table: missing file, duplicate ids, unreadable format
     │   └── RunFolderError        2  the run folder: another job's, not a folder of ours, not writable
     ├── StorageError              3  the disk is full or failing; the run can be continued
+    │   ├── OpenFilesError        3  the process may open no more files
+    │   └── RunFolderLostError    3  the run folder was removed or replaced while the run was going
     ├── RunLockedError            5  another submit holds the run folder
     └── ChangedRowsError          6  finished rows would be paid for again: the user chooses
 
@@ -58,6 +60,14 @@ class StorageError(BatchrunError):
     """The disk refused a write; what was appended before it is kept and the run can be continued."""
 
     exit_code = 3
+
+
+class OpenFilesError(StorageError):
+    """The process, or the machine, may open no more files and connections."""
+
+
+class RunFolderLostError(StorageError):
+    """The run folder is not where it was, so that nothing may be written under its name any more."""
 
 
 class RunLockedError(BatchrunError):

@@ -24,6 +24,7 @@ from batchrun.restore import gates
 from batchrun.run_folder.checkpoint import write_admitted
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.journal import Journal, sync_folder
+from batchrun.run_folder.leftovers import sweep
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.records import Admitted
 from batchrun.run_folder.sealed import (
@@ -76,6 +77,7 @@ def collect(job: Job) -> Garbage:
     run = RunFolder(job.output_path)
     run.require()
     with locked(run.lock):
+        sweep(run)
         found = survey(job, on_rows=lambda _rows: None, keep_index=True)
         if found.checkpoint.journals:
             write_admitted(run.checkpoint, gates(found.job, found.checkpoint, SystemClock()).snapshot())
@@ -115,12 +117,12 @@ def _size(checkpoint: Path) -> int:
 
 
 def _wanted(found: Survey) -> list[int]:
-    """The unfinished tasks of rows that the job still has, by task number."""
-    rows = set(found.rows.select("key", "hash").iter_rows())
+    """The unfinished tasks whose request the job still has, by task number."""
+    requests = set(found.rows["hash"])
     return [
         task
-        for (key, request_hash), tasks in found.checkpoint.waiting().items()
-        if (key, hash_prefix(request_hash)) in rows
+        for (_key, request_hash), tasks in found.checkpoint.waiting().items()
+        if hash_prefix(request_hash) in requests
         for task, _history in tasks
     ]
 

@@ -12,11 +12,14 @@ import polars as pl
 
 from batchrun import __version__, codec
 from batchrun.asking import Asking
-from batchrun.caps import unbounded
+from batchrun.caps import unbounded, uncounted
+from batchrun.changes import decide
 from batchrun.clock import SystemClock
 from batchrun.endpoints import check_keys, check_simulators
-from batchrun.errors import BatchrunError, ChangedRowsError, JobError, StorageError
-from batchrun.forecast import first_requests, price_of
+from batchrun.engines.local import SEAL_ROWS
+from batchrun.engines.open_files import fitting, raise_limit
+from batchrun.errors import BatchrunError, JobError, StorageError
+from batchrun.forecast import canary, first_requests
 from batchrun.index import State, counts
 from batchrun.job import Job, ModelChoice
 from batchrun.outcome import Usage
@@ -24,19 +27,15 @@ from batchrun.pricing import ModelPrices
 from batchrun.progress import Progress
 from batchrun.render.renderer import Renderer
 from batchrun.restore import gates
-from batchrun.run_folder.checkpoint import (
-    KEPT_SCHEMA,
-    read_checkpoint,
-    read_kept,
-    write_admitted,
-    write_kept,
-)
-from batchrun.run_folder.folder import RunFolder, write_atomically
+from batchrun.run_folder.checkpoint import read_checkpoint, write_admitted
+from batchrun.run_folder.folder import RunFolder, storage_of, write_atomically
 from batchrun.run_folder.layout import Layout
+from batchrun.run_folder.leftovers import sweep
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.log import Log, open_log
 from batchrun.run_folder.parsed import arrow_type
 from batchrun.run_folder.publish import Publisher, release_memory
+from batchrun.run_folder.room import too_little
 from batchrun.run_folder.totals import read_totals
 from batchrun.run_folder.typed import Types, probabilities_type
 from batchrun.summary import Counters, RunState, Stop, Summary
@@ -57,6 +56,8 @@ class Options:
     limit: int | None = None
     """At most so many rows now; the rest stays pending."""
     drain: float = 30.0
+    seal_rows: int = SEAL_ROWS
+    """Finished rows after which a journal file becomes a sealed part: fewer where rows are very large."""
 
 
 def submit(job: Job, options: Options, *, env: Mapping[str, str], progress: Progress) -> Summary:
@@ -69,7 +70,7 @@ def submit(job: Job, options: Options, *, env: Mapping[str, str], progress: Prog
     check_simulators(_with_retry_model(job, options))
     run = RunFolder(job.output_path)
     run.claim(job.name)
-    with locked(run.lock), open_log(run.log) as log:
+    with storage_of(run), locked(run.lock), open_log(run.log) as log:
         return _Submit(job, options, env, progress, run, log).run()
 
 
@@ -80,7 +81,7 @@ class _Submit:
         self, job: Job, options: Options, env: Mapping[str, str], progress: Progress, run: RunFolder, log: Log
     ) -> None:
         self._chain = len(job.models)
-        self._job = _with_retry_model(job, options)
+        self._job = fitting(_with_retry_model(job, options), raise_limit())
         self._options = options
         self._env = env
         self._progress = progress
@@ -92,6 +93,7 @@ class _Submit:
 
     def run(self) -> Summary:
         """All of it."""
+        sweep(self._run)
         self._progress.phase(f"reading {self._job.input.path}")
         found = survey(self._job, on_rows=self._progress.read, keep_index=True)
         if not found.facts.rows:
@@ -111,7 +113,14 @@ class _Submit:
 
     def _to_do(self, found: Survey) -> pl.DataFrame:
         """The rows to ask for now."""
-        rows = to_do(self._decided(found), rerun_changed=self._options.rerun_changed)
+        options = self._options
+        states = decide(
+            found,
+            rerun=options.rerun_changed,
+            keep=options.keep_changed,
+            retry_failed=options.retry_failed,
+        )
+        rows = to_do(states, rerun_changed=options.rerun_changed)
         return rows if self._options.limit is None else rows.head(self._options.limit)
 
     def _report_damage(self, found: Survey) -> None:
@@ -122,29 +131,6 @@ class _Submit:
                 "if it was an answer, its row is asked again"
             )
             self._log("damage", path=damage.path.name, line=damage.line, bytes=damage.bytes)
-
-    def _decided(self, found: Survey) -> pl.DataFrame:
-        """The rows' states, once the user has chosen what happens to changed rows."""
-        if self._options.rerun_changed and not read_kept(self._run.checkpoint).is_empty():
-            write_kept(
-                self._run.checkpoint, pl.DataFrame(schema=KEPT_SCHEMA)
-            )  # kept answers are changed ones again
-        states = found.states(self._options.retry_failed)
-        changed = states.filter(pl.col("state") == State.CHANGED)
-        if changed.is_empty() or self._options.rerun_changed:
-            return states
-        if not self._options.keep_changed:
-            price = price_of(found, changed, now=time.time())
-            raise ChangedRowsError(
-                f"{len(changed)} finished rows would be paid for again ({price}), because the job or their "
-                f"input has changed since they were answered",
-                hint="Choose: --rerun-changed replaces their answers, --name NEW keeps both, --keep-changed "
-                "keeps the answers (marked stale) and uses the new prompt for new rows only. "
-                "Taking the edit back costs nothing.",
-            )
-        kept = pl.concat([read_kept(self._run.checkpoint), changed.select("key", "hash")])
-        write_kept(self._run.checkpoint, kept)
-        return found.states(self._options.retry_failed)
 
     @property
     def _budget(self) -> dict[str, Any]:
@@ -170,6 +156,14 @@ class _Submit:
         self._log("start", rows=found.facts.rows, to_do=len(rows), version=__version__)
         if rows.is_empty():
             return None
+        if reason := too_little(self._run.path):
+            return Stop("storage", reason)
+        retry = self._options.retry_failed
+        first = canary(self._job, lambda: found.states(retry), retrying=bool(retry))
+        if first.failed:
+            return Stop("canary", first.failed)
+        for sentence in uncounted(self._job, self._prices):
+            self._progress.say(sentence)
         self._say_running(found, len(rows))
         self._counters.to_do = len(rows)
         self._progress.phase(f"asking for {len(rows):,} row{'s' if len(rows) > 1 else ''}")
@@ -189,7 +183,8 @@ class _Submit:
             prices=self._prices,
             spent=found.checkpoint.spend(self._prices.spelled),
             time_left=None if wall_time is None else wall_time - (time.time() - self._started),
-            canary=self._canary(found),
+            canary=first.rows,
+            seal_rows=options.seal_rows,
         )
         return asking.ask(rows)
 
@@ -199,11 +194,6 @@ class _Submit:
             key, _, why = reasons[0].removeprefix("budget.").partition(": ")
             where = self._job.where("budget", key)
             raise JobError(f"{where}: {why}", hint="\n".join(reasons[1:]) or None)
-
-    def _canary(self, found: Survey) -> int | None:
-        """The rows that go first, unless the run has as many answers to the job as it stands."""
-        canary = self._job.canary
-        return canary if canary and counts(found.states())[State.OK] < canary else None
 
     def _finish(self, found: Survey, stop: Stop | None) -> Summary:
         """Publish what is there, add it up, and write it down."""
@@ -241,6 +231,7 @@ class _Submit:
                 hint="This is a bug in batchrun. The checkpoint is intact.",
             )
         totals = read_totals(self._run.results)
+        spent = found.checkpoint.spend(self._prices.spelled).total()
         limited = self._options.limit is not None and not stop
         exit_code = stop.exit_code if stop else 0 if limited else 1 if failed else 0
         return Summary(
@@ -259,7 +250,7 @@ class _Submit:
             possibly_paid=totals.possibly_paid + found.checkpoint.possibly_paid(),
             saved_usd=self._saved(totals.usage_by_model),
             budget=self._budget,
-            spent=asdict(found.checkpoint.spend(self._prices.spelled).total()),
+            spent=asdict(spent if totals.cost_usd is not None else self._prices.known_of(spent)),
             cut=totals.cut,
             stopped_by=stop,
             submit={

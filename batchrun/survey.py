@@ -21,10 +21,14 @@ from batchrun.errors import InputError, JobError
 from batchrun.index import Facts, Identifier, Index, State, build, match, sharing
 from batchrun.job import OPENAI_BATCH, Job
 from batchrun.render.renderer import HASH_VERSION, Renderer
+from batchrun.run_folder import checksum
 from batchrun.run_folder.checkpoint import Checkpoint, read_checkpoint, read_kept
+from batchrun.run_folder.columns import RESULT_SCHEMA
 from batchrun.run_folder.folder import RunFolder, write_atomically
+from batchrun.run_folder.journal import sync_folder
 from batchrun.run_folder.sealed import write_parquet
 from batchrun.run_folder.shared import read_shared
+from batchrun.run_folder.upgrade import upgrade_parts
 from batchrun.selection import Selection
 from batchrun.source import Source, open_source
 
@@ -63,10 +67,13 @@ class Survey:
 def survey(job: Job, *, on_rows: Callable[[int], None], keep_index: bool) -> Survey:
     """Read the input, or the index of it where nothing has changed since.
 
-    `on_rows` is told how many rows were read; `keep_index` writes the index for the next time,
-    which only the holder of the run folder's lock may do. Raises InputError and JobError.
+    `on_rows` is told how many rows were read; `keep_index` writes the index for the next time, and brings
+    a checkpoint of an older format up to date, which only the holder of the run folder's lock may do.
+    Raises InputError, JobError and RunFolderError.
     """
     run = RunFolder(job.output_path)
+    if keep_index and run.identity.exists():
+        upgrade_parts(run.checkpoint)
     source = open_source(job.input.path, root=job.folder, format=job.input.format)
     renderer = Renderer(job)
     selection = Selection(source, job)
@@ -112,7 +119,7 @@ def _identity(job: Job, source: Source, renderer: Renderer) -> str:
     """Changes whenever another pass over the input could give another index."""
     model = job.models[0]
     parts = {
-        "batchrun": [__version__, HASH_VERSION],
+        "batchrun": [__version__, HASH_VERSION, str(RESULT_SCHEMA)],
         "input": job.input.model_dump(),
         "vars": dict(job.prompt.vars),
         "messages": [renderer.prompt.spelled, job.prompt.messages_column],
@@ -153,10 +160,13 @@ def _in_order(value: Any) -> str:
 
 def _load(checkpoint: Path, identity: str, folder: Path) -> tuple[Index, pa.Schema] | None:
     """The index of the last pass, unless something it depends on has changed."""
-    with suppress(ValueError, KeyError, OSError, pl.exceptions.PolarsError):
+    with suppress(ValueError, LookupError, TypeError, OSError, pl.exceptions.PolarsError):
         about = codec.loads((checkpoint / "index.json").read_bytes())
+        if about.pop("digest", None) != codec.digest(codec.canonical(about)):
+            return None  # damaged, or of an older version
         if about["identity"] != identity or not _unchanged(about["included"], folder):
             return None
+        checksum.check(checkpoint / "index.parquet")
         rows = pl.read_parquet(checkpoint / "index.parquet")
         columns = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(about["columns"])))
         return Index(rows, Facts(**about["facts"])), columns
@@ -183,7 +193,9 @@ def _save(
         "columns": base64.b64encode(columns.serialize()).decode(),
         "included": {name: codec.digest(text.encode()) for name, text in included.items()},
     }
+    about["digest"] = codec.digest(codec.canonical(about))
     (checkpoint / "index.json").unlink(missing_ok=True)
+    sync_folder(checkpoint)  # it must not come back beside the other rows
     rows = index.rows.to_arrow()
     write_parquet([rows], checkpoint / "index.parquet", rows.schema)
     write_atomically(checkpoint / "index.json", codec.dumps(about))

@@ -11,7 +11,6 @@ import polars as pl
 
 from batchrun.answer.task import Task
 from batchrun.index.prefix import PREFIX
-from batchrun.index.sharing import SENDABLE
 from batchrun.judge import judge
 from batchrun.outcome import PASSING, Error
 from batchrun.run_folder.checkpoint import Checkpoint, next_task
@@ -64,7 +63,7 @@ _LATER = Error("render", "this row has not been rendered again yet")
 
 def _asked(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[tuple[Row, Task]]:
     """The rows in input order, each with its task."""
-    under_way = _UnderWay(survey.checkpoint, by_request=SENDABLE in rows.columns)
+    under_way = _UnderWay(survey.checkpoint)
     failed = _FailedRows(survey)
     numbers = count(next_task(survey.checkpoint.answers(), survey.checkpoint.unfinished))
     columns = rows.select("error_type", "part", "position").iter_rows()
@@ -146,18 +145,17 @@ class _FailedRows:
 class _UnderWay:
     """The tasks that an earlier submit left under way, each of them taken once.
 
-    `by_request`: where identical requests are asked once, another row may be the one that is asked now.
+    By their request: the row's own first, else one that was another's, or this one's under another id.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, by_request: bool) -> None:
-        self._by_request = by_request
-        self._waiting: dict[tuple[int, str], list[tuple[int, History]]] = {}
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._waiting: dict[str, list[tuple[int, tuple[int, History]]]] = {}
         for (key, request_hash), found in checkpoint.waiting().items():
-            self._waiting.setdefault(self._name(key, request_hash), []).extend(found)
-
-    def _name(self, key: int, request_hash: str) -> tuple[int, str]:
-        return (0 if self._by_request else key), request_hash
+            self._waiting.setdefault(request_hash, []).extend((key, task) for task in found)
 
     def take(self, key: int, request_hash: str) -> tuple[int, History] | None:
-        found = self._waiting.get(self._name(key, request_hash))
-        return found.pop(0) if found else None
+        found = self._waiting.get(request_hash)
+        if not found:
+            return None
+        own = next((place for place, (owner, _task) in enumerate(found) if owner == key), 0)
+        return found.pop(own)[1]

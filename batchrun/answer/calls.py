@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -20,12 +21,12 @@ from batchrun.budget import Amounts
 from batchrun.client import EndpointClient
 from batchrun.clock import Clock
 from batchrun.concurrency import Result
-from batchrun.errors import BudgetExhaustedError
+from batchrun.errors import BudgetExhaustedError, OpenFilesError
 from batchrun.flights import Flight, Flights
 from batchrun.job import ANY_MODEL, ModelChoice
 from batchrun.judge import Judged, judge
 from batchrun.limits.headers import RateAccount, read_rate_headers
-from batchrun.outcome import Error, Exchange, Reply
+from batchrun.outcome import Error, Exchange, Reply, Unanswered
 from batchrun.paid import cost_of, paid, taken
 from batchrun.pricing import ModelPrices
 from batchrun.render.request import Request
@@ -39,6 +40,9 @@ _PROVES_NOTHING = frozenset({"auth", "quota", "model_not_found", "server"})
 _NO_REASON: frozenset[str] = frozenset()
 _FAILURES = frozenset({"server", "connection", "timeout", "invalid_response"})
 """Errors that are the endpoint's own."""
+
+_NO_FILES = re.compile(r"\(os error (23|24)\)")
+"""How the client's library names ENFILE and EMFILE."""
 
 HEDGED = Error("cancelled", "a copy of this call was answered first")
 
@@ -138,6 +142,7 @@ class Caller:
             client = self._clients[self._models[call.index].endpoint]
             exchange = await client.call(call.body, timeout=left)
             self._journal.append(Answered(call.task.number, number, self._clock.wall(), exchange))
+            _check_open_files(exchange)
         if exchange is None:
             call.progress.note(number, HEDGED)
             call.progress.paid(sent.at, call.needs.bound, None)
@@ -256,6 +261,17 @@ class Caller:
             named=call.needs.named if model.name == ANY_MODEL else "",
             step=call.ask.step,
             ask=call.ask.digest,
+        )
+
+
+def _check_open_files(exchange: Exchange) -> None:
+    """Raises OpenFilesError when no connection could be opened for want of a file: every other call would
+    end alike, and no row is to blame."""
+    if isinstance(exchange, Unanswered) and not exchange.sent and _NO_FILES.search(exchange.message):
+        raise OpenFilesError(
+            f"no connection could be opened: {exchange.message}",
+            hint="Raise the limit on open files (`ulimit -n 4096`), or lower limits.concurrency; then submit "
+            "again: it continues.",
         )
 
 

@@ -8,13 +8,11 @@ under way may land until the drain is over.
 from __future__ import annotations
 
 import math
-import signal
-import threading
-from collections.abc import Callable, Coroutine, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import anyio
@@ -25,12 +23,15 @@ from batchrun.admission import Admission, Closed
 from batchrun.answer.answerer import Answerer
 from batchrun.answer.task import Task
 from batchrun.breaker import Breaker
+from batchrun.engines.closings import describe
+from batchrun.engines.signals import obey_signals
 from batchrun.errors import BudgetExhaustedError, StorageError
 from batchrun.flights import Flights
 from batchrun.outcome import Failed
 from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.records import Admitted, Done
-from batchrun.summary import Counters, Stop, StopKind
+from batchrun.summary import Counters, Stop
+from batchrun.wording import counted
 
 Beside: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 """What runs alongside the workers until they are done."""
@@ -49,7 +50,8 @@ class LocalEngine:
     `chains` are those that tasks have: when all of them are closed the run stops. `seal` turns a closed
     journal file into a sealed part, in a thread. The first `canary` rows must keep within the breaker's
     share before the rest goes. `time_left` is how long the run may take, in seconds: sending stops a tenth of
-    it, or the drain, before.
+    it, or the drain, before. A journal file is sealed after `seal_rows` finished rows, or SEAL_BYTES.
+    `say` is told of an interruption at once; `keys` says whose key each endpoint is sent.
     """
 
     def __init__(
@@ -66,6 +68,9 @@ class LocalEngine:
         seal: Callable[[Path], None],
         canary: int | None = None,
         time_left: float | None = None,
+        seal_rows: int = SEAL_ROWS,
+        say: Callable[[str], None] = lambda text: None,
+        keys: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._answerer = answerer
         self._admission = admission
@@ -79,6 +84,9 @@ class LocalEngine:
         self._canary = canary
         self._canary_judged = anyio.Event()
         self._time_left = time_left
+        self._seal_rows = seal_rows
+        self._say = say
+        self._keys = keys
         self._workers = 0
         self._hire: Callable[[], None] | None = None
         self._left = 0
@@ -102,7 +110,7 @@ class LocalEngine:
             own: list[Beside] = [
                 self._journal.commit_forever,
                 self._seal_full_files,
-                self._obey_signals,
+                lambda: obey_signals(self._interrupt),
                 self._keep_hiring,
             ]
             if self._time_left is not None:
@@ -200,7 +208,8 @@ class LocalEngine:
             self.stop(Stop("budget", str(exhausted)))
             return
         except StorageError:
-            self._flights.land_by(anyio.current_time())  # no answer could be kept
+            if self._journal.failure:  # no answer could be kept
+                self._flights.land_by(anyio.current_time())
             raise
         if isinstance(done, Closed):
             self._leave(task, done)
@@ -222,7 +231,7 @@ class LocalEngine:
             return None
         refused = any(closed.reason.type in ("auth", "model_not_found") for closed in self._closed.values())
         closings = [*self._closed.values(), *self._admission.reasons()]
-        reasons = "; ".join(dict.fromkeys(map(describe, closings)))
+        reasons = "; ".join(dict.fromkeys(describe(closed, self._keys) for closed in closings))
         return Stop("refused" if refused else "no_model", f"no model is left to ask: {reasons}")
 
     def _count(self, done: Done) -> None:
@@ -233,20 +242,25 @@ class LocalEngine:
         else:
             self._counters.ok += 1
         self._breaker.record(failed)
+        self._judge_canary()
         if tripped := self._breaker.tripped:
             self.stop(Stop("breaker", tripped))
-        self._judge_canary()
-        if self._journal.finished >= SEAL_ROWS or self._journal.size >= SEAL_BYTES:
+        if self._journal.finished >= self._seal_rows or self._journal.size >= SEAL_BYTES:
             self._file_full.set()
 
     def _judge_canary(self) -> None:
-        """Let the rest of the rows go, or stop, once the first ones have their outcomes."""
+        """Let the rest of the rows go, or stop, once the first ones have their outcomes.
+
+        As soon as the breaker trips among them it is the canary that has failed.
+        """
         finished = self._counters.finished
-        if self._canary is None or finished + self._left < self._canary or self._canary_judged.is_set():
+        if self._canary is None or self._canary_judged.is_set():
+            return
+        if finished + self._left < self._canary and not self._breaker.tripped:
             return
         self._canary_judged.set()
-        if reason := self._breaker.fails(self._counters.failed, finished):
-            self.stop(Stop("canary", f"canary: {reason}"))
+        if reason := self._breaker.fails_canary(self._counters.failed, finished, self._counters.errors):
+            self.stop(Stop("canary", reason))
 
     async def _seal_full_files(self) -> None:
         while True:
@@ -256,41 +270,17 @@ class LocalEngine:
                 self._file_full = anyio.Event()
                 await anyio.to_thread.run_sync(self._seal, closed)
 
-    async def _obey_signals(self) -> None:
-        """The first signal stops sending; the second gives up the calls under way too."""
-        if threading.current_thread() is not threading.main_thread():
-            return
-        obeyed = [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup means to outlive the terminal
-            obeyed.append(signal.SIGHUP)
-        with anyio.open_signal_receiver(*obeyed) as received:
-            told = False
-            async for number in received:
-                kind: StopKind = "SIGINT" if number == signal.SIGINT else "SIGTERM"
-                reason = Stop(kind, f"interrupted by {signal.Signals(number).name}", at_once=told)
-                self.stop(reason)
-                self._stopped_by = reason  # also where something else had stopped it
-                if told:
-                    self._flights.land_by(anyio.current_time())
-                told = True
+    def _interrupt(self, reason: Stop) -> None:
+        self.stop(reason)
+        self._stopped_by = reason  # also where something else had stopped it
+        if reason.at_once:
+            self._flights.land_by(anyio.current_time())
+        elif calls := len(self._flights):
+            waits = f"waiting up to {self._drain:g} s for {counted(calls, 'call')} under way"
+            self._say(f"{reason.message}: {waits}; once more stops at once")
 
 
 def _has_rows(receive: MemoryObjectReceiveStream[Task]) -> bool:
     """Whether rows wait, or may still come."""
     state = receive.statistics()
     return state.open_send_streams + state.current_buffer_used > 0
-
-
-def describe(closed: Closed) -> str:
-    """A closing in words: what is closed, why, and until when."""
-    name = closed.endpoint if closed.model is None else f"{closed.endpoint}/{closed.model}"
-    return f"{name}: {closed.reason.type}: {closed.reason.message}{_until(closed.until)}"
-
-
-def _until(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    try:
-        return f" (until {datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M:%S} UTC)"
-    except (ValueError, OverflowError, OSError):
-        return " (for longer than dates can say)"

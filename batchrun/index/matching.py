@@ -43,21 +43,24 @@ def match(
 
     `answers` holds finished tasks (`run_folder.sealed.ANSWERS_SCHEMA`), `kept` the pairs of key and
     hash whose older answer the user keeps. A row is matched with an answer to the same request: by
-    key and hash, and without ids by the hash alone, equal requests pairing off. Rows left over
-    are `CHANGED` or `KEPT` when an ok answer to another request has their key.
+    key and hash, then by the hash alone, equal requests pairing off: no answer is paid for again because its
+    row has another id now (a failure stays with its id). Rows left over are `CHANGED` or `KEPT` when an ok
+    answer to another request has their key.
 
     Where `rows` have SENDABLE, a row that is left without an answer, or has one that failed, shares the
     answer to an equal request, unless its older answer is kept; the column `sharing.HOLDER` says whose.
     `shared` then are the pairs of key and hash that shared one when they were published last: such a row
     had an answer, too.
     """
-    best = answers.sort("ok", "task", descending=True).with_columns(_both())
+    best = answers.sort(~pl.col("ok"), _preference()).with_columns(_both())
     keyed = rows.with_columns(_both())
     place = pl.repeat(None, len(rows), dtype=pl.UInt32, eager=True)
-    for same in ("both",) if has_ids else ("both", "hash"):
-        place = _pair(place, keyed[same], best[same], best["task"].is_not_null())
+    place = _pair(place, keyed["both"], best["both"], best["task"].is_not_null())
+    if not (has_ids and SENDABLE in rows.columns):  # such rows share the answers of others, below
+        usable = best["ok"] if has_ids else best["task"].is_not_null()
+        place = _pair(place, keyed["hash"], best["hash"], usable)
     exact = place.is_not_null()
-    place = _pair(place, keyed["key"], best["key"], best["ok"])
+    place = _pair_newest(place, keyed["key"], best["key"], best["ok"])
     own = place.is_not_null()
     decided = keyed["both"].is_in(kept.select(_both())["both"].implode())
     if SENDABLE in rows.columns:
@@ -90,6 +93,12 @@ def _with_holders(matched: pl.DataFrame, place: pl.Series, own: pl.Series) -> pl
     return matched.with_columns(matched["row_index"].gather(holder).alias(HOLDER))
 
 
+def _preference() -> pl.Expr:
+    """Of answers to equal requests the oldest, so that rows keep theirs when equal ones come and go;
+    of failures the newest, which says how the row stands."""
+    return pl.when("ok").then(pl.col("task")).otherwise(-pl.col("task"))
+
+
 def _both() -> pl.Expr:
     """Key and request hash in one 64-bit hash (Fibonacci hashing of the key, exclusive or)."""
     golden = pl.lit(0x9E3779B97F4A7C15, pl.UInt64)
@@ -115,6 +124,12 @@ def _pair(place: pl.Series, wanted: pl.Series, offered: pl.Series, usable: pl.Se
     last = len(ordered) - 1
     hit = (at <= last) & (ordered["value"].gather(at.clip(upper_bound=last)) == sought)
     return place.scatter(rows.filter(hit), ordered["at"].gather(at.filter(hit)))
+
+
+def _pair_newest(place: pl.Series, wanted: pl.Series, offered: pl.Series, usable: pl.Series) -> pl.Series:
+    """The same with the last of those on offer first."""
+    last = len(offered) - 1
+    return last - _pair(last - place, wanted, offered.reverse(), usable.reverse()) if last >= 0 else place
 
 
 def _chosen(best: pl.DataFrame, place: pl.Series) -> pl.DataFrame:

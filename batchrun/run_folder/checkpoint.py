@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow as pa
 from batchrun import codec
 from batchrun.budget import Spend
 from batchrun.pricing import PriceOf
+from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.folder import write_atomically
 from batchrun.run_folder.history import History
 from batchrun.run_folder.journal import Damage, journal_files
@@ -172,9 +174,11 @@ def next_task(answers: pl.DataFrame, unfinished: Iterable[int]) -> int:
 
 
 def read_kept(folder: Path) -> pl.DataFrame:
-    """The rows (key, hash) whose older answer the user keeps."""
+    """The rows (key, hash) whose older answer the user keeps. Raises RunFolderError when that is damaged."""
     path = folder / "kept.parquet"
-    return pl.read_parquet(path) if path.exists() else pl.DataFrame(schema=KEPT_SCHEMA)
+    with suppress(FileNotFoundError), readable(path):
+        return pl.read_parquet(path, memory_map=False).select(*KEPT_SCHEMA)
+    return pl.DataFrame(schema=KEPT_SCHEMA)
 
 
 def write_kept(folder: Path, kept: pl.DataFrame) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from batchrun import codec
 from batchrun.errors import RunFolderError, StorageError
-from batchrun.run_folder.journal import storage_error, sync_folder
+from batchrun.run_folder.damaged import readable
+from batchrun.run_folder.format_version import FIRST_VERSION, check_version
+from batchrun.run_folder.journal import is_of_disk, storage_error, sync_folder
+from batchrun.run_folder.records import FORMAT_VERSION
 
 GENERATIONS = "generations"
 
@@ -65,30 +70,39 @@ class RunFolder:
         """Make the folder this job's, or check that it is.
 
         Raises RunFolderError when it belongs to another job, holds something else, or cannot be
-        written to.
+        written to; StorageError when the disk is full or fails.
         """
         try:
-            self._make(job_name)
+            self.path.mkdir(parents=True, exist_ok=True)
+            with _by_turns(self.path):  # of two submits that start together one makes it, the other finds it
+                self._make(job_name)
         except OSError as error:
+            if is_of_disk(error):
+                raise storage_error(error, self.path) from error
             raise RunFolderError(
                 f"cannot write to the run folder {self.path}: {error.strerror}",
                 hint="Give output.path a folder that you may write to.",
             ) from error
         except StorageError as error:
+            if is_of_disk(error.__cause__):
+                raise
             raise RunFolderError(
                 error.message, hint="Give output.path a folder that you may write to and that has room."
             ) from error
 
     def _make(self, job_name: str) -> None:
         if self.identity.exists():
-            owner = codec.loads(self.identity.read_bytes()).get("name")
+            known = self._known()
+            owner = known["name"]
             if owner != job_name:
                 raise RunFolderError(
                     f"{self.path} holds the run of another job, {owner!r}",
                     hint=f"Give this job ({job_name!r}) another output.path, or another --name.",
                 )
+            if known != _identity_of(job_name):  # of an older version: from here on it may not be read by one
+                write_atomically(self.identity, codec.dumps(_identity_of(job_name)) + b"\n")
             return
-        if self.path.exists() and not self._is_unused():
+        if not self._is_unused():
             raise RunFolderError(
                 f"{self.path} is not empty and holds no run of batchrun",
                 hint="Give output.path a folder that is new or empty.",
@@ -96,7 +110,16 @@ class RunFolder:
         for folder in (self.path, self.checkpoint, self.generations):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)
-        write_atomically(self.identity, codec.dumps({"name": job_name}) + b"\n")
+        sync_folder(self.path)
+        _sync_above(self.path.resolve())  # before the identity, by which the next submit skips all this
+        write_atomically(self.identity, codec.dumps(_identity_of(job_name)) + b"\n")
+
+    def _known(self) -> dict[str, Any]:
+        """What the folder says of itself. Raises RunFolderError when that is damaged, or newer than us."""
+        with readable(self.identity):
+            known: dict[str, Any] = {"name": None, **codec.loads(self.identity.read_bytes())}
+        check_version(known.get("format", FIRST_VERSION), self.identity)
+        return known
 
     def _is_unused(self) -> bool:
         """Whether the folder is empty, or holds what a `claim` cut short left."""
@@ -108,12 +131,13 @@ class RunFolder:
         )
 
     def require(self) -> None:
-        """Raises RunFolderError when there is no run here."""
+        """Raises RunFolderError when there is no run here, or one that a newer batchrun wrote."""
         if not self.identity.exists():
             raise RunFolderError(
                 f"there is no run in {self.path}",
                 hint="Start one with `batchrun submit JOB.yaml`, or name the run folder itself.",
             )
+        self._known()
 
     def read_run_json(self) -> dict[str, Any]:
         """What `run.json` says; empty before the first submit wrote it."""
@@ -122,6 +146,41 @@ class RunFolder:
         except (FileNotFoundError, ValueError):
             return {}
         return document if isinstance(document, dict) else {}
+
+
+@contextmanager
+def _by_turns(folder: Path) -> Iterator[None]:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # a network filesystem: `lock.locked` says so
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def storage_of(run: RunFolder) -> Iterator[None]:
+    """Whatever the disk refuses to a run, also where it reads, ends it as StorageError."""
+    try:
+        yield
+    except OSError as error:
+        name = error.filename if isinstance(error.filename, str) else ""
+        raise storage_error(error, Path(name) if name else run.path, doing="use") from error
+
+
+def _identity_of(job_name: str) -> dict[str, Any]:
+    return {"name": job_name, "format": FORMAT_VERSION}
+
+
+def _sync_above(folder: Path) -> None:
+    """Make the names of a folder and of those above it survive a power cut: any of them may be new."""
+    device = folder.stat().st_dev
+    for above in folder.parents:
+        if above.stat().st_dev != device:
+            return
+        with suppress(PermissionError):  # what may not be read was not made by this user
+            sync_folder(above)
 
 
 def _unfinished(path: Path) -> Path:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from batchrun.run_folder.records import Answered, Continues, Done, Ran, Sent, TaskRecord, decode, encode
+from batchrun.run_folder.records import (
+    Answered,
+    Continues,
+    Done,
+    Ran,
+    Record,
+    Sent,
+    TaskRecord,
+    decode,
+    encode,
+)
 
 
 @dataclass(slots=True)
@@ -44,13 +54,17 @@ class History:
     def reopen(self) -> None:
         """Go on without an outcome, and without answers to calls of which nothing else is known.
 
-        The outcome's line goes too: carried into the next journal file, it would end the task
-        there with a call that was made anew under the same number.
+        Their lines go too: carried into the next journal file, they would end the task there, or answer
+        a call that was made anew under the same number.
         """
-        if self.done is not None:
-            self.lines = [line for line in self.lines if not isinstance(decode(line[:-1]), Done)]
         self.done = None
         self.answered = {call: record for call, record in self.answered.items() if call in self.sent}
+        self.lines = [line for line in self.lines if self._still_holds(decode(line[:-1]))]
+
+    def _still_holds(self, record: Record) -> bool:
+        if isinstance(record, Answered):
+            return record.call in self.answered
+        return not isinstance(record, Done)
 
     def merge(self, later: History) -> None:
         """Take what a later journal file holds of the same task; it begins with the same lines."""

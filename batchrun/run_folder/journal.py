@@ -18,7 +18,8 @@ import anyio
 import anyio.to_thread
 
 from batchrun.clock import Clock
-from batchrun.errors import RunFolderError, StorageError
+from batchrun.errors import OpenFilesError, RunFolderError, RunFolderLostError, StorageError
+from batchrun.run_folder.format_version import check_version
 from batchrun.run_folder.records import (
     FORMAT_VERSION,
     Answered,
@@ -29,6 +30,7 @@ from batchrun.run_folder.records import (
     Ran,
     Record,
     Sent,
+    UnknownRecordError,
     decode,
     encode,
 )
@@ -80,32 +82,34 @@ class JournalReader:
                     is_tail = not line.endswith(b"\n")
                     self.damage.append(Damage(self.path, number, len(line), is_tail))
                     continue
+                except UnknownRecordError as error:
+                    raise RunFolderError(
+                        f"{self.path}:{number}: {error}",
+                        hint="A newer batchrun wrote it: update batchrun, or use the version that wrote it.",
+                    ) from error
                 if isinstance(record, Header):
-                    self._check(record)
+                    check_version(record.version, self.path)
                 else:
                     # a cut that took the newline alone left a whole record: what is written after it
                     # must not join its line
                     yield record, line if line.endswith(b"\n") else line + b"\n"
-
-    def _check(self, header: Header) -> None:
-        if header.version > FORMAT_VERSION:
-            raise RunFolderError(
-                f"{self.path} was written by a newer batchrun (journal format {header.version}, "
-                f"this one reads up to {FORMAT_VERSION})",
-                hint="Update batchrun, or use the version that wrote it.",
-            )
 
 
 class Journal:
     """The open journal of a running submit.
 
     `carried` lines (of unfinished tasks) open the file, so that every file can be read without
-    the ones before it.
+    the ones before it. `make_room` is called when the disk is full: when it says that it has freed some,
+    the record is written after all.
     """
 
-    def __init__(self, folder: Path, number: int, clock: Clock) -> None:
+    def __init__(
+        self, folder: Path, number: int, clock: Clock, *, make_room: Callable[[], bool] | None = None
+    ) -> None:
         self.folder = folder
         self.number = number
+        self.failure: StorageError | None = None
+        """Why nothing may be appended any more."""
         self.finished = 0
         """Rows with an outcome in the current file."""
         self.size = 0
@@ -115,7 +119,7 @@ class Journal:
         self._syncing_since: float | None = None
         self._synced = anyio.Event()
         self._one_sync = anyio.Lock()
-        self._failure: StorageError | None = None
+        self._make_room = make_room
         self._fd = -1
         self._create(number)
 
@@ -145,20 +149,21 @@ class Journal:
 
     async def ready(self) -> None:
         """Wait while a record has been unsynced for too long. Raises StorageError when a sync failed."""
-        while self._failure is None and self._lag() > MAX_UNSYNCED:
+        while self.failure is None and self._lag() > MAX_UNSYNCED:
             await self._synced.wait()
-        if self._failure:
-            raise self._failure
+        if self.failure:
+            raise self.failure
 
     def _lag(self) -> float:
         since = self._syncing_since if self._syncing_since is not None else self._unsynced_since
         return self._clock.monotonic() - since if since is not None else 0.0
 
     async def commit_forever(self) -> None:
-        """Sync every `COMMIT_INTERVAL` seconds when there is something to sync."""
+        """Sync every `COMMIT_INTERVAL` seconds when there is something to sync, however long a sync takes."""
         while True:
-            await self._clock.sleep(COMMIT_INTERVAL)
+            began = self._clock.monotonic()
             await self.sync()
+            await self._clock.sleep(max(0.0, began + COMMIT_INTERVAL - self._clock.monotonic()))
 
     async def sync(self) -> None:
         """Make all that was appended survive a power cut. A failed fsync is never tried again:
@@ -178,8 +183,8 @@ class Journal:
         try:
             await anyio.to_thread.run_sync(os.fsync, fd)
         except OSError as error:
-            self._failure = storage_error(error, path)
-            raise self._failure from error
+            self.failure = storage_error(error, path)
+            raise self.failure from error
 
     async def rotate(self, opening: Callable[[], Record]) -> Path:
         """Start the next file with all unfinished tasks and then `opening`; return the closed file's path.
@@ -187,6 +192,7 @@ class Journal:
         Both files are on disk on return.
         """
         async with self._one_sync:  # a sync under way works on the file that is closed here
+            self.check_place()
             closed, closed_fd = self.path, self._fd
             self._create(self.number + 1)
             self._write(
@@ -200,11 +206,31 @@ class Journal:
         await self.sync()
         return closed
 
+    def check_place(self) -> None:
+        """Raises RunFolderLostError unless the open file is the one that its name leads to: folders are
+        removed, moved and replaced while a run is going."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if os.path.samestat(os.stat(self.path), os.fstat(self._fd)):  # noqa: PTH116 - beside fstat
+                return
+        raise RunFolderLostError(
+            f"the run folder {self.folder.parent} was removed, moved or replaced while the run was going",
+            hint="If it was moved, move it back: it has what had arrived. Then submit again. What was "
+            "removed is asked for again.",
+        )
+
+    def is_removed(self) -> bool:
+        """Whether the open file has no name any more, so that what is appended goes nowhere."""
+        return os.fstat(self._fd).st_nlink == 0
+
     def close(self) -> None:
-        """Close the file; what was appended stays."""
-        with suppress(OSError):
-            os.fsync(self._fd)
-        os.close(self._fd)
+        """Sync and close the file; `failure` says whether that did not work."""
+        try:
+            if self.failure is None:  # a failed fsync is not tried again here either
+                os.fsync(self._fd)
+        except OSError as error:
+            self.failure = storage_error(error, self.path)
+        finally:
+            os.close(self._fd)
 
     def _create(self, number: int) -> None:
         path = self._path(number)
@@ -217,19 +243,38 @@ class Journal:
         self._write(encode(Header(FORMAT_VERSION)))
 
     def _write(self, data: bytes) -> None:
-        if self._failure:
-            raise self._failure
+        if self.failure:
+            raise self.failure
         try:
-            written = os.write(self._fd, data) if data else 0
-            if written < len(data):  # a full disk takes a part: what follows must not join it
-                os.ftruncate(self._fd, self.size)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._write_whole(data)
         except OSError as error:
-            self._failure = storage_error(error, self.path)
-            raise self._failure from error
-        self.size += written
+            self.failure = storage_error(error, self.path)
+            raise self.failure from error
+        self.size += len(data)
         if self._unsynced_since is None:
             self._unsynced_since = self._clock.monotonic()
+
+    def _write_whole(self, data: bytes) -> None:
+        try:
+            _write_all(self._fd, data)
+        except OSError as error:
+            os.ftruncate(self._fd, self.size)  # a full disk takes a part: what follows must not join it
+            if not (is_full(error) and self._make_room and self._make_room()):
+                raise
+            try:
+                _write_all(self._fd, data)
+            except OSError:
+                os.ftruncate(self._fd, self.size)
+                raise
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        written = os.write(fd, left)
+        if not written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        left = left[written:]
 
 
 def sync_folder(folder: Path) -> None:
@@ -241,10 +286,27 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def storage_error(error: OSError, path: Path) -> StorageError:
-    """The end of a run whose disk refused to write `path`."""
-    what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or error
+def is_full(error: OSError) -> bool:
+    """Whether the disk, or the user's part of it, has no room left."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_of_disk(error: BaseException | None) -> bool:
+    """Whether an error is the disk's or the machine's and may pass, unlike a wrong path or permission."""
+    passing = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE)
+    return isinstance(error, OSError) and error.errno in passing
+
+
+def storage_error(error: OSError, path: Path, *, doing: str = "write to") -> StorageError:
+    """The end of a run whose disk refused to write `path`, or whatever it was `doing` with it."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return OpenFilesError(
+            f"cannot {doing} {path}: {error.strerror}",
+            hint="Everything received before this is kept. Raise the limit on open files (`ulimit -n 4096`), "
+            "then submit again.",
+        )
+    what = "the disk is full" if is_full(error) else error.strerror or error
     return StorageError(
-        f"cannot write to {path}: {what}",
+        f"cannot {doing} {path}: {what}",
         hint="Everything received before this is kept. Free some space or mend the disk, then submit again.",
     )

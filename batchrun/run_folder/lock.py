@@ -11,10 +11,11 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from batchrun.errors import RunFolderError, RunLockedError
+from batchrun.run_folder.journal import is_of_disk, storage_error
 
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre"})
 
@@ -24,24 +25,31 @@ def locked(path: Path) -> Iterator[None]:
     """Hold the lock file `path`. Raises RunLockedError when another process does,
     RunFolderError where a lock cannot be trusted."""
     _check_filesystem(path.parent)
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise RunFolderError(
-            f"cannot write to the run folder {path.parent.parent}: {error.strerror}",
-            hint="Make it writable, or give output.path another folder.",
-        ) from error
+    fd = _opened(path)
     try:
         if not _taken(fd):
             raise RunLockedError(
                 f"another submit is running on {path.parent.parent}{_holder(fd)}",
                 hint="Wait for it, look at it with `batchrun status`, or give this one a --name of its own.",
             )
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # a full disk: it only tells who holds the lock
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(fd)
+
+
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if is_of_disk(error):
+            raise storage_error(error, path) from error
+        raise RunFolderError(
+            f"cannot write to the run folder {path.parent.parent}: {error.strerror}",
+            hint="Make it writable, or give output.path another folder.",
+        ) from error
 
 
 def _taken(fd: int) -> bool:
@@ -75,8 +83,13 @@ def is_locked(path: Path) -> bool:
 
 
 def _holder(fd: int) -> str:
-    text = os.pread(fd, 32, 0).decode(errors="replace").strip()
-    return f" (process {text})" if text.isdigit() else ""
+    for pause in (0.05, 0.2, None):  # whoever has just taken it is about to write its number
+        text = os.pread(fd, 32, 0).decode(errors="replace").strip()
+        if text.isdigit():
+            return f" (process {text})"
+        if pause is not None:
+            time.sleep(pause)
+    return ""
 
 
 def _check_filesystem(folder: Path) -> None:

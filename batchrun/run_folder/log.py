@@ -25,8 +25,10 @@ def open_log(path: Path) -> Iterator[Log]:
 
     def log(event: str, /, **fields: object) -> None:
         now = datetime.now(tz=UTC).isoformat(timespec="milliseconds")
+        line = codec.dumps({"at": now, "event": event, **fields}) + b"\n"
         with suppress(OSError):
-            os.write(fd, codec.dumps({"at": now, "event": event, **fields}) + b"\n")
+            if os.write(fd, line) < len(line):  # a full disk: the next line must not join it
+                os.write(fd, b"\n")
 
     try:
         yield log

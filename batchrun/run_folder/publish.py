@@ -23,6 +23,7 @@ from batchrun.index import Identifier, State
 from batchrun.index.sharing import HOLDER
 from batchrun.outcome import Error
 from batchrun.render.request import Request
+from batchrun.run_folder import checksum
 from batchrun.run_folder.columns import RESULT_SCHEMA
 from batchrun.run_folder.duplicates import Holders, unpaid
 from batchrun.run_folder.folder import GENERATIONS, RunFolder, write_atomically
@@ -119,7 +120,7 @@ class Publisher:
             self._holders = Holders(frame, self._identifier)
         before = self._published()
         signatures = {str(number): self._signature(part) for number, part in _buckets(frame)}
-        if before.get("parts") == signatures and self._run.results.exists():
+        if before.get("parts") == signatures and self._are_sound(signatures):
             return False
         number = max([0, *(int(path.name) for path in self._generations())]) + 1
         folder = self._run.generations / f"{number:06d}"
@@ -247,10 +248,17 @@ class Publisher:
         for number, signature in signatures.items():
             if before.get("parts", {}).get(number) != signature:
                 continue
-            with suppress(OSError):
-                (folder / _part(int(number))).hardlink_to(earlier / _part(int(number)))
-                linked.add(int(number))
+            if checksum.is_sound(earlier / _part(int(number))):  # else it is written anew
+                with suppress(OSError):
+                    (folder / _part(int(number))).hardlink_to(earlier / _part(int(number)))
+                    linked.add(int(number))
         return frozenset(linked)
+
+    def _are_sound(self, parts: dict[str, str]) -> bool:
+        """Whether the published parts are there as they were written."""
+        return self._run.results.exists() and all(
+            checksum.is_sound(self._run.results / _part(int(number))) for number in parts or ["0"]
+        )
 
     def _swap(self, folder: Path, signatures: dict[str, str]) -> None:
         """Point `results` to the new generation; the one before stays for who is reading it."""

@@ -16,9 +16,11 @@ import pyarrow as pa
 from batchrun.index.sharing import SENDABLE
 from batchrun.run_folder.checkpoint import Checkpoint, read_checkpoint
 from batchrun.run_folder.columns import RESULT_SCHEMA
+from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.sealed import sealed_parts
-from batchrun.run_folder.typed import Types, read_types
+from batchrun.run_folder.typed import DECIDED, Types, read_types
+from batchrun.run_folder.upgrade import scan_part
 
 _TRIES = 10
 _IDENTITY = ["request_hash", "finished_at"]
@@ -63,7 +65,11 @@ def published_rows(run: RunFolder) -> pl.LazyFrame | None:
     """The published results; None before the first publication."""
     if not run.results.exists():
         return None
-    return pl.scan_parquet(run.results.resolve() / "*.parquet")  # this generation, if another is swapped in
+    generation = run.results.resolve()  # this one, if another is swapped in
+    for path in generation.glob("*.parquet"):
+        with readable(path):
+            pass
+    return pl.scan_parquet(generation / "*.parquet")
 
 
 def answered_since(run: RunFolder) -> pl.DataFrame:
@@ -80,7 +86,8 @@ def answered_since(run: RunFolder) -> pl.DataFrame:
         shown = published.filter(own).select(shown.columns).collect()
     fresh = tasks.join(shown, on=_IDENTITY, how="anti")
     if (index := run.checkpoint / "index.parquet").exists():  # answers to an older request do not count
-        current = pl.read_parquet(index)
+        with readable(index):
+            current = pl.read_parquet(index)
         fresh = fresh.join(current, left_on=["_key", "_hash"], right_on=["key", "hash"], how="semi")
         if SENDABLE in current.columns:  # an equal request went well: its answer stands for this one's, too
             well = tasks.join(shown, on=_IDENTITY, how="semi").filter("ok")
@@ -109,10 +116,11 @@ def _without_superseded(fresh: pl.DataFrame, shown: pl.DataFrame) -> pl.DataFram
 
 def _tasks(checkpoint: Checkpoint) -> pl.DataFrame:
     """All finished tasks, by the columns that tell whose they are."""
-    sealed = [
-        pl.read_parquet(path, columns=_TASK).with_columns(part=pl.lit(number, pl.Int32))
-        for number, path in sealed_parts(checkpoint.folder).items()
-    ]
+    sealed = []
+    for number, path in sealed_parts(checkpoint.folder).items():
+        with readable(path):
+            rows = pl.read_parquet(path, columns=_TASK)
+        sealed.append(rows.with_columns(part=pl.lit(number, pl.Int32)))
     unsealed = [
         pl.DataFrame(table.select(_TASK)).with_columns(part=pl.lit(-number, pl.Int32))
         for number, table in checkpoint.unsealed_tables().items()
@@ -132,7 +140,7 @@ def _rows(run: RunFolder, since: pl.DataFrame) -> Iterator[pl.LazyFrame]:
             table = unsealed[-part].select(columns)
             rows = pl.DataFrame(table).lazy()
         else:  # sealed, by now
-            rows = pl.scan_parquet(sealed.get(abs(part)) or sealed_parts(run.checkpoint)[abs(part)])
+            rows = scan_part(sealed.get(abs(part)) or sealed_parts(run.checkpoint)[abs(part)])
         chosen = rows.select(columns).join(tasks.lazy().select("_task"), on="_task", how="semi")
         nobody = pl.lit(None, pl.String).alias("duplicate_of")
         yield chosen.drop("_task").with_columns(nobody).select(RESULT_SCHEMA.names)
@@ -150,6 +158,9 @@ def _typed(rows: pl.LazyFrame, types: Types) -> pl.LazyFrame:
 
 def _typed_column(types: Types, name: str, column: pl.Series) -> pl.Series:
     """A column as the last submit types it, from the checkpoint's text or an earlier publication's values."""
+    if name not in DECIDED:  # published by an older version, with fewer members
+        wanted = RESULT_SCHEMA.field(name).type
+        return pl.Series(name, pa.array(column.to_list(), wanted))
     if column.dtype == pl.String:
         return pl.Series(name, types.column(name, pa.chunked_array([column.to_arrow().cast(pa.string())])))
     return pl.Series(name, types.values(name, column.to_list()))

@@ -18,7 +18,8 @@ from typing import Any, TypeAlias
 from batchrun import codec
 from batchrun.outcome import Completed, Error, ErrorType, Exchange, Failed, Outcome, Reply, Unanswered
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""What `format_version` says when to raise. 1: no version but the journal's own."""
 
 _KEPT = ("retry", "ratelimit", "request-id", "generation-id")
 """An answer's record keeps the headers whose names hold one of these."""
@@ -28,6 +29,10 @@ REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-generation-id")
 
 class DamagedRecordError(ValueError):
     """A line that is no whole record."""
+
+
+class UnknownRecordError(ValueError):
+    """A whole record of a kind that this version does not know, or without a member that it needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +146,23 @@ def encode(record: Record) -> bytes:
 
 
 def decode(line: bytes) -> Record:
-    """Read one line, without its newline. Raises DamagedRecordError when it is no whole record."""
+    """Read one line, without its newline.
+
+    Raises DamagedRecordError when it is no whole record, UnknownRecordError when it is one, but none of ours.
+    """
     text = line[9:]
     if len(line) < 10 or line[8:9] != b" " or b"%08x" % zlib.crc32(text) != line[:8]:
         raise DamagedRecordError(f"checksum mismatch in a record of {len(line)} bytes")
-    return _from_json(codec.loads(text))
+    document = codec.loads(text)
+    try:
+        return _from_json(document)
+    except (LookupError, TypeError, ValueError) as error:
+        raise UnknownRecordError(f"a record that this version cannot read: {_names(document)}") from error
+
+
+def _names(document: Any) -> str:
+    """The members of a record, without what they hold."""
+    return ", ".join(document) if isinstance(document, dict) else type(document).__name__
 
 
 def _to_json(record: Record) -> dict[str, Any]:
@@ -241,6 +258,7 @@ def _outcome_to_json(outcome: Outcome) -> dict[str, Any]:
 
 def _from_json(line: dict[str, Any]) -> Record:
     if "sent" in line:
+        bound = line.get("bound", (None, None))
         return Sent(
             line["sent"],
             line["call"],
@@ -252,16 +270,16 @@ def _from_json(line: dict[str, Any]) -> Record:
             line["index"],
             line["at"],
             line["tokens"],
-            line["bound"][0],
-            line["bound"][1],
+            bound[0],
+            bound[1],
             line.get("step", 0),
             line.get("ask", ""),
             line.get("named", ""),
         )
     if "ran" in line:
-        return Ran(line["ran"], line["step"], line["calls"], tuple(line["results"]))
+        return Ran(line["ran"], line["step"], line.get("calls", ""), tuple(line["results"]))
     if "continues" in line:
-        return Continues(line["continues"], tuple(line["again"]), line["earlier"], line["first"])
+        return Continues(line["continues"], tuple(line["again"]), line["earlier"], line.get("first", 0))
     if "answer" in line:
         return Answered(line["answer"], line["call"], line["at"], _exchange(line))
     if "done" in line:

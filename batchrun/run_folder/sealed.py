@@ -19,7 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchrun.outcome import ERROR_TYPES, Failed, Reply
+from batchrun.run_folder import checksum
 from batchrun.run_folder.columns import RESULT_SCHEMA, result_table
+from batchrun.run_folder.damaged import readable
+from batchrun.run_folder.format_version import check_stamp, stamp
 from batchrun.run_folder.history import History
 from batchrun.run_folder.journal import Damage, JournalReader, storage_error, sync_folder
 from batchrun.run_folder.records import Admitted, Answered, Header, Sent, decode
@@ -117,7 +120,7 @@ def seal(finished: list[History], folder: Path, number: int) -> Path | None:
 
 def schema_with(spends: Spends) -> pa.Schema:
     """The schema of a sealed part whose tasks took that."""
-    return SEALED_SCHEMA.with_metadata(footer(spends))
+    return SEALED_SCHEMA.with_metadata({**footer(spends), **stamp()})
 
 
 def sealed_table(histories: list[History]) -> pa.Table:
@@ -140,9 +143,11 @@ def write_parquet(tables: Iterable[pa.Table], path: Path, schema: pa.Schema) -> 
     """
     unfinished = path.with_suffix(".tmp")
     try:
-        with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
+        with pq.ParquetWriter(unfinished, schema, compression="zstd", write_page_checksum=True) as writer:
             for table in tables:
                 writer.write_table(table, row_group_size=max(1, table.num_rows))
+            writer.add_key_value_metadata(checksum.place())
+        checksum.fill_in(unfinished)
         os.chmod(unfinished, 0o600)  # noqa: PTH101 - beside os.replace and os.fsync
         fd = os.open(unfinished, os.O_RDONLY)
         try:
@@ -158,12 +163,16 @@ def write_parquet(tables: Iterable[pa.Table], path: Path, schema: pa.Schema) -> 
 
 
 def read_answers(folder: Path) -> pl.DataFrame:
-    """What all sealed parts of a checkpoint hold, by ANSWERS_SCHEMA, from five columns of each."""
+    """What all sealed parts of a checkpoint hold, by ANSWERS_SCHEMA, from five columns of each.
+
+    Raises RunFolderError when a newer batchrun wrote one, or one is damaged.
+    """
     columns = ["_task", "_key", "_hash", "status", "error_type"]
-    frames = [
-        answers_of(number, pl.DataFrame(pq.ParquetFile(path).read(columns, use_threads=False)))
-        for number, path in sealed_parts(folder).items()
-    ]
+    frames = []
+    for number, path in sealed_parts(folder).items():
+        with readable(path), pq.ParquetFile(path) as file:
+            check_stamp(file.metadata.metadata, path)
+            frames.append(answers_of(number, pl.DataFrame(file.read(columns, use_threads=False))))
     return pl.concat([pl.DataFrame(schema=ANSWERS_SCHEMA), *frames], rechunk=True)
 
 

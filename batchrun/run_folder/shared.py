@@ -12,6 +12,7 @@ import polars as pl
 
 from batchrun.index import State
 from batchrun.index.sharing import HOLDER
+from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.sealed import write_parquet
 
 SHARED_SCHEMA = {"key": pl.UInt64, "hash": pl.UInt64}
@@ -19,9 +20,9 @@ _FILE = "shared.parquet"
 
 
 def read_shared(checkpoint: Path) -> pl.DataFrame:
-    """The pairs of key and request hash, oldest first."""
-    with suppress(FileNotFoundError):
-        return pl.read_parquet(checkpoint / _FILE, memory_map=False)
+    """The pairs of key and request hash, oldest first. Raises RunFolderError when they are damaged."""
+    with suppress(FileNotFoundError), readable(checkpoint / _FILE):
+        return pl.read_parquet(checkpoint / _FILE, memory_map=False).select(*SHARED_SCHEMA)
     return pl.DataFrame(schema=SHARED_SCHEMA)
 
 

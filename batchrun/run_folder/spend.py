@@ -8,6 +8,7 @@ has a name that no other ever has, so that one that stands in two places, as a k
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,12 +19,14 @@ from batchrun.budget import Amounts, Spend
 from batchrun.judge import judge
 from batchrun.paid import cost_of, paid, taken
 from batchrun.pricing import PriceOf
+from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.folder import write_atomically
 from batchrun.run_folder.history import History
 from batchrun.run_folder.records import Answered, Sent
 
 _KEY = b"batchrun.spend"
 _DROPPED = "spent.json"
+_DIGEST = "digest"
 
 Spends: TypeAlias = dict[str, Spend]
 """Sums by their names."""
@@ -39,11 +42,14 @@ def recalled(sent: Sent, answered: Answered | None, price_of: PriceOf) -> tuple[
 
 
 def finished_spend(finished: Iterable[History]) -> Spend:
-    """What finished tasks took, as they say."""
+    """What finished tasks took, as they say; where an older format did not, what their answers say."""
     spend = Spend()
     for history in finished:
         if history.done and history.done.spend:
             spend += Spend.read(history.done.spend)
+        elif history.done:
+            for sent, answered in history.own_calls():
+                spend += Spend.on(sent.at, recalled(sent, answered, lambda *_: None)[0])
     return spend
 
 
@@ -74,16 +80,17 @@ def footer(spends: Spends) -> dict[bytes, bytes]:
 
 def part_spends(path: Path) -> Spends:
     """The sums in a sealed part's footer."""
-    metadata = pq.read_metadata(path).metadata or {}
-    return _decoded(metadata.get(_KEY, b"{}"))
+    with readable(path):
+        metadata = pq.read_metadata(path).metadata or {}
+        return _decoded(metadata.get(_KEY, b"{}"))
 
 
 def read_dropped(folder: Path) -> Spends:
-    """What tasks took whose records are gone."""
-    try:
-        return _decoded((folder / _DROPPED).read_bytes())
-    except FileNotFoundError:
-        return {}
+    """What tasks took whose records are gone. Raises RunFolderError when that is damaged."""
+    path = folder / _DROPPED
+    with suppress(FileNotFoundError), readable(path):
+        return _decoded(path.read_bytes())
+    return {}
 
 
 def keep_dropped(folder: Path, spends: Spends) -> None:
@@ -92,8 +99,15 @@ def keep_dropped(folder: Path, spends: Spends) -> None:
 
 
 def _encoded(spends: Spends) -> bytes:
-    return codec.dumps({name: spend.document() for name, spend in spends.items()})
+    document: dict[str, object] = {name: spend.document() for name, spend in spends.items()}
+    return codec.dumps({**document, _DIGEST: codec.digest(codec.canonical(document))})
 
 
 def _decoded(data: bytes) -> Spends:
-    return {name: Spend.read(document) for name, document in codec.loads(data).items()}
+    document = codec.loads(data)
+    digest = document.pop(_DIGEST, None)
+    if digest is not None and digest != codec.digest(codec.canonical(document)):
+        raise ValueError("its digest does not fit")
+    if any(isinstance(sums, list) for sums in document.values()):  # of days: before sums had names
+        return {codec.digest(data): Spend.read(document)}
+    return {name: Spend.read(days) for name, days in document.items()}

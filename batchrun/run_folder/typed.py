@@ -6,6 +6,7 @@ the types of this one: what does not fit is null.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,11 +17,14 @@ import pyarrow as pa
 
 from batchrun import codec
 from batchrun.run_folder.columns import RESULT_SCHEMA
+from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.folder import write_atomically
 from batchrun.run_folder.parsed import arrow_array
 
 _TEXT = pa.string()
 _FILE = "types.arrow"
+_OLD = b"\xff\xff\xff\xff"
+"""What the file begins with that has no checksum: Arrow's mark of a message."""
 
 MESSAGES = pa.list_(
     pa.struct(
@@ -77,18 +81,34 @@ class Types:
     def save(self, checkpoint: Path) -> None:
         """Remember the types, for whoever reads the run before it is published."""
         fields = [("parsed", self.parsed), ("probabilities", self.probabilities)]
-        data = pa.schema(fields).serialize().to_pybytes()
+        data = _checked(pa.schema(fields).serialize().to_pybytes())
         path = checkpoint / _FILE
         if not path.exists() or path.read_bytes() != data:
             write_atomically(path, data)
 
 
 def read_types(checkpoint: Path) -> Types:
-    """The types that the last submit published with, or would have."""
-    with suppress(OSError, pa.ArrowException):
-        schema = pa.ipc.read_schema(pa.py_buffer((checkpoint / _FILE).read_bytes()))
+    """The types that the last submit published with, or would have. Raises RunFolderError when damaged."""
+    path = checkpoint / _FILE
+    with suppress(FileNotFoundError), readable(path):
+        schema = pa.ipc.read_schema(pa.py_buffer(_unchecked(path.read_bytes())))
         return Types(schema.field("parsed").type, schema.field("probabilities").type)
     return Types()
+
+
+def _checked(data: bytes) -> bytes:
+    """A schema with its CRC-32 before it."""
+    return b"crc32 %08x\n%b" % (zlib.crc32(data), data)
+
+
+def _unchecked(file: bytes) -> bytes:
+    """The schema in a file. Raises ValueError where it is not as it was written."""
+    if file.startswith(_OLD):
+        return file
+    data = file[15:]
+    if file != _checked(data):
+        raise ValueError("its checksum does not fit")
+    return data
 
 
 def probabilities_type(labels: Sequence[str] | None) -> pa.DataType:
@@ -122,3 +142,6 @@ _READ: dict[str, Callable[[list[Any], pa.DataType], pa.Array]] = {
     "probabilities": _probabilities,
     "messages": lambda values, wanted: pa.array(values, wanted),
 }
+
+DECIDED = frozenset(_READ)
+"""The columns whose types the job decides."""

@@ -14,7 +14,26 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.reliability import behaviours, faults, kills, memory, money, pacing, serving, soak
+from tests.reliability import (
+    behaviours,
+    changed,
+    deep,
+    faults,
+    flips,
+    inputs,
+    kills,
+    memory,
+    money,
+    network,
+    outputs,
+    pacing,
+    points,
+    power,
+    serving,
+    signals,
+    soak,
+    storage,
+)
 from tests.reliability.table import Line, written
 
 Section = Callable[[Path, bool], Iterator[Line]]
@@ -22,14 +41,25 @@ Section = Callable[[Path, bool], Iterator[Line]]
 
 SECTIONS: dict[str, Section] = {
     "kills": kills.lines,
+    "points": points.lines,
+    "deep": deep.lines,
+    "power": power.lines,
+    "flips": flips.lines,
+    "storage": storage.lines,
+    "signals": signals.lines,
     "faults": faults.lines,
+    "network": network.lines,
     "behaviours": behaviours.lines,
-    "money": money.lines,
-    "memory": memory.lines,
-    "soak": soak.lines,
     "pace": pacing.lines,
     "capacity": serving.lines,
+    "inputs": inputs.lines,
+    "soak": soak.lines,
+    "memory": memory.lines,
+    "money": money.lines,
+    "changed": changed.lines,
+    "outputs": outputs.lines,
 }
+"""In the order of the test plan."""
 
 
 def main() -> int:

@@ -1,141 +1,160 @@
-"""Kill a submit with SIGKILL again and again, resume it, and count what that cost.
+"""Kill a submit with SIGKILL at random times, resume it until it is done, and count what that cost.
 
-The truth is the simulator's ledger, and a copy of the checkpoint taken after each kill.
+The truth is the simulator's ledger, and the files of the checkpoint as each kill left them.
 """
 
 from __future__ import annotations
 
-import shutil
+import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import count, cycle
 from pathlib import Path
+from typing import Any
 
-from batchrun.outcome import Reply
-from batchrun.run_folder.checkpoint import read_checkpoint
-from batchrun.run_folder.sealed import histories, sealed_parts
-from batchrun.simulator import SimulatorConfig, start_process
-from batchrun.simulator.config import UniformLatency
+from tests.reliability import life
+from tests.reliability.audit import Auditor, Books
+from tests.reliability.held import Reader
 from tests.reliability.table import Line
-from tests.runs import JobFolder, asked, write_rows
+from tests.runs import JobFolder, simulated
 
-CONCURRENCY = 32
+LATENCY = {"latency": {"kind": "uniform", "low": 0.02, "high": 0.12}}
+
+START_UP = 0.1
+"""The share of kills at any time since a process began, most of them before its first call."""
+
+LONGEST = 0.8
+"""Seconds that the others live on, at most, once a call has been made."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kind:
+    """A job that is killed."""
+
+    name: str
+    rows: int
+    places: int
+    seal_rows: int
+    asks: int = 1
+    config: Mapping[str, Any] = field(default_factory=dict)
+    sections: Mapping[str, Any] = field(default_factory=dict)
+
+
+def conversation(asks: int) -> dict[str, Any]:
+    """The prompt of rows that make so many calls each, one after the other."""
+    turns = [{"content": f"{{{{ text }}}}, turn {turn}"} for turn in range(1, asks)]
+    return {"messages": [{"role": "user", "content": "{{ text }}"}], **({"turns": turns} if turns else {})}
+
+
+CONVERSATIONS = Kind(
+    "conversations of three answers",
+    200,
+    4,
+    25,
+    asks=3,
+    sections={"prompt": conversation(3)},
+)
+
+FALLBACKS = Kind(
+    "a tenth of the rows fall back",
+    1_000,
+    10,
+    120,
+    config={"faults": [{"match": "7: ", "model": "small", "status": 400, "code": "context_length_exceeded"}]},
+    sections={"fallbacks": ["local/large"]},
+)
+
+LARGE = Kind("two results parts", 6_000, 32, 700)
+
+KINDS = (CONVERSATIONS, FALLBACKS, LARGE)
 
 
 @dataclass(slots=True)
 class Tally:
-    """What a series of kills did, by ledger and checkpoint."""
+    """What the kills of one or more jobs came to."""
 
-    rows: int
-    kills: int = 0
+    books: Books = field(default_factory=Books)
+    jobs: int = 0
+    rows: int = 0
     calls: int = 0
-    in_flight: list[int] = field(default_factory=list)
-    """Calls without an answer in the checkpoint, at each kill."""
-    answers_at_kill: list[int] = field(default_factory=list)
-    asked_again: int = 0
-    """Calls for a row whose answer an earlier checkpoint held."""
-    lost: int = 0
-    """Rows with an answer in a checkpoint and none in the results."""
-    duplicated: int = 0
-    seconds: float = 0.0
-
-    @property
-    def extra(self) -> int:
-        """Calls more than rows."""
-        return self.calls - self.rows
+    between: int = 0
+    """Kills between the first and the last call of their job, by the ledger."""
+    asking: int = 0
+    """Kills of a process that had made calls itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
-    at: float
-    rows: frozenset[int]
+def kill_and_resume(folder: Path, kind: Kind, *, kills: int, seed: int, tally: Tally) -> None:
+    """Run one job to its end, killed up to `kills` times on the way; add to `tally`."""
+    rng = random.Random(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    sections = {"endpoints": {"local": {"limits": {"concurrency": kind.places}}}, **kind.sections}
+    with simulated(folder, rows=kind.rows, config={**LATENCY, **kind.config}, **sections) as job:
+        auditor = Auditor(job, Reader(), tally.books)
+        words = life.command(job, seal_rows=kind.seal_rows)
+        times: list[float] = []
+        while len(times) < kills and (at := _killed(job, words, rng, auditor, tally)):
+            times.append(at)
+        auditor.ended(subprocess.run(words, cwd=life.ROOT, capture_output=True, timeout=600).returncode)
+        calls = job.calls()
+    auditor.finished(calls, range(kind.rows), asks=kind.asks)
+    tally.between += sum(calls[0].at < at < calls[-1].at for at in times)
+    tally.jobs += 1
+    tally.rows += kind.rows
+    tally.calls += len(calls)
 
 
-def kill_and_resume(folder: Path, *, rows: int, kills: int) -> Tally:
-    """Run a job of `rows` rows, killed at `kills` moments spread between its first and last call."""
-    job = JobFolder(folder)
-    write_rows(job.rows, rows)
-    tally = Tally(rows)
-    started = time.monotonic()
-    config = SimulatorConfig(latency=UniformLatency(kind="uniform", low=0.01, high=0.06))
-    with start_process(config, ledger=job.ledger) as base_url:
-        job.write(
-            base_url, endpoints={"local": {"base_url": base_url, "limits": {"concurrency": CONCURRENCY}}}
-        )
-        held = [_killed(job, rows * (n + 1) // (kills + 1), tally) for n in range(kills)]
-        finished = job.submit(timeout=600)
-        assert finished.returncode == 0, finished.stderr
-    tally.seconds = time.monotonic() - started
-    _count(job, held, tally)
-    return tally
-
-
-def _killed(job: JobFolder, after: int, tally: Tally) -> _Held:
-    """Submit, and kill once the simulator has received `after` calls in all."""
-    process = subprocess.Popen(job.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while _received(job) < after and process.poll() is None:
-        time.sleep(0.002)
-    assert process.poll() is None, "the run ended before it could be killed"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+def _killed(
+    job: JobFolder, words: list[str], rng: random.Random, auditor: Auditor, tally: Tally
+) -> float | None:
+    """Let a process live for a random time; when it was killed, or None when it was done before."""
+    early = rng.random() < START_UP
+    size = job.ledger.stat().st_size
+    process = life.start(words)
+    if early:
+        time.sleep(rng.uniform(0, 1.0))
+    else:
+        while job.ledger.stat().st_size == size and process.poll() is None:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, LONGEST))
     at = time.time()
-    copy = job.folder / f"checkpoint-{tally.kills:03d}"
-    shutil.copytree(job.checkpoint, copy)
-    answered, open_calls = _held(copy)
-    tally.kills += 1
-    tally.in_flight.append(open_calls)
-    tally.answers_at_kill.append(len(answered))
-    return _Held(at, answered)
-
-
-def _received(job: JobFolder) -> int:
-    """Calls in the ledger, by its size: about 500 bytes a call; exact enough to spread kills."""
-    with job.ledger.open("rb") as file:
-        return sum(line.count(b'"event":"call"') for line in file)
-
-
-def _held(checkpoint: Path) -> tuple[frozenset[int], int]:
-    """The rows that a checkpoint holds an answer for, and its calls without one."""
-    found = read_checkpoint(checkpoint)
-    tasks = [*found.unfinished.values()]
-    for finished in found.unsealed.values():
-        tasks += finished
-    for path in sealed_parts(checkpoint).values():
-        import pyarrow.parquet as pq
-
-        tasks += histories(pq.read_table(path))
-    rows = frozenset(
-        next(iter(task.sent.values())).row
-        for task in tasks
-        if any(isinstance(a.exchange, Reply) and a.exchange.status == 200 for a in task.answered.values())
-    )
-    return rows, found.possibly_paid()
-
-
-def _count(job: JobFolder, held: list[_Held], tally: Tally) -> None:
-    calls = job.calls()
-    tally.calls = len(calls)
-    for row, of_row in asked(calls).items():
-        first = min((kept.at for kept in held if row in kept.rows), default=float("inf"))
-        tally.asked_again += sum(call.at > first for call in of_row)
-    results = job.results()
-    answered = results.filter(results["status"] == "ok")["row_index"].to_list()
-    tally.duplicated = len(results) - results["row_index"].n_unique()
-    every = frozenset().union(*(kept.rows for kept in held))
-    tally.lost = len(every - set(answered))
+    process.send_signal(signal.SIGKILL)
+    if process.wait() != -signal.SIGKILL:
+        auditor.ended(process.returncode)
+        return None
+    tally.asking += job.ledger.stat().st_size > size
+    auditor.killed()
+    return at
 
 
 def lines(folder: Path, full: bool) -> Iterator[Line]:
-    """SIGKILL at moments spread over one run."""
-    seen = kill_and_resume(folder, rows=5_000 if full else 600, kills=20 if full else 5)
-    yield Line(
-        "kill -9 spread over a run",
-        f"{seen.kills} kills, {seen.rows:,} rows",
-        held=not (seen.lost or seen.duplicated or seen.asked_again) and seen.extra <= sum(seen.in_flight),
-        lost=seen.lost,
-        duplicated=seen.duplicated,
-        repaid=seen.asked_again,
-        note=f"{seen.extra} calls more than rows, {sum(seen.in_flight)} in flight at the kills",
+    """SIGKILL at random times in jobs of three sizes."""
+    wanted = 1_000 if full else 10
+    kinds = KINDS if full else (replace(CONVERSATIONS, rows=60), replace(FALLBACKS, rows=250))
+    tallies = {kind: Tally() for kind in kinds}
+    for seed, kind in zip(count(), cycle(list(tallies))):
+        left = wanted - sum(tally.books.kills for tally in tallies.values())
+        if not left:
+            break
+        most = left if full else wanted // len(kinds)
+        kill_and_resume(folder / str(seed), kind, kills=min(left, most), seed=seed, tally=tallies[kind])
+    for kind, tally in tallies.items():
+        yield _line(kind, tally)
+
+
+def _line(kind: Kind, tally: Tally) -> Line:
+    books = tally.books
+    share = tally.between / max(1, books.kills)
+    return Line(
+        f"kill -9 at random times: {kind.name}",
+        f"{books.kills:,} kills, {tally.jobs} x {kind.rows:,} rows",
+        held=books.held(kind.places) and share >= 0.8,
+        lost=books.lost,
+        duplicated=books.duplicated,
+        repaid=books.repaid,
+        crashed=books.crashed,
+        note=f"{share:.0%} of the kills between the first and the last call of their job, {tally.asking} in "
+        f"processes that had made calls; {tally.calls:,} calls; {books.sentence()}",
     )

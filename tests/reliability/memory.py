@@ -1,14 +1,14 @@
-"""Peak memory and CPU of a whole submit, by the operating system's account of the process."""
+"""Peak memory and CPU of a whole submit."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.reliability import measured
 from tests.reliability.table import Line
 from tests.runs import simulated
 
@@ -29,13 +29,12 @@ def cost_of(folder: Path, *, rows: int, concurrency: int = 128) -> Cost:
     """Run a job of `rows` rows without latency, faults or limits."""
     endpoints = {"local": {"limits": {"concurrency": concurrency}}}
     with simulated(folder, rows=rows, endpoints=endpoints) as job:
-        started = time.monotonic()
-        process = subprocess.Popen(job.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        started, report = time.monotonic(), folder / "taken.json"
+        command = measured.command(report, "submit", str(job.job))
+        code = subprocess.call(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         seconds = time.monotonic() - started
-    cpu = (used.ru_utime + used.ru_stime) / rows * 1e6
-    return Cost(rows, seconds, cpu, used.ru_maxrss / 1024, process.returncode)
+    taken = measured.read(report)
+    return Cost(rows, seconds, taken.cpu / rows * 1e6, taken.peak_mb, code)
 
 
 def lines(folder: Path, full: bool) -> Iterator[Line]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
+from tests.reliability import measured
 from tests.reliability.responder import responding
 from tests.reliability.table import Line
 from tests.runs import JobFolder, write_rows
@@ -68,16 +69,17 @@ def soak(folder: Path, *, rows: int, concurrency: int = 128) -> Soaked:
             base_url, endpoints={"local": {"base_url": base_url, "limits": {"concurrency": concurrency}}}
         )
         started = time.monotonic()
-        process = subprocess.Popen(job.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = measured.command(folder / "taken.json", "submit", str(job.job))
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         samples = tuple(_watch(process, job, started, max(0.2, min(5.0, rows / 100_000))))
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        code = process.wait()
         seconds = time.monotonic() - started
         responder.terminate()
         assert responder.stdout is not None
         calls = int(responder.stdout.read())
     ok = job.run_json().get("ok", 0)
-    return Soaked(rows, ok, calls, seconds, process.returncode, samples, used.ru_maxrss * 1024 / _MB)
+    peak = measured.read(folder / "taken.json").peak_mb
+    return Soaked(rows, ok, calls, seconds, code, samples, peak)
 
 
 def _watch(

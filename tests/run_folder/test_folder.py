@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,26 @@ def test_a_folder_whose_claim_the_disk_refuses_is_the_users_matter(tmp_path: Pat
     with pytest.raises(RunFolderError, match=r"cannot write to .*job\.json: Is a directory") as caught:
         run.claim("job")
     assert "output.path" in str(caught.value)
+
+
+def test_a_full_disk_is_no_mistake_of_the_job(tmp_path: Path) -> None:
+    """It can be continued: exit code 3, unlike a path that is wrong."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5, limits[1]))
+    try:
+        with pytest.raises(StorageError, match=r"cannot write to .*job\.json") as caught:
+            RunFolder(tmp_path / "a").claim("job")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert caught.value.exit_code == 3
+
+
+def test_a_folder_is_claimed_by_many_at_once(tmp_path: Path) -> None:
+    """One makes it, and the others find it made: none takes the half-made one for something else."""
+    with ThreadPoolExecutor(16) as pool:
+        for number in range(20):
+            run = RunFolder(tmp_path / str(number))
+            assert list(pool.map(lambda _, run=run: run.claim("job"), range(16))) == [None] * 16
+            run.require()

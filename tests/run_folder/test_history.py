@@ -22,3 +22,9 @@ def test_an_outcome_whose_answer_is_lost_does_not_end_a_later_call_of_its_number
     found = read_checkpoint(tmp_path)
     assert found.unsealed == {}
     assert found.unfinished[1].answered.keys() == {0, 1}
+
+
+def test_an_answer_whose_call_is_lost_does_not_answer_a_later_one(tmp_path: Path) -> None:
+    """Damage took a call that failed, and its row goes on: the call made anew has the same number."""
+    write_journal(tmp_path, 1, [sent(1), answered(1, 1, reply(b"{}", 503))])
+    assert read_checkpoint(tmp_path).unfinished[1].lines == [encode(sent(1))]

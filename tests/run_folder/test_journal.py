@@ -12,9 +12,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from batchrun.errors import RunFolderError, StorageError
+from batchrun.errors import RunFolderError, RunFolderLostError, StorageError
 from batchrun.run_folder.journal import COMMIT_INTERVAL, Damage, Journal, JournalReader, journal_files
-from batchrun.run_folder.records import Admitted, Header, Record, encode
+from batchrun.run_folder.records import FORMAT_VERSION, Admitted, Header, Record, encode
 from batchrun.run_folder.sealed import JournalContents
 from tests.run_folder.recorded import answered, asked, done, reply, sent, write_journal
 
@@ -126,7 +126,7 @@ def test_a_damaged_header_costs_no_record(tmp_path: Path) -> None:
 def test_a_journal_of_a_newer_program_is_refused(tmp_path: Path) -> None:
     """Rather than misread."""
     path = tmp_path / "journal-000001.log"
-    path.write_bytes(encode(Header(2)))
+    path.write_bytes(encode(Header(FORMAT_VERSION + 1)))
     with pytest.raises(RunFolderError, match="written by a newer batchrun") as caught:
         read(path)
     assert "Update batchrun" in str(caught.value)
@@ -341,3 +341,54 @@ def test_a_disk_that_fills_up_at_a_new_file_loses_nothing(tmp_path: Path) -> Non
     assert path_exists == "True"
     assert read(tmp_path / "journal-000001.log") == ([sent(0), sent(1), sent(2)], [])
     assert read(tmp_path / "journal-000002.log") == ([], [])
+
+
+def test_a_slow_sync_does_not_stretch_the_commit_interval(tmp_path: Path) -> None:
+    """An answer that arrives while a sync is under way waits for the rest of the interval."""
+    pauses: list[float] = []
+
+    class SlowDisk(HandClock):
+        async def sleep(self, seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 3:
+                raise TimeoutError
+            await anyio.lowlevel.checkpoint()
+
+        def monotonic(self) -> float:
+            self.now += 0.03
+            return self.now
+
+    async def main() -> None:
+        journal = Journal(tmp_path, 1, SlowDisk())
+        with pytest.raises(TimeoutError):
+            await journal.commit_forever()
+        journal.close()
+
+    anyio.run(main)
+    assert pauses == pytest.approx([COMMIT_INTERVAL - 0.03] * 3)
+
+
+@pytest.mark.parametrize("how", ["removed", "moved", "replaced"])
+def test_a_journal_that_is_not_where_it_was_says_so(tmp_path: Path, how: str) -> None:
+    """Nothing may be written into a folder that has taken its place."""
+    folder = tmp_path / "run" / "checkpoint"
+    folder.mkdir(parents=True)
+
+    async def main() -> None:
+        journal = Journal(folder, 1, HandClock())
+        journal.check_place()
+        folder.rename(tmp_path / "elsewhere")
+        if how == "removed":
+            (tmp_path / "elsewhere" / "journal-000001.log").unlink()
+        if how == "replaced":
+            folder.mkdir()
+            Journal(folder, 1, HandClock()).close()
+        assert journal.is_removed() == (how == "removed")
+        with pytest.raises(RunFolderLostError, match=r"run folder .*run was removed, moved or replaced"):
+            journal.check_place()
+        with pytest.raises(RunFolderLostError):
+            await journal.rotate(lambda: Admitted({}))
+        journal.close()
+
+    anyio.run(main)
+    assert not (folder / "journal-000002.log").exists()

@@ -1,0 +1,88 @@
+"""What an edit means for rows that have their answers: none is paid for again unless the user chooses so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import polars as pl
+
+from batchrun.errors import ChangedRowsError
+from batchrun.forecast import price_of
+from batchrun.index import State
+from batchrun.job.snapshot import read_snapshot
+from batchrun.run_folder.checkpoint import KEPT_SCHEMA, read_kept, write_kept
+from batchrun.survey import Survey
+from batchrun.wording import counted
+
+_ASKED = ("prompt", "schema", "request", "model", "run_tools")
+"""Sections of a job that change what is asked."""
+
+
+def decide(found: Survey, *, rerun: bool, keep: bool, retry_failed: Iterable[str]) -> pl.DataFrame:
+    """The rows' states (see `index.match`), once the user has chosen what happens to changed rows.
+
+    rerun: their answers are replaced; keep: they stay. Raises ChangedRowsError where the choice is open.
+    """
+    checkpoint = found.run.checkpoint
+    if rerun:
+        if not read_kept(checkpoint).is_empty():  # kept answers are changed ones again
+            write_kept(checkpoint, pl.DataFrame(schema=KEPT_SCHEMA))
+        return found.states(retry_failed)
+    states = found.states(retry_failed)
+    changed = states.filter(pl.col("state") == State.CHANGED)
+    if not (changed.is_empty() or keep):
+        raise ChangedRowsError(
+            f"{counted(len(changed), 'finished row')} would be paid for again, because the job or their "
+            f"input has changed since they were answered: {price_of(found, changed, now=time.time())}",
+            hint="Choose: --rerun-changed replaces their answers, --name NEW keeps both, --keep-changed "
+            "keeps the answers (marked stale) and uses the new prompt for new rows only. "
+            "Taking the edit back costs nothing.",
+        )
+    if (error := left_behind(found, states)) is not None:
+        raise error
+    if changed.is_empty():
+        return states
+    write_kept(checkpoint, pl.concat([read_kept(checkpoint), changed.select("key", "hash")]))
+    return found.states(retry_failed)
+
+
+def left_behind(found: Survey, states: pl.DataFrame) -> ChangedRowsError | None:
+    """What to raise when edits of the job and of its rows, made at once, leave answers behind.
+
+    Without ids a row is known by its request and by its content. Where both are others than before, its
+    answer belongs to no row, and the row looks new.
+    """
+    new = states.filter(pl.col("state") == State.NEW)
+    if new.is_empty() or not _asks_otherwise(found):
+        return None
+    answers = found.checkpoint.answers().filter("ok")
+    has_row = pl.col("key").is_in(states["key"].implode())
+    left = answers.filter(~has_row).join(states, on=["part", "position"], how="anti", nulls_equal=False)
+    if left.is_empty():
+        return None
+    return ChangedRowsError(
+        f"{counted(len(left), 'answer')} would be left behind, and {counted(len(new), 'row')} asked as new: "
+        f"{price_of(found, new, now=time.time())}. The job and its rows have both changed, and without ids "
+        f"it cannot be told which rows were answered",
+        hint="Choose: --rerun-changed asks them all, --name NEW keeps the old run as it is. Or make the two "
+        "edits one after the other: submit the changed rows to the job as it was, then edit the job. "
+        "input.id makes rows known by a column.",
+    )
+
+
+def _asks_otherwise(found: Survey) -> bool:
+    """Whether the job asks something else than at the last submit, and its ids do not say of whom."""
+    before, now = read_snapshot(found.run.job_yaml), read_snapshot(found.renderer.snapshot())
+    if before is None or now is None:
+        return False
+    ids = [_id(document) for document in (before, now)]
+    if ids[0] == ids[1] is not None:
+        return False
+    return any(before.get(section) != now.get(section) for section in _ASKED)
+
+
+def _id(document: dict[str, Any]) -> str | None:
+    section = document.get("input")
+    return section.get("id") if isinstance(section, dict) else None

@@ -1,0 +1,35 @@
+"""What a kill can leave in a run folder that nothing refers to."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from batchrun.run_folder.folder import RunFolder
+
+
+def sweep(run: RunFolder) -> None:
+    """Remove unfinished files, and generations other than the published one and the one before it.
+
+    For the holder of the lock alone, before it writes anything: a generation newer than the published one is
+    then one whose publication was cut short.
+    """
+    for folder in (run.path, run.checkpoint):
+        for path in folder.glob("*.tmp"):
+            if path.stem != run.identity.name:  # a submit that waits for the lock may be writing that one
+                _remove(path)
+    if not run.results.is_symlink():
+        return
+    published = run.results.readlink().name
+    generations = [path for path in run.generations.iterdir() if path.name.isdigit()]
+    before = sorted(path.name for path in generations if path.name < published)[-1:]
+    for path in generations:
+        if path.name not in (published, *before):
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -1,0 +1,189 @@
+"""Run folders that earlier versions left, and what becomes of newer, damaged and missing files.
+
+`data/format-1-*.tar.gz` are folders of a job of 30 rows, written by the code of the first version, of the one
+that brought conversations, and of the one that brought budgets: ten rows published, some twenty more answered
+or under way when it was killed.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import zlib
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from batchrun.errors import ChangedRowsError, RunFolderError
+from batchrun.outcome import Reply
+from batchrun.run_folder import upgrade
+from batchrun.run_folder.checkpoint import read_checkpoint
+from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.read import scan_run
+from batchrun.run_folder.records import FORMAT_VERSION, Header, UnknownRecordError, decode, encode
+from batchrun.run_folder.sealed import histories, schema_with, sealed_parts, write_parquet
+from tests.runs import JobFolder, asked, run_batchrun, simulated
+
+DATA = Path(__file__).with_name("data")
+WITHOUT_IDS = {"path": "rows.jsonl"}
+FOLDERS = {
+    "format-1-first": WITHOUT_IDS,
+    "format-1-conversations": WITHOUT_IDS,
+    "format-1-budgets": {"path": "rows.jsonl", "id": "id"},
+}
+
+
+def unpack(name: str, job: JobFolder) -> set[int]:
+    """Put the folder in place of the job's run; the rows that it holds an outcome of the model for."""
+    job.run.parent.mkdir()
+    with tarfile.open(DATA / f"{name}.tar.gz") as archive:
+        archive.extractall(job.run.parent, filter="data")
+    found = read_checkpoint(job.checkpoint)
+    tasks = [*found.unfinished.values(), *(task for tasks in found.unsealed.values() for task in tasks)]
+    for path in sealed_parts(job.checkpoint).values():
+        tasks += histories(pq.read_table(path, columns=["_records"]))
+    return {
+        next(iter(task.sent.values())).row
+        for task in tasks
+        for answered in task.answered.values()
+        if isinstance(answered.exchange, Reply) and answered.exchange.status == 200
+    }
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_of_an_older_version_is_continued(name: str, tmp_path: Path) -> None:
+    """No answer in it is lost or paid for again, by the ledger; the results are those of a run of today."""
+    with simulated(tmp_path, rows=30, input=FOLDERS[name]) as job:
+        held = unpack(name, job)
+        assert len(held) > 10
+        seen = scan_run(RunFolder(job.run)).collect()
+        assert set(seen.filter(status="ok")["row_index"]) <= held
+        assert len(seen) >= 10
+        summary = job.submit_here()
+        assert (summary.rows, summary.ok + summary.failed) == (30, 30)
+        assert set(summary.errors) <= {"refusal"}
+        assert asked(job.calls()).keys() == set(range(30)) - held
+        kept = job.results()
+        again = job.submit_here(name="again")
+        fresh = pl.read_parquet(Path(again.results))
+        both = kept.join(fresh, on="row_index", suffix="_fresh").filter(status="ok")
+        assert both["completion"].to_list() == both["completion_fresh"].to_list()
+        assert both["request_hash"].to_list() == both["request_hash_fresh"].to_list()
+        job.edit(prompt={"messages": [{"role": "user", "content": "{{ text }}!"}]})
+        with pytest.raises(ChangedRowsError, match=f"^{summary.ok} finished rows"):
+            job.submit_here()
+
+
+def test_what_an_older_version_spent_counts_against_the_budget(tmp_path: Path) -> None:
+    """Its records do not say so themselves: requests and tokens are read from its answers."""
+    with simulated(tmp_path, rows=30, input=WITHOUT_IDS) as job:
+        unpack("format-1-first", job)
+        spent = job.submit_here().spent
+        assert spent["requests"] > len(job.calls()) + 10
+        assert spent["tokens"] > 0
+
+
+def test_a_part_with_row_groups_of_another_size_is_written_anew(tmp_path: Path) -> None:
+    """A row is found by its place in groups of our size: in others it would be another row's."""
+    with simulated(tmp_path, rows=6) as job:
+        job.submit_here()
+        (path,) = sealed_parts(job.checkpoint).values()
+        before = pq.read_table(path)
+        write_parquet([before.slice(0, 4), before.slice(4)], path, schema_with({}))
+        assert upgrade.is_older(path)
+        upgrade.upgrade_parts(job.checkpoint)
+        assert not upgrade.is_older(path)
+        assert pq.read_table(path).equals(before)
+
+
+def test_a_newer_folder_is_left_alone(tmp_path: Path) -> None:
+    """Every verb ends with 2 and says which version wrote it; nothing is asked for or changed."""
+    with simulated(tmp_path, rows=3) as job:
+        job.submit_here()
+        identity = job.checkpoint / "job.json"
+        identity.write_text('{"name": "job", "format": 99}')
+        for verb in ("submit", "status", "show", "gc"):
+            ended = run_batchrun(verb, str(job.job))
+            assert ended.returncode == 2, verb
+            assert "newer batchrun (format 99, this one reads up to" in ended.stderr, verb
+        assert "99" in identity.read_text()
+        assert len(job.calls()) == 3
+
+
+def test_a_newer_part_and_an_unknown_record_are_refused(tmp_path: Path) -> None:
+    """Passing over what we cannot read could lose an answer, or pay for it twice."""
+    with simulated(tmp_path, rows=3) as job:
+        job.submit_here()
+        journal = job.checkpoint / "journal-000009.log"
+        strange = encode(Header(FORMAT_VERSION)).replace(b"journal", b"novelty")[9:-1]
+        journal.write_bytes(encode(Header(FORMAT_VERSION)) + b"%08x %b\n" % (zlib.crc32(strange), strange))
+        with pytest.raises(RunFolderError, match=r"(?s)journal-000009\.log:2: .*novelty.*newer batchrun"):
+            job.submit_here()
+        journal.unlink()
+        (path,) = sealed_parts(job.checkpoint).values()
+        table = pq.read_table(path)
+        write_parquet([table], path, table.schema.with_metadata({b"batchrun.format": b"99"}))
+        with pytest.raises(RunFolderError, match="newer batchrun"):
+            job.submit_here()
+        assert len(job.calls()) == 3
+
+
+@pytest.mark.parametrize("text", [b"{}", b'{"sent": 1}', b'{"answer": 1, "call": 0, "at": 0}', b"[]", b"7"])
+def test_a_record_that_lacks_what_it_needs_is_unknown(text: bytes) -> None:
+    """Its checksum is right: nothing damaged it."""
+    with pytest.raises(UnknownRecordError):
+        decode(b"%08x %b" % (zlib.crc32(text), text))
+
+
+def test_a_folder_of_the_first_version_is_marked_as_ours(tmp_path: Path) -> None:
+    """So that an older batchrun of versions to come does not take it for its own."""
+    run = RunFolder(tmp_path / "run")
+    run.claim("job")
+    run.identity.write_text('{"name": "job"}')
+    run.require()
+    run.claim("job")
+    assert f'"format":{FORMAT_VERSION}' in run.identity.read_text()
+
+
+@pytest.mark.parametrize(
+    "name", ["kept.parquet", "shared.parquet", "spent.json", "sealed-000001.parquet", "job.json"]
+)
+def test_a_damaged_file_of_decisions_is_named(name: str, tmp_path: Path) -> None:
+    """It cannot be made anew: the command says what it means to go on without it, and asks for nothing."""
+    with simulated(tmp_path, rows=3) as job:
+        job.submit_here()
+        (job.checkpoint / name).write_bytes(b"\0 not what it was")
+        with pytest.raises(RunFolderError, match=rf"(?s){name} is damaged.*Restore it from a copy"):
+            job.submit_here()
+        assert len(job.calls()) == 3
+
+
+@pytest.mark.parametrize("damage", [None, b"[1]"])
+@pytest.mark.parametrize(
+    "name", ["index.json", "index.parquet", "published.json", "types.arrow", "admitted.json"]
+)
+def test_a_file_that_can_be_made_anew_is(name: str, damage: bytes | None, tmp_path: Path) -> None:
+    """Missing or damaged: nothing is asked for again, and the results are there."""
+    with simulated(tmp_path, rows=3) as job:
+        job.submit_here()
+        before = job.results()
+        if damage is None:
+            (job.checkpoint / name).unlink(missing_ok=True)
+        else:
+            (job.checkpoint / name).write_bytes(damage)
+        assert job.submit_here().ok == 3
+        assert job.results().equals(before)
+        assert len(job.calls()) == 3
+
+
+def test_without_the_choice_to_keep_answers_submit_asks_for_it_again(tmp_path: Path) -> None:
+    """A missing `kept.parquet` makes the rows changed ones, which costs nothing by itself."""
+    with simulated(tmp_path, rows=3) as job:
+        job.submit_here()
+        job.edit(prompt={"messages": [{"role": "user", "content": "{{ text }}!"}]})
+        job.submit_here(keep_changed=True)
+        (job.checkpoint / "kept.parquet").unlink()
+        with pytest.raises(ChangedRowsError, match=r"^3 finished rows"):
+            job.submit_here()
+        assert len(job.calls()) == 3

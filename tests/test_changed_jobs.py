@@ -1,0 +1,143 @@
+"""A job edited while its run is half done, has failed rows, or keeps older answers."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from batchrun.errors import ChangedRowsError
+from batchrun.gc import collect
+from batchrun.job import load_job
+from tests.runs import JobFolder, asked, run_batchrun, simulated
+
+EDITED = {"messages": [{"role": "user", "content": "{{ text }} Be brief."}]}
+AGAIN = {"messages": [{"role": "user", "content": "{{ text }} Be long."}]}
+TURNS = {"messages": [{"role": "user", "content": "{{ text }}"}], "turns": [{"content": "And why?"}]}
+
+
+def kill(job: JobFolder, calls: int) -> None:
+    """Submit, and kill once the simulator has received so many calls."""
+    process = subprocess.Popen(job.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and (not job.ledger.exists() or len(job.calls()) < calls):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def relabel(job: JobFolder) -> None:
+    """Change a cell of every row that no prompt uses."""
+    rows = [json.loads(line) for line in job.rows.read_text().splitlines()]
+    job.rows.write_text("".join(json.dumps({**row, "n": row["n"] + 1000}) + "\n" for row in rows))
+
+
+def test_a_prompt_edited_after_a_kill_stops_for_the_answered_rows_alone(tmp_path: Path) -> None:
+    """Rows that were never answered take the new prompt; the others wait for a choice: nothing is mixed."""
+    latency = {"kind": "constant", "seconds": 0.05}
+    with simulated(tmp_path, rows=30, config={"latency": latency}) as job:
+        job.edit(
+            endpoints={
+                "local": {
+                    **json.loads(job.job.read_text())["endpoints"]["local"],
+                    "limits": {"concurrency": 4},
+                }
+            }
+        )
+        kill(job, 16)
+        job.edit(prompt=EDITED)
+        before = len(job.calls())
+        with pytest.raises(ChangedRowsError) as stopped:
+            job.submit_here()
+        answered = int(stopped.value.message.split()[0])
+        assert 8 <= answered <= before
+        assert len(job.calls()) == before
+        summary = job.submit_here(keep_changed=True)
+        assert (summary.ok, summary.stale) == (30, answered)
+        assert len(job.calls()) == before + 30 - answered
+        results = job.results()
+        stale = set(results.filter(stale=True)["row_index"])
+        brief = {row for row, calls in asked(job.calls()).items() if any("brief" in c.prompt for c in calls)}
+        assert brief == set(range(30)) - stale
+
+
+def test_a_conversation_under_way_goes_on_although_the_rows_are_relabelled(tmp_path: Path) -> None:
+    """Without ids a row is known by its request: its first turn is not paid for again."""
+    faults = [{"mentions": "And why?", "first": 1, "stall": 60}]
+    with simulated(
+        tmp_path, rows=1, config={"faults": faults}, input={"path": "rows.jsonl"}, prompt=TURNS
+    ) as job:
+        kill(job, 2)
+        relabel(job)
+        assert job.submit_here().ok == 1
+        assert [call.prompt[:3] for call in job.calls()] == ["row", "And", "And"]
+
+
+def test_failed_rows_take_an_edit_without_a_choice(tmp_path: Path) -> None:
+    """What failed holds no answer to lose: it is asked for with the new prompt, the others are named."""
+    config = {"faults": [{"match": "row 000001", "first": 1, "answer": "refusal"}]}
+    with simulated(tmp_path, rows=4, config=config) as job:
+        assert job.submit_here().failed == 1
+        job.edit(prompt=EDITED)
+        with pytest.raises(ChangedRowsError, match=r"^3 finished rows"):
+            job.submit_here()
+        summary = job.submit_here(keep_changed=True)
+        assert (summary.failed, summary.stale) == (1, 3)  # refused again
+        assert [call.prompt for call in job.calls()[4:]] == ["row 000001: please answer Be brief."]
+
+
+def test_kept_answers_are_asked_about_again_after_another_edit(tmp_path: Path) -> None:
+    """The choice was made for one edit; taking both back shows the first answers as what they are."""
+    with simulated(tmp_path, rows=4) as job:
+        original = job.job.read_text()
+        job.submit_here()
+        job.edit(prompt=EDITED)
+        job.submit_here(keep_changed=True)
+        job.edit(prompt=AGAIN)
+        with pytest.raises(ChangedRowsError, match=r"^4 finished rows"):
+            job.submit_here()
+        assert job.submit_here(keep_changed=True).stale == 4
+        job.edit(prompt=EDITED)
+        assert job.submit_here().stale == 4
+        job.job.write_text(original)
+        assert job.submit_here().stale == 0
+        assert len(job.calls()) == 4
+
+
+def test_gc_between_two_edits_drops_only_what_no_row_stands_for(tmp_path: Path) -> None:
+    """Kept answers stay; those of an edit that was given up are asked for again when it comes back."""
+    with simulated(tmp_path, rows=4) as job:
+        original = job.job.read_text()
+        job.submit_here()
+        job.edit(prompt=EDITED)
+        job.submit_here(rerun_changed=True)
+        collect(load_job(job.job, env={}, cwd=job.folder))
+        assert job.submit_here().ok == 4
+        assert len(job.calls()) == 8
+        job.job.write_text(original)
+        with pytest.raises(ChangedRowsError, match=r"^4 finished rows"):
+            job.submit_here()
+        assert job.submit_here(keep_changed=True).stale == 4
+        collect(load_job(job.job, env={}, cwd=job.folder))
+        assert job.submit_here().stale == 4
+        assert len(job.calls()) == 8
+
+
+def test_a_plan_says_when_edits_of_job_and_rows_would_leave_answers_behind(tmp_path: Path) -> None:
+    """Without ids nothing tells which rows were answered: plan says it, and submit stops."""
+    with simulated(tmp_path, rows=3, input={"path": "rows.jsonl"}) as job:
+        job.submit_here()
+        job.edit(prompt={"messages": [{"role": "user", "content": "{{ text }}!"}]})
+        lines = [json.loads(line) for line in job.rows.read_text(encoding="utf-8").splitlines()]
+        job.rows.write_text(
+            "".join(json.dumps({**line, "more": 1}) + "\n" for line in lines), encoding="utf-8"
+        )
+        planned = run_batchrun("plan", str(job.job))
+        stopped = job.submit()
+
+    assert "3 answers would be left behind, and 3 rows asked as new" in " ".join(planned.stdout.split())
+    assert stopped.returncode == 6
+    assert "--rerun-changed" in stopped.stderr
