@@ -5,12 +5,23 @@ Comparisons with null are null, and a row is chosen only where the predicate is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import combinations
 from typing import Any
 
 import polars as pl
+
+MAX_OPERATORS = 200
+"""AND, OR, + and their kin in one condition: 300 take polars two seconds, 3,000 more than a minute."""
+
+_QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\n]*|/\*.*?\*/""", re.DOTALL)
+_LIST = re.compile(r"\(\s*[^()\s,]+\s*(?:,\s*[^()\s,]+\s*)+\)")
+_OPERATOR = re.compile(r"\b(?:and|or|not)\b|[-+*/%|^&]", re.IGNORECASE)
+_ACROSS = re.compile(r'(?<!\\)"(?:Agg|Over|Window|Len)"')
+"""What polars' spelling of an expression calls aggregates and windows; quotes within texts are escaped."""
+_SUBQUERY = re.compile(r"\bselect\b", re.IGNORECASE)
 
 
 class PredicateError(ValueError):
@@ -20,15 +31,22 @@ class PredicateError(ValueError):
 class Predicate:
     """One SQL condition over columns, for example `lang = 'en' AND stars < 3`.
 
-    Raises PredicateError when the text cannot be read as SQL.
+    Raises PredicateError when the text cannot be read as SQL, or holds a query of its own: polars
+    would read files and web addresses for it.
     """
 
     def __init__(self, sql: str) -> None:
         self.sql = sql
+        shown = _shown(sql)
+        if reason := _refused(sql):
+            raise PredicateError(f"`{shown}` {reason}")
         try:
             self._expression = pl.sql_expr(sql)
-        except pl.exceptions.PolarsError as error:
-            raise PredicateError(f"`{sql}` is no SQL condition: {_first_line(error)}") from error
+        except (pl.exceptions.PolarsError, UnicodeEncodeError) as error:  # a shell may pass bytes of no text
+            raise PredicateError(f"`{shown}` is no SQL condition: {_shown(_first_line(error))}") from error
+        spelled = self._expression.meta.serialize(format="json")
+        self.looks_at_one_row = _ACROSS.search(spelled) is None
+        """Whether it says the same of a row whichever others stand beside it, unlike `stars > avg(stars)`."""
         self.columns: tuple[str, ...] = tuple(dict.fromkeys(self._expression.meta.root_names()))
 
     def choose(self, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
@@ -54,16 +72,20 @@ class Predicate:
             return pl.Series(name, values, dtype=pl.Float64 if kinds == {int, float} else None)
         except (TypeError, OverflowError, UnicodeEncodeError, pl.exceptions.PolarsError) as error:
             found = ", ".join(sorted(kind.__name__ for kind in kinds))
-            raise PredicateError(f"`{self.sql}`: column `{name}` mixes kinds of values ({found})") from error
+            raise PredicateError(
+                f"`{_shown(self.sql)}`: column `{name}` mixes kinds of values ({found})"
+            ) from error
 
     def choose_from(self, frame: pl.DataFrame) -> list[bool]:
         """The same over a data frame. Raises PredicateError."""
         try:
             chosen = frame.select(self._expression.alias("chosen"))["chosen"]
         except pl.exceptions.PolarsError as error:
-            raise PredicateError(f"`{self.sql}` does not fit the rows: {_first_line(error)}") from error
+            raise PredicateError(
+                f"`{_shown(self.sql)}` does not fit the rows: {_first_line(error)}"
+            ) from error
         if chosen.dtype not in (pl.Boolean, pl.Null):
-            raise PredicateError(f"`{self.sql}` gives {chosen.dtype}, not true or false")
+            raise PredicateError(f"`{_shown(self.sql)}` gives {chosen.dtype}, not true or false")
         if len(chosen) == 1 != frame.height:  # a condition over constants only
             chosen = chosen.new_from_index(0, frame.height)
         return chosen.cast(pl.Boolean).fill_null(value=False).to_list()
@@ -82,6 +104,21 @@ def _scrubbed(text: str) -> str:
     if text.isascii():
         return text
     return text.encode("utf-16", errors="surrogatepass").decode("utf-16", errors="replace")
+
+
+def _refused(sql: str) -> str | None:
+    """Why polars must not see a condition."""
+    bare = _QUOTED.sub("''", sql)
+    # Other ways to quote ($$…$$, E'…\\'…') would hide what stands behind them.
+    if _SUBQUERY.search(sql if "$" in sql or "\\" in sql else bare):
+        return "is no SQL condition: it holds a query (SELECT), and a condition looks at the row alone"
+    if sum(1 for _ in _OPERATOR.finditer(_LIST.sub("", bare))) > MAX_OPERATORS:
+        return f"has more than {MAX_OPERATORS} operators; many values of one column go into `column IN (…)`"
+    return None
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def _first_line(error: Exception) -> str:

@@ -82,10 +82,18 @@ class Selection:
 
 
 def _predicate(job: Job) -> Predicate | None:
+    if job.input.where is None:
+        return None
     try:
-        return Predicate(job.input.where) if job.input.where else None
+        predicate = Predicate(job.input.where)
     except PredicateError as error:
         raise JobError(f"{job.where('input', 'where')}: {error}") from error
+    if not predicate.looks_at_one_row:
+        raise JobError(
+            f"{job.where('input', 'where')}: the condition sets a row against others (an aggregate or OVER)",
+            hint="The input is read in parts: write the number itself, as in stars > 3.5.",
+        )
+    return predicate
 
 
 def identity(row: Row, id_column: str | None) -> bytes:

@@ -8,6 +8,7 @@ reaches a column whose name is no identifier.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -26,7 +27,14 @@ Context: TypeAlias = Mapping[str, Any]
 Prepared: TypeAlias = Callable[[Context], Any]
 """A template made ready: called with the names it may use, it gives the value for one row."""
 
+MAX_INCLUDED = 4_000_000
+"""Bytes of the largest file that a template may include."""
+
 _MARKUP = re.compile(r"\{[{%#]")
+_TAG = re.compile(r"\{[{%].*?[}%]\}", re.DOTALL)
+_QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
+_DEEP = re.compile(r"(?:(?:\bnot\b|[-(\[{])\s*){100}")
+"""What opens a hundred levels at once: far above, reading an expression overflows minijinja's stack."""
 _EXPRESSION = re.compile(r"\{\{-?((?:(?!\}\}|\{\{|\{%).)+?)-?\}\}", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ROW = re.compile(r"\brow\s*\[")
@@ -101,6 +109,8 @@ class Templates:
         """Prepare a template that gives text. Raises TemplateError when it cannot be read."""
         if not has_markup(source):
             return lambda _context: source
+        if any(_DEEP.search(_QUOTED.sub("", tag)) for tag in _TAG.findall(source)):
+            raise TemplateError("an expression is nested more than 100 levels deep")
         self._prepared += 1
         name = f"<template {self._prepared}>"
         try:
@@ -196,7 +206,13 @@ class Templates:
             path = (self.folder / name).resolve()
             if not path.is_relative_to(self.folder) or not path.is_file():
                 return None
-            self.included[name] = path.read_text(encoding="utf-8")
+            with path.open("rb") as file:
+                data = file.read(MAX_INCLUDED + 1)
+            if len(data) > MAX_INCLUDED:
+                raise TemplateError(f"cannot include {name!r}: it is larger than {MAX_INCLUDED:,} bytes")
+            self.included[name] = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8").read()
+        except TemplateError:
+            raise
         except UnicodeDecodeError:
             raise TemplateError(f"cannot include {name!r}: it is not UTF-8 text") from None
         except (OSError, ValueError, RuntimeError) as error:  # ValueError: a zero byte; RuntimeError: a loop

@@ -13,6 +13,9 @@ from urllib.parse import unquote
 
 from batchrun import codec
 
+MOST_PARTS = 100_000
+"""Subschemas, with references followed: columns, defaults and strict forms are made of all of them."""
+
 MASK = "\x00"
 """Stands for the value in the messages of a validator."""
 
@@ -59,11 +62,39 @@ def compiled(schema: dict[str, Any]) -> jsonschema_rs.Validator:
     import jsonschema_rs  # 9 MB and 30 ms: only for jobs with a schema or tools
 
     try:
-        return jsonschema_rs.validator_for(schema, offline=True, validate_formats=False, mask=MASK)
+        validator = jsonschema_rs.validator_for(schema, offline=True, validate_formats=False, mask=MASK)
     except jsonschema_rs.ValidationError as error:
         raise _wrong(schema, error) from error
     except ValueError as error:
         raise SchemaError(f"the schema is nested too deeply: {error}") from error
+    try:
+        parts = _parts(schema, schema, {})
+    except RecursionError as error:
+        raise SchemaError("the schema's references lead too deep") from error
+    if parts > MOST_PARTS:
+        raise SchemaError(f"it has more than {MOST_PARTS:,} parts when its references are followed")
+    return validator
+
+
+def _parts(value: Any, root: Mapping[str, Any], known: dict[str, int]) -> int:
+    """How many mappings `value` holds, those that it refers to included; `known` by reference.
+
+    A reference that is being followed (a schema that contains itself) counts once.
+    """
+    if isinstance(value, list):
+        return sum(_parts(item, root, known) for item in value)
+    if not isinstance(value, dict):
+        return 0
+    count = 1
+    for key, item in value.items():
+        if key == "$ref" and isinstance(item, str):
+            if item not in known:
+                known[item] = 1
+                known[item] = _parts(pointed(root, item), root, known)
+            count += known[item]
+        elif key not in DEFINITIONS:
+            count += _parts(item, root, known)
+    return count
 
 
 def _wrong(schema: dict[str, Any], error: jsonschema_rs.ValidationError) -> SchemaError:

@@ -16,6 +16,7 @@ from batchrun.chat.json_schema import SchemaError, compiled, plain
 from batchrun.errors import JobError
 from batchrun.importing import importing_from
 from batchrun.job.document import read_document
+from batchrun.job.reading import read_whole
 
 _YAML = (".yaml", ".yml")
 _WRAPPING = frozenset({"type", "name", "description", "strict", "schema"})
@@ -69,7 +70,7 @@ def _read_file(path: Path, spelled: str, where: str) -> Mapping[str, Any]:
             hint=f"Name the pydantic model in it as `{module.replace('/', '.')}:CLASS`, without .py.",
         )
     try:
-        data = path.read_bytes()
+        data = read_whole(path)
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise JobError(f"{where}: {spelled} is not UTF-8 text", hint=_HINT) from error

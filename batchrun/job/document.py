@@ -22,6 +22,9 @@ from batchrun.job.traps import TEMPLATE, explain
 MAX_VALUES = 50_000
 """Values a document may hold once its aliases are written out: stops an alias bomb."""
 
+_MAX_EVENTS = 4 * MAX_VALUES
+"""What so many values are made of at most: keys, values, and where lists and mappings begin and end."""
+
 MAX_DEPTH = 40
 """How deep it may be nested: libyaml's compose overflows the C stack far above that."""
 
@@ -54,7 +57,7 @@ def read_document(text: str, loc: Loc = ()) -> Document:
     """Read one YAML document whose top is the job's value at `loc`; its problems are in it."""
     document = Document(lines={loc: 1})
     try:
-        _refuse_deep(text)
+        _refuse_large(text)
         node = yaml.compose(text, Loader=_LOADER)
         if node is not None:
             document.value = _Builder(document).build(node, loc)
@@ -73,10 +76,13 @@ class _TooLargeError(Exception):
         self.line = line
 
 
-def _refuse_deep(text: str) -> None:
+def _refuse_large(text: str) -> None:
     """Look at the events first, which needs no stack, so that compose cannot overflow its own."""
     depth = 0
-    for event in yaml.parse(text, Loader=_LOADER):
+    for number, event in enumerate(yaml.parse(text, Loader=_LOADER)):
+        if number > _MAX_EVENTS:
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise _TooLargeError(f"more than {MAX_VALUES:,} values: is this the prompt table?", line)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             line = event.start_mark.line + 1 if event.start_mark else 1

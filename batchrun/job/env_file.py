@@ -9,6 +9,9 @@ from pathlib import Path
 
 from batchrun.errors import UsageError
 
+MAX_BYTES = 1_000_000
+"""Far above what an environment can hold for a process."""
+
 _LINE = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*?)\s*")
 _QUOTED = re.compile(r"""(?:'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)")\s*(?:#.*)?""")
 _ESCAPE = re.compile(r"\\(.)")
@@ -37,9 +40,13 @@ def _read_private(path: Path) -> str:
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_ISREG(mode) and mode & 0o077:
                 raise UsageError(f"{path} can be read by other users", hint=f"run: chmod 600 {path}")
-            return file.read().decode("utf-8-sig")
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UsageError(f"--env-file {path}: {error.strerror}") from error
+    if len(data) > MAX_BYTES:
+        raise UsageError(f"--env-file {path}: larger than {MAX_BYTES:,} bytes, which no file of variables is")
+    try:
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         # not chained: its object holds the file's bytes
         raise UsageError(f"--env-file {path}: not UTF-8 text") from None

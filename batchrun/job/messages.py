@@ -15,6 +15,7 @@ from batchrun.job.document import Document, read_document
 from batchrun.job.job import Job
 from batchrun.job.place import Problem
 from batchrun.job.prompt import MessageFile
+from batchrun.job.reading import read_whole
 
 
 @cache
@@ -36,11 +37,14 @@ def read_messages(job: Job) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _read(job: Job, item: MessageFile, place: str) -> list[AnyMessage]:
-    path = (job.folder / item.file).resolve()
+    try:
+        path = (job.folder / item.file).resolve()
+    except RuntimeError as error:  # so Python 3.11 says that links lead in a circle
+        raise JobError(f"{place}: {item.file} cannot be read: its links lead in a circle") from error
     if not path.is_relative_to(job.folder.resolve()):
         raise JobError(f"{place}: {item.file} is not below the job's folder, {job.folder}")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_whole(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise JobError(f"{place}: {item.file} cannot be read: {reason}") from error

@@ -91,7 +91,7 @@ def _refuse(values: Any, line: bytes) -> None:
     if type(values) is not dict:
         raise ValueError(f"the line is {_KINDS[type(values)]}")
     # Both are rare, and counting bytes is cheap: the walk is left to the lines that could need it.
-    if line.count(b"{") + line.count(b"[") > MAX_DEPTH and _deeper(values, MAX_DEPTH):
+    if line.count(b"{") + line.count(b"[") > MAX_DEPTH and deeper(values, MAX_DEPTH):
         raise ValueError(f"nested too deeply (more than {MAX_DEPTH} levels)")
     if b"\\u" in line and (b"\\ud" in line or b"\\uD" in line) and not all(map(encodable, values)):
         raise ValueError("a key holds a lone surrogate, which no column name can")
@@ -107,7 +107,8 @@ _KINDS = {
 }
 
 
-def _deeper(value: Any, depth: int) -> bool:
+def deeper(value: Any, depth: int) -> bool:
+    """Whether lists and dicts are nested more than `depth` levels. Takes no stack, however deep they are."""
     level = [value]
     for _ in range(depth):
         inner = (child for node in level for child in (node.values() if type(node) is dict else node))

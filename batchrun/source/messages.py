@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from batchrun.codec import loads
+from batchrun.source.jsonl import MAX_DEPTH, deeper
 
 
 def message_list(value: Any) -> list[Any] | None:
@@ -14,7 +15,7 @@ def message_list(value: Any) -> list[Any] | None:
     left out at every depth, except a message's `content`, for which the API reads null (OpenAI:
     ChatCompletionAssistantMessageParam). So are structs of which only nulls were left.
 
-    Raises ValueError, with the reason, when the value is no list.
+    Raises ValueError, with the reason, when the value is no list, or nested too deeply.
     """
     if isinstance(value, str):
         value = _read(value)
@@ -22,6 +23,8 @@ def message_list(value: Any) -> list[Any] | None:
         return None
     if not isinstance(value, list):
         raise ValueError(f"is {type(value).__name__}, not a list of messages")
+    if deeper(value, MAX_DEPTH):
+        raise ValueError(f"is nested too deeply (more than {MAX_DEPTH} levels)")
     return [_message(item) for item in value]
 
 

@@ -258,3 +258,26 @@ def test_a_wrong_schema_is_refused_by_its_place(schema: dict[str, Any], message:
         AnswerSchema(schema, "answer")
     with pytest.raises(SchemaError, match=message):
         ArgumentsReader(schema)
+
+
+def doubling(levels: int) -> dict[str, Any]:
+    """A schema of a few lines in which each definition refers to the one before twice."""
+    definitions: dict[str, Any] = {"d0": {"type": "string"}}
+    for level in range(1, levels):
+        before = {"$ref": f"#/$defs/d{level - 1}"}
+        definitions[f"d{level}"] = {"type": "object", "properties": {"a": before, "b": before}}
+    return {"$defs": definitions, "$ref": f"#/$defs/d{levels - 1}"}
+
+
+def test_references_that_double_at_every_level_are_refused() -> None:
+    """Its columns alone would be millions; one of a thousand is taken."""
+    with pytest.raises(SchemaError, match="more than 100,000 parts"):
+        AnswerSchema(doubling(30), "answer")
+    assert isinstance(AnswerSchema(doubling(10), "answer").read("{}"), Parsed)
+
+
+def test_a_schema_that_contains_itself_has_an_end() -> None:
+    """A reference that is being followed counts once."""
+    node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}, "other": {"$ref": "#"}}}
+    schema = {"$defs": {"node": node}, "$ref": "#/$defs/node"}
+    assert isinstance(AnswerSchema(schema, "answer").read('{"next": {}}'), Parsed)

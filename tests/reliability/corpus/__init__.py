@@ -1,0 +1,1 @@
+"""Inputs that are wrong, odd or hostile, made by code, each with the end that it must have."""
