@@ -15,6 +15,9 @@ from batchrun.predicate import Predicate, PredicateError
 CHUNK = 2_000
 """Rows held at once."""
 
+PIECE = 8_000_000
+"""Bytes of rows held at once by who reads many."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -43,13 +46,24 @@ class Chosen:
     def frames(self, columns: list[str] | None = None, *, at_once: int = CHUNK) -> Iterator[pl.DataFrame]:
         """The rows, some at a time, all columns or these."""
         for start in range(0, len(self.positions), at_once):
-            part = self.positions.slice(start, at_once)
-            near = pl.col("row_index").is_between(
-                part.min(), part.max()
-            )  # skips row groups by their statistics
-            rows = self.rows.filter(near).join(part.to_frame().lazy(), on="row_index", how="semi")
-            rows = rows.sort("row_index")  # a join keeps no order
-            yield (rows.select(columns) if columns else rows).collect()
+            yield self._part(start, at_once, columns)
+
+    def pieces(self, columns: list[str] | None = None, *, size: int = PIECE) -> Iterator[pl.DataFrame]:
+        """The rows, as many at a time as take about `size` bytes, and at most CHUNK."""
+        start, rows = 0, 50
+        while start < len(self.positions):
+            piece = self._part(start, rows, columns)
+            yield piece
+            start += rows
+            fitting = int(size * len(piece) / max(1, piece.estimated_size()))
+            rows = max(1, min(fitting, 4 * rows, CHUNK))
+
+    def _part(self, start: int, count: int, columns: list[str] | None) -> pl.DataFrame:
+        part = self.positions.slice(start, count)
+        near = pl.col("row_index").is_between(part.min(), part.max())  # skips row groups by their statistics
+        rows = self.rows.filter(near).join(part.to_frame().lazy(), on="row_index", how="semi")
+        rows = rows.sort("row_index")  # a join keeps no order
+        return (rows.select(columns) if columns else rows).collect()
 
 
 def choose(rows: pl.LazyFrame, choice: Choice) -> Chosen:
@@ -60,7 +74,7 @@ def choose(rows: pl.LazyFrame, choice: Choice) -> Chosen:
     names = rows.collect_schema().names()
     fitting = rows
     if choice.ids:
-        fitting = fitting.filter(pl.col("row_id").is_in(choice.ids))
+        fitting = fitting.filter(pl.col("row_id").is_in([text for text in choice.ids if _is_text(text)]))
     if choice.failed is not None:
         kinds = pl.col("error_type").is_in(list(choice.failed)) if choice.failed else pl.lit(value=True)
         fitting = fitting.filter((pl.col("status") == "failed") & kinds)
@@ -81,6 +95,15 @@ def choose(rows: pl.LazyFrame, choice: Choice) -> Chosen:
     elif choice.limit is not None:
         positions = positions.head(choice.limit)
     return Chosen(rows, positions, matching)
+
+
+def _is_text(text: str) -> bool:
+    """Whether a word of the shell is text: one that is not is nobody's id."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _condition(where: str, names: list[str]) -> pl.Expr:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from batchrun.budget import Amounts
 from batchrun.index import State, counts, match
 from batchrun.prices import Price
 from batchrun.run_folder.checkpoint import Checkpoint, read_kept
+from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.journal import journal_files
 from batchrun.run_folder.lock import is_locked
@@ -39,7 +40,8 @@ class Status:
         up_to_date: whether these hold for all answers: not while a submit runs, or after it was killed.
         spent: what all submits took (`cost_usd`, `tokens`, `requests`), calls without an answer at the most
             that they can have taken. Where it is not `up_to_date`, so do answers of rows that are not
-            finished, if the endpoint does not say what they cost.
+            finished, if the endpoint does not say what they cost. `cost_usd` is None where calls were made
+            and nothing says what they cost.
         budget: what the last submit that ended was given.
         last_submit: what `run.json` says of it.
     """
@@ -99,7 +101,7 @@ def status(run: RunFolder) -> Status:
         cost_usd=said.get("cost_usd"),
         saved_usd=said.get("saved_usd"),
         up_to_date=up_to_date,
-        spent=said["spent"] if up_to_date and "spent" in said else asdict(_spent(run.checkpoint)),
+        spent=said["spent"] if up_to_date and "spent" in said else asdict(_spent(run.checkpoint, said)),
         budget=said.get("budget", {}),
         last_submit=said.get("submit", {}),
         run_folder=str(run.path),
@@ -120,7 +122,8 @@ def _rows(run: RunFolder, checkpoint: Checkpoint) -> pl.DataFrame:
     answers = checkpoint.answers().unique("task")
     path = run.checkpoint / "index.parquet"
     if path.exists():
-        rows = pl.read_parquet(path)
+        with readable(path):
+            rows = pl.read_parquet(path)
     else:
         rows = answers.unique(["key", "hash"]).select("key", "hash").with_row_index("row_index")
         rows = rows.select(pl.col("row_index").cast(pl.Int64), "key", "hash")
@@ -135,14 +138,19 @@ def _has_ids(checkpoint: Path) -> bool:
     return True
 
 
-def _spent(folder: Path) -> Amounts:
-    """What the run has taken so far; read again where a submit sealed a part meanwhile, to count it once."""
+def _spent(folder: Path, said: dict[str, Any]) -> Amounts:
+    """What the run has taken so far; read again where a submit sealed a part meanwhile, to count it once.
+
+    Of calls that come to no cost none is known, unless `said`, what was written last, knows one: a call with
+    a price is held at its bound until it has its answer.
+    """
     for _ in range(_TRIES):
         before = sealed_parts(folder)
         spent = read_steadily(folder).spend(_unpriced).total()
         if sealed_parts(folder) == before:
             break
-    return spent
+    unknown = spent.requests and not spent.cost_usd and said.get("cost_usd") is None
+    return replace(spent, cost_usd=None) if unknown else spent
 
 
 def _unpriced(_model: str, _named: str = "") -> Price | None:

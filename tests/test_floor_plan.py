@@ -20,6 +20,7 @@ ROWS = """
     importing
     outcome
     codec
+    wording
     clock
     summary
     prices budget
@@ -45,6 +46,7 @@ ROWS = """
     admission
     client
     run_folder
+    conversation
     flights
     answer
     engines
@@ -57,7 +59,9 @@ ROWS = """
     tasks
     forecast
     asking
+    changes
     submit plan show status gc init
+    export report
     cli
     __main__
 """
@@ -65,7 +69,7 @@ ROWS = """
 
 OWNERS = {
     "orjson": "codec",
-    "minijinja": "template",
+    "minijinja": "template report",
     "yaml": "job",
     "pydantic": "chat job functions simulator endpoints cli",
     "pydantic_core": "job functions",
@@ -74,8 +78,9 @@ OWNERS = {
     "certifi": "client",
     "httptools": "simulator",
     "jsonschema_rs": "chat job",
-    "pyarrow": "source run_folder survey gc",
-    "polars": "predicate index run_folder survey tasks forecast asking submit plan show status gc init",
+    "pyarrow": "source run_folder survey gc export",
+    "polars": "predicate index run_folder survey tasks forecast asking changes submit plan show status gc init "
+    "export report",
     "genai_prices": "prices",
     "anyio": "clock admission client run_folder functions flights answer engines asking gc cli",
     "click": "cli",

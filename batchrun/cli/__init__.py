@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import importlib
 import json
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from types import FrameType
+from collections.abc import Sequence
+from contextlib import suppress
+from io import StringIO
 from typing import Any
 
 import click
 
+from batchrun.cli.signals import EXIT_CODE, Terminated, terminable
 from batchrun.errors import BatchrunError
 
 _VERBS = {
@@ -25,6 +24,8 @@ _VERBS = {
     "plan": "Say what a submit would do. Nothing is sent.",
     "status": "Say how a run stands.",
     "show": "Look at rows of a run.",
+    "export": "Write a run's rows as CSV, JSONL or Parquet.",
+    "report": "Write a run's report as one HTML file.",
     "init": "Write a job file for a prompt table.",
     "gc": "Drop answers to removed and edited rows.",
     "schema": "Print the job file's JSON Schema.",
@@ -88,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # no text may fail for the terminal's encoding
-    with _terminable():
+    with terminable(last=arguments is None):
         sys.exit(_exit_code(words))
 
 
@@ -96,32 +97,58 @@ def _exit_code(words: list[str]) -> int:
     try:
         code = cli.main(words, prog_name="batchrun", standalone_mode=False)
     except click.ClickException as error:
-        _say(error.show)
+        shown = _shown(error)
+        _say(lambda: _echo(shown, words))
         return _ended("UsageError", error.format_message(), None, error.exit_code, words)
     except (KeyboardInterrupt, click.Abort):
         _say(lambda: click.echo("interrupted", err=True))
         return _ended("Interrupted", "interrupted", None, 130, words)
+    except Terminated:
+        _say(lambda: click.echo("terminated", err=True))
+        return _ended("Terminated", "terminated", None, EXIT_CODE, words)
     except BatchrunError as error:
         return _told(error, words)
     except Exception as error:  # the last resort: everything that no one foresaw is a bug of ours
-        _say(traceback.print_exc)
+        _say(lambda: _echo(traceback.format_exc(), words))
         _say(lambda: click.echo("error: this is a bug in batchrun; what was received is kept", err=True))
         return _ended(type(error).__name__, str(error), None, BatchrunError.exit_code, words)
     return code if isinstance(code, int) else 0
 
 
-def _told(error: BatchrunError, words: list[str]) -> int:
-    from batchrun.cli.text import clean, wrapped
+def _shown(error: click.ClickException) -> str:
+    """What click says of a wrong command line."""
+    text = StringIO()
+    error.show(file=text)
+    return text.getvalue()
 
-    _say(lambda: click.echo(wrapped(f"error: {clean(str(error))}", sys.stderr), err=True))
+
+def _echo(text: str, words: list[str]) -> None:
+    """Write to standard error what the command line, a server or a row may have a part in."""
+    from batchrun.cli.keys import without_keys
+    from batchrun.wording import clean
+
+    click.echo(clean(without_keys(text, words)), err=True, nl=False)
+
+
+def _told(error: BatchrunError, words: list[str]) -> int:
+    from batchrun.cli.keys import without_keys
+    from batchrun.cli.text import wrapped
+    from batchrun.wording import clean
+
+    told = clean(without_keys(f"error: {error}", words))
+    _say(lambda: click.echo(wrapped(told, sys.stderr), err=True))
     return _ended(type(error).__name__, error.message, error.hint, error.exit_code, words)
 
 
 def _ended(kind: str, message: str, hint: str | None, exit_code: int, words: list[str]) -> int:
     """Tell a program that asked for JSON what happened."""
     if "--json" in words:
+        from batchrun.cli.keys import without_keys
+        from batchrun.wording import escaped
+
+        message, hint = without_keys(message, words), hint and without_keys(hint, words)
         about = {"type": kind, "message": message, "hint": hint, "exit_code": exit_code}
-        _say(lambda: click.echo(json.dumps({"error": about})))
+        _say(lambda: click.echo(escaped(json.dumps({"error": about}))))
     return exit_code
 
 
@@ -129,21 +156,3 @@ def _say(speak: Any) -> None:
     """Speak, if anybody still listens: the exit code counts more."""
     with suppress(OSError):
         speak()
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the process as an exception does, also where its default is to be ignored:
-    in a container, as process 1. A running engine handles it by itself."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _terminate(number: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + number)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from batchrun import budget
 from batchrun.cli.terminal import fact
-from batchrun.cli.text import counted
 from batchrun.forecast.figures import number, spread, stated, time, usd
+from batchrun.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +26,8 @@ def tell_forecast(console: Console, found: Plan) -> None:
         fact(console, "cost", said.unpriced, style="yellow")
     fact(console, "tokens", f"prompts {spread(said.prompt_tokens, number)}")
     fact(console, "", f"answers {spread(said.completion_tokens, number)}")
-    fact(console, "time", f"{spread(said.seconds, time)}, {_pace(found)}")
+    opens = "" if found.opens is None else ", once a model is open again"
+    fact(console, "time", f"{spread(said.seconds, time)}, {_pace(found)}{opens}")
     _tell_budget(console, found)
     fact(console, "based on" if said.sampled else "assumed", "; ".join(said.basis))
     if (known := said.per_million) is not None:

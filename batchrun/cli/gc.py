@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from batchrun.cli.options import JobArguments, as_json, job_options
-from batchrun.cli.text import counted, write_json
+from batchrun.cli.text import write_json
+from batchrun.wording import counted
 
 if TYPE_CHECKING:
     from batchrun.gc import Garbage

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from batchrun.cli.options import as_json
-from batchrun.cli.text import clean, command_line, shown_path, write, write_json
+from batchrun.cli.text import command_line, shown_path, write, write_json
 from batchrun.errors import UsageError
+from batchrun.wording import clean_line
 
 if TYPE_CHECKING:
     from batchrun.init import Table, Wish
@@ -46,7 +47,7 @@ def command(
     if as_json:
         write_json({"job": str(path), "id": table.id, "columns": table.columns, "texts": table.texts})
         return
-    write(f"{shown_path(path)}\n")
+    write(f"{clean_line(shown_path(path))}\n")
     _say_what_next(table, shown_path(path))
 
 
@@ -79,11 +80,11 @@ def _say_what_next(table: Table, path: str) -> None:
     named = f"rows are named by {table.id}" if table.id else "no column names its rows"
     if table.not_id:
         named += f": {' '.join(table.not_id)}"
-    click.echo(clean(f"The prompt uses {' and '.join(table.texts)}; {named}."), err=True)
+    click.echo(clean_line(f"The prompt uses {' and '.join(table.texts)}; {named}."), err=True)
     if table.unnameable:
         left_out = ", ".join(map(repr, table.unnameable))
         said = f"Left out, because a template cannot name them (letters, digits and _ can be): {left_out}."
-        click.echo(clean(said), err=True)
+        click.echo(clean_line(said), err=True)
     click.echo("Next:", err=True)
     for verb in ("plan", "submit"):
-        click.echo(f"  {command_line(verb, path)}", err=True)
+        click.echo(clean_line(f"  {command_line(verb, path)}"), err=True)

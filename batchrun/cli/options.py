@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchrun.cli.text import command_line
-from batchrun.errors import UsageError
+from batchrun.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from batchrun.job import Job
@@ -52,10 +53,10 @@ class JobArguments:
         """The job as the options change it. Raises JobError, and UsageError for a folder."""
         from batchrun.job import load_job
 
-        if self.path.is_dir():
+        if os.path.isdir(self.path):  # noqa: PTH112 - gives no error for a name that is too long
             raise UsageError(
                 f"{self.path} is a folder: a job file is needed here",
-                hint="Name the job file (.yaml) itself. Only status and show take a run folder.",
+                hint="Name the job file (.yaml) itself. Run folders are for status, show, export and report.",
             )
         return load_job(
             self.path,
@@ -71,15 +72,30 @@ class JobArguments:
 
         Raises JobError, and RunFolderError when there is no run.
         """
+        from batchrun.run_folder.diagnosis import reading
         from batchrun.run_folder.folder import RunFolder
 
-        if not self.path.exists():
+        if not os.path.exists(self.path):  # noqa: PTH110 - gives no error for a name that is too long
             raise UsageError(
                 f"{self.path}: no such file or folder", hint="Name a job file (.yaml) or a run folder."
             )
         run = RunFolder(self.path.resolve() if self.path.is_dir() else self.load().output_path)
-        run.require()
+        with reading(run):
+            run.require()
         return run
+
+    def reads(self) -> Iterator[Path]:
+        """The job file and the files of its input; of a run folder none."""
+        from batchrun.source.files import find_files
+
+        if self.path.is_dir():
+            return
+        yield self.path
+        job = self.load()
+        with suppress(InputError):
+            yield from (
+                file.path for file in find_files(job.input.path, root=job.folder, format=job.input.format)
+            )
 
     def again(self, verb: str, *options: str) -> str:
         """The command line of another verb on the same job."""

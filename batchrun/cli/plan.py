@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchrun.cli.options import TYPES, JobArguments, OptionalValues, as_json, error_types, job_options
-from batchrun.cli.text import counted, shown_path, write_json
+from batchrun.cli.text import shown_path, write_json
+from batchrun.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from batchrun.cli.conversation import Turn
+    from batchrun.conversation import Turn
     from batchrun.plan import Example, Plan, PlannedModel
 
 _STATES = {
@@ -42,7 +43,7 @@ def command(
     No call is made and nothing is written, also while another submit is running.
 
     Exit code 2: a submit would be refused, for the reasons given (another one that is running aside).
-    Exit code 3: what is left of the budget may not be enough.
+    Exit code 3: it would stop before its first call, or what is left of the budget may not be enough.
     """
     from batchrun.cli.progress import showing
     from batchrun.cli.submit import retryable
@@ -113,8 +114,8 @@ def _tell_warnings(console: Console, found: Plan, *, rerun_changed: bool) -> Non
         fact(console, "stop", text, style="yellow")
     for warning in found.warnings:
         fact(console, "warning", warning, style="yellow")
-    for obstacle in found.obstacles:
-        fact(console, "stop", obstacle, style="yellow")
+    for reason in (*found.stops, *found.obstacles):
+        fact(console, "stop", reason, style="yellow")
 
 
 def _model(model: PlannedModel) -> str:
@@ -128,8 +129,8 @@ def _tell_example(console: Console, example: Example) -> None:
     from rich.text import Text
 
     from batchrun.chat.transcript import flattened
-    from batchrun.cli.conversation import transcript
     from batchrun.cli.terminal import fact, headline
+    from batchrun.conversation import transcript
 
     console.print()
     headline(console, f"The request for row {example.row_id} ({example.location})")
@@ -155,6 +156,6 @@ def _next(console: Console, found: Plan, arguments: JobArguments, options: list[
     from batchrun.cli.terminal import fact
 
     undecided = found.rows["changed"] and "--rerun-changed" not in options
-    if found.to_do and not found.obstacles and not undecided:
+    if found.to_do and found.sends and not found.obstacles and not undecided:
         some = ["--limit", "10"] if found.to_do > 10 and not found.rows["ok"] else []
         fact(console, "next", arguments.again("submit", *options, *some), whole=True)

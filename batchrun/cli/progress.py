@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from batchrun.admission.states import Wait
 from batchrun.budget import usd
-from batchrun.cli.text import Lenient, clean, clock, counted
+from batchrun.cli.text import Lenient
 from batchrun.progress import Progress, View
+from batchrun.wording import clean, clock, counted
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -76,7 +78,7 @@ def figures(view: View, rate: Rate) -> list[str]:
     """What has been done, in words, the most important first."""
     counters = view.counters
     tokens = counters.prompt_tokens + counters.completion_tokens
-    left = rate.left(counters.to_do - counters.finished)
+    left = _left(view, rate)
     return [
         f"{counters.ok:,} ok",
         *([f"{counters.failed:,} failed"] if counters.failed else []),
@@ -88,12 +90,27 @@ def figures(view: View, rate: Rate) -> list[str]:
     ]
 
 
+def _left(view: View, rate: Rate) -> float | None:
+    """Seconds until the last row is done, announced waits included; None where nothing moves."""
+    left = rate.left(view.counters.to_do - view.counters.finished)
+    if left is None or not (waits := _waits(view)):
+        return left
+    return left + max(wait.seconds for wait in waits)
+
+
+def _waits(view: View) -> list[Wait]:
+    """The waits that are worth telling."""
+    return [wait for wait in view.admission.waiting() if wait.seconds >= _WORTH_TELLING]
+
+
 def spent(view: View) -> list[str]:
     """The money that is gone, of what may go; nothing where no price is known."""
     budget = view.admission.budget
     if budget is not None and budget.caps.cost_usd is not None:
         gone = (budget.spent.cost_usd or 0.0) + (budget.held.cost_usd or 0.0)
-        return [f"{usd(gone)} of {usd(budget.caps.cost_usd)}"]
+        unknown = budget.spent.requests and not gone and view.counters.cost_usd is None
+        said = "cost not known" if unknown else usd(gone)
+        return [f"{said} of {usd(budget.caps.cost_usd)}"]
     return [usd(view.counters.cost_usd)] if view.counters.cost_usd else []
 
 
@@ -104,8 +121,7 @@ def hindrance(view: View, width: int | None = None) -> str:
     """
     if view.flights.landing:
         return f"stopping: waiting for {counted(len(view.flights), 'call')} under way"
-    waits = [wait for wait in view.admission.waiting() if wait.seconds >= _WORTH_TELLING]
-    if waits:
+    if waits := _waits(view):
         longest = max(waits, key=lambda wait: wait.seconds)
         why = _REASONS.get(longest.reason, longest.reason)
         begin, place = f"waiting {longest.seconds:.0f} s for ", _place(longest.endpoint, longest.model)
@@ -161,7 +177,8 @@ class LineProgress:
 
     def say(self, text: str) -> None:
         self._last = time.monotonic()
-        self._stream.write(f"[{clock(self._last - self._started)}] {clean(text)}\n")
+        body = clean(text).replace("\n", "\n  ")  # so that no text passes for another line of ours
+        self._stream.write(f"[{clock(self._last - self._started)}] {body}\n")
         self._stream.flush()
 
     async def watch(self, view: View) -> None:

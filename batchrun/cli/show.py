@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchrun.cli.options import TYPES, JobArguments, OptionalValues, as_json, error_types, run_options
-from batchrun.cli.text import clean, clean_line, counted, spelled, write_json
+from batchrun.cli.text import write_json
+from batchrun.wording import clean, clean_line, counted, spelled
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,6 +57,7 @@ def command(
     JSON for each row, with all columns.
     """
     from batchrun.outcome import ERROR_TYPES
+    from batchrun.run_folder.diagnosis import reading
     from batchrun.run_folder.read import scan_run
     from batchrun.show import Choice, choose, require_columns
 
@@ -63,26 +65,28 @@ def command(
     kinds = frozenset[str]() if failed == "" else types
     if limit is None and not as_json and not ids:
         limit = LIMIT
-    rows = scan_run(arguments.run())
-    wanted = tuple(name.strip() for name in columns.split(",")) if columns else ()
-    require_columns(wanted, rows.collect_schema().names(), "--columns")
-    chosen = choose(rows, Choice(ids, where, kinds, sample, seed, limit))
-    if as_json:
-        _lines(chosen, list(wanted))
-    else:
-        _blocks(chosen, list(wanted), whole=bool(ids))
-        _say_how_many(chosen, sampled=sample is not None)
+    run = arguments.run()
+    with reading(run):
+        rows = scan_run(run)
+        wanted = tuple(name.strip() for name in columns.split(",")) if columns else ()
+        require_columns(wanted, rows.collect_schema().names(), "--columns")
+        chosen = choose(rows, Choice(ids, where, kinds, sample, seed, limit))
+        if as_json:
+            _lines(chosen, list(wanted))
+        else:
+            _blocks(chosen, list(wanted), whole=bool(ids))
+            _say_how_many(chosen, sampled=sample is not None)
 
 
 def _lines(chosen: Chosen, columns: list[str]) -> None:
-    for frame in chosen.frames(columns or None):
+    for frame in chosen.pieces(columns or None):
         for row in frame.iter_rows(named=True):
             write_json(row)
 
 
 def _blocks(chosen: Chosen, columns: list[str], *, whole: bool) -> None:
-    from batchrun.cli.conversation import NEEDED
     from batchrun.cli.terminal import output
+    from batchrun.conversation import NEEDED
     from batchrun.show import input_columns
 
     longest = None if whole else _LONGEST
@@ -113,7 +117,7 @@ def _columns(console: Console, row: dict[str, Any], columns: list[str], longest:
 
 
 def _conversation(console: Console, row: dict[str, Any], inputs: list[str], longest: int | None) -> None:
-    from batchrun.cli.conversation import facts, turns
+    from batchrun.conversation import facts, turns
 
     states = [row["status"], *(["stale"] if row["stale"] else [])]
     _head(

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from batchrun.budget import usd
+from batchrun.cli.going_on import going_on
 from batchrun.cli.options import JobArguments, as_json, run_options
-from batchrun.cli.text import counted, duration, shown_path, write_json
+from batchrun.cli.text import shown_path, write_json
+from batchrun.wording import counted, duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,14 +37,17 @@ def command(arguments: JobArguments, as_json: bool) -> None:
     Also while a submit is running, and after one was killed.
     """
     from batchrun.cli.terminal import output
+    from batchrun.run_folder.diagnosis import reading
     from batchrun.status import status
 
-    found = status(arguments.run())
-    if as_json:
-        write_json(found.document())
-        return
-    with output() as console:
-        _tell(console, found, arguments)
+    run = arguments.run()
+    with reading(run):
+        found = status(run)
+        if as_json:
+            write_json(found.document())
+            return
+        with output() as console:
+            _tell(console, found, arguments)
 
 
 def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
@@ -99,8 +104,8 @@ def _taken(found: Status) -> Iterator[str]:
     for kind, unit in (("cost_usd", ""), ("tokens", " tokens"), ("requests", " requests")):
         write = "{:,}".format if unit else usd
         amount, cap = found.spent.get(kind), caps.get(kind)
-        if amount is not None and cap is not None:
-            yield f"{write(amount)} of {write(cap)}{unit}"
+        if cap is not None:
+            yield f"{'an unknown part' if amount is None else write(amount)} of {write(cap)}{unit}"
         elif amount and not found.up_to_date:
             yield f"{write(amount)}{unit}"
 
@@ -116,7 +121,8 @@ def _tell_places(console: Console, found: Status) -> None:
         fact(console, "results", shown_path(found.results), whole=True)
     if found.unpublished:
         rows = counted(found.unpublished, "answered row")
-        fact(console, "not in them", f"{rows}: to be published by the next submit, and in `show` now")
+        label = "not in them" if found.results else "unpublished"
+        fact(console, label, f"{rows}: to be published by the next submit, and in `show` now")
 
 
 def _next(found: Status, arguments: JobArguments) -> list[tuple[str, str]]:
@@ -127,7 +133,8 @@ def _next(found: Status, arguments: JobArguments) -> list[tuple[str, str]]:
         plan = "plan the job: it says what each way asks for" if by_folder else arguments.again("plan")
         steps.append(("to decide", plan))
     elif unfinished and found.state != "running":
-        steps.append(("to go on", "submit the job again" if by_folder else arguments.again("submit")))
+        stop = found.stopped_by or {}
+        steps.append(("to go on", going_on(stop.get("kind"), stop.get("message", ""), arguments)))
     if found.failed:
         steps.append(("see failed", arguments.again("show", "--failed")))
     return steps or [("see some", arguments.again("show", "--sample", "3"))]

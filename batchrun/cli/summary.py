@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from batchrun.budget import usd
+from batchrun.cli.going_on import going_on
 from batchrun.cli.options import JobArguments
 from batchrun.cli.terminal import error_console, fact, headline
-from batchrun.cli.text import counted, duration, shown_path
+from batchrun.cli.text import shown_path
 from batchrun.outcome import NEVER_SENT, PASSING
-from batchrun.summary import Stop, Summary
+from batchrun.summary import Summary
+from batchrun.wording import counted, duration
 
-_RAISE = "raise the budget"
 _STYLES = {"finished": "bold green", "stopped": "bold yellow", "interrupted": "bold yellow"}
 
 
@@ -99,8 +99,11 @@ def money(summary: Summary) -> str:
         cached = summary.usage.get("cached_tokens") or 0
         parts.append(f"{usd(summary.saved_usd)} saved by the provider's cache ({cached:,} cached tokens)")
     cap = summary.budget.get("cost_usd")
-    if cap is not None and summary.budget["per"] == "run":
-        parts.append(f"{usd(summary.spent['cost_usd'])} of {usd(cap)} spent or held")
+    spent = summary.spent["cost_usd"]
+    if cap is not None and spent is None:
+        parts.append(f"not known, and so nothing counts against the budget of {usd(cap)}")
+    elif cap is not None and summary.budget["per"] == "run":
+        parts.append(f"{usd(spent)} of {usd(cap)} spent or held")
     return "; ".join(parts)
 
 
@@ -130,26 +133,18 @@ def _failures(console: Console, summary: Summary) -> None:
 def next_steps(summary: Summary, arguments: JobArguments, *, rerun_changed: bool) -> list[tuple[str, str]]:
     """What the user most likely wants now, each with its command line."""
     steps = []
+    stop = summary.stopped_by
     if summary.pending:
         # rows that were changed are still among the pending ones
-        first = _before_going_on(summary.stopped_by)
-        if first == _RAISE:  # the same --set would stop at the same amount
-            kept = tuple(text for text in arguments.sets if not text.startswith("budget."))
-            arguments = replace(arguments, sets=kept)
-        again = arguments.again("submit", *["--rerun-changed"] * rerun_changed)
-        steps.append(("to go on", f"{first}, then {again}" if first else again))
+        options = ["--rerun-changed"] * rerun_changed
+        if not stop and summary.submit["rows"]:  # as many as --limit has allowed
+            steps.append(("estimate", arguments.again("plan", *options)))
+        kind, message = (stop.kind, stop.message) if stop else (None, "")
+        steps.append(("to go on", going_on(kind, message, arguments, *options)))
     if summary.failed:
         steps.append(("see failed", arguments.again("show", "--failed")))
-    if summary.failed and summary.submit["rows"] == 0 and set(summary.errors) - PASSING - NEVER_SENT:
+    told = stop is not None and stop.kind == "canary"
+    waiting = set(summary.errors) - PASSING - NEVER_SENT
+    if summary.failed and summary.submit["rows"] == 0 and waiting and not told:
         steps.append(("ask again", arguments.again("submit", "--retry-failed")))
     return steps
-
-
-def _before_going_on(stop: Stop | None) -> str:
-    """What must be changed before the same command gets any further; empty where nothing must."""
-    if stop is None or stop.kind != "budget":
-        return ""
-    if "has no upper bound" not in stop.message:
-        return _RAISE
-    limit = "request.max_completion_tokens or " if "request.max_completion_tokens" in stop.message else ""
-    return f"set {limit}budget.soft: true"

@@ -14,7 +14,8 @@ from typing import IO, cast
 from rich.console import Console
 from rich.text import Text
 
-from batchrun.cli.text import Lenient, clean, write
+from batchrun.cli.text import Lenient, write
+from batchrun.wording import clean, clean_line
 
 INDENT = 14
 """Columns before the text of a labelled line."""
@@ -52,7 +53,7 @@ def _console(stream: IO[str], *, written_to: IO[str] | None = None) -> Console:
 
 def headline(console: Console, text: str, style: str = "bold") -> None:
     """A line that says the main thing."""
-    console.print(Text(clean(text), style=style))
+    console.print(Text(clean_line(text), style=style))
 
 
 def fact(console: Console, label: str, text: str, *, style: str = "", whole: bool = False) -> None:
@@ -61,5 +62,5 @@ def fact(console: Console, label: str, text: str, *, style: str = "", whole: boo
     lines = list(body.split("\n") if whole else body.wrap(console, max(20, console.width - INDENT)))
     for number, line in enumerate(lines or [Text("")]):
         line.rstrip()
-        head = f"  {label:<{INDENT - 3}} " if number == 0 else " " * INDENT
+        head = f"  {clean_line(label):<{INDENT - 3}} " if number == 0 else " " * INDENT
         console.print(Text(head, style="dim") + line, soft_wrap=True)

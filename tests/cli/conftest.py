@@ -19,6 +19,8 @@ _CONFIG = {
         {"model": "locked", "status": 401},
         {"model": "broken", "status": 400},
         {"model": "slow", "stall": 60},
+        {"match": "row 000004:", "model": "stuck", "stall": 60},
+        {"model": "later", "status": 429, "retry_after": 3600},
         {"match": "row 000004:", "model": "half", "first": 1, "stall": 60},
         {"match": "row 000003:", "model": "small", "status": 400},
         {"match": "row 000005:", "model": "small", "answer": "refusal"},

@@ -35,7 +35,7 @@ class Ended:
 
 def batchrun(*words: str | Path, cwd: Path) -> Ended:
     """Run one command from the folder `cwd`."""
-    out, err = io.StringIO(), io.StringIO()
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     with (
         contextlib.chdir(cwd),
         contextlib.redirect_stdout(out),
@@ -45,4 +45,4 @@ def batchrun(*words: str | Path, cwd: Path) -> Ended:
         main([str(word) for word in words])
     code = end.value.code
     assert isinstance(code, int)
-    return Ended(code, out.getvalue(), err.getvalue())
+    return Ended(code, *(stream.buffer.getvalue().decode() for stream in (out, err)))

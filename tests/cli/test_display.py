@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from batchrun.admission import Admission
-from batchrun.budget import Amounts
-from batchrun.cli.progress import LineProgress, Rate, figures, hindrance, screen
-from batchrun.cli.text import Lenient, clean, duration
+from batchrun.budget import Amounts, Budget, Caps
+from batchrun.cli.progress import LineProgress, Rate, figures, hindrance, screen, spent
+from batchrun.cli.text import Lenient
 from batchrun.flights import Flights
 from batchrun.limits import Limits, Size
 from batchrun.outcome import Error
 from batchrun.progress import View
 from batchrun.summary import Counters
+from batchrun.wording import clean, duration
 from tests.cli.conftest import NewJob
 from tests.cli.pseudo_terminal import lines_seen, on_a_terminal
 from tests.clock import VirtualClock, run_virtual
@@ -173,6 +174,49 @@ def test_the_figures() -> None:
         assert "40% of 100 rows" in lines[0]
 
     run_virtual(main)
+
+
+def test_the_time_left_holds_the_wait_that_is_told_beside_it() -> None:
+    """60 rows at 4 a second after 28 s of waiting are not done in 15 s."""
+
+    async def main() -> None:
+        clock = VirtualClock()
+        admission = an_admission(clock)
+        view = a_view(admission, Counters(to_do=100, ok=40))
+        rate = Rate()
+        rate.add(0, 0)
+        rate.add(10, 40)
+        assert figures(view, rate)[-1] == "0:15 left"
+        admission.pause("openai", clock.monotonic() + 29, "rate limit")
+
+        async def call() -> None:
+            async with admission.admit("openai", "small", Size(1, 1), Amounts()):
+                pass
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+            await clock.sleep(1)
+            assert hindrance(view) == "waiting 28 s for openai: rate limit"
+            assert figures(view, rate)[-1] == "0:43 left"
+            group.cancel_scope.cancel()
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize(
+    ("cost", "bound", "said"),
+    [(None, None, "cost not known of $5.00"), (0.0, 0.0, "$0.00 of $5.00"), (None, 0.5, "$0.50 of $5.00")],
+)
+def test_money_that_is_not_known_is_not_shown_as_none(
+    cost: float | None, bound: float | None, said: str
+) -> None:
+    """A call without a price counts for nothing; one that is free, or held at its bound, is known."""
+    budget = Budget(Caps(cost_usd=5, soft=True))
+    reservation = budget.reserve(Amounts(bound, 10, 1))
+    assert reservation is not None
+    budget.settle(reservation, Amounts(cost, 10, 1))
+    admission = Admission({}, {}, clock=VirtualClock(), jitter=lambda: 0.5, budget=budget)
+    assert spent(a_view(admission, Counters(cost_usd=cost))) == [said]
 
 
 def test_a_display_that_cannot_be_written_is_no_error() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from batchrun.cli.text import counted
 from batchrun.index import UNBOUNDED
 from batchrun.run_folder.lock import locked
+from batchrun.wording import counted
 from tests.cli.conftest import NewJob
 from tests.cli.running import Ended, batchrun
 from tests.runs import JobFolder

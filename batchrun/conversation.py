@@ -11,7 +11,7 @@ from typing import Any
 
 from batchrun import codec
 from batchrun.chat.transcript import flattened
-from batchrun.cli.text import counted, duration, pretty, spelled
+from batchrun.wording import counted, duration, pretty, spelled
 
 Row = Mapping[str, Any]
 

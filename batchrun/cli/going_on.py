@@ -1,0 +1,46 @@
+"""How a run that was stopped goes on: what to change first, and the command then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from batchrun.cli.options import JobArguments
+from batchrun.summary import StopKind
+
+_RAISE = "raise the budget"
+_RETRY = "--retry-failed"
+
+
+def going_on(kind: StopKind | None, message: str, arguments: JobArguments, *options: str) -> str:
+    """What to change, if anything, and the command line of the submit that goes on.
+
+    `kind` and `message` are those of the last `Stop`; a folder has no command line.
+    """
+    first = before_going_on(kind, message)
+    if first == _RAISE:  # the same --set would stop at the same amount
+        kept = tuple(text for text in arguments.sets if not text.startswith("budget."))
+        arguments = replace(arguments, sets=kept)
+    retry = [_RETRY] if kind == "canary" and _RETRY in message else []
+    if arguments.path.is_dir():
+        again = " ".join(["submit the job again", *(["with", *retry] if retry else [])])
+    else:
+        again = arguments.again("submit", *options, *retry)
+    return f"{first}, then {again}" if first else again
+
+
+def before_going_on(kind: StopKind | None, message: str) -> str:
+    """What must be changed before the same command gets any further; empty where nothing must."""
+    if kind == "budget":
+        return _of_budget(message)
+    if kind in ("canary", "breaker"):
+        return "mend the cause"
+    return "set the right key or model" if kind == "refused" else ""
+
+
+def _of_budget(message: str) -> str:
+    if "has no upper bound" in message:
+        limit = "request.max_completion_tokens or " if "request.max_completion_tokens" in message else ""
+        return f"set {limit}budget.soft: true"
+    if message.endswith("submit again to go on"):  # what is spent counts for that submit alone
+        return ""
+    return f"{_RAISE} or wait for tomorrow (UTC)" if message.endswith("tomorrow") else _RAISE

@@ -1,0 +1,53 @@
+"""`batchrun report`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from batchrun.cli.options import JobArguments, as_json, run_options
+from batchrun.cli.text import shown_path, write, write_json
+from batchrun.wording import clean_line
+
+
+@click.command()
+@run_options
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Default: report.html in the run folder."
+)
+@as_json
+def command(arguments: JobArguments, out: Path | None, as_json: bool) -> None:
+    """Write how a run stands as one HTML file: of a job file, or in a run folder.
+
+    Its figures, the errors by kind, and a table to search with the failed rows and a sample of the
+    others. The file needs no network, and nothing that a model wrote can run in it.
+
+    Also while a submit is running, and after one was killed.
+    """
+    from importlib.metadata import version
+
+    from batchrun.cli.export import require_apart
+    from batchrun.export import replacing
+    from batchrun.report import gather, page
+    from batchrun.run_folder.diagnosis import reading
+    from batchrun.run_folder.folder import write_atomically
+
+    run = arguments.run()
+    with reading(run):
+        found = gather(run)
+    made = f"batchrun {version('batchrun')}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    text = page(found, made=made)
+    path = out or run.path / "report.html"
+    if path.resolve() == (run.path / "report.html").resolve():
+        write_atomically(path, text)
+    else:
+        require_apart(path, run, arguments)
+        with replacing(path) as file:
+            file.write(text)
+    if as_json:
+        left_out = {"failed": found.failures_left_out, "ok": found.others_left_out}
+        write_json({"report": str(path), "rows": len(found.rows), "left_out": left_out, "bytes": len(text)})
+    else:
+        write(f"{clean_line(shown_path(path))}\n")

@@ -1,0 +1,91 @@
+"""Rows as CSV (RFC 4180, lines ended by a newline), with nothing in it that a spreadsheet would run.
+
+A struct becomes a column for each member, `usage.prompt_tokens`; a list is JSON text, bytes are
+base64, times ISO 8601. Null is an empty cell, an empty text a pair of quotes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from batchrun.wording import json_line
+
+_FORMULA = r"^(?:[\p{Cc}\p{Cf}\p{Z}]*[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]|[\t\r])"
+"""What a spreadsheet may take for a formula: OWASP's CSV Injection, the full-width forms too. Characters
+without a shape before it do not count, for some programs drop them."""
+
+_NUMBER = r"^[+\-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+\-]?[0-9]+)?$"
+"""Text that is a number runs nothing: a CSV's own columns are texts, and their -5 stays -5."""
+
+
+class CsvTable:
+    """The cells of rows of one schema."""
+
+    def __init__(self, schema: pl.Schema) -> None:
+        self._names: list[str] = []
+        self._cells: list[pl.Expr] = []
+        taken = set(schema.names())
+        for path, cell in _cells(schema):
+            name = ".".join(path)
+            while len(path) > 1 and name in taken:  # a column of the input is called like that
+                name += "_"
+            taken.add(name)
+            self._names.append(name)
+            self._cells.append(cell.alias(str(len(self._cells))))
+
+    def header(self) -> bytes:
+        """The line of names."""
+        names = pl.DataFrame({str(number): [name] for number, name in enumerate(self._names)})
+        return _written(names.select(_guarded(pl.col(name)).alias(name) for name in names.columns))
+
+    def lines(self, rows: pl.DataFrame) -> bytes:
+        """The lines of these rows."""
+        return _written(rows.select(self._cells))
+
+
+def _written(cells: pl.DataFrame) -> bytes:
+    return cells.write_csv(include_header=False, quote_style="necessary").encode()
+
+
+def _guarded(text: pl.Expr) -> pl.Expr:
+    """Text with an apostrophe before it where it would be taken for a formula."""
+    formula = text.str.contains(_FORMULA) & ~text.str.contains(_NUMBER)
+    return pl.when(formula).then(pl.lit("'") + text).otherwise(text)
+
+
+def _cells(schema: pl.Schema) -> Iterator[tuple[tuple[str, ...], pl.Expr]]:
+    """Each cell of a row with the path of names to it."""
+    for name, kind in schema.items():
+        yield from _of_value((name,), pl.col(name), kind)
+
+
+def _of_value(
+    path: tuple[str, ...], value: pl.Expr, kind: pl.DataType
+) -> Iterator[tuple[tuple[str, ...], pl.Expr]]:
+    if isinstance(kind, pl.Struct) and kind.fields:
+        for field in kind.fields:
+            assert isinstance(field.dtype, pl.DataType)
+            yield from _of_value((*path, field.name), value.struct.field(field.name), field.dtype)
+    else:
+        yield path, _cell(value, kind)
+
+
+def _cell(value: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    if isinstance(kind, pl.String | pl.Categorical | pl.Enum):
+        return _guarded(value.cast(pl.String))
+    if kind.is_numeric() or isinstance(kind, pl.Boolean | pl.Null):
+        return value
+    if isinstance(kind, pl.Duration):
+        return _guarded(value.dt.to_string("iso"))
+    if kind.is_temporal():
+        return value.dt.to_string("iso:strict")
+    if isinstance(kind, pl.Binary):
+        return _guarded(value.bin.encode("base64"))
+    return value.map_batches(_json, return_dtype=pl.String)
+
+
+def _json(values: pl.Series) -> pl.Series:
+    texts = [None if value is None else json_line(value) for value in values.to_list()]
+    return pl.Series(values.name, texts, dtype=pl.String)

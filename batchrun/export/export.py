@@ -1,0 +1,46 @@
+"""Rows in the formats that other programs read, some at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import IO, Literal, get_args
+
+import polars as pl
+
+from batchrun.export.csv_table import CsvTable
+from batchrun.export.parquet_file import write_parquet
+from batchrun.show import Chosen
+from batchrun.wording import json_line
+
+Format = Literal["csv", "jsonl", "parquet"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+def export(chosen: Chosen, columns: list[str], form: Format, sink: IO[bytes]) -> int:
+    """Write these columns of the rows to `sink`; how many rows there were.
+
+    As many rows are held at a time as take a few megabytes.
+    """
+    schema = chosen.rows.select(columns).collect_schema()
+    _WRITERS[form](schema, chosen.pieces(columns), sink)
+    return len(chosen.positions)
+
+
+def _write_csv(schema: pl.Schema, pieces: Iterable[pl.DataFrame], sink: IO[bytes]) -> None:
+    table = CsvTable(schema)
+    sink.write(table.header())
+    for piece in pieces:
+        sink.write(table.lines(piece))
+
+
+def _write_jsonl(_schema: pl.Schema, pieces: Iterable[pl.DataFrame], sink: IO[bytes]) -> None:
+    for piece in pieces:
+        lines = [json_line(row) + "\n" for row in piece.iter_rows(named=True)]
+        sink.write("".join(lines).encode())
+
+
+_WRITERS: Mapping[Format, Callable[[pl.Schema, Iterable[pl.DataFrame], IO[bytes]], None]] = {
+    "csv": _write_csv,
+    "jsonl": _write_jsonl,
+    "parquet": write_parquet,
+}

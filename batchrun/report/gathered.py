@@ -1,0 +1,185 @@
+"""What a report says of a run, as text: how it stands, what failed, and some of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from batchrun.budget import usd
+from batchrun.conversation import NEEDED, facts, turns
+from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.read import scan_run
+from batchrun.show import Choice, choose, input_columns
+from batchrun.status import Status, status
+from batchrun.wording import clean, clean_line, counted, duration
+
+FAILURES = 1_000
+"""Failed rows in a report, at most."""
+
+SAMPLE = 200
+"""Rows that went well in a report, drawn at random."""
+
+_LONGEST = 2_000
+"""Characters of one text."""
+
+_ROW = 8_000
+"""Characters of one row."""
+
+_SHORT = 160
+"""Characters of what stands for a row while it is folded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A text of a conversation, with what it is; nothing in it that is not seen."""
+
+    label: str
+    text: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one role says."""
+
+    role: str
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the table; `kind` is `ok` or its error type."""
+
+    index: int
+    row_id: str
+    kind: str
+    is_ok: bool
+    gist: str
+    turns: tuple[Turn, ...]
+    took: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error type, how many rows it took, and what one of them says."""
+
+    kind: str
+    rows: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """All that stands in a report.
+
+    Attributes:
+        facts: label and text, the most important first.
+        rows: in input order; all failures, or the first of them, and a sample of the others.
+        failures_left_out, others_left_out: finished rows that are not among `rows`.
+    """
+
+    name: str
+    state: str
+    facts: tuple[tuple[str, str], ...]
+    failures: tuple[Failure, ...]
+    failed: int
+    rows: tuple[Row, ...]
+    failures_left_out: int
+    others_left_out: int
+
+
+def gather(run: RunFolder, *, failures: int = FAILURES, sample: int = SAMPLE) -> Gathered:
+    """Read a run, whatever state it is in; at most `failures` failed rows and `sample` others."""
+    found = status(run)
+    rows = scan_run(run)
+    failed = choose(rows, Choice(failed=frozenset(), limit=failures))
+    others = choose(rows, Choice(where="status = 'ok'", sample=sample))
+    present = rows.collect_schema().names()
+    inputs = input_columns(present)
+    columns = list(dict.fromkeys(["row_index", *inputs, *(name for name in NEEDED if name in present)]))
+    told = [
+        _row(row, inputs)
+        for chosen in (failed, others)
+        for frame in chosen.pieces(columns)
+        for row in frame.iter_rows(named=True)
+    ]
+    return Gathered(
+        name=clean_line(found.name),
+        state=clean_line(found.state),
+        facts=tuple((label, clean_line(text)) for label, text in _facts(found, run.read_run_json())),
+        failures=tuple(_failures(found, rows)),
+        failed=found.failed,
+        rows=tuple(sorted(told, key=lambda row: row.index)),
+        failures_left_out=failed.matching - len(failed.positions),
+        others_left_out=others.matching - len(others.positions),
+    )
+
+
+def _facts(found: Status, said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if found.stopped_by:
+        yield "stopped by", str(found.stopped_by["message"])
+    rows = [f"{found.ok:,} ok", f"{found.failed:,} failed", f"{found.pending or 0:,} pending"]
+    yield "rows", ", ".join(rows) + (f" ({found.stale:,} stale: of an older prompt)" if found.stale else "")
+    prompt, completion = (found.usage.get(name) for name in ("prompt_tokens", "completion_tokens"))
+    since = "" if found.up_to_date else ", when the last submit ended"
+    if prompt is not None or completion is not None:
+        yield "tokens", f"{prompt or 0:,} prompt + {completion or 0:,} completion{since}"
+    if found.cost_usd is not None:
+        saved = f", {usd(found.saved_usd)} saved by the provider's cache" if found.saved_usd else ""
+        yield "cost", f"{usd(found.cost_usd)}{saved}{since}"
+    latency = said.get("latency") or {}
+    if quantiles := [f"{name} {duration(value)}" for name, value in latency.items() if value is not None]:
+        yield "latency", ", ".join(quantiles) + since
+    if found.possibly_paid:
+        yield "unanswered", f"{counted(found.possibly_paid, 'call')} sent without an answer: possibly paid"
+    if last := found.last_submit:
+        spent = f"{counted(last['rows'], 'row')} in {duration(last['seconds'])}"
+        yield "last submit", f"{last['started_at'].replace('T', ' ')}, {spent}"
+
+
+def _failures(found: Status, rows: pl.LazyFrame) -> Iterator[Failure]:
+    first = rows.filter(pl.col("status") == "failed").group_by("error_type")
+    message = pl.col("error").struct.field("message").first()
+    messages = dict(first.agg(message).collect().iter_rows())
+    for kind, number in found.errors.items():
+        yield Failure(clean_line(kind), number, _cut(clean_line(messages.get(kind) or ""), 300))
+
+
+def _row(row: Mapping[str, Any], inputs: list[str]) -> Row:
+    kind = "ok" if row["status"] == "ok" else (row["error"] or {}).get("type") or "failed"
+    told = tuple(_turns(row, inputs))
+    answers = [turn for turn in told if turn.role.startswith(("assistant", "error"))] or told
+    first = next((part for turn in reversed(answers) for part in turn.parts), Part("", "", "text"))
+    return Row(
+        index=row["row_index"],
+        row_id=clean_line(str(row["row_id"])),
+        kind=clean_line(kind),
+        is_ok=row["status"] == "ok",
+        gist=_gist(clean_line(f"{first.label}{first.text}")),
+        turns=told,
+        took=clean_line(" · ".join([*facts(row), *(["stale"] if row["stale"] else [])])),
+    )
+
+
+def _turns(row: Mapping[str, Any], inputs: list[str]) -> Iterator[Turn]:
+    left = _ROW
+    for turn in turns(row, inputs):
+        parts = []
+        for part in turn.parts:
+            text = _cut(part.text, min(_LONGEST, left))
+            left -= min(left, len(text))
+            parts.append(Part(clean_line(part.label), clean(text).rstrip("\n"), part.kind))
+        yield Turn(clean_line(turn.role), tuple(parts))
+
+
+def _gist(text: str) -> str:
+    return text if len(text) <= _SHORT else f"{text[:_SHORT]} …"
+
+
+def _cut(text: str, longest: int) -> str:
+    if len(text) <= longest:
+        return text
+    return f"{text[:longest]} … ({len(text) - longest:,} more characters)"

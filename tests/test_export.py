@@ -1,0 +1,299 @@
+"""`export`: every row in a format of other programs, and nothing in a CSV that a spreadsheet would run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchrun.errors import StorageError, UsageError
+from batchrun.export import replacing
+from batchrun.export.csv_table import CsvTable
+from batchrun.run_folder.read import scan_run
+from tests.cli.running import batchrun
+from tests.hostile import ALL, FORMULAS, hostile_run, storable
+from tests.run_folder.answering import Work, failed
+
+ROWS = [{"text": f"row {n}", "n": -n, "meta": {"tags": ["a", "b"], "deep": {"x": n}}} for n in range(6)]
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    """Six rows: three published, one of them failed, and one answered since."""
+    work = Work(tmp_path).write(ROWS)
+    work.answer([0, 1])
+    work.answer([2], failed)
+    work.publish()
+    work.answer([4])
+    return work
+
+
+def exported(work: Work, *words: str) -> str:
+    ended = batchrun("export", work.run.path, *words, cwd=work.folder)
+    assert ended.code == 0, ended.err
+    return ended.out
+
+
+def cells(rows: pl.DataFrame) -> list[dict[str, str]]:
+    """The rows as a reader of CSV gets them."""
+    table = CsvTable(rows.schema)
+    return list(csv.DictReader(io.StringIO((table.header() + table.lines(rows)).decode(), newline="")))
+
+
+def test_every_format_holds_every_row(work: Work, tmp_path: Path) -> None:
+    """Published rows and those that only the checkpoint has, in input order, by all columns."""
+    expected = scan_run(work.run).collect()
+    assert expected["row_index"].to_list() == [0, 1, 2, 4]
+    lines = [json.loads(line) for line in exported(work, "--format", "jsonl").splitlines()]
+    assert [(line["row_index"], line["completion"]) for line in lines] == list(
+        expected.select("row_index", "completion").iter_rows()
+    )
+    assert set(lines[0]) == set(expected.columns)
+    exported(work, "--out", str(tmp_path / "rows.parquet"))
+    assert pl.read_parquet(tmp_path / "rows.parquet").equals(expected)
+    table = list(csv.DictReader(io.StringIO(exported(work, "--format", "csv"))))
+    assert [row["row_id"] for row in table] == expected["row_id"].to_list()
+    assert [row["usage.prompt_tokens"] for row in table] == [""] * 4
+    assert [row["error.type"] for row in table] == ["", "", "invalid_request", ""]
+
+
+def test_rows_and_columns_are_chosen(work: Work) -> None:
+    """--where as in show, --columns in the order given; a wrong name is told with the right ones."""
+    out = exported(work, "--where", "status = 'ok' AND row_index > 0", "--columns", "status, row_index")
+    assert out == '{"status":"ok","row_index":1}\n{"status":"ok","row_index":4}\n'
+    wrong = batchrun("export", work.run.path, "--columns", "nope", cwd=work.folder)
+    assert (wrong.code, "no column `nope`" in wrong.err) == (2, True)
+    assert exported(work, "--where", "row_index > 99", "--columns", "status", "--format", "csv") == "status\n"
+
+
+def test_members_become_columns() -> None:
+    """Structs by their members with dots, however deep; lists as JSON; a null struct as empty cells."""
+    rows = pl.DataFrame(
+        {"a": [{"b": {"c": 1}, "l": [{"x": "y"}]}, None], "a.l": ["the input's own", None], "e": [[1, 2], []]}
+    )
+    assert cells(rows) == [
+        {"a.b.c": "1", "a.l_": '[{"x":"y"}]', "a.l": "the input's own", "e": "[1,2]"},
+        {"a.b.c": "", "a.l_": "", "a.l": "", "e": "[]"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        (-5, "-5"),
+        (-0.25, "-0.25"),
+        (2**63 - 1, "9223372036854775807"),
+        (Decimal("-1.10"), "-1.10"),
+        (True, "true"),
+        (None, ""),
+        (b"\xff\xfe", "//4="),
+        (b"\xfb\xff", "'+/8="),
+        (date(2026, 1, 2), "2026-01-02"),
+        (datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC), "2026-01-02T03:04:05.000006+00:00"),
+        (timedelta(seconds=1.5), "PT1.5S"),
+        ("-5", "-5"),
+        ("+1.5e-3", "+1.5e-3"),
+        ("-.5", "-.5"),
+        ("a=1", "a=1"),
+        ("\n\nAn answer", "\n\nAn answer"),
+        ('"quoted", with\r\na line', '"quoted", with\r\na line'),
+        ("a\rb", "a\rb"),
+    ],
+)
+def test_values_in_cells(value: Any, cell: str) -> None:
+    """Numbers stay numbers, also in texts; what no spreadsheet runs stays as it is."""
+    assert cells(pl.DataFrame({"x": [value], "y": [1]})) == [{"x": cell, "y": "1"}]
+
+
+def test_null_and_the_empty_text_differ() -> None:
+    """Null is an empty cell, an empty text is a pair of quotes."""
+    rows = pl.DataFrame({"a": ["", None], "b": [1, 2]})
+    assert CsvTable(rows.schema).lines(rows) == b'"",1\n,2\n'
+
+
+@pytest.mark.parametrize("text", FORMULAS, ids=ascii)
+def test_no_text_is_a_formula(text: str) -> None:
+    """In cells, names of columns and of members, and categories: an apostrophe stands before it."""
+    rows = pl.DataFrame({text: [text], "s": [{text: text}], "c": pl.Series([text], dtype=pl.Categorical)})
+    assert cells(rows) == [{f"'{text}": f"'{text}", f"s.{text}": f"'{text}", "c": f"'{text}"}]
+
+
+def harmless(cell: str) -> bool:
+    """Whether a spreadsheet sees a text or a number, by OWASP's list; said in other words."""
+    seen = cell.lstrip().lstrip(
+        "\x00\ufeff\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060"
+    )
+    if cell[:1] in ("\t", "\r"):
+        return False
+    try:
+        float(cell)
+    except ValueError:
+        return seen.lstrip()[:1] not in tuple("=+-@＝＋－＠")
+    return True
+
+
+@given(
+    st.lists(st.sampled_from([*"=+-@\t\r\n '\"1a", "\ufeff", "\u00a0", "\u200b"]), max_size=6).map("".join)
+)
+def test_any_text_is_harmless_and_comes_back(text: str) -> None:
+    """The cell is the text, or the text behind an apostrophe."""
+    [row] = cells(pl.DataFrame({"x": [text], "y": ["z"]}))
+    assert harmless(row["x"])
+    assert row["x"] in (text, f"'{text}")
+
+
+def test_a_run_full_of_hostile_texts(tmp_path: Path) -> None:
+    """No cell of its CSV is a formula, and its JSONL is the same as the rows."""
+    run = hostile_run(tmp_path / "run", ALL)
+    assert batchrun("export", run.path, "--out", tmp_path / "x.csv", cwd=tmp_path).code == 0
+    with (tmp_path / "x.csv").open(newline="") as file:
+        read = list(csv.reader(file))
+    assert len(read) == 2 * len(ALL) + 4
+    assert [cell for row in read for cell in row if not harmless(cell)] == []
+    words = ("--columns", "completion", "--where", "status = 'ok'", "--format", "jsonl")
+    lines = batchrun("export", run.path, *words, cwd=tmp_path).lines
+    assert [line["completion"] for line in lines[: len(ALL)]] == [storable(text) for text in ALL]
+
+
+@pytest.mark.parametrize("form", ["openai-batch", "chat", "xlsx"])
+def test_formats_that_are_not_there_are_refused(work: Work, form: str) -> None:
+    """With those that are."""
+    ended = batchrun("export", work.run.path, "--format", form, cwd=work.folder)
+    assert (ended.code, "'csv', 'jsonl', 'parquet'" in ended.err) == (2, True)
+
+
+def test_what_is_written_is_said(work: Work, tmp_path: Path) -> None:
+    """On standard error, or with --json as JSON; which needs a file, for the rows go to standard output."""
+    out = tmp_path / "x.csv"
+    assert batchrun("export", work.run.path, "--out", out, cwd=tmp_path).err == "4 rows in x.csv\n"
+    said = batchrun("export", work.run.path, "--out", out, "--json", cwd=tmp_path).json
+    assert said == {"rows": 4, "format": "csv", "out": str(out)}
+    refused = batchrun("export", work.run.path, "--json", cwd=tmp_path)
+    assert (refused.code, "Add --out FILE" in refused.err) == (2, True)
+
+
+def test_nothing_of_the_job_is_written_over(work: Work, tmp_path: Path) -> None:
+    """Neither the run folder, nor the job file, nor its input, by whatever way they are named."""
+    work.job  # noqa: B018 - writes the job file
+    job = next(tmp_path.glob("*.yaml"))
+    link = tmp_path / "link.csv"
+    link.symlink_to("rows.jsonl")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for out in (work.run.path / "x.csv", work.run.path / "results" / "x.csv", job, "rows.jsonl", "link.csv"):
+        ended = batchrun("export", job, "--name", "job", "--out", out, cwd=tmp_path)
+        assert (ended.code, "Name a" in ended.err) == (2, True), ended.err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    """An export that fails leaves what was there; one that ends well keeps its permissions."""
+    path = tmp_path / "x.csv"
+    path.write_text("before")
+    path.chmod(0o640)
+    with pytest.raises(RuntimeError, match="stop"):
+        _write_half(path)
+    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("x.csv", "before")]
+    with replacing(path) as file:
+        file.write(b"whole")
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("whole", 0o640)
+    with replacing(tmp_path / "new") as file:
+        file.write(b"x")
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def _write_half(path: Path) -> None:
+    with replacing(path) as file:
+        file.write(b"half")
+        raise RuntimeError("stop")
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """A folder that is not there is a wrong command; a full disk is one to make room on."""
+    with pytest.raises(UsageError, match="No such file"), replacing(tmp_path / "no" / "x.csv"):
+        pass
+    with pytest.raises(UsageError, match="Is a directory"), replacing(tmp_path):
+        pass
+    with pytest.raises(StorageError, match="No space left"), replacing(Path("/dev/full")) as file:
+        file.write(b"x")
+
+
+def test_a_reader_that_has_enough_is_no_error(work: Work) -> None:
+    """`batchrun export … | head -1` ends well."""
+    command = f"{sys.executable} -m batchrun export {work.run.path} --format csv; echo $? >&2"
+    ended = subprocess.run(
+        ["sh", "-c", f"({command}) | true"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ended.stderr == "0\n"
+
+
+def _limits() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+
+def test_a_disk_that_is_full_is_told_with_what_to_do(work: Work, tmp_path: Path) -> None:
+    """Exit code 3, and no file is left."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    words = [
+        sys.executable,
+        "-m",
+        "batchrun",
+        "export",
+        str(work.run.path),
+        "--out",
+        str(folder / "x.parquet"),
+    ]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60, preexec_fn=_limits)
+    assert (ended.returncode, list(folder.iterdir())) == (3, [])
+    assert "cannot write" in ended.stderr
+    assert "make room" in ended.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
+    """200 MB of text more take little memory: what allocators keep, not the rows."""
+    peaks = {}
+    for rows in (2_000, 10_000):
+        run = hostile_run(tmp_path / str(rows), ["x"]).path
+        _enlarge(run / "generations" / "000001" / "part-00000.parquet", rows)
+        words = ("export", str(run), "--format", "csv", "--columns", "row_id,completion,model")
+        peaks[rows] = _peak_mb(words)
+    assert peaks[10_000] - peaks[2_000] < 100, peaks
+
+
+def _enlarge(part: Path, rows: int) -> None:
+    """Put so many rows into a part: 25 kB of text in each."""
+    one = pl.read_parquet(part).head(1)
+    text = pl.concat_str(pl.int_range(rows).cast(pl.String), pl.lit("x" * 25_000))
+    columns: Mapping[str, pl.Expr] = {"row_index": pl.int_range(rows, dtype=pl.Int64), "completion": text}
+    many = one[[0] * rows].with_columns(**columns)
+    many.write_parquet(part, row_group_size=500)
+
+
+def _peak_mb(words: tuple[str, ...]) -> float:
+    code = (
+        "import re, sys\nfrom batchrun.cli import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "peak = re.search('VmHWM:\\\\s+(\\\\d+)', open('/proc/self/status').read())[1]\n"
+        "sys.stderr.write(peak)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True
+    )
+    return int(ended.stderr) / 1024
