@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from batchrun.job import Job
+from batchrun.job import ANY_MODEL, Job
 from batchrun.prices import no_upper_bound
 from batchrun.pricing import ModelPrices
 from batchrun.render.evaluate import RenderError
@@ -15,6 +15,18 @@ from batchrun.render.request import Request
 def unpriced(spelled: str) -> str:
     """What to do where the price of a model is not known."""
     return f"no price known for {spelled}: give it in prices: {{{spelled}: {{input: …, output: …}}}}"
+
+
+def uncounted(job: Job, prices: ModelPrices) -> Iterator[str]:
+    """A sentence for each model whose calls a soft cap on cost lets pass uncounted: no price is known."""
+    if job.budget.cost_usd is None or not job.budget.soft:
+        return
+    for model in job.models:
+        if model.name != ANY_MODEL and prices.of(model) is None:
+            yield (
+                f"budget.cost_usd: {unpriced(model.spelled)}. Until then its calls count for nothing against "
+                "the cap, unless the endpoint says what they cost"
+            )
 
 
 def needs_bounds(job: Job) -> bool:

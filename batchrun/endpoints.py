@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from batchrun.client import (
+    BodyMemory,
     Client,
     CommandKey,
     EndpointClient,
@@ -18,8 +20,10 @@ from batchrun.client import (
     build_transport,
     find_program,
 )
+from batchrun.client.hiding import password_in
 from batchrun.errors import JobError, UsageError
 from batchrun.job import Endpoint, Job
+from batchrun.job.address import in_clear
 
 if TYPE_CHECKING:
     from batchrun.simulator import SimulatorConfig
@@ -28,26 +32,55 @@ if TYPE_CHECKING:
 def check_keys(job: Job, env: Mapping[str, str]) -> None:
     """Raises UsageError, naming every variable that a used endpoint's key is missing from.
 
-    A command that prints a key is not run, but its program must exist.
+    A command that prints a key is not run, but its program must exist. Also when a key for this machine,
+    which needs no encryption, would go through a proxy on another one.
     """
     used = [job.endpoints[name] for name in dict.fromkeys(model.endpoint for model in job.models)]
-    said = [
-        f"{endpoint.api_key_env} (endpoint {endpoint.name})"
+    lacking = {
+        endpoint.name: endpoint.api_key_env
         for endpoint in used
         if endpoint.api_key_env and not env.get(endpoint.api_key_env)
-    ]
-    if said:
+    }
+    if lacking:
+        said = ", ".join(f"{variable} (endpoint {name})" for name, variable in lacking.items())
+        lines = [f"{variable}=…" for variable in dict.fromkeys(lacking.values())]
+        it, a_line = ("it", "the line") if len(lines) == 1 else ("them", "the lines")
         raise UsageError(
-            f"no API key: the environment lacks {', '.join(said)}",
-            hint="Set it with `export NAME=…`, or put NAME=… into a file and pass --env-file FILE.",
+            f"no API key: the environment lacks {said}",
+            hint=f"Set {it} with `export {' '.join(lines)}`, or put {a_line} {', '.join(lines)} into a file "
+            "and pass --env-file FILE.",
         )
     for endpoint in used:
+        _check_proxy(endpoint)
         if endpoint.api_key_cmd and not find_program(endpoint.api_key_cmd, job.folder, env):
             raise UsageError(
                 f"api_key_cmd of endpoint {endpoint.name}: there is no program {endpoint.api_key_cmd[0]}",
                 hint="It is looked up in PATH; with a slash in its name it is a path from the job's folder. "
                 'There is no shell: for ~, $NAME or NAME=value write [sh, -c, "…"].',
             )
+
+
+def key_sources(job: Job) -> dict[str, str]:
+    """By the endpoints of the job's models: where the key comes from that each of them is sent."""
+    return {name: _key_source(job.endpoints[name]) for name in {model.endpoint for model in job.models}}
+
+
+def _key_source(endpoint: Endpoint) -> str:
+    if endpoint.api_key_cmd:
+        return "the key that api_key_cmd prints"
+    if endpoint.api_key_env:
+        return f"the key in {endpoint.api_key_env}"
+    return f"no key is sent: endpoints.{endpoint.name}.api_key_env names the variable that holds one"
+
+
+def _check_proxy(endpoint: Endpoint) -> None:
+    has_key = endpoint.api_key_env or endpoint.api_key_cmd
+    plain = any(url.startswith("http:") for url in endpoint.base_urls)
+    if has_key and plain and endpoint.proxy and in_clear(endpoint.proxy):
+        raise UsageError(
+            f"endpoint {endpoint.name}: its proxy would be sent the key unencrypted, as base_url is http",
+            hint="Remove endpoints.NAME.proxy, or use https in base_url: then the proxy only passes it on.",
+        )
 
 
 def check_simulators(job: Job) -> None:
@@ -69,13 +102,14 @@ async def open_clients(
     """
     async with AsyncExitStack() as stack:
         clients: dict[str, EndpointClient] = {}
+        memory = BodyMemory()
         for name in dict.fromkeys(model.endpoint for model in job.models):
             endpoint = job.endpoints[name]
             key = await _command_key(job, endpoint, env, say)
             base_urls = endpoint.base_urls or (stack.enter_context(_simulator(job, endpoint)),)
             replicas: dict[str, EndpointClient] = {}
             for base_url in base_urls:
-                replicas[base_url] = client = _client(job, endpoint, base_url, env, key)
+                replicas[base_url] = client = _client(job, endpoint, base_url, env, key, memory)
                 stack.push_async_callback(client.aclose)
             clients[name] = ReplicaSet(replicas, say=say) if len(replicas) > 1 else client
         yield clients
@@ -91,7 +125,12 @@ async def _command_key(
 
 
 def _client(
-    job: Job, endpoint: Endpoint, base_url: str, env: Mapping[str, str], command_key: CommandKey | None
+    job: Job,
+    endpoint: Endpoint,
+    base_url: str,
+    env: Mapping[str, str],
+    command_key: CommandKey | None,
+    memory: BodyMemory,
 ) -> Client:
     waits = job.retry.timeout
     timeouts = Timeouts(waits.connect, waits.idle, waits.total)
@@ -103,10 +142,28 @@ def _client(
         ca_file=endpoint.ca_file,
         max_connections=endpoint.limits.most_in_flight or 1,
     )
-    secrets = [*([key] if key else []), *_expanded_headers(job, endpoint)]
     return Client(
-        base_url, headers=headers, timeouts=timeouts, transport=transport, secrets=secrets, key=command_key
+        base_url,
+        headers=headers,
+        timeouts=timeouts,
+        transport=transport,
+        secrets=[*_secrets(job, endpoint, env)],
+        key=command_key,
+        memory=memory,
     )
+
+
+def secrets_of(job: Job, env: Mapping[str, str]) -> Iterator[str]:
+    """The keys and passwords that the endpoints of the job's models are sent, but for those of commands."""
+    for name in dict.fromkeys(model.endpoint for model in job.models):
+        yield from _secrets(job, job.endpoints[name], env)
+
+
+def _secrets(job: Job, endpoint: Endpoint, env: Mapping[str, str]) -> Iterator[str]:
+    if endpoint.api_key_env:
+        yield env.get(endpoint.api_key_env, "")
+    yield from _expanded_headers(job, endpoint)
+    yield from _proxy_passwords(endpoint)
 
 
 def _expanded_headers(job: Job, endpoint: Endpoint) -> list[str]:
@@ -115,6 +172,12 @@ def _expanded_headers(job: Job, endpoint: Endpoint) -> list[str]:
     spelled = described.get("headers") or {}
     values = [value for name, value in endpoint.headers.items() if "${" in str(spelled.get(name, ""))]
     return [*values, *(value.rpartition(" ")[2] for value in values)]  # `Token ${VAR}`: the key by itself
+
+
+def _proxy_passwords(endpoint: Endpoint) -> list[str]:
+    """A proxy may quote its password: that of the job's proxy, else of the environment's."""
+    proxies = [endpoint.proxy] if endpoint.proxy else urllib.request.getproxies().values()
+    return [password for proxy in proxies for password in password_in(proxy)]
 
 
 def _simulator(job: Job, endpoint: Endpoint) -> AbstractContextManager[str]:

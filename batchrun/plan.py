@@ -12,10 +12,23 @@ import polars as pl
 from batchrun import codec
 from batchrun.budget import Amounts
 from batchrun.caps import unbounded
+from batchrun.changes import left_behind
 from batchrun.chat.families import no_logprobs, refusals
+from batchrun.clock import SystemClock
 from batchrun.endpoints import check_keys, check_simulators
 from batchrun.errors import UsageError
-from batchrun.forecast import Forecast, first_requests, forecast, left, over_budget, spent_so_far
+from batchrun.forecast import (
+    Forecast,
+    canary,
+    doors,
+    first_bound,
+    first_requests,
+    forecast,
+    holds,
+    left,
+    over_budget,
+    spent_so_far,
+)
 from batchrun.forecast.pace import is_auto, tighter
 from batchrun.index import Facts, counts, match
 from batchrun.job import Job, ModelChoice
@@ -72,6 +85,10 @@ class Plan:
         spent: what counts against the budget already.
         left: what the budget still allows, by its keys.
         over_budget: which parts of the budget the high estimate exceeds, a sentence each.
+        stops: why a submit would send nothing now, though it can be continued, a sentence each; where what is
+            left of the budget is the reason, `over_budget` says so.
+        sends: whether nothing of that kind keeps it from sending.
+        opens: when a model is open again, in seconds since the epoch; None where one is open.
         facts: what the pass over the input counted.
         columns: of the input, with their types.
         warnings: what is likely not meant, each with what to do about it.
@@ -87,6 +104,9 @@ class Plan:
     spent: Amounts
     left: dict[str, float]
     over_budget: tuple[str, ...]
+    stops: tuple[str, ...]
+    sends: bool
+    opens: float | None
     facts: Facts
     input: str
     columns: dict[str, str]
@@ -100,11 +120,11 @@ class Plan:
 
     @property
     def exit_code(self) -> int:
-        """2 when a submit would be refused, once no other one is running; 3 when what is left of the budget
-        may not be enough."""
+        """2 when a submit would be refused, once no other one is running; 3 when it would stop at once, or
+        what is left of the budget may not be enough."""
         if len(self.obstacles) > self.running:
             return 2
-        return 3 if self.over_budget else 0
+        return 3 if self.over_budget or self.stops else 0
 
     def document(self) -> dict[str, Any]:
         """The plan as plain values."""
@@ -131,6 +151,10 @@ def plan(
     number = counts(states)
     asked = to_do(states, rerun_changed=rerun_changed)
     running = is_locked(found.run.lock)
+    open_to = doors(found, SystemClock())
+    first = canary(job, lambda: states, retrying=bool(retry_failed))
+    stops = (*open_to.stops(), *filter(None, [first.failed])) if expected.rows else ()
+    next_call = first_bound(found, asked, open_to.first or 0, now=now)
     return Plan(
         name=job.name,
         rows={state.name.lower(): rows for state, rows in number.items()},
@@ -139,13 +163,20 @@ def plan(
         forecast=expected,
         spent=spent,
         left=left(job, spent),
-        over_budget=tuple(over_budget(job, expected, spent)),
+        over_budget=tuple(over_budget(job, expected, spent, next_call, now=now)),
+        stops=stops,
+        sends=not stops and holds(job, spent, next_call),
+        opens=open_to.opens,
         facts=found.facts,
         input=job.input.path,
         columns={field.name: str(field.type) for field in found.columns},
         models=tuple(_planned(job, model) for model in job.models),
         example=_example(found, asked if len(asked) else states, example),
-        warnings=tuple(_warnings(found.renderer)),
+        warnings=(
+            *_warnings(found.renderer),
+            *open_to.warnings(job),
+            *([] if rerun_changed else _left_behind(found, states)),
+        ),
         obstacles=(
             *_obstacles(job, found.run, env, running=running),
             *unbounded(job, first_requests(found, asked), now=now),
@@ -184,6 +215,12 @@ def _states(found: Survey, retry_failed: frozenset[str], *, rerun_changed: bool)
     shared = read_shared(found.run.checkpoint)
     has_ids = found.job.input.id is not None
     return match(found.rows, answers, kept, has_ids=has_ids, retry_failed=retry_failed, shared=shared)
+
+
+def _left_behind(found: Survey, states: pl.DataFrame) -> Iterator[str]:
+    """What a submit would stop with, where the job and its rows have changed at once."""
+    if (error := left_behind(found, states)) is not None:
+        yield f"a submit stops with exit code {error.exit_code}: {error.message}. {error.hint}"
 
 
 def _planned(job: Job, model: ModelChoice) -> PlannedModel:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeAlias
 
-from batchrun.budget import Budget, Caps, Spend
+from batchrun.budget import Amounts, Budget, Caps, Spend
 from batchrun.clock import Clock
 from batchrun.job import Job, ModelChoice
 from batchrun.prices import Price, find_price
@@ -48,14 +49,25 @@ class ModelPrices:
         found = (self.of(choice, named or None) for choice in self._job.models if choice.spelled == model)
         return next(found, None)
 
+    def known_of(self, spent: Amounts) -> Amounts:
+        """`spent` with a cost of None in place of 0, where calls were made and no model has a known price."""
+        if spent.cost_usd or not spent.requests or any(map(self.of, self._job.models)):
+            return spent
+        return replace(spent, cost_usd=None)
+
+
+def caps_of(job: Job) -> Caps:
+    """What the job's budget caps, its time aside."""
+    given = job.budget
+    return Caps(given.cost_usd, given.tokens, given.requests, per=given.per, soft=given.soft)
+
 
 def open_budget(job: Job, spent: Spend, clock: Clock) -> Budget | None:
     """The books of the job's budget, as earlier submits left them; None where nothing is capped."""
-    given = job.budget
-    if (given.cost_usd, given.tokens, given.requests) == (None, None, None):
+    caps = caps_of(job)
+    if (caps.cost_usd, caps.tokens, caps.requests) == (None, None, None):
         return None
-    caps = Caps(given.cost_usd, given.tokens, given.requests, per=given.per, soft=given.soft)
-    match given.per:
+    match caps.per:
         case "run":
             return Budget(caps, spent.total())
         case "day":

@@ -94,7 +94,8 @@ class Summary:
     budget: dict[str, Any]
     """The amounts of the job's budget, as far as it gives any."""
     spent: dict[str, Any]
-    """What all submits took (`cost_usd`, `tokens`, `requests`), unanswered calls at their bounds."""
+    """What all submits took (`cost_usd`, `tokens`, `requests`), unanswered calls at their bounds; `cost_usd`
+    is null where calls were made and no price is known."""
     cut: int
     """Rows that are ok although their answer reached its token limit."""
     stopped_by: Stop | None

@@ -112,3 +112,21 @@ def test_a_program_that_is_missing_is_found_out_without_running_it(tmp_path: Pat
     with pytest.raises(UsageError, match=r"corp: there is no program bin/no-such") as caught:
         check_keys(missing, {})
     assert "no shell: for ~, $NAME or NAME=value write [sh, -c," in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "base_url", "refused"),
+    [
+        ("http://proxy.example:3128", "http://localhost:8000/v1", True),
+        ("http://proxy.example:3128", "https://localhost:8000/v1", False),
+        ("http://127.0.0.1:3128", "http://localhost:8000/v1", False),
+    ],
+)
+def test_no_proxy_is_sent_a_key_unencrypted(tmp_path: Path, proxy: str, base_url: str, refused: bool) -> None:
+    """A key may go to this machine in clear; but a proxy on another one would carry it there and back."""
+    job = with_command(tmp_path, [sys.executable, "-c", "pass"], proxy=proxy, base_url=base_url)
+    if not refused:
+        check_keys(job, {})
+        return
+    with pytest.raises(UsageError, match="endpoint corp: its proxy would be sent the key unencrypted"):
+        check_keys(job, {})

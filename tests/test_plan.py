@@ -341,6 +341,50 @@ def test_what_nothing_bounds_may_exceed_any_budget(
     assert (found.obstacles, found.exit_code) == ((), 3)
 
 
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        ({"tokens": 1_211}, "1,211 tokens are left. The next call may take up to 1,212 tokens: "),
+        ({"cost_usd": 0.001}, "$0.001 is left. The next call may cost up to $0.00131: "),
+    ],
+)
+def test_a_cap_that_does_not_hold_the_first_call_lets_nothing_go(
+    tmp_path: Path, budget: dict[str, Any], said: str
+) -> None:
+    """Although the estimate fits: plan says the bound that admission reserves, and what submit then does."""
+    with simulated(tmp_path, rows=3, request=LIMITED, prices={"local/small": PRICE}, budget=budget) as job:
+        found = again(job)
+        (key,) = budget
+        assert found.over_budget == (f"budget.{key}: {said}nothing would be sent; raise budget.{key}.",)
+        stopped = job.submit_here()
+        assert job.calls() == []
+    assert (found.exit_code, found.sends, stopped.exit_code) == (3, False, 3)
+    assert stopped.stopped_by is not None
+    wanted = said.partition("up to ")[2].partition(": ")[0].removesuffix(" tokens")
+    assert f"up to {wanted}, more than" in stopped.stopped_by.message
+
+
+def test_a_cap_that_is_used_up_lets_nothing_go(tmp_path: Path) -> None:
+    """There is no call to price: not one more may be made."""
+    with simulated(tmp_path, rows=4, budget={"requests": 2}) as job:
+        job.submit_here()
+        (sentence,) = again(job).over_budget
+        assert sentence.endswith("0 of 2 requests are left. Nothing would be sent; raise budget.requests.")
+        job.edit(budget={"requests": 2, "per": "day"})
+        (sentence,) = again(job).over_budget
+        assert sentence.endswith("; raise budget.requests or wait for tomorrow (UTC).")
+
+
+def test_a_first_call_that_goes_is_not_said_to_stay(tmp_path: Path) -> None:
+    """A submit begins, and stops where its estimate says that it may."""
+    budget = {"tokens": 1_300}
+    with simulated(tmp_path, rows=40, request=LIMITED, budget=budget) as job:
+        (sentence,) = again(job).over_budget
+        assert "A submit stops there and can be continued" in sentence
+        assert again(job).sends
+        assert job.submit_here().submit["calls"] > 0
+
+
 def test_what_is_left_of_a_cap_is_said_once(tmp_path: Path) -> None:
     """The unit stands behind both figures, in the singular where it is one."""
     with simulated(tmp_path, rows=40, budget={"requests": 30}) as job:
@@ -352,7 +396,7 @@ def test_what_is_left_of_a_cap_is_said_once(tmp_path: Path) -> None:
         assert ", and 1 of 11 requests is left. " in sentence
 
 
-@pytest.mark.parametrize("budget", [{}, {"cost_usd": 1, "tokens": 332, "requests": 3, "wall_time": "1h"}])
+@pytest.mark.parametrize("budget", [{}, {"cost_usd": 1, "tokens": 1_212, "requests": 3, "wall_time": "1h"}])
 def test_a_budget_that_will_do(tmp_path: Path, budget: dict[str, Any]) -> None:
     """Exit code 0."""
     found = planned(tmp_path, request=LIMITED, prices={"local/small": PRICE}, budget=budget)
@@ -388,6 +432,30 @@ def test_limits_say_how_long_it_takes(tmp_path: Path) -> None:
     found = planned(tmp_path, endpoints=endpoints).forecast
     assert found.held_by == "requests a minute"
     assert 90 < found.seconds.likely < 95
+
+
+def test_whole_calls_of_a_short_window_make_less_than_the_minute_says(tmp_path: Path) -> None:
+    """100 a minute are 1.67 a second: one goes in each. The time says so, and a note why."""
+    limits = {"rpm": 100, "window": "1s", "concurrency": 8}
+    found = planned(tmp_path, endpoints={"local": {"limits": limits}}).forecast
+    (note,) = found.notes
+    assert note.startswith("limits.rpm 100 with a window of 1 s lets 1 request")
+    assert note.endswith("so 60 a minute")
+    exact = planned(tmp_path, endpoints={"local": {"limits": {**limits, "rpm": 60}}}).forecast
+    assert (exact.notes, exact.seconds) == ((), found.seconds)
+
+
+def test_no_answers_are_expected_to_be_longer_than_their_limit(tmp_path: Path) -> None:
+    """Three answers of 33 to 40 tokens say little of the others: but none has more than 40."""
+    request = {"max_completion_tokens": 40}
+    with simulated(tmp_path, rows=40, request=request, prices={"local/small": PRICE}) as job:
+        job.submit_here(limit=3)
+        found = again(job).forecast
+    assert (found.sampled, found.completion_tokens.high) == (3, 37 * 40)
+    assert found.prompt_tokens.high is not None
+    assert found.cost_usd is not None
+    assert found.cost_usd.high is not None
+    assert found.cost_usd.high <= (found.prompt_tokens.high + 2 * 37 * 40) / 1e6 * 1.01
 
 
 def test_dearer_fallbacks_are_named(tmp_path: Path) -> None:

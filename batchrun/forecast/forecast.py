@@ -14,9 +14,10 @@ from batchrun.forecast.estimate import Hindrance, Range, duration
 from batchrun.forecast.figures import number, spread, usd
 from batchrun.forecast.learned import learned, samples
 from batchrun.forecast.looking import Look, look
+from batchrun.forecast.outset import canary
 from batchrun.forecast.pace import pace_of, tokens_counted, windowed
 from batchrun.forecast.taken import Taken, cost_of
-from batchrun.index import State, counts
+from batchrun.index import State
 from batchrun.job import ANY_MODEL
 from batchrun.outcome import NEVER_SENT
 from batchrun.prices import Price
@@ -86,7 +87,7 @@ def forecast(found: Survey, states: pl.DataFrame, wanted: pl.DataFrame, *, now: 
         taken.seconds,
         rows=found.facts.rows,
         calls=taken.calls.likely / max(1, rows),
-        canary=bool(job.canary) and counts(states)[State.OK] < (job.canary or 0),
+        canary=canary(job, lambda: states).rows is not None,
     )
     counted = tokens_counted(job, taken.prompts, taken.outputs, taken.calls, seen.limit)
     seconds, held_by = duration(rows, taken.calls, counted, taken.seconds, pace)

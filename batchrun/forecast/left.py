@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-from batchrun.budget import Amounts
+from batchrun.budget import Amounts, Budget, Caps
+from batchrun.budget import usd as exact_usd
+from batchrun.caps import uncounted
 from batchrun.forecast.estimate import Range
 from batchrun.forecast.figures import named, number, rounded_up, stated, time, usd
 from batchrun.forecast.forecast import Forecast
 from batchrun.job import Job
-from batchrun.pricing import ModelPrices
+from batchrun.pricing import ModelPrices, caps_of
 from batchrun.survey import Survey
 
 _PER = {"run": "", "submit": " a submit", "day": " a day"}
@@ -36,8 +39,14 @@ def left(job: Job, spent: Amounts) -> dict[str, float]:
     return {key: max(0.0, cap - gone) for key, (cap, gone) in known.items() if cap is not None}
 
 
-def over_budget(job: Job, found: Forecast, spent: Amounts) -> Iterator[str]:
-    """A sentence for each part of the budget that the high estimate exceeds, as one without an end does."""
+def over_budget(
+    job: Job, found: Forecast, spent: Amounts, next_call: Amounts | None, *, now: float
+) -> Iterator[str]:
+    """A sentence for each part of the budget that the high estimate exceeds, as one without an end does.
+
+    Also where no price is known, so that nothing is; and where what is left does not hold `next_call`, the
+    most that the first call can take (None: not known).
+    """
     if not found.rows:
         return
     kinds: dict[str, tuple[Range | None, Callable[[float], str]]] = {
@@ -48,12 +57,47 @@ def over_budget(job: Job, found: Forecast, spent: Amounts) -> Iterator[str]:
     }
     for key, allowed in left(job, spent).items():
         amount, spelled = kinds[key]
-        if amount is None or (amount.high is not None and amount.high <= allowed):
+        if amount is None:
+            yield from (f"{sentence}." for sentence in uncounted(job, ModelPrices(job, now)))
             continue
-        yield (
-            f"budget.{key}: {_needed(key, amount, allowed, spelled)}, and {_left(job, key, allowed)}. "
-            f"A submit stops there and can be continued; {_way_on(key, amount, allowed)}."
-        )
+        is_left = _left(job, key, allowed)
+        goes = next_call is None or key == "wall_time" or _fits(job, key, spent, next_call)
+        if amount.high is None or amount.high > allowed:
+            is_left = f"{_needed(key, amount, allowed, spelled)}, and {is_left}"
+        elif goes:
+            continue
+        if goes:
+            stop = f"A submit stops there and can be continued; {_way_on(key, amount, allowed)}"
+        else:
+            later = _fits(job, key, Amounts(), next_call) if next_call and job.budget.per == "day" else False
+            stop = f"{_too_much(key, next_call)}; raise budget.{key}{' or wait for tomorrow (UTC)' * later}"
+        yield f"budget.{key}: {is_left}. {stop}."
+
+
+def holds(job: Job, spent: Amounts, next_call: Amounts | None) -> bool:
+    """Whether what is left of every cap holds `next_call`; so it does where its most is not known (None)."""
+    caps = [key for key in left(job, spent) if key != "wall_time"]
+    return next_call is None or all(_fits(job, key, spent, next_call) for key in caps)
+
+
+def _fits(job: Job, key: str, spent: Amounts, next_call: Amounts) -> bool:
+    """Whether what is left of one cap holds the call, as admission reckons.
+
+    True where a submit is refused before, as the call has no upper bound.
+    """
+    caps = caps_of(job)
+    alone = replace(Caps(per=caps.per, soft=caps.soft), **{key: getattr(caps, key)})
+    budget = Budget(alone, spent)
+    return budget.unbounded(next_call) is not None or budget.fits(next_call)
+
+
+def _too_much(key: str, next_call: Amounts | None) -> str:
+    most = getattr(next_call, key)
+    if most is None or key == "requests":
+        return "Nothing would be sent"
+    figure = exact_usd(most) if key == "cost_usd" else f"{most:,.0f}"
+    verb = "cost" if key == "cost_usd" else "take"
+    return f"The next call may {verb} up to {named(key, figure)}: nothing would be sent"
 
 
 def _needed(key: str, amount: Range, allowed: float, spelled: Callable[[float], str]) -> str:

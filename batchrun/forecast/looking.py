@@ -10,6 +10,7 @@ import polars as pl
 
 from batchrun.caps import Boundless
 from batchrun.index import UNBOUNDED
+from batchrun.index.prefix import PREFIX
 from batchrun.outcome import Error
 from batchrun.prices import output_bound
 from batchrun.render.evaluate import RenderError
@@ -105,6 +106,16 @@ def first_requests(found: Survey, rows: pl.DataFrame) -> Boundless:
     indices = rows.filter(UNBOUNDED)["row_index"]
     first = rendered(found, indices.head(_NAMED))
     return Boundless(len(rows), len(indices), tuple((row.location, request) for row, request in first))
+
+
+def first_request(found: Survey, rows: pl.DataFrame) -> tuple[Row, Request] | None:
+    """The first of `rows` (lines of `index.match`) that is asked for, in the order of a submit.
+
+    None where none of the first can be rendered.
+    """
+    if PREFIX in rows.columns:
+        rows = rows.sort(PREFIX, maintain_order=True).head(1)
+    return next(rendered(found, rows["row_index"].head(_NAMED)), None)
 
 
 def _has_document(request: Request) -> bool:

@@ -16,8 +16,12 @@ from batchrun.chat.members import Members
 from batchrun.job.document import WORDS, scalar
 from batchrun.job.interpolate import Expanded, Unquoted
 
-_DURATION = re.compile(r"(?P<amount>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SECONDS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+"""From the largest unit to the smallest, as they stand in a sum: 1h30m."""
+_AMOUNT = r"[0-9]+(?:\.[0-9]+)?"
+_DURATION = re.compile("(?=[0-9])" + "".join(f"(?:{_AMOUNT}{unit})?" for unit in _SECONDS))
+_PARTS = re.compile(f"({_AMOUNT})(ms|[dhms])")
+_EXAMPLES = "a number of seconds, or text like 500ms, 90s, 5m, 1h30m, 2d"
 _PERCENT = re.compile(r"(?P<amount>[0-9]+(?:\.[0-9]+)?) ?%")
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -36,16 +40,17 @@ def typed(value: Any) -> Any:
 def _seconds(value: Any) -> float:
     value = typed(value)
     if isinstance(value, str):
-        match = _DURATION.fullmatch(value.strip())
-        value = float(match["amount"]) * _SECONDS[match["unit"]] if match else None
+        text = value.strip()
+        parts = _PARTS.findall(text) if _DURATION.fullmatch(text) else None
+        value = sum(float(amount) * _SECONDS[unit] for amount, unit in parts) if parts else None
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise ValueError("must be a time: a number of seconds, or text like 500ms, 90s, 5m, 6h")
+        raise ValueError(f"must be a time: {_EXAMPLES}")
     return float(value)
 
 
 def _above_zero(seconds: float) -> float:
     if seconds <= 0:
-        raise ValueError("must be a time above 0: a number of seconds, or text like 500ms, 90s, 5m, 6h")
+        raise ValueError(f"must be a time above 0: {_EXAMPLES}")
     return seconds
 
 
@@ -98,17 +103,16 @@ def _spelled_model(spelled: str) -> str:
     return spelled
 
 
-_DURATION_PATTERN = _DURATION.pattern.replace("?P<amount>", "").replace("?P<unit>", "")
 _DURATION_SCHEMA = {
     "anyOf": [
         {"type": "number", "minimum": 0},
-        {"type": "string", "pattern": f"^{_DURATION_PATTERN}$"},
+        {"type": "string", "pattern": f"^{_DURATION.pattern}$"},
     ]
 }
 _POSITIVE_DURATION_SCHEMA = {
     "anyOf": [
         {"type": "number", "exclusiveMinimum": 0},
-        {"type": "string", "pattern": f"^(?=.*[1-9]){_DURATION_PATTERN}$"},
+        {"type": "string", "pattern": f"^(?=.*[1-9]){_DURATION.pattern}$"},
     ]
 }
 _SHARE_SCHEMA = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -50,3 +51,12 @@ def job_snapshot(
         document["schema"] = dict(schema)
     text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return f"# The job as submitted; its paths start at {job.folder}\n{text}"
+
+
+def read_snapshot(kept: Path | str) -> dict[str, Any] | None:
+    """The sections of a `job_snapshot`, given as a file or as its text; None where there is none to read."""
+    try:
+        document = yaml.safe_load(kept.read_text(encoding="utf-8") if isinstance(kept, Path) else kept)
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return document if isinstance(document, dict) else None
