@@ -164,8 +164,8 @@ PHASES = (Phase(12, 40), Phase(12, 10), Phase(30, 60))
 
 
 def lines(folder: Path, full: bool) -> Iterator[Line]:
-    """A capacity that falls and rises: nine tenths of it in the second half of each phase; and an engine whose
-    throughput rises with what it has at once: 85% of the best fixed number."""
+    """A capacity that falls and rises: nine tenths of it in the second half of each phase; and an engine
+    whose throughput rises with what it has at once: 85% of the best fixed number."""
     for name, queue in (("queueing", True), ("refusing", False)):
         served = serve(_place(folder, name), PHASES if full else PHASES[:2], queue=queue, spread=True)
         held = all(one.share(one.phase.seconds / 2) >= 0.9 for one in served)
