@@ -64,6 +64,8 @@ class Reply:
     """Seconds from sending the request to the last byte of the body."""
     ttft: float | None = None
     """Seconds from sending to the first piece of a streamed answer; `body` is then the whole answer."""
+    renewed: bool = False
+    """The key was refused, and there is a newer one: the same call may be made again at once."""
 
 
 @dataclass(frozen=True, slots=True)

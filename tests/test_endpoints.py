@@ -72,7 +72,7 @@ def with_command(folder: Path, command: list[str], **endpoint: object) -> Job:
 
 
 def test_a_run_outlives_its_keys_and_writes_none_of_them(tmp_path: Path) -> None:
-    """The server changes its key twice: every row takes one attempt, and the command runs three times."""
+    """The server changes its key twice: the command runs three times, and each 401 is one call more."""
     (tmp_path / "next_key.py").write_text(NEXT_KEY)
     config = {
         "api_keys": [{"key": KEYS[0], "calls": 20}, {"key": KEYS[1], "calls": 30}, {"key": KEYS[2]}],
@@ -80,14 +80,27 @@ def test_a_run_outlives_its_keys_and_writes_none_of_them(tmp_path: Path) -> None
     }
     endpoint = {"api_key_cmd": f"{sys.executable} next_key.py", "limits": {"concurrency": 8}}
     with simulated(tmp_path, rows=100, config=config, endpoints={"local": endpoint}) as job:
-        assert job.submit_here().ok == 100
+        summary = job.submit_here()
+        assert (summary.ok, summary.spent["requests"]) == (100, len(job.calls()))
         taken = Counter(call.api_key_ok for call in job.calls())
-        assert {len(attempts) for attempts in job.results()["attempts"]} == {1}
+        assert sum(len(attempts) for attempts in job.results()["attempts"]) == taken.total()
         assert (tmp_path / "runs.txt").read_text() == "xxx"
         assert taken[True] == 100
         assert 2 <= taken[False] <= 16
         files = [path for path in job.run.rglob("*") if path.is_file()]
         assert not [path for path in files if b"canary-key" in path.read_bytes()]
+
+
+def test_renewals_are_within_a_cap_on_requests(tmp_path: Path) -> None:
+    """Calls that are refused for their key count: the ledger never has more than the cap."""
+    (tmp_path / "next_key.py").write_text(NEXT_KEY)
+    config = {"api_keys": [{"key": KEYS[0], "calls": 15}, {"key": KEYS[1]}]}
+    endpoint = {"api_key_cmd": f"{sys.executable} next_key.py", "limits": {"concurrency": 8}}
+    endpoints = {"local": endpoint}
+    with simulated(tmp_path, rows=60, config=config, endpoints=endpoints, budget={"requests": 20}) as job:
+        assert job.submit_here().exit_code == 3
+        assert len(job.calls()) == 20
+        assert any(not call.api_key_ok for call in job.calls())
 
 
 def test_a_command_that_fails_at_the_start_ends_the_run_before_any_call(tmp_path: Path) -> None:

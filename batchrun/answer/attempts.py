@@ -99,7 +99,7 @@ class Asker:
 
         `leave_for` are the reasons for which the row would rather go on to another model than wait.
         """
-        attempts = _Attempts()
+        attempts, renewed = _Attempts(), False
         while True:
             judged = await self._caller.call(task, ask, index, body, progress, leave_for=leave_for)
             if isinstance(judged, Closed):
@@ -110,7 +110,8 @@ class Asker:
             if self._clock.monotonic() >= progress.deadline:
                 # The row's deadline was set a moment after this call's and says what ended the row.
                 await self._clock.sleep(_LAST_MOMENT)
-            if self._is_out_of_reach(index, judged.exchange):
+            renewed = not renewed and _has_new_key(judged.exchange)
+            if renewed or self._is_out_of_reach(index, judged.exchange):
                 continue  # admission lets the row wait, go on to another model, or says Closed
             attempts.note(judged.error)
             if judged.error.type == "invalid_request" and index not in self._advised:
@@ -186,3 +187,8 @@ class Asker:
             reason=error.message,
         )
         self._admission.close(model.endpoint, error, model=name, seconds=seconds)
+
+
+def _has_new_key(exchange: Exchange) -> bool:
+    """Whether the call's key was refused, and another one has been got since: that is no attempt of the row."""
+    return isinstance(exchange, Reply) and exchange.renewed

@@ -6,6 +6,7 @@
     keys.py        `CommandKey`: a key that is renewed when it is refused
     key_command.py `KeyCommand`: the command that prints it
     hiding.py      what is hidden where an answer quotes it
+    body.py        `BodyMemory`: what answers may hold while they are read; bounds, decompression
     streamed.py    `StreamedAnswer`: an event stream read to the document it stands for
     transport.py   `PyreqwestTransport`: httpx's transport interface on pyreqwest's own API
     network.py     `build_transport`: timeouts, proxies and trusted certificates
@@ -15,6 +16,7 @@ The seam is `httpx.AsyncBaseTransport`: any other transport of httpx's fits unde
 
 from __future__ import annotations
 
+from batchrun.client.body import BodyMemory
 from batchrun.client.endpoint import Client
 from batchrun.client.key_command import KeyCommand, find_program
 from batchrun.client.keys import CommandKey
@@ -23,6 +25,7 @@ from batchrun.client.replica_set import EndpointClient, ReplicaSet
 from batchrun.client.transport import PyreqwestTransport
 
 __all__ = [
+    "BodyMemory",
     "Client",
     "CommandKey",
     "EndpointClient",

@@ -5,21 +5,20 @@ from __future__ import annotations
 import base64
 import re
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 import anyio
 import httpx
 
-from batchrun.client.hiding import hidden_texts, hide, keys_in
+from batchrun.client.body import MAX_BODY, BodyMemory, Share, beginning, bounded, decoded, whole
+from batchrun.client.hiding import Hidden, keys_in
 from batchrun.client.keys import CommandKey
 from batchrun.client.network import Timeouts
 from batchrun.client.streamed import STREAMED, StreamedAnswer, event_stream
 from batchrun.client.transport import AT_ONCE, SENT
 from batchrun.errors import UsageError
 from batchrun.outcome import Exchange, Reply, Unanswered
-
-MAX_BODY = 100_000_000
-"""Bytes of an answer that are read. The longest completions take about one million."""
 
 _DEFAULT_HEADERS = {
     "accept": "application/json",
@@ -48,8 +47,9 @@ class Client:
     user and password in it become Basic authorization unless `headers` carry one. Nothing
     follows a redirect, so `headers` (the key among them) go to `base_url` alone. Neither they
     nor the query show in a message or in the repr. A key, a password and each of `secrets` of
-    at least 8 characters is hidden where an answer quotes it. `key`, where it is given, is sent as
-    the bearer token, and renewed when the server refuses it.
+    at least 8 characters is hidden where an answer, its headers or an error quotes it. `key`, where it is
+    given, is sent as the bearer token, and renewed when the server refuses it. `memory` is for the answers
+    being read, where several clients share it.
 
     Raises UsageError when the address or a header cannot be sent.
     """
@@ -64,6 +64,7 @@ class Client:
         secrets: Collection[str] = (),
         key: CommandKey | None = None,
         max_body: int = MAX_BODY,
+        memory: BodyMemory | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = _completions_url(base_url)
@@ -73,12 +74,13 @@ class Client:
             user = f"{self._url.username}:{self._url.password}".encode()  # RFC 7617, 2
             self._headers.setdefault("authorization", "Basic " + base64.b64encode(user).decode())
             self._url = self._url.copy_with(userinfo=b"")
-        self._secrets = hidden_texts([*secrets, *keys_in(self._headers)])
+        self._hidden = Hidden([*secrets, *keys_in(self._headers)])
         self._key = key
         self._headers["host"] = self._url.netloc.decode("ascii")
         self._timeouts = timeouts
         self._transport = transport
         self._max_body = max_body
+        self._memory = memory or BodyMemory()
         self._clock = clock
 
     def __repr__(self) -> str:
@@ -97,11 +99,12 @@ class Client:
 
         `timeout` (seconds: what is left of the row's time) caps the total timeout further.
         `Unanswered.sent` is False only when it is certain that nothing reached the server. An
-        answer of more than `max_body` bytes, decompressed, ends as `Unanswered`.
+        answer of more than `max_body` bytes, decompressed, ends as `Unanswered`; of one that is no success
+        only the beginning is read.
 
-        A call whose key is refused (401) is sent once more with a renewed one. This is still one call to
-        its row: what was refused did no work and costs nothing, so there is nothing to account for. The
-        latency is that of the second sending; both, and the renewal, are within `timeout`.
+        When a key that a command gives is refused (401), the command is run within what is left of the time,
+        and `Reply.renewed` says that there is another key to try. The repetition is a call of its own: it
+        is counted, paced and paid like any other.
         """
         total = self._timeouts.total if timeout is None else min(timeout, self._timeouts.total)
         started = self._clock()
@@ -112,12 +115,8 @@ class Client:
         number = self._key.number if self._key else 0
         exchange = await self._send(body, total)
         if self._key and isinstance(exchange, Reply) and exchange.status == 401:
-            renewed = False
             with anyio.move_on_after(total - (self._clock() - started)):
-                renewed = await self._key.renew(number)
-            left = total - (self._clock() - started)
-            if renewed and left > 0:
-                return await self._send(body, left)
+                return replace(exchange, renewed=await self._key.renew(number))
         return exchange
 
     async def _send(self, body: bytes, total: float) -> Exchange:
@@ -125,7 +124,8 @@ class Client:
         request = self._request(body, total)
         with anyio.move_on_after(total):
             try:
-                return await self._exchange(request, started)
+                with self._memory.share() as share:
+                    return await self._exchange(request, started, share)
             except httpx.RequestError as error:
                 return self._unanswered(error, request, total, self._clock() - started)
         late = httpx.ReadTimeout("", request=request)
@@ -151,41 +151,39 @@ class Client:
             request.headers["authorization"] = self._key.authorization
         return request
 
-    async def _exchange(self, request: httpx.Request, started: float) -> Reply:
+    async def _exchange(self, request: httpx.Request, started: float, share: Share) -> Reply:
         response = await self._transport.handle_async_request(request)
         try:
-            headers = _plain(response.headers)
+            headers = self._hide_in(_plain(response.headers))
             streams, chunks = await event_stream(
                 response.status_code,
                 headers,
-                self._bounded(_chunks(response, headers), request),
+                bounded(decoded(response, request), share, self._max_body, request),
                 asked=request.extensions[AT_ONCE],
             )
             if streams:
-                streamed = request.extensions[STREAMED] = StreamedAnswer(request, self._clock)
-                body = await streamed.read(chunks)
+                streamed = request.extensions[STREAMED] = StreamedAnswer(self._clock)
+                body = await streamed.read(chunks, request)
                 ttft = None if streamed.started is None else streamed.started - started
                 latency = streamed.ended - started
             else:
-                body, ttft = b"".join([chunk async for chunk in chunks]), None
+                ok = 200 <= response.status_code < 300
+                body, ttft = await whole(chunks if ok else beginning(chunks)), None
                 latency = self._clock() - started
-            body = hide(self._hidden(), body)
+            body = self._hide(body)
         finally:
             await response.aclose()
         return Reply(response.status_code, headers, body, latency, ttft)
 
-    def _hidden(self) -> Sequence[bytes]:
-        if not self._key:
-            return self._secrets
-        return sorted([*self._secrets, *self._key.hidden], key=len, reverse=True)
+    def _hide(self, body: bytes) -> bytes:
+        body = self._hidden.hide(body)
+        return self._key.hidden.hide(body) if self._key else body
 
-    async def _bounded(self, body: AsyncIterable[bytes], request: httpx.Request) -> AsyncIterator[bytes]:
-        size = 0
-        async for chunk in body:
-            size += len(chunk)
-            if size > self._max_body:
-                raise httpx.ReadError(f"the answer is longer than {self._max_body:,} bytes", request=request)
-            yield chunk
+    def _hide_in(self, headers: dict[str, str]) -> dict[str, str]:
+        together = "\n".join(headers.values()).encode()
+        if self._hide(together) is together:  # nearly always, and much faster than one by one
+            return headers
+        return {name: self._hide(value.encode()).decode() for name, value in headers.items()}
 
     def _unanswered(
         self, error: httpx.RequestError, request: httpx.Request, total: float, latency: float
@@ -208,7 +206,8 @@ class Client:
 
     def _message(self, reason: str, *, sent: bool) -> str:
         fate = "the request had been sent" if sent else "nothing was sent"
-        return f"POST {self._where}: {_without_secrets(reason)}; {fate}{_advice(reason)}"
+        reason = self._hide(_without_secrets(reason).encode(errors="replace")).decode()
+        return f"POST {self._where}: {reason}; {fate}{_advice(reason)}"
 
 
 def _completions_url(base_url: str) -> httpx.URL:
@@ -250,13 +249,6 @@ def _asks_for_stream(body: bytes) -> bool:
     return b'"stream":true' in body or b'"stream": true' in body
 
 
-def _chunks(response: httpx.Response, headers: Mapping[str, str]) -> AsyncIterable[bytes]:
-    """The body's chunks, decompressed if the transport has not done it."""
-    if "content-encoding" in headers or not isinstance(response.stream, httpx.AsyncByteStream):
-        return response.aiter_bytes()
-    return response.stream
-
-
 def _without_secrets(text: str) -> str:
     return _QUERY.sub(r"\1", _USERINFO.sub(r"\1", text))
 
@@ -264,7 +256,11 @@ def _without_secrets(text: str) -> str:
 _ADVICE = (
     ("Connection refused", "is the server running, and is base_url right?"),
     ("failed to lookup address", "is the host in base_url spelled right?"),
-    ("certificate", "the endpoint's ca_file can name the authority to trust"),
+    ("UnknownIssuer", "the endpoint's ca_file can name the authority to trust"),
+    ("certificate not valid for name", "base_url must have the host that the certificate names"),
+    ("certificate expired", "the server's certificate must be renewed, or this machine's clock is wrong"),
+    ("InvalidContentType", "does the server speak plain http there?"),
+    ("Too many open files", "raise `ulimit -n`, or lower the endpoint's limits.concurrency"),
 )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import ByteReceiveStream
 
-from batchrun.client.hiding import hidden_texts, hide
+from batchrun.client.hiding import Hidden
 from batchrun.errors import UsageError
 from batchrun.job.address import looks_like_key
 
@@ -147,7 +147,7 @@ async def _read_tail(stream: ByteReceiveStream, into: bytearray) -> None:
 
 def _last_line(told: bytearray, printed: bytearray) -> str:
     """The last line of standard error, as the end of a sentence; without what may be a key."""
-    said = hide(hidden_texts(bytes(printed).decode("latin-1").split()), bytes(told))
+    said = Hidden(bytes(printed).decode("latin-1").split()).hide(bytes(told))
     lines = said.decode(errors="replace").strip().splitlines()
     if not lines or looks_like_key(lines[-1]):
         return ""

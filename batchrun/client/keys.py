@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import anyio
 
-from batchrun.client.hiding import hidden_texts
+from batchrun.client.hiding import Hidden
 from batchrun.client.key_command import KeyCommand
 from batchrun.errors import UsageError
 
@@ -29,7 +29,7 @@ class CommandKey:
         self._failed: int | None = None
         self.number = 0
         """How often it has been renewed."""
-        self.hidden: Sequence[bytes] = hidden_texts(self._given)
+        self.hidden = Hidden(self._given)
         """This key and those before it, as they would stand in an answer."""
 
     def __repr__(self) -> str:
@@ -44,8 +44,8 @@ class CommandKey:
         """Run the command because key number `refused` was refused; whether it may be tried again.
 
         Once for all calls that were refused with the same key: the first runs it, the others wait for
-        that. One that comes when there is a newer key already need not wait. What fails is not run again
-        for this key. When the caller that runs it is cancelled, the next one does.
+        that. One that comes when there is a newer key already need not wait. What fails, or gives the same
+        key, is not run again for this key. When the caller that runs it is cancelled, the next one does.
         """
         async with self._running:
             if self.number == refused and self._failed != refused:
@@ -55,7 +55,10 @@ class CommandKey:
                     self._failed = refused
                     self._say(str(error))
                 else:
+                    if key == self._given[-1]:
+                        self._failed = refused
+                        return False
                     self._given.append(key)
-                    self.hidden = hidden_texts(self._given)
+                    self.hidden = Hidden(self._given)
                     self.number += 1
             return self.number != refused

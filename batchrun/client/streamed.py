@@ -8,6 +8,7 @@ import anyio
 import httpx
 
 from batchrun.chat.stream import Accumulator
+from batchrun.client.body import TooLongError
 
 STREAMED = "batchrun.streamed"
 """The request extension that holds the `StreamedAnswer` while it is read."""
@@ -15,6 +16,8 @@ STREAMED = "batchrun.streamed"
 _GRACE = 0.5
 """Seconds that a server has to end a stream after `[DONE]`, so that its connection can be used again."""
 
+_LONG_LINE = 1_000_000
+"""Bytes of a line whose end was lost with the connection: as many are the answer cut, and not its end."""
 
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 """What an event stream begins with (WHATWG HTML, 9.2.6), and no JSON document does."""
@@ -63,24 +66,28 @@ async def _from_the_start(held: Sequence[bytes], chunks: AsyncIterator[bytes]) -
 
 
 class StreamedAnswer:
-    """Reads one stream. `started` and `ended` are times of `clock`."""
+    """Reads one stream. `started` and `ended` are times of `clock`.
 
-    def __init__(self, request: httpx.Request, clock: Callable[[], float]) -> None:
+    It must not refer to the request, whose extensions hold it: what it has read is to be freed with the call,
+    and not when the garbage of cycles is next collected.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
         self.started: float | None = None
         """When the first piece of the answer had come, if any."""
         self.ended = 0.0
         """When the last event had come."""
-        self._request = request
         self._clock = clock
         self._accumulator = Accumulator()
+        self._cut = 0
 
     @property
     def arrived(self) -> str:
         """How much has come so far, for a message."""
         return self._accumulator.arrived
 
-    async def read(self, chunks: AsyncIterator[bytes]) -> bytes:
-        """The whole answer as a document.
+    async def read(self, chunks: AsyncIterator[bytes], request: httpx.Request) -> bytes:
+        """The whole answer to `request` as a document.
 
         Raises httpx.RequestError when the stream ends, or its connection, before the answer is whole.
         A connection lost after that costs nothing.
@@ -88,11 +95,15 @@ class StreamedAnswer:
         try:
             async for chunk in chunks:
                 self._accumulator.feed(chunk)
+                newline = chunk.rfind(b"\n")
+                self._cut = self._cut + len(chunk) if newline < 0 else len(chunk) - newline - 1
                 if self.started is None and self._accumulator.started:
                     self.started = self._clock()
                 if self._accumulator.done:
                     break
-        except httpx.RequestError:
+        except httpx.RequestError as error:
+            if isinstance(error, TooLongError) or self._cut > _LONG_LINE:
+                raise
             self._accumulator.end()
             if not self._accumulator.finished:
                 raise
@@ -101,9 +112,7 @@ class StreamedAnswer:
         if self._accumulator.done:
             await self._drain(chunks)
         if not self._accumulator.finished:
-            raise httpx.RemoteProtocolError(
-                "the stream ended before the answer was whole", request=self._request
-            )
+            raise httpx.RemoteProtocolError("the stream ended before the answer was whole", request=request)
         return self._accumulator.document()
 
     async def _drain(self, chunks: AsyncIterator[bytes]) -> None:

@@ -67,6 +67,8 @@ class Functions:
     """The functions of a job, by what a model needs to know of them and by name."""
 
     functions: tuple[Function, ...]
+    hide: Callable[[str], str] = field(default=str, compare=False)
+    """Takes out of a result, which is sent to the model and kept, what must not be: an API key."""
     _limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_THREADS), compare=False)
 
     @property
@@ -82,6 +84,9 @@ class Functions:
         result is dropped. Errors are text as well (`Error: …`, one line): an unknown name, wrong
         arguments, whatever the function raises. Only KeyboardInterrupt ends the run.
         """
+        return self.hide(await self._called(name, arguments))
+
+    async def _called(self, name: str, arguments: str) -> str:
         function = next((item for item in self.functions if item.name == name), None)
         if function is None:
             known = ", ".join(item.name for item in self.functions)

@@ -148,7 +148,7 @@ def test_the_environments_proxy_is_used(variable: str, monkeypatch: pytest.Monke
     anyio.run(main)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2", "LOCALHOST"])
 def test_loopback_never_goes_through_the_environments_proxy(
     host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
