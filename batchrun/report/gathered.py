@@ -158,7 +158,7 @@ def _row(row: Mapping[str, Any], inputs: list[str]) -> Row:
         row_id=clean_line(str(row["row_id"])),
         kind=clean_line(kind),
         is_ok=row["status"] == "ok",
-        gist=_gist(clean_line(f"{first.label}{first.text}")),
+        gist=_gist(clean(" ".join(f"{first.label}{first.text}".split()))),
         turns=told,
         took=clean_line(" · ".join([*facts(row), *(["stale"] if row["stale"] else [])])),
     )
