@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,18 +125,27 @@ class Publisher:
         number = max([0, *(int(path.name) for path in self._generations())]) + 1
         folder = self._run.generations / f"{number:06d}"
         folder.mkdir(mode=0o700)
-        linked = self._link(before, signatures, folder)
+        try:
+            self._write(folder, frame, batches, linked=self._link(before, signatures, folder))
+        except BaseException:  # a full disk has better use for the room
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        self._parts.close()
+        self._swap(folder, signatures)
+        return True
+
+    def _write(
+        self, folder: Path, frame: pl.DataFrame, batches: Iterator[Batch], *, linked: Collection[int]
+    ) -> None:
+        """The parts of a generation that are not `linked` to those of the one before."""
         new = frame.filter(~(pl.col("row_index") // BUCKET).is_in(list(linked)))
         with self._in_reach(new) as rows:
             for bucket in self._filled(batches, rows):
                 tables = (self._table(piece) for piece in bucket.pieces())
                 write_parquet(tables, folder / _part(bucket.number), self._schema)
                 release_memory()
-        if not signatures:
+        if frame.is_empty():
             write_parquet([], folder / _part(0), self._schema)
-        self._parts.close()
-        self._swap(folder, signatures)
-        return True
 
     @contextmanager
     def _in_reach(self, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:

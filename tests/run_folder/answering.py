@@ -92,9 +92,10 @@ class Work:
             histories.append(history)
         seal(histories, self.run.checkpoint, read_checkpoint(self.run.checkpoint).next_number)
 
-    def publish(self) -> bool:
-        """Publish as a submit does at its end."""
+    def publish(self, *, meanwhile: Callable[[], object] = lambda: None) -> bool:
+        """Publish as a submit does at its end; `meanwhile` happens after the rows were looked at."""
         found = self.survey()
+        meanwhile()
         output = found.job.output
         layout = Layout(
             found.columns, output.columns, output.messages, output.raw, result_types(found.renderer)

@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from batchrun.errors import InputError
 from batchrun.index import State
 from batchrun.outcome import Completed
 from batchrun.run_folder.checkpoint import write_kept
@@ -160,6 +161,19 @@ def test_a_killed_publication_is_harmless_and_cleaned_up(work: Work) -> None:
     assert work.publish() is True
     assert work.results()["row_index"].to_list() == [1, 2]
     assert sorted(path.name for path in work.run.generations.iterdir()) == ["000001", "000003"]
+
+
+def test_a_publication_that_fails_takes_back_what_it_wrote(work: Work) -> None:
+    """A full disk has better use for the room, and the results stay those of before."""
+    work.answer([1])
+    work.publish()
+    before = work.results()
+    work.answer([2])
+    rows = work.folder / "rows.jsonl"
+    with pytest.raises(InputError, match="changed"):
+        work.publish(meanwhile=lambda: rows.write_text(rows.read_text() + "{}\n"))
+    assert [path.name for path in work.run.generations.iterdir()] == ["000001"]
+    assert work.results().equals(before)
 
 
 def test_a_kill_right_after_the_swap_is_noticed(work: Work) -> None:
