@@ -79,8 +79,8 @@ OWNERS = {
     "httptools": "simulator",
     "jsonschema_rs": "chat job",
     "pyarrow": "source run_folder survey gc export",
-    "polars": "predicate index run_folder survey tasks forecast asking changes submit plan show status gc init "
-    "export report",
+    "polars": "predicate index run_folder survey tasks forecast asking changes submit plan show status gc "
+    "init export report",
     "genai_prices": "prices",
     "anyio": "clock admission client run_folder functions flights answer engines asking gc cli",
     "click": "cli",

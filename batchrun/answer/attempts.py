@@ -190,5 +190,5 @@ class Asker:
 
 
 def _has_new_key(exchange: Exchange) -> bool:
-    """Whether the call's key was refused, and another one has been got since: that is no attempt of the row."""
+    """Whether the call's key was refused, and there is another one now: that is no attempt of the row."""
     return isinstance(exchange, Reply) and exchange.renewed

@@ -30,6 +30,9 @@ _WINDOW = 1 << 20
 _LONGEST_SPELLING = 12
 """Bytes of one character, as in `\\\\\\\\u0041`, where it is found across the edge of two windows."""
 
+_ESCAPED = r"\\*+"
+"""Backslashes before a character, as many as there are."""
+
 _DEEPEST = 4
 """How often codes are read."""
 
@@ -60,7 +63,7 @@ class Hidden:
     """Secrets, and how to find them in a text. Those under 8 characters are none."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        known = {secret.strip() for secret in secrets}
+        known = {secret.strip().strip("\\") for secret in secrets}  # whatever escapes stand around it
         self.secrets = tuple(sorted((s for s in known if len(s) >= _SHORTEST_SECRET), key=len, reverse=True))
         """The longest first: one may hold another, of which a rest would stay."""
         needles = {form for secret in self.secrets for form in (*_written(secret), *_in_base64(secret))}
@@ -169,7 +172,7 @@ def _in_base64(secret: str) -> set[bytes]:
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + data)
         first = -(-before * 8 // 6)
-        core = encoded[first : (before + len(data)) * 8 // 6]
+        core = encoded[first : (before + len(data)) * 8 // 6].strip(b"+/")  # which may be escaped
         found |= {core, core.translate(bytes.maketrans(b"+/", b"-_"))}
     return found
 
@@ -182,8 +185,9 @@ def _spelled_base64(secret: str) -> Iterator[str]:
 
 def _spelled(secret: str) -> str:
     """A regular expression for a secret, of which every character may be escaped, again and again."""
-    pieces = re.findall(r"\\+|[^\\]", secret, re.DOTALL)
-    return r"(?<!\\)" + "".join(_any_spelling(piece[0]) for piece in pieces)
+    first, *others = re.findall(r"\\+|[^\\]", secret, re.DOTALL)
+    # not the backslashes before it: each end of a long row of them would be tried
+    return "".join([_any_spelling(first).replace(_ESCAPED, "", 1), *(_any_spelling(o[0]) for o in others)])
 
 
 def _any_spelling(character: str) -> str:
@@ -199,7 +203,7 @@ def _any_spelling(character: str) -> str:
     ]
     if character == "\\":  # its own escape: how many there are says nothing
         return rf"(?:\\++(?:u0*5[cC])?|{'|'.join(escapes)})+"
-    return rf"(?:\\*+(?:[{literal}]|u0*(?i:{codes}))|{'|'.join(escapes)})"
+    return rf"(?:{_ESCAPED}(?:[{literal}]|u0*(?i:{codes}))|{'|'.join(escapes)})"
 
 
 def _percent(letter: str) -> str:

@@ -73,7 +73,8 @@ class RunFolder:
         written to; StorageError when the disk is full or fails.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(0o700, parents=True, exist_ok=True)
+            self._check_owner()
             with _by_turns(self.path):  # of two submits that start together one makes it, the other finds it
                 self._make(job_name)
         except OSError as error:
@@ -89,6 +90,14 @@ class RunFolder:
             raise RunFolderError(
                 error.message, hint="Give output.path a folder that you may write to and that has room."
             ) from error
+
+    def _check_owner(self) -> None:
+        """The owner could read the answers, and write what is taken for answers. Root may use any folder."""
+        if os.geteuid() not in (0, self.path.stat().st_uid):
+            raise RunFolderError(
+                f"the run folder {self.path} belongs to another user",
+                hint="Give output.path a folder of your own, or this job another --name.",
+            )
 
     def _make(self, job_name: str) -> None:
         if self.identity.exists():
@@ -108,7 +117,7 @@ class RunFolder:
                 hint="Give output.path a folder that is new or empty.",
             )
         for folder in (self.path, self.checkpoint, self.generations):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
         sync_folder(self.path)
         _sync_above(self.path.resolve())  # before the identity, by which the next submit skips all this
@@ -204,7 +213,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def _write_durably(unfinished: Path, data: bytes) -> None:
-    fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with open(fd, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
         left = memoryview(data)
         while left:  # a disk that is nearly full takes a part

@@ -21,7 +21,7 @@ class Log(Protocol):
 @contextmanager
 def open_log(path: Path) -> Iterator[Log]:
     """Append events to `path`. A disk that refuses a line of the log does not stop the run."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
 
     def log(event: str, /, **fields: object) -> None:
         now = datetime.now(tz=UTC).isoformat(timespec="milliseconds")

@@ -143,12 +143,13 @@ def write_parquet(tables: Iterable[pa.Table], path: Path, schema: pa.Schema) -> 
     """
     unfinished = path.with_suffix(".tmp")
     try:
+        unfinished.unlink(missing_ok=True)
+        os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))  # Arrow would make it 0666
         with pq.ParquetWriter(unfinished, schema, compression="zstd", write_page_checksum=True) as writer:
             for table in tables:
                 writer.write_table(table, row_group_size=max(1, table.num_rows))
             writer.add_key_value_metadata(checksum.place())
         checksum.fill_in(unfinished)
-        os.chmod(unfinished, 0o600)  # noqa: PTH101 - beside os.replace and os.fsync
         fd = os.open(unfinished, os.O_RDONLY)
         try:
             os.fsync(fd)

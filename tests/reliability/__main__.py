@@ -16,8 +16,10 @@ from pathlib import Path
 
 from tests.reliability import (
     behaviours,
+    canary,
     changed,
     deep,
+    determinism,
     faults,
     flips,
     inputs,
@@ -56,6 +58,8 @@ SECTIONS: dict[str, Section] = {
     "soak": soak.lines,
     "memory": memory.lines,
     "money": money.lines,
+    "canary": canary.lines,
+    "determinism": determinism.lines,
     "changed": changed.lines,
     "outputs": outputs.lines,
 }

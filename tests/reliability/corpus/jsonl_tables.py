@@ -93,7 +93,7 @@ def _columns() -> Iterator[Case]:
     yield _table("a key first seen after 10,000 rows", late, rows)
     mixed = b"".join(b'{"value":%s}\n' % (b"1" if row < 10_000 else b'"x"') for row in range(10_050))
     yield _table("another kind after 10,000 rows", mixed, [1] * 10_000 + ["x"] * 50)
-    for name, values in {
+    kinds: dict[str, list[Any]] = {
         "integer then float": [1, 2.5],
         "large integer then float": [2**53 + 1, 0.5],
         "integer then text": [1, "1"],
@@ -110,7 +110,8 @@ def _columns() -> Iterator[Case]:
         "empty lists": [[], []],
         "many keys": [{str(n): n} for n in range(1_200)],
         "deep": [json.loads("[" * 30 + "]" * 30)],
-    }.items():
+    }
+    for name, values in kinds.items():
         data = b"".join(json.dumps({"value": value}).encode() + b"\n" for value in values)
         yield _table(name, data, [read(json.dumps(value)) for value in values])
     twice = b'{"value":1,"value":2}\n{"value":{"a":1,"a":2}}\n'
@@ -128,7 +129,7 @@ def _columns() -> Iterator[Case]:
 
 
 def _ids() -> Iterator[Case]:
-    refused: dict[str, tuple[str, str]] = {
+    refused: dict[str, tuple[str, ...]] = {
         "equal ids": ('"a"', '"a"'),
         "1 and its text": ("1", '"1"'),
         "true and its text": ("true", '"true"'),

@@ -39,7 +39,7 @@ FILES: Mapping[str, Content] = {
     "media/huge.png": _huge,
     "media-beside/c.png": _PIXEL,
 }
-REFUSED = (
+REFUSED: tuple[str, ...] = (
     *(
         "../secret.txt",
         "folder/../../secret.txt",

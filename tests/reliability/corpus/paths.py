@@ -74,9 +74,14 @@ def cases() -> Iterator[Case]:
     given: dict[str, Content] = {name: ROWS for name in REFUSED[-7:-1] if "/" not in name}
     for path in REFUSED:
         yield Case("paths", f"path {ascii(path)[:50]}", given, name_of=path, refused=r"input|\.path")
-    folder = {"t/a.jsonl": ROWS, "t/pipe.jsonl": os.mkfifo, "t/_SUCCESS": b"", "t/.x.jsonl": b"x"}
+    folder: dict[str, Content] = {
+        "t/a.jsonl": ROWS,
+        "t/pipe.jsonl": os.mkfifo,
+        "t/_SUCCESS": b"",
+        "t/.x.jsonl": b"x",
+    }
     yield Case("paths", "a folder with a pipe", folder, name_of="t", values=[1])
-    loop = {"t/a.jsonl": ROWS, "t/again": lambda path: path.symlink_to(".")}
+    loop: dict[str, Content] = {"t/a.jsonl": ROWS, "t/again": lambda path: path.symlink_to(".")}
     yield Case("paths", "a folder that holds itself", loop, name_of="t", values=[1])
     yield Case(
         "paths",
