@@ -39,7 +39,7 @@ FILES: Mapping[str, Content] = {
     "media/huge.png": _huge,
     "media-beside/c.png": _PIXEL,
 }
-REFUSED: tuple[str, ...] = (
+REFUSED: tuple[Any, ...] = (
     *(
         "../secret.txt",
         "folder/../../secret.txt",
