@@ -222,6 +222,7 @@ REFUSED: Mapping[str, Mapping[str, Any]] = {
     "userinfo": {"base_url": "https://ann:${CANARY_API_KEY}@x.invalid/v1"},
     "a query": {"base_url": "https://x.invalid/v1?key=${CANARY_API_KEY}"},
     "a header for keys": {"headers": {"X-Api-Key": "${CANARY_API_KEY}"}},
+    "any header, with the form of a key": {"headers": {"X-Team": "Team ${CANARY_API_KEY}"}},
     "plain http": {"base_url": "http://x.invalid/v1", "api_key_env": "CANARY_API_KEY"},
     "a line break": {"api_key_env": "BROKEN_API_KEY"},
     "letters outside ASCII": {"api_key_env": "FOREIGN_API_KEY"},
@@ -245,7 +246,8 @@ def refused(folder: Path, echo: Echo, found: Found) -> None:
 def lines(folder: Path, full: bool) -> Iterator[Line]:
     """All ways with all keys where `full`, else one."""
     found = Found()
-    pairs = [(way, key) for way in WAYS for key in KEYS] if full else [(WAYS[0], KEYS[1])]
+    every = [(way, key) for way in WAYS for key in KEYS if not (way.name == "a header" and key == KEYS[0])]
+    pairs = every if full else [(WAYS[0], KEYS[1])]  # what is left out is among those refused
     with echoing() as echo:
         for at, (way, key) in enumerate(pairs):
             everything(folder / str(at), echo, way, key, found, full=full)
