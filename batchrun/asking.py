@@ -113,7 +113,7 @@ class Asking:
                 Breaker(job.stop_when.failed, job.stop_when.after),
                 chains=self.chains.all(),
                 drain=self.drain,
-                seal=seal_file,
+                seal=partial(seal_file, carried=True),
                 canary=self.canary,
                 time_left=self.time_left,
                 seal_rows=self.seal_rows,
@@ -145,7 +145,7 @@ class Asking:
             raise journal.failure
         with suppress(StorageError):
             write_admitted(self.survey.checkpoint.folder, learned.state)
-        seal_file(journal.path)
+        seal_file(journal.path, carried=False)
 
     def _answerer(self, caller: Caller, admission: Admission, journal: Journal) -> Answerer:
         job = self.survey.job
@@ -211,15 +211,14 @@ class Asking:
         return journal
 
 
-def seal_file(closed: Path) -> None:
+def seal_file(closed: Path, *, carried: bool) -> None:
     """Turn a closed journal file into a sealed part.
 
-    The file stays when it holds the only records of an unfinished task.
+    The file stays when it holds the only records of an unfinished task: unless they are `carried` by the next
+    file, on disk.
     """
     contents = JournalContents(closed)
-    number = int(closed.stem.rpartition("-")[2])
-    seal(contents.finished, closed.parent, number)
-    carried = closed.with_name(f"journal-{number + 1:06d}.log").exists()
+    seal(contents.finished, closed.parent, int(closed.stem.rpartition("-")[2]))
     if carried or not contents.unfinished:
         closed.unlink()
 

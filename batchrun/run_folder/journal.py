@@ -236,8 +236,14 @@ class Journal:
         path = self._path(number)
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        except OSError as error:
+            raise storage_error(error, path) from error
+        try:
             sync_folder(self.folder)
         except OSError as error:
+            os.close(fd)
+            with suppress(OSError):
+                path.unlink()
             raise storage_error(error, path) from error
         self.number, self._fd, self.size = number, fd, 0
         self._write(encode(Header(FORMAT_VERSION)))
