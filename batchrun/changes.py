@@ -13,6 +13,7 @@ from batchrun.forecast import price_of
 from batchrun.index import State
 from batchrun.job.snapshot import read_snapshot
 from batchrun.run_folder.checkpoint import KEPT_SCHEMA, read_kept, write_kept
+from batchrun.run_folder.sealed import hash_prefix
 from batchrun.survey import Survey
 from batchrun.wording import counted
 
@@ -60,6 +61,7 @@ def left_behind(found: Survey, states: pl.DataFrame) -> ChangedRowsError | None:
     answers = found.checkpoint.answers().filter("ok")
     has_row = pl.col("key").is_in(states["key"].implode())
     left = answers.filter(~has_row).join(states, on=["part", "position"], how="anti", nulls_equal=False)
+    left = left.filter(_were_rows(found, left["hash"]))
     if left.is_empty():
         return None
     return ChangedRowsError(
@@ -70,6 +72,17 @@ def left_behind(found: Survey, states: pl.DataFrame) -> ChangedRowsError | None:
         "edits one after the other: submit the changed rows to the job as it was, then edit the job. "
         "input.id makes rows known by a column.",
     )
+
+
+def _were_rows(found: Survey, hashes: pl.Series) -> pl.Series:
+    """Which of these answers' rows were there at the last submit: those that the results show.
+
+    After one that did not come to its end all count.
+    """
+    if found.run.read_run_json().get("state") in (None, "running") or not found.run.results.exists():
+        return hashes.is_not_null()
+    shown = pl.read_parquet(found.run.results / "*.parquet", columns=["request_hash"])["request_hash"]
+    return hashes.is_in({hash_prefix(one) for one in shown.drop_nulls()})
 
 
 def _asks_otherwise(found: Survey) -> bool:

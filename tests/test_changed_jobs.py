@@ -141,3 +141,18 @@ def test_a_plan_says_when_edits_of_job_and_rows_would_leave_answers_behind(tmp_p
     assert "3 answers would be left behind, and 3 rows asked as new" in " ".join(planned.stdout.split())
     assert stopped.returncode == 6
     assert "--rerun-changed" in stopped.stderr
+
+
+def test_an_answer_that_had_no_row_before_is_not_left_behind(tmp_path: Path) -> None:
+    """A row was edited long ago: its older answer does not stand in the way of an edit and a new row."""
+    with simulated(tmp_path, rows=5, input={"path": "rows.jsonl"}) as job:
+        job.submit_here()
+        lines = job.rows.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines[3] = lines[3].replace("please answer", "please reply")
+        job.rows.write_text("".join(lines), encoding="utf-8")
+        assert job.submit_here().submit["calls"] == 1
+        job.edit(prompt={"messages": [{"role": "user", "content": "{{ text }}!"}]})
+        job.rows.write_text("".join([*lines, lines[0].replace("000000", "000005")]), encoding="utf-8")
+        summary = job.submit_here(keep_changed=True)
+
+    assert (summary.submit["calls"], summary.stale) == (1, 5)
