@@ -16,12 +16,23 @@ import polars as pl
 MAX_OPERATORS = 200
 """AND, OR, + and their kin in one condition: 300 take polars two seconds, 3,000 more than a minute."""
 
-_QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\n]*|/\*.*?\*/""", re.DOTALL)
+_QUOTED = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`""")
+"""Doubled quotes need no care: what they divide are two quoted texts side by side."""
+
+_OTHER_QUOTES = re.compile(r"\$|\b(?:e|n|nq|q|r|u&)['\"]", re.IGNORECASE)
+"""`$$…$$`, `E'…\\'…'` and their kin, which end elsewhere than they seem to."""
+
+_COMMENT = re.compile(r"--|/\*")
 _LIST = re.compile(r"\(\s*[^()\s,]+\s*(?:,\s*[^()\s,]+\s*)+\)")
 _OPERATOR = re.compile(r"\b(?:and|or|not)\b|[-+*/%|^&]", re.IGNORECASE)
 _ACROSS = re.compile(r'(?<!\\)"(?:Agg|Over|Window|Len)"')
 """What polars' spelling of an expression calls aggregates and windows; quotes within texts are escaped."""
-_SUBQUERY = re.compile(r"\bselect\b", re.IGNORECASE)
+_READER = re.compile(r"\b((?:read|scan)_\w+)\s*\(", re.IGNORECASE)
+_TOKEN = re.compile(r"\w+|\S")
+_FROM_WITHIN = frozenset({"extract", "trim", "substring", "substr"})
+"""Functions whose arguments are divided by FROM."""
+
+_COMPARING = frozenset({"is", "in", "not", "like", "ilike", "rlike", "regexp", "between", "and", "or"})
 
 
 class PredicateError(ValueError):
@@ -42,8 +53,13 @@ class Predicate:
             raise PredicateError(f"`{shown}` {reason}")
         try:
             self._expression = pl.sql_expr(sql)
-        except (pl.exceptions.PolarsError, UnicodeEncodeError) as error:  # a shell may pass bytes of no text
+        except (pl.exceptions.PolarsError, OSError, UnicodeEncodeError) as error:  # a shell may pass no text
             raise PredicateError(f"`{shown}` is no SQL condition: {_shown(_first_line(error))}") from error
+        if self._expression.meta.has_multiple_outputs():
+            raise PredicateError(
+                f"`{shown}` is no SQL condition: `*` and `^…$` stand for several columns, also where one is "
+                "called like that"
+            )
         spelled = self._expression.meta.serialize(format="json")
         self.looks_at_one_row = _ACROSS.search(spelled) is None
         """Whether it says the same of a row whichever others stand beside it, unlike `stars > avg(stars)`."""
@@ -80,7 +96,7 @@ class Predicate:
         """The same over a data frame. Raises PredicateError."""
         try:
             chosen = frame.select(self._expression.alias("chosen"))["chosen"]
-        except pl.exceptions.PolarsError as error:
+        except (pl.exceptions.PolarsError, OSError) as error:
             raise PredicateError(
                 f"`{_shown(self.sql)}` does not fit the rows: {_first_line(error)}"
             ) from error
@@ -109,12 +125,43 @@ def _scrubbed(text: str) -> str:
 def _refused(sql: str) -> str | None:
     """Why polars must not see a condition."""
     bare = _QUOTED.sub("''", sql)
-    # Other ways to quote ($$…$$, E'…\\'…') would hide what stands behind them.
-    if _SUBQUERY.search(sql if "$" in sql or "\\" in sql else bare):
-        return "is no SQL condition: it holds a query (SELECT), and a condition looks at the row alone"
+    if _OTHER_QUOTES.search(_QUOTED.sub(lambda text: text[0][0] * 2, sql)):
+        return "quotes text in another way than 'text': write a quote within it twice"
+    if _COMMENT.search(bare):
+        return "is no SQL condition: it holds a comment"
+    if word := _query(bare):
+        return f"is no SQL condition: it holds a query ({word}), and a condition looks at the row alone"
     if sum(1 for _ in _OPERATOR.finditer(_LIST.sub("", bare))) > MAX_OPERATORS:
         return f"has more than {MAX_OPERATORS} operators; many values of one column go into `column IN (…)`"
     return None
+
+
+def _query(bare: str) -> str | None:
+    """The word that makes a query of a part of a condition, whose quoted texts are taken out."""
+    for reader in _READER.findall(bare):
+        return str(reader)
+    words: list[str] = [word.lower() for word in _TOKEN.findall(bare)]
+    around: list[str] = []
+    for at, word in enumerate(words):
+        before, after = words[at - 1] if at else "", words[at + 1] if at + 1 < len(words) else ""
+        if word == "(":
+            around.append(before)
+        elif word == ")" and around:
+            around.pop()
+        elif _asks(word, before, after, within=around[-1] if around else ""):
+            return word.upper()
+    return None
+
+
+def _asks(word: str, before: str, after: str, *, within: str) -> bool:
+    if word == "select":
+        return True
+    if word == "with":
+        return after != "time"  # TIMESTAMP WITH TIME ZONE
+    if word == "from":
+        return before not in ("distinct", ".") and (before == "(" or within not in _FROM_WITHIN)
+    starts = before in ("(", "") and (after == "(" or after[:1].isalnum() or after[:1] in ("'", "_"))
+    return word in ("table", "values") and starts and after not in _COMPARING
 
 
 def _shown(text: str) -> str:

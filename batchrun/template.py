@@ -1,6 +1,6 @@
 """Templates prepared once and evaluated per row, by minijinja.
 
-Strict: a name the row does not have is an error, no Python attribute can be reached, and an
+Strict: a name the row does not have is an error, no value of the row can be changed, and an
 endless loop runs out of fuel. Nothing is HTML-escaped, by `tojson` neither. Null and NaN print as
 nothing, a float that is a whole number without its `.0`, and bytes not at all. `row["some name"]`
 reaches a column whose name is no identifier.
@@ -12,13 +12,14 @@ import io
 import json
 import re
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import minijinja
 
 from batchrun import codec
+from batchrun.template_bounds import BoundedFilters, UnboundedError, check_argument, check_syntax, check_text
+from batchrun.template_values import is_misprinted, is_nested, plain, to_print, to_read
 
 FUEL = 1_000_000
 """Instructions that one evaluation may take before it is stopped as endless."""
@@ -31,10 +32,6 @@ MAX_INCLUDED = 4_000_000
 """Bytes of the largest file that a template may include."""
 
 _MARKUP = re.compile(r"\{[{%#]")
-_TAG = re.compile(r"\{[{%].*?[}%]\}", re.DOTALL)
-_QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
-_DEEP = re.compile(r"(?:(?:\bnot\b|[-(\[{])\s*){100}")
-"""What opens a hundred levels at once: far above, reading an expression overflows minijinja's stack."""
 _EXPRESSION = re.compile(r"\{\{-?((?:(?!\}\}|\{\{|\{%).)+?)-?\}\}", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ROW = re.compile(r"\brow\s*\[")
@@ -43,9 +40,6 @@ _CAUSE = re.compile(r"^caused by: (?:[a-z ]+: )?(.*)$", re.MULTILINE)
 _OWN_PLACE = re.compile(r" \(in <[^>]*>:\d+\)$")
 _LITERALS = frozenset({"true", "false", "none", "True", "False", "None"})
 _INCLUDE = re.compile(r"\{%(?P<left>-?)\s*include\s+(['\"])(?P<name>[^'\"]+)\2\s*(?P<right>-?)%\}")
-
-_INTEGERS = range(-(2**127), 2**128)
-"""What minijinja holds as an integer; it would print any other by way of a float."""
 
 
 class MediaFilters(Protocol):
@@ -101,6 +95,7 @@ class Templates:
             debug=True,  # only so does an error say which name is undefined
         )
         self._environment.add_filter("tojson", _json)
+        BoundedFilters().add_to(self._environment)
         if media:
             self._environment.add_filter("data_url", media.data_url)
             self._environment.add_filter("base64", media.base64)
@@ -109,8 +104,10 @@ class Templates:
         """Prepare a template that gives text. Raises TemplateError when it cannot be read."""
         if not has_markup(source):
             return lambda _context: source
-        if any(_DEEP.search(_QUOTED.sub("", tag)) for tag in _TAG.findall(source)):
-            raise TemplateError("an expression is nested more than 100 levels deep")
+        try:
+            check_syntax(source)
+        except UnboundedError as error:
+            raise TemplateError(str(error), error.line) from error
         self._prepared += 1
         name = f"<template {self._prepared}>"
         try:
@@ -124,8 +121,8 @@ class Templates:
         def evaluate(context: Context) -> str:
             context = _printable(context)
             try:
-                return render(name, **(_with_row(context) if names_row else context))
-            except minijinja.TemplateError as error:
+                return check_text(render(name, **(_with_row(context) if names_row else context)))
+            except (minijinja.TemplateError, UnboundedError) as error:
                 raise _ours(error) from error
 
         return evaluate
@@ -171,13 +168,15 @@ class Templates:
         names_row = self._names_row(expression)
 
         def value(context: Context) -> Any:
-            if names_row:
-                context = _with_row(context)
-            if "self" in context:  # cannot be passed on: it is the method's own argument
-                context = {name: item for name, item in context.items() if name != "self"}
+            context = {name: to_read(item) for name, item in context.items()}
+            seen = _with_row(context) if names_row else context
+            if "self" in seen:  # cannot be passed on: it is the method's own argument
+                seen = {name: item for name, item in seen.items() if name != "self"}
             try:
-                result = evaluate(expression, **context)
-            except minijinja.TemplateError as error:
+                result = plain(evaluate(expression, **seen))
+                if type(result) is str:
+                    check_text(result)
+            except (minijinja.TemplateError, UnboundedError) as error:
                 raise _ours(error) from error
             if result is None:  # also what minijinja gives for an undefined name: as text it is an error
                 printed = self.null_printed
@@ -210,14 +209,18 @@ class Templates:
                 data = file.read(MAX_INCLUDED + 1)
             if len(data) > MAX_INCLUDED:
                 raise TemplateError(f"cannot include {name!r}: it is larger than {MAX_INCLUDED:,} bytes")
-            self.included[name] = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8").read()
+            text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8").read()
+            check_syntax(text)
         except TemplateError:
             raise
+        except UnboundedError as error:
+            raise TemplateError(f"cannot include {name!r}: {error} (line {error.line})") from None
         except UnicodeDecodeError:
             raise TemplateError(f"cannot include {name!r}: it is not UTF-8 text") from None
         except (OSError, ValueError, RuntimeError) as error:  # ValueError: a zero byte; RuntimeError: a loop
             raise TemplateError(f"cannot include {name!r}: {error}") from error
-        return self.included[name]
+        self.included[name] = text
+        return text
 
     def _check_includes(self, source: str, within: tuple[str, ...] = ()) -> None:
         """Read what is included by a literal name now, so that a missing file is no row's error."""
@@ -265,44 +268,29 @@ def _column_of_row(name: str, otherwise: Prepared) -> Prepared:
 
 
 def _with_row(context: Context) -> Context:
-    return context if "row" in context else {**context, "row": context}
+    return context if "row" in context else {**context, "row": to_read(dict(context))}
 
 
 def _json(value: Any, indent: int | None = None) -> str:
     """JSON text; unlike the built-in filter it leaves `<`, `>`, `&` and `'` as they are."""
+    check_argument("tojson", indent)
     try:
-        text = codec.dumps(_spelled(value)).decode()
+        text = codec.dumps(plain(to_print(value))).decode()
         return text if indent is None else json.dumps(json.loads(text), indent=indent, ensure_ascii=False)
     except (TypeError, ValueError) as error:
         raise TemplateError(f"tojson: {error}") from error
 
 
 def _printable(context: Context) -> Context:
-    """Numbers as text that minijinja would print by way of a float, which can change them."""
-    if any(_is_changed(value) for value in context.values()):
-        return {key: _spelled(value) for key, value in context.items()}
+    if any(is_nested(value) or is_misprinted(value) for value in context.values()):
+        return {key: to_print(value) for key, value in context.items()}
     return context
 
 
-def _is_changed(value: Any) -> bool:
-    kind = type(value)
-    if kind is int:
-        return value not in _INTEGERS
-    if kind is list:
-        return any(map(_is_changed, value))
-    return kind is Decimal or (kind is dict and any(map(_is_changed, value.values())))
-
-
-def _spelled(value: Any) -> Any:
-    if type(value) is list:
-        return [_spelled(item) for item in value]
-    if type(value) is dict:
-        return {key: _spelled(item) for key, item in value.items()}
-    return str(value) if _is_changed(value) else value
-
-
-def _ours(error: minijinja.TemplateError) -> TemplateError:
+def _ours(error: minijinja.TemplateError | UnboundedError) -> TemplateError:
     """The error at its root; one within an included file names that file."""
+    if isinstance(error, UnboundedError):
+        return TemplateError(str(error), error.line)
     if causes := _CAUSE.findall(str(error)):
         return TemplateError(causes[-1])
     text = error.detail or _OWN_PLACE.sub("", error.message)

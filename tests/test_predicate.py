@@ -91,6 +91,13 @@ def test_columns_of_any_one_kind_can_be_used(sql: str, cell: Any) -> None:
     assert Predicate(sql).choose([{"x": cell}, {"x": None}]) == [True, False]
 
 
+@pytest.mark.parametrize("sql", ['"*" = 1', '"^x.*$" = 1', "COLUMNS('x') = 1"])
+def test_a_name_that_stands_for_others_is_refused(sql: str) -> None:
+    """Polars would look at other columns than the one that is called so."""
+    with pytest.raises(PredicateError, match="stand for several columns"):
+        Predicate(sql)
+
+
 def test_columns_are_named_in_order() -> None:
     """Once each, as written."""
     assert Predicate("b = 1 AND a = 2 AND b < 3").columns == ("b", "a")

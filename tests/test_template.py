@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchrun.render.evaluate import RenderError, evaluated
 from batchrun.template import TemplateError, Templates, has_markup, inline_includes
 
 
@@ -439,3 +442,70 @@ def test_included_holds_the_text_of_every_file_that_was_read(folder: Path) -> No
         "nested.md": "<{% include 'prompts/rules.md' %}>",
         "prompts/rules.md": "Be {{ tone }}.\n",
     }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "shots.pop()",
+        "shots.append(shots)",
+        "shots[0].clear()",
+        "meta.pop('k')",
+        "meta.inner.update({'a': 1})",
+        "(meta.values() | list)[0].clear()",
+        "row.pop('shots')",
+        "row['shots'].sort()",
+        "meta.copy()",
+        "shots.copy()",
+    ],
+)
+@pytest.mark.parametrize("around", ["", "."])
+def test_a_template_changes_no_value(change: str, around: str) -> None:
+    """What is hashed is what is sent, and a job's vars are the same for every row."""
+    row = {"meta": {"inner": {"k": 1}, "k": 2}, "shots": [{"a": 1}, {"a": 2}]}
+    before = copy.deepcopy(row)
+    prepared = Templates(Path()).value(f"{{{{ {change} }}}}{around}")
+    for _ in range(2):
+        with pytest.raises((AttributeError, TemplateError), match=r"changes none|undefined|not callable"):
+            prepared(row)
+    assert row == before
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{% for k, v in meta.items() %}{{ k }}={{ v }};{% endfor %}", "k=[1, 'x'];"),
+        ("{{ meta.get('k') | length }} {{ meta.get('z', 5) }}", "2 5"),
+        ("{{ meta }} {{ meta.k ~ '' }}", "{'k': [1, 'x']} [1, 'x']"),
+        ("{{ meta.k.index('x') }}{{ meta.k + [2] }}", "1[1, 'x', 2]"),
+        ("{{ meta | tojson }}", '{"k":[1,"x"]}'),
+        ("{{ name.strip().split(',') }}", ["a", "b"]),
+        ("{{ day.strftime('%Y') }}", "2020"),
+        ("{{ [meta, meta.k[1:]] }}", [{"k": [1, "x"]}, ["x"]]),
+    ],
+)
+def test_methods_that_only_read_stay(source: str, expected: Any) -> None:
+    """As people write them in other template engines."""
+    found = value(source, meta={"k": [1, "x"]}, name=" a,b", day=date(2020, 1, 2))
+    assert found == expected
+    assert type(found) is type(expected)
+    assert [type(item) for item in found] == [type(item) for item in expected]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("{{ tags.foo() }}", r"^answer: AttributeError: .*foo"),
+        ("{{ tags.index('q') }}.", r"^answer: ValueError: .*not in list"),
+        ("{{ tags() }}", "^answer: TypeError: .*not callable"),
+        ("{{ raw.decode('nonsense') }}.", "^answer: LookupError: unknown encoding"),
+        ("{{ raw.decode() }}.", "^answer: UnicodeDecodeError"),
+        ("{{ tags.pop() }}", "^answer: AttributeError: `pop` cannot be called"),
+    ],
+)
+def test_what_a_method_raises_is_the_rows_error(source: str, message: str) -> None:
+    """One row fails; the run goes on."""
+    prepared = Templates(Path()).value(source)
+    with pytest.raises(RenderError, match=message) as caught:
+        evaluated("answer", prepared, {"tags": ["a"], "raw": b"\xff"})
+    assert caught.value.error.type == "render"

@@ -92,7 +92,9 @@ def _name_and_bytes(form: Form, value: Any) -> tuple[str, bytes | None]:
     if value is None or value != value:
         raise MediaError(f"{form}: the value is null or missing; {{% if … %}} around it leaves it out")
     if not isinstance(value, str):
-        kind = type(value).__name__
+        kind = next(
+            (known.__name__ for known in (dict, list) if isinstance(value, known)), type(value).__name__
+        )
         raise MediaError(f"{form} takes a path, a URL or bytes, not {kind}: {shortened(value)}")
     if not value:
         raise MediaError(f"{form}: the path is empty")

@@ -11,6 +11,9 @@ from batchrun.media import MediaError
 from batchrun.outcome import Error
 from batchrun.template import Context, Prepared, TemplateError
 
+_PYTHON_ERRORS = (AttributeError, TypeError, ValueError, LookupError, ArithmeticError, MemoryError)
+"""What methods of a row's values raise, for example a date's `strftime`."""
+
 
 class RenderError(ValueError):
     """A row that cannot become a request; `error` is the row's failure."""
@@ -49,3 +52,5 @@ def evaluated(name: str, prepared: Prepared, context: Context) -> Any:
     except TemplateError as error:
         line = f" (line {error.line})" if error.line and error.line > 1 else ""
         raise unfit(f"{name}: {error}{line}") from error
+    except _PYTHON_ERRORS as error:
+        raise unfit(f"{name}: {type(error).__name__}: {error}") from error
