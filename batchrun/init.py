@@ -8,13 +8,15 @@ import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from errno import EDQUOT, EIO, ENOSPC
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import polars as pl
 
 from batchrun import codec
-from batchrun.errors import InputError, UsageError
+from batchrun.errors import InputError, StorageError, UsageError
+from batchrun.export import replacing
 from batchrun.job import PRESETS, job_schema
 from batchrun.job.known import did_you_mean
 from batchrun.source import Row, Source, open_source
@@ -192,23 +194,29 @@ def checked_endpoint(endpoint: str) -> str:
 def write_job(wish: Wish, table: Table, cwd: Path) -> Path:
     """Write the job file, and the schema that its first line names where there is none; gives its path.
 
-    Raises UsageError when the file exists already, or cannot be written.
+    Raises UsageError when the file exists already, or cannot be written there, and StorageError when the
+    disk refuses it; there is no half of a file then.
     """
     out = cwd / wish.out
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("x", encoding="utf-8") as file:
-            file.write(job_text(wish, table, cwd))
-        schema = out.parent / SCHEMA_FILE
-        if not schema.exists():
-            schema.write_text(json.dumps(job_schema(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    except FileExistsError:
+        taken, schema = os.path.lexists(out), out.parent / SCHEMA_FILE
+    except OSError as error:
+        refused = StorageError if error.errno in (ENOSPC, EDQUOT, EIO) else UsageError
+        raise refused(f"{wish.out}: cannot be written: {error.strerror}") from error
+    if taken:
         raise UsageError(
             f"{wish.out} exists already and is left as it is", hint="Name another file with --out."
-        ) from None
-    except OSError as error:
-        raise UsageError(f"{wish.out}: cannot be written: {error.strerror}") from error
+        )
+    if not schema.exists():
+        _write(schema, json.dumps(job_schema(), indent=2, ensure_ascii=False) + "\n")
+    _write(out, job_text(wish, table, cwd))
     return out
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def job_text(wish: Wish, table: Table, cwd: Path) -> str:

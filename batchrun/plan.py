@@ -30,7 +30,7 @@ from batchrun.forecast import (
     spent_so_far,
 )
 from batchrun.forecast.pace import is_auto, tighter
-from batchrun.index import Facts, counts, match
+from batchrun.index import Facts, State, counts, match
 from batchrun.job import Job, ModelChoice
 from batchrun.outcome import Error
 from batchrun.render.renderer import Renderer
@@ -87,6 +87,8 @@ class Plan:
         over_budget: which parts of the budget the high estimate exceeds, a sentence each.
         stops: why a submit would send nothing now, though it can be continued, a sentence each; where what is
             left of the budget is the reason, `over_budget` says so.
+        undecided: whether a submit would ask what to do about answers that an edit leaves behind.
+        left_behind: why, where the job and its rows have changed at once.
         sends: whether nothing of that kind keeps it from sending.
         opens: when a model is open again, in seconds since the epoch; None where one is open.
         facts: what the pass over the input counted.
@@ -105,6 +107,8 @@ class Plan:
     left: dict[str, float]
     over_budget: tuple[str, ...]
     stops: tuple[str, ...]
+    undecided: bool
+    left_behind: str | None
     sends: bool
     opens: float | None
     facts: Facts
@@ -120,10 +124,12 @@ class Plan:
 
     @property
     def exit_code(self) -> int:
-        """2 when a submit would be refused, once no other one is running; 3 when it would stop at once, or
-        what is left of the budget may not be enough."""
+        """2 when a submit would be refused, once no other one is running; 6 when finished rows would be paid
+        for again; 3 when it would stop at once, or what is left of the budget may not be enough."""
         if len(self.obstacles) > self.running:
             return 2
+        if self.undecided:
+            return 6
         return 3 if self.over_budget or self.stops else 0
 
     def document(self) -> dict[str, Any]:
@@ -153,6 +159,7 @@ def plan(
     running = is_locked(found.run.lock)
     open_to = doors(found, SystemClock())
     first = canary(job, lambda: states, retrying=bool(retry_failed))
+    behind = None if rerun_changed else _left_behind(found, states)
     stops = (*open_to.stops(), *filter(None, [first.failed])) if expected.rows else ()
     next_call = first_bound(found, asked, open_to.first or 0, now=now)
     return Plan(
@@ -165,6 +172,8 @@ def plan(
         left=left(job, spent),
         over_budget=tuple(over_budget(job, expected, spent, next_call, now=now)),
         stops=stops,
+        undecided=behind is not None or bool(number[State.CHANGED] and not rerun_changed),
+        left_behind=behind,
         sends=not stops and holds(job, spent, next_call),
         opens=open_to.opens,
         facts=found.facts,
@@ -175,7 +184,6 @@ def plan(
         warnings=(
             *_warnings(found.renderer),
             *open_to.warnings(job),
-            *([] if rerun_changed else _left_behind(found, states)),
         ),
         obstacles=(
             *_obstacles(job, found.run, env, running=running),
@@ -217,10 +225,12 @@ def _states(found: Survey, retry_failed: frozenset[str], *, rerun_changed: bool)
     return match(found.rows, answers, kept, has_ids=has_ids, retry_failed=retry_failed, shared=shared)
 
 
-def _left_behind(found: Survey, states: pl.DataFrame) -> Iterator[str]:
+def _left_behind(found: Survey, states: pl.DataFrame) -> str | None:
     """What a submit would stop with, where the job and its rows have changed at once."""
-    if (error := left_behind(found, states)) is not None:
-        yield f"a submit stops with exit code {error.exit_code}: {error.message}. {error.hint}"
+    error = left_behind(found, states)
+    if error is None:
+        return None
+    return f"a submit stops with exit code {error.exit_code}: {error.message}. {error.hint}"
 
 
 def _planned(job: Job, model: ModelChoice) -> PlannedModel:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+import polars.selectors as cs
 
 from batchrun.errors import UsageError
 from batchrun.predicate import Predicate, PredicateError
@@ -63,7 +64,7 @@ class Chosen:
         near = pl.col("row_index").is_between(part.min(), part.max())  # skips row groups by their statistics
         rows = self.rows.filter(near).join(part.to_frame().lazy(), on="row_index", how="semi")
         rows = rows.sort("row_index")  # a join keeps no order
-        return (rows.select(columns) if columns else rows).collect()
+        return (rows.select(cs.by_name(columns)) if columns else rows).collect()
 
 
 def choose(rows: pl.LazyFrame, choice: Choice) -> Chosen:
@@ -124,8 +125,9 @@ def require_columns(wanted: tuple[str, ...], names: list[str], option: str) -> N
     """Raises UsageError for a column that the results do not have."""
     for name in wanted:
         if name not in names:
+            later = "" if input_columns(names) else ". The input's come with the next publication: submit"
             raise UsageError(
-                f"{option}: the results have no column `{name}`", hint=f"Columns: {', '.join(names)}"
+                f"{option}: the results have no column `{name}`", hint=f"Columns: {', '.join(names)}{later}"
             )
 
 

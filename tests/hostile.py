@@ -198,6 +198,9 @@ FORMULAS = [
 ]
 """What a spreadsheet may run: OWASP's CSV Injection, and what stands before it without being seen."""
 
+PATTERNS = ["*", "^.*$", "^row_id$", "^5m$"]
+"""Names that polars takes for several columns, or for another one."""
+
 ALL = [*FOR_TERMINALS, *FOR_BROWSERS, *FORMULAS]
 
 _HIDING = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -261,9 +264,11 @@ def hostile_run(folder: Path, texts: Sequence[str]) -> RunFolder:
 
 def _results(texts: Sequence[str]) -> pa.Table:
     """Two rows for each text."""
-    members = pa.struct([(f"{number} {text}", pa.string()) for number, text in enumerate(texts[::5])])
+    names = [*(f"{number} {text}" for number, text in enumerate(texts[::5])), *PATTERNS]
+    members = pa.struct([(name, pa.string()) for name in names])
     types = Types(parsed=members)
-    inputs = [pa.field(f"{number} {text}", pa.string()) for number, text in enumerate(texts[::7])]
+    names = [*(f"{number} {text}" for number, text in enumerate(texts[::7])), *PATTERNS]
+    inputs = [pa.field(name, pa.string()) for name in names]
     ours = list(types.schema())
     schema = pa.schema([*ours[:2], *inputs, *ours[2:]])
     rows = []

@@ -9,7 +9,7 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -23,12 +23,20 @@ from hypothesis import strategies as st
 from batchrun.errors import StorageError, UsageError
 from batchrun.export import replacing
 from batchrun.export.csv_table import CsvTable
+from batchrun.job.snapshot import job_snapshot
 from batchrun.run_folder.read import scan_run
 from tests.cli.running import batchrun
-from tests.hostile import ALL, FORMULAS, hostile_run, storable
+from tests.hostile import ALL, FORMULAS, PATTERNS, hostile_run, storable
 from tests.run_folder.answering import Work, failed
 
 ROWS = [{"text": f"row {n}", "n": -n, "meta": {"tags": ["a", "b"], "deep": {"x": n}}} for n in range(6)]
+
+
+READ: Mapping[str, Callable[[Path], pl.DataFrame]] = {
+    "csv": pl.read_csv,
+    "jsonl": pl.read_ndjson,
+    "parquet": pl.read_parquet,
+}
 
 
 @pytest.fixture
@@ -80,6 +88,34 @@ def test_rows_and_columns_are_chosen(work: Work) -> None:
     assert exported(work, "--where", "row_index > 99", "--columns", "status", "--format", "csv") == "status\n"
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_a_column_is_its_name_and_no_pattern(tmp_path: Path, form: str) -> None:
+    """Columns of the input that are called as polars spells patterns, alone and among others."""
+    names = {name: name for name in PATTERNS}
+    work = Work(tmp_path).write([{"text": "a", **names}])
+    work.answer([0])
+    work.publish()
+    out = tmp_path / "x"
+    for columns in ([], *([name, "text"] for name in PATTERNS)):
+        chosen = ["--columns", ",".join(columns)] if columns else []
+        exported(work, "--format", form, "--out", str(out), *chosen)
+        table = READ[form](out)
+        assert not columns or set(table.columns) == set(columns)
+        whole = {**names, "text": "a"}
+        expected = {name: whole[name] for name in columns or whole}
+        row = table.row(0, named=True)
+        assert {name: row[name] for name in expected} == expected
+    shown = batchrun("show", work.run.path, "--columns", "^row_id$,*", "--json", cwd=tmp_path)
+    assert shown.lines == [{"^row_id$": "^row_id$", "*": "*"}]
+    assert "*: *" in batchrun("show", work.run.path, cwd=tmp_path).out
+
+
+def test_members_that_are_called_like_patterns_are_members() -> None:
+    """Each has its own cell."""
+    rows = pl.DataFrame({"s": [{"*": "a", "^b$": {"^.*$": "c"}, "b": "d"}, None]})
+    assert cells(rows)[0] == {"s.*": "a", "s.^b$.^.*$": "c", "s.b": "d"}
+
+
 def test_members_become_columns() -> None:
     """Structs by their members with dots, however deep; lists as JSON; a null struct as empty cells."""
     rows = pl.DataFrame(
@@ -125,11 +161,66 @@ def test_null_and_the_empty_text_differ() -> None:
     assert CsvTable(rows.schema).lines(rows) == b'"",1\n,2\n'
 
 
+@pytest.mark.parametrize("value", ["x", 1, [1]], ids=["text", "number", "list"])
+def test_no_row_of_a_single_column_is_an_empty_line(value: Any) -> None:
+    """Readers skip one, and the rows would be fewer."""
+    table = cells(pl.DataFrame({"x": [value, None, value]}))
+    assert [bool(row["x"]) for row in table] == [True, False, True]
+
+
 @pytest.mark.parametrize("text", FORMULAS, ids=ascii)
 def test_no_text_is_a_formula(text: str) -> None:
     """In cells, names of columns and of members, and categories: an apostrophe stands before it."""
     rows = pl.DataFrame({text: [text], "s": [{text: text}], "c": pl.Series([text], dtype=pl.Categorical)})
     assert cells(rows) == [{f"'{text}": f"'{text}", f"s.{text}": f"'{text}", "c": f"'{text}"}]
+
+
+@pytest.mark.parametrize("columns", ["row_index,row_index", "row_index,", ",row_index, row_index"])
+def test_a_column_is_written_once(work: Work, columns: str) -> None:
+    """However often it is named, and whatever commas are left over."""
+    assert exported(work, "--columns", columns, "--where", "row_index = 0") == '{"row_index":0}\n'
+    shown = batchrun("show", work.run.path, "--columns", columns, "--json", "0", cwd=work.folder)
+    assert shown.lines == [{"row_index": 0}]
+
+
+def test_names_that_are_no_columns_are_told_with_what_is(work: Work) -> None:
+    """A member by its struct; nothing at all by all there is."""
+    for columns, words in (
+        ("usage.total_tokens", "Name usage: in CSV it becomes a column for each member"),
+        (",", "names no column"),
+    ):
+        ended = batchrun("export", work.run.path, "--columns", columns, cwd=work.folder)
+        assert (ended.code, words in ended.err) == (2, True), ended.err
+
+
+def test_columns_of_the_input_before_the_first_publication(tmp_path: Path) -> None:
+    """They are not there yet, and that is what is said."""
+    work = Work(tmp_path).write(ROWS)
+    work.answer([0])
+    ended = batchrun("export", work.run.path, "--where", "n = 5", cwd=tmp_path)
+    assert (ended.code, "The input's come with the next publication" in ended.err) == (2, True), ended.err
+    work.publish()
+    ended = batchrun("export", work.run.path, "--where", "m = 5", cwd=tmp_path)
+    assert (ended.code, "publication" in ended.err) == (2, False), ended.err
+
+
+@pytest.mark.parametrize("name", ["x.xlsx", "x.csv.gz", "x.jsonl.ZST", "x.txt"])
+def test_a_file_that_is_called_otherwise_is_refused(work: Work, name: str) -> None:
+    """No program finds JSONL in a spreadsheet's file, nor text in a compressed one."""
+    ended = batchrun("export", work.run.path, "--out", name, cwd=work.folder)
+    assert (ended.code, "Name a file" in ended.err) == (2, True), ended.err
+    assert not (work.folder / name).exists()
+    forced = batchrun("export", work.run.path, "--out", name, "--format", "csv", cwd=work.folder)
+    assert forced.code == (0 if name in ("x.xlsx", "x.txt") else 2)
+
+
+@pytest.mark.parametrize("verb", ["export", "report"])
+def test_a_pipe_without_a_name_is_written_to(work: Work, verb: str) -> None:
+    """As the shell's >(…) and /dev/stdout are; a report goes to standard output by -, too."""
+    for out in ("/dev/stdout", "-"):
+        words = [sys.executable, "-m", "batchrun", verb, str(work.run.path), "--out", out]
+        ended = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+        assert ended.stdout.startswith({"export": '{"row_index":0,', "report": "<!doctype html>"}[verb])
 
 
 def harmless(cell: str) -> bool:
@@ -197,6 +288,40 @@ def test_nothing_of_the_job_is_written_over(work: Work, tmp_path: Path) -> None:
         ended = batchrun("export", job, "--name", "job", "--out", out, cwd=tmp_path)
         assert (ended.code, "Name a" in ended.err) == (2, True), ended.err
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_nothing_that_a_job_is_made_of_is_written_over(work: Work, tmp_path: Path) -> None:
+    """The file of variables, messages, includes, schema, functions and certificates; of a run folder, too,
+    what its copy of the job still names."""
+    texts = {
+        "messages.yaml": "[{role: user, content: \"{% include 'part.txt' %}\"}]",
+        "part.txt": "{% if true %}{% include 'deep.txt' %}{% endif %}",
+        "deep.txt": "{{ text }}",
+        "schema.json": '{"type": "object"}',
+        "tools.py": "def f() -> str:\n    return ''\n",
+        "ca.pem": "x",
+        "keys.env": "A=b\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o600)
+    work.sections = {
+        "prompt": {"messages": [{"file": "messages.yaml"}]},
+        "schema": "schema.json",
+        "run_tools": {"module": "tools.py", "functions": ["f"]},
+        "endpoints": {"openai": {"ca_file": "ca.pem"}},
+    }
+    job = work.job
+    refused = batchrun("export", job.path, "--name", "job", "--out", "x.csv", cwd=tmp_path)
+    assert refused.code == 0, refused.err
+    work.run.job_yaml.write_text(job_snapshot(job, [{"role": "user", "content": "{% include 'deep.txt' %}"}]))
+    in_copy = ("messages.yaml", "deep.txt", "tools.py", "ca.pem", "keys.env", "rows.jsonl", job.path.name)
+    for argument, names in ((job.path, texts), (work.run.path, in_copy)):
+        for name in names:
+            words = ("--env-file", "keys.env", "--format", "csv", "--out", name)
+            ended = batchrun("export", argument, *words, cwd=tmp_path)
+            assert (ended.code, "what the job reads" in ended.err) == (2, True), (name, ended.err)
+    assert {name: (tmp_path / name).read_text() for name in texts} == texts
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:

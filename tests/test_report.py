@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import resource
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -203,3 +206,42 @@ def test_a_report_of_a_run_without_an_answer(tmp_path: Path) -> None:
     found = gather(run)
     assert (found.state, found.rows, found.failures) == ("not started", (), ())
     assert "0 of 0" in page(found, made="now").decode()
+
+
+def _little_room() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+
+def test_a_full_disk_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """A report spends nothing: it needs room, and no other submit."""
+    work = Work(tmp_path).write([{"text": "a"}])
+    work.answer([0])
+    work.publish()
+    words = [sys.executable, "-m", "batchrun", "report", str(work.run.path)]
+    ended = subprocess.run(
+        words, capture_output=True, text=True, check=False, timeout=60, preexec_fn=_little_room
+    )
+    assert (ended.returncode, "make room" in ended.stderr, "submit" in ended.stderr) == (3, True, False)
+    assert not (work.run.path / "report.html").exists()
+
+
+def test_a_row_of_many_long_texts_is_cut_as_a_whole(tmp_path: Path) -> None:
+    """Not each of its texts alone: ten columns of 2,000 characters are no more than one row may take."""
+    work = Work(tmp_path).write([{"text": "a", **{f"c{n}": chr(97 + n) * 2_000 for n in range(10)}}])
+    work.answer([0])
+    work.publish()
+    [row] = gather(work.run).rows
+    texts = [part.text.partition(" … (")[0] for turn in row.turns for part in turn.parts]
+    assert sum(map(len, texts)) == 8_000
+    assert max(map(len, texts)) == 2_000
+    told = "".join(part.text for turn in row.turns for part in turn.parts)
+    assert "… (2,000 more characters)" in told
+
+
+def test_standard_output_and_json_exclude_each_other(tmp_path: Path) -> None:
+    """There is one standard output."""
+    work = Work(tmp_path).write([{"text": "a"}])
+    work.answer([0])
+    for verb in ("report", "export"):
+        ended = batchrun(verb, work.run.path, "--out", "-", "--json", cwd=tmp_path)
+        assert (ended.code, "--out FILE" in ended.err) == (2, True), ended.err

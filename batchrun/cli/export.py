@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 import click
 
-from batchrun.cli.options import JobArguments, as_json, run_options
+from batchrun.cli.options import JobArguments, as_json, column_names, run_options
 from batchrun.cli.text import shown_path, write, write_json
 from batchrun.errors import UsageError
 from batchrun.wording import clean, clean_line, counted
@@ -20,13 +20,17 @@ if TYPE_CHECKING:
     from batchrun.run_folder.folder import RunFolder
 
 _FORMATS = ("csv", "jsonl", "parquet")
-_SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+_SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", "": "jsonl"}
+_COMPRESSED = (".gz", ".zst", ".bz2", ".xz", ".zip")
 
 
 @click.command()
 @run_options
 @click.option(
-    "--format", "form", type=click.Choice(_FORMATS), help="Default: by the suffix of --out, else jsonl."
+    "--format",
+    "form",
+    type=click.Choice(_FORMATS),
+    help="Default: by the suffix of --out; jsonl without one.",
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Default: standard output.")
 @click.option("--where", metavar="SQL", help="Rows for which this holds: \"status = 'ok' AND latency > 2\"")
@@ -53,19 +57,19 @@ def command(
     from batchrun.export import export, replacing
     from batchrun.run_folder.diagnosis import reading
     from batchrun.run_folder.read import scan_run
-    from batchrun.show import Choice, choose, require_columns
+    from batchrun.show import Choice, choose
 
+    out = None if out == Path("-") else out
     if as_json and out is None:
         raise UsageError("--json needs --out: the rows are on standard output", hint="Add --out FILE.")
+    form = _format(form, out)
     run = arguments.run()
-    form = form or _by_suffix(out)
     with reading(run):
         rows = scan_run(run)
         names = rows.collect_schema().names()
-        wanted = [name.strip() for name in columns.split(",")] if columns else names
-        require_columns(tuple(wanted), names, "--columns")
+        wanted = column_names(columns, names) or names
         chosen = choose(rows, Choice(where=where))
-        if out is None or out == Path("-"):
+        if out is None:
             export(chosen, wanted, form, _standard_output(form))
             return
         require_apart(out, run, arguments)
@@ -77,8 +81,20 @@ def command(
         click.echo(clean_line(f"{counted(written, 'row')} in {shown_path(out)}"), err=True)
 
 
-def _by_suffix(out: Path | None) -> Format:
-    return cast("Format", _SUFFIXES.get(out.suffix.lower() if out else "", "jsonl"))
+def _format(given: Format | None, out: Path | None) -> Format:
+    """What is meant to be written. Raises UsageError for a file that is called otherwise."""
+    suffix = out.suffix.lower() if out else ""
+    if suffix in _COMPRESSED:
+        raise UsageError(
+            f"--out {out}: nothing is compressed by export",
+            hint=f"Name a file without {suffix} and compress it then; Parquet is compressed inside.",
+        )
+    if given is None and suffix not in _SUFFIXES:
+        raise UsageError(
+            f"--out {out}: {suffix} is no format that is written",
+            hint=f"Name a file in {', '.join(filter(None, _SUFFIXES))}, or add --format.",
+        )
+    return given or cast("Format", _SUFFIXES[suffix])
 
 
 def require_apart(out: Path, run: RunFolder, arguments: JobArguments) -> None:
@@ -87,7 +103,7 @@ def require_apart(out: Path, run: RunFolder, arguments: JobArguments) -> None:
         raise UsageError(
             f"--out {out} lies in the run folder, which is batchrun's own", hint="Name a file elsewhere."
         )
-    for path in arguments.reads():
+    for path in arguments.reads(run):
         with suppress(OSError):
             if out.samefile(path):
                 raise UsageError(f"--out {out} is what the job reads", hint="Name another file.")

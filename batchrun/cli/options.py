@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchrun.cli.text import command_line
-from batchrun.errors import InputError, UsageError
+from batchrun.errors import UsageError
 
 if TYPE_CHECKING:
     from batchrun.job import Job
@@ -84,18 +83,13 @@ class JobArguments:
             run.require()
         return run
 
-    def reads(self) -> Iterator[Path]:
-        """The job file and the files of its input; of a run folder none."""
-        from batchrun.source.files import find_files
+    def reads(self, run: RunFolder) -> Iterator[Path]:
+        """The files that the job is made of and reads: the one that is named, or that of the run folder."""
+        from batchrun.cli.reads import files_of_job, files_of_run
 
-        if self.path.is_dir():
-            return
-        yield self.path
-        job = self.load()
-        with suppress(InputError):
-            yield from (
-                file.path for file in find_files(job.input.path, root=job.folder, format=job.input.format)
-            )
+        if self.env_file:
+            yield self.env_file
+        yield from files_of_run(run) if self.path.is_dir() else files_of_job(self.load())
 
     def again(self, verb: str, *options: str) -> str:
         """The command line of another verb on the same job."""
@@ -149,6 +143,30 @@ class OptionalValues(click.Command):
         end = args.index("--") if "--" in args else len(args)
         given = [f"{word}=" if word in optional else word for word in args[:end]]
         return super().parse_args(ctx, given + args[end:])
+
+
+def column_names(text: str | None, names: Sequence[str]) -> list[str]:
+    """The columns that `--columns` names, each once; none without the option.
+
+    Raises UsageError for one that is not among `names`.
+    """
+    from batchrun.show import require_columns
+
+    if not text:
+        return []
+    spelled = [name if name in names else name.strip() for name in text.split(",")]
+    wanted = list(dict.fromkeys(name for name in spelled if name or name in names))
+    if not wanted:
+        raise UsageError("--columns: names no column", hint=f"Columns: {', '.join(names)}")
+    for name in wanted:
+        whole = name.partition(".")[0]
+        if name not in names and whole in names:
+            raise UsageError(
+                f"--columns: `{name}` is no column, but may be a member of `{whole}`",
+                hint=f"Name {whole}: in CSV it becomes a column for each member, {whole}.…",
+            )
+    require_columns(tuple(wanted), list(names), "--columns")
+    return wanted
 
 
 TYPES = "[=TYPE,…]"

@@ -44,6 +44,7 @@ def command(
 
     Exit code 2: a submit would be refused, for the reasons given (another one that is running aside).
     Exit code 3: it would stop before its first call, or what is left of the budget may not be enough.
+    Exit code 6: finished rows would be paid for again, and the submit would ask what to do about them.
     """
     from batchrun.cli.progress import showing
     from batchrun.cli.submit import retryable
@@ -107,14 +108,15 @@ def _tell_warnings(console: Console, found: Plan, *, rerun_changed: bool) -> Non
             fact(console, counted(number, "row"), text, style="yellow")
     if found.rows["changed"] and not rerun_changed:
         rows = counted(found.rows["changed"], "finished row")
+        keep = "" if found.left_behind else "--keep-changed keeps them, "  # which would not do
         text = (
             f"a submit stops with exit code 6: {rows} would be paid for again. --rerun-changed replaces "
-            "their answers, --keep-changed keeps them, --name NEW keeps both."
+            f"their answers, {keep}--name NEW keeps both."
         )
         fact(console, "stop", text, style="yellow")
     for warning in found.warnings:
         fact(console, "warning", warning, style="yellow")
-    for reason in (*found.stops, *found.obstacles):
+    for reason in (*filter(None, [found.left_behind]), *found.stops, *found.obstacles):
         fact(console, "stop", reason, style="yellow")
 
 
@@ -155,7 +157,6 @@ def _spelled(value: Any) -> str:
 def _next(console: Console, found: Plan, arguments: JobArguments, options: list[str]) -> None:
     from batchrun.cli.terminal import fact
 
-    undecided = found.rows["changed"] and "--rerun-changed" not in options
-    if found.to_do and found.sends and not found.obstacles and not undecided:
+    if found.to_do and found.sends and not found.obstacles and not found.undecided:
         some = ["--limit", "10"] if found.to_do > 10 and not found.rows["ok"] else []
         fact(console, "next", arguments.again("submit", *options, *some), whole=True)

@@ -9,13 +9,17 @@ import click
 
 from batchrun.cli.options import JobArguments, as_json, run_options
 from batchrun.cli.text import shown_path, write, write_json
+from batchrun.errors import StorageError, UsageError
 from batchrun.wording import clean_line
 
 
 @click.command()
 @run_options
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Default: report.html in the run folder."
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Default: report.html in the run folder; - is standard output.",
 )
 @as_json
 def command(arguments: JobArguments, out: Path | None, as_json: bool) -> None:
@@ -28,6 +32,8 @@ def command(arguments: JobArguments, out: Path | None, as_json: bool) -> None:
     """
     from importlib.metadata import version
 
+    if as_json and out == Path("-"):
+        raise UsageError("--json needs a file: the report is on standard output", hint="Give --out FILE.")
     from batchrun.cli.export import require_apart
     from batchrun.export import replacing
     from batchrun.report import gather, page
@@ -39,9 +45,17 @@ def command(arguments: JobArguments, out: Path | None, as_json: bool) -> None:
         found = gather(run)
     made = f"batchrun {version('batchrun')}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     text = page(found, made=made)
+    if out == Path("-"):
+        write(text)
+        return
     path = out or run.path / "report.html"
     if path.resolve() == (run.path / "report.html").resolve():
-        write_atomically(path, text)
+        try:
+            write_atomically(path, text)
+        except StorageError as error:
+            raise StorageError(
+                error.message, hint="Nothing in the run was changed: make room, or name a file with --out."
+            ) from error
     else:
         require_apart(path, run, arguments)
         with replacing(path) as file:

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchrun.cli.options import TYPES, JobArguments, OptionalValues, as_json, error_types, run_options
+from batchrun.cli.options import (
+    TYPES,
+    JobArguments,
+    OptionalValues,
+    as_json,
+    column_names,
+    error_types,
+    run_options,
+)
 from batchrun.cli.text import write_json
 from batchrun.wording import clean, clean_line, counted, spelled
 
@@ -59,7 +67,7 @@ def command(
     from batchrun.outcome import ERROR_TYPES
     from batchrun.run_folder.diagnosis import reading
     from batchrun.run_folder.read import scan_run
-    from batchrun.show import Choice, choose, require_columns
+    from batchrun.show import Choice, choose
 
     types = error_types(failed, "--failed", frozenset(ERROR_TYPES)) if failed else None
     kinds = frozenset[str]() if failed == "" else types
@@ -68,13 +76,12 @@ def command(
     run = arguments.run()
     with reading(run):
         rows = scan_run(run)
-        wanted = tuple(name.strip() for name in columns.split(",")) if columns else ()
-        require_columns(wanted, rows.collect_schema().names(), "--columns")
+        wanted = column_names(columns, rows.collect_schema().names())
         chosen = choose(rows, Choice(ids, where, kinds, sample, seed, limit))
         if as_json:
-            _lines(chosen, list(wanted))
+            _lines(chosen, wanted)
         else:
-            _blocks(chosen, list(wanted), whole=bool(ids))
+            _blocks(chosen, wanted, whole=bool(ids))
             _say_how_many(chosen, sampled=sample is not None)
 
 

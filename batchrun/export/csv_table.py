@@ -1,7 +1,8 @@
 """Rows as CSV (RFC 4180, lines ended by a newline), with nothing in it that a spreadsheet would run.
 
 A struct becomes a column for each member, `usage.prompt_tokens`; a list is JSON text, bytes are
-base64, times ISO 8601. Null is an empty cell, an empty text a pair of quotes.
+base64, times ISO 8601. Null is an empty cell, an empty text a pair of quotes. A null in a table of one
+column is a pair of quotes, too: readers skip an empty line.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import polars as pl
+import polars.selectors as cs
 
 from batchrun.wording import json_line
 
@@ -46,7 +48,8 @@ class CsvTable:
 
 
 def _written(cells: pl.DataFrame) -> bytes:
-    return cells.write_csv(include_header=False, quote_style="necessary").encode()
+    null = '""' if cells.width == 1 else ""
+    return cells.write_csv(include_header=False, quote_style="necessary", null_value=null).encode()
 
 
 def _guarded(text: pl.Expr) -> pl.Expr:
@@ -58,16 +61,18 @@ def _guarded(text: pl.Expr) -> pl.Expr:
 def _cells(schema: pl.Schema) -> Iterator[tuple[tuple[str, ...], pl.Expr]]:
     """Each cell of a row with the path of names to it."""
     for name, kind in schema.items():
-        yield from _of_value((name,), pl.col(name), kind)
+        yield from _of_value((name,), cs.by_name(name), kind)  # pl.col takes * and ^…$ for patterns
 
 
 def _of_value(
     path: tuple[str, ...], value: pl.Expr, kind: pl.DataType
 ) -> Iterator[tuple[tuple[str, ...], pl.Expr]]:
     if isinstance(kind, pl.Struct) and kind.fields:
-        for field in kind.fields:
+        numbers = [str(number) for number in range(len(kind.fields))]
+        members = value.struct.rename_fields(numbers).struct  # names may be patterns here, too
+        for number, field in zip(numbers, kind.fields, strict=True):
             assert isinstance(field.dtype, pl.DataType)
-            yield from _of_value((*path, field.name), value.struct.field(field.name), field.dtype)
+            yield from _of_value((*path, field.name), members.field(number), field.dtype)
     else:
         yield path, _cell(value, kind)
 

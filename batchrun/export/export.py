@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import IO, Literal, get_args
 
 import polars as pl
+import polars.selectors as cs
 
 from batchrun.export.csv_table import CsvTable
 from batchrun.export.parquet_file import write_parquet
@@ -21,7 +22,7 @@ def export(chosen: Chosen, columns: list[str], form: Format, sink: IO[bytes]) ->
 
     As many rows are held at a time as take a few megabytes.
     """
-    schema = chosen.rows.select(columns).collect_schema()
+    schema = chosen.rows.select(cs.by_name(columns)).collect_schema()
     _WRITERS[form](schema, chosen.pieces(columns), sink)
     return len(chosen.positions)
 

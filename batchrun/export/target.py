@@ -23,12 +23,12 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     device is written to as it is. Raises UsageError where nothing can be written, and StorageError when
     the disk refuses it later; `path` is as it was then.
     """
-    path = path.resolve()
     before = path.stat().st_mode if path.exists() else None
-    if before is not None and not stat.S_ISREG(before):
+    if before is not None and not stat.S_ISREG(before):  # unresolved: a pipe may have no path
         with _opened(path, os.O_WRONLY, path) as file:
             yield cast("IO[bytes]", file)
         return
+    path = path.resolve()
     unfinished = path.with_name(f".{path.name[:60]}.{os.getpid()}.tmp")
     try:
         with _opened(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, path) as file:

@@ -155,6 +155,21 @@ def test_a_locked_folder_is_5_and_can_be_looked_at(new_job: NewJob) -> None:
         )
 
 
+def test_job_and_rows_edited_at_once_are_6_and_a_way_that_stops_again_is_not_named(new_job: NewJob) -> None:
+    """Two of three rows are others, and the prompt is, too: keeping what is changed would not do."""
+    job = new_job(input={"path": "rows.jsonl"})
+    batchrun("submit", "job.yaml", cwd=job.folder)
+    first, *others = job.rows.read_text().splitlines()
+    edited = [json.dumps({**json.loads(line), "text": "another"}) for line in others]
+    job.rows.write_text("".join(f"{line}\n" for line in [first, *edited]))
+    job.edit(prompt=OTHER_PROMPT)
+    planned = batchrun("plan", "job.yaml", cwd=job.folder)
+    assert (planned.code, "2 answers would be left behind" in " ".join(planned.out.split())) == (6, True)
+    assert "1 finished row would be paid for again" in planned.out
+    assert "--keep-changed" not in planned.out
+    assert batchrun("submit", "job.yaml", "--keep-changed", cwd=job.folder).code == 6
+
+
 def test_an_edited_prompt_is_6_and_taking_it_back_is_free(new_job: NewJob) -> None:
     """Submit stops with how many rows would be paid for again, and the ways on."""
     job = new_job()
@@ -165,7 +180,11 @@ def test_an_edited_prompt_is_6_and_taking_it_back_is_free(new_job: NewJob) -> No
     assert ended.code == 6
     assert "3 finished rows would be paid for again" in ended.err
     assert all(way in ended.err for way in ("--rerun-changed", "--keep-changed", "--name"))
-    assert "stops with exit code 6" in batchrun("plan", "job.yaml", cwd=job.folder).out
+    planned = batchrun("plan", "job.yaml", cwd=job.folder)
+    assert (planned.code, "stops with exit code 6" in planned.out) == (6, True)
+    assert "--keep-changed keeps them" in planned.out
+    assert batchrun("plan", "job.yaml", "--json", cwd=job.folder).code == 6
+    assert batchrun("plan", "job.yaml", "--rerun-changed", cwd=job.folder).code == 0
     job.job.write_text(original)
     ended = batchrun("submit", "job.yaml", "--json", cwd=job.folder)
     assert (ended.code, ended.json["submit"]["calls"]) == (0, 0)

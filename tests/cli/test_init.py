@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -191,3 +192,19 @@ def test_wrong_options_of_the_simulator_are_explained(tmp_path: Path, text: str,
     (tmp_path / "sim.yaml").write_text(text)
     ended = batchrun("simulate", "--config", "sim.yaml", cwd=tmp_path)
     assert (ended.code, said in ended.err) == (2, True)
+
+
+def _little_room() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))
+
+
+def test_a_full_disk_leaves_no_half_of_a_job(tmp_path: Path) -> None:
+    """Exit code 3 with what to do, and nothing that the next try would take for a job."""
+    name = write_table(tmp_path, ".jsonl")
+    words = [sys.executable, "-m", "batchrun", "init", name]
+    ended = subprocess.run(
+        words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60, preexec_fn=_little_room
+    )
+    assert (ended.returncode, "make room" in ended.stderr) == (3, True), ended.stderr
+    assert list((tmp_path / "jobs").iterdir()) == []
+    assert batchrun("init", name, cwd=tmp_path).code == 0

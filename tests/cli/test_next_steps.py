@@ -44,7 +44,7 @@ def edited(job: JobFolder) -> Ended:
 
 
 def test_changed_rows_are_answered_rows_that_wait_for_a_decision(new_job: NewJob) -> None:
-    """After exit code 6 the answers still count, are told apart, and no step leads to exit code 6."""
+    """After exit code 6 the answers still count and are told apart, and the next step shows the choice."""
     job = new_job()
     edited(job)
     status = batchrun("status", "job.yaml", "--json", cwd=job.folder).json
@@ -53,7 +53,9 @@ def test_changed_rows_are_answered_rows_that_wait_for_a_decision(new_job: NewJob
     assert "3 ok (3 in all)" in said
     assert "3 of them answer an older prompt: --rerun-changed, --keep-changed or --name NEW" in said
     assert suggested(said, "to go on") == []
-    assert batchrun(*suggested(said, "to decide"), cwd=job.folder).code == 0
+    planned = batchrun(*suggested(said, "to decide"), cwd=job.folder)
+    assert planned.code == 6
+    assert "--rerun-changed replaces" in " ".join(planned.out.split())
 
 
 def test_going_on_with_changed_rows(new_job: NewJob) -> None:

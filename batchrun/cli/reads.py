@@ -1,0 +1,82 @@
+"""The files that a job is made of and reads: what an export or a report is not written over."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from batchrun.errors import InputError
+from batchrun.job import Job
+from batchrun.job.reading import read_whole
+from batchrun.job.snapshot import read_snapshot
+from batchrun.run_folder.folder import RunFolder
+from batchrun.source.files import find_files
+
+_STARTS = re.compile(r"^# The job as submitted; its paths start at (.+)$", re.MULTILINE)
+"""The first line of a job in a run folder (`job.snapshot`)."""
+
+_TAG = re.compile(r"\{%.*?%\}", re.DOTALL)
+_TEXT = re.compile(r"'([^'\n]+)'|\"([^\"\n]+)\"")
+
+
+def files_of_job(job: Job) -> Iterator[Path]:
+    """The job file, what it names, and what its templates name; also files that are not there."""
+    yield job.path
+    yield from _input(job.input.path, job.folder, job.input.format)
+    spelled = [job.answer_schema] if isinstance(job.answer_schema, str) else []
+    yield from (job.folder / path for path in [*spelled, *([job.run_tools.module] if job.run_tools else [])])
+    yield from (endpoint.ca_file for endpoint in job.endpoints.values() if endpoint.ca_file)
+    messages = [job.folder / name for name in _message_files(job.document)]
+    yield from messages
+    yield from _included([job.path, *messages], job.folder)
+
+
+def files_of_run(run: RunFolder) -> Iterator[Path]:
+    """What the job that was submitted last reads, as the run folder has it, and job files beside it."""
+    document = read_snapshot(run.job_yaml)
+    if document is None or (starts := _STARTS.search(run.job_yaml.read_text(encoding="utf-8"))) is None:
+        return
+    folder = Path(starts[1])
+    for pattern in ("*.yaml", "*.yml"):  # the snapshot does not say which of them it was made of
+        yield from folder.glob(pattern)
+    given = _mapping(document.get("input"))
+    yield from _input(str(given.get("path")), folder, given.get("format"))
+    endpoints = _mapping(document.get("endpoints")).values()
+    named = [_mapping(endpoint).get("ca_file") for endpoint in endpoints]
+    for path in [*named, _mapping(document.get("run_tools")).get("module")]:
+        if isinstance(path, str):
+            with suppress(RuntimeError):  # no home is known
+                yield folder / Path(path).expanduser()
+    yield from _included([run.job_yaml], folder)
+
+
+def _input(path: str, folder: Path, form: Any) -> Iterator[Path]:
+    with suppress(InputError):
+        yield from (file.path for file in find_files(path, root=folder, format=form))
+
+
+def _message_files(document: Mapping[str, Any]) -> Iterator[str]:
+    messages = _mapping(document.get("prompt")).get("messages")
+    for message in messages if isinstance(messages, list) else ():
+        if isinstance(name := _mapping(message).get("file"), str):
+            yield name
+
+
+def _included(files: list[Path], folder: Path) -> Iterator[Path]:
+    """Files that the tags of these name, and those that they name."""
+    waiting, seen = list(files), set(files)
+    while waiting:
+        with suppress(OSError):
+            text = read_whole(waiting.pop()).decode(errors="replace")
+            names = ["".join(found) for tag in _TAG.findall(text) for found in _TEXT.findall(tag)]
+            fresh = {folder / name for name in names if "\0" not in name} - seen
+            seen |= fresh
+            waiting += fresh
+            yield from fresh
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
