@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -12,7 +13,7 @@ from batchrun.errors import ChangedRowsError
 from batchrun.forecast import price_of
 from batchrun.index import State
 from batchrun.job.snapshot import read_snapshot
-from batchrun.run_folder.checkpoint import KEPT_SCHEMA, read_kept, write_kept
+from batchrun.run_folder.checkpoint import read_kept, write_kept
 from batchrun.run_folder.sealed import hash_prefix
 from batchrun.survey import Survey
 from batchrun.wording import counted
@@ -24,13 +25,12 @@ _ASKED = ("prompt", "schema", "request", "model", "run_tools")
 def decide(found: Survey, *, rerun: bool, keep: bool, retry_failed: Iterable[str]) -> pl.DataFrame:
     """The rows' states (see `index.match`), once the user has chosen what happens to changed rows.
 
-    rerun: their answers are replaced; keep: they stay. Raises ChangedRowsError where the choice is open.
+    rerun: their answers are replaced, those that were kept before, too; keep: they stay. Raises
+    ChangedRowsError where the choice is open.
     """
     checkpoint = found.run.checkpoint
     if rerun:
-        if not read_kept(checkpoint).is_empty():  # kept answers are changed ones again
-            write_kept(checkpoint, pl.DataFrame(schema=KEPT_SCHEMA))
-        return found.states(retry_failed)
+        return found.states(retry_failed, rerun=True)
     states = found.states(retry_failed)
     changed = states.filter(pl.col("state") == State.CHANGED)
     if not (changed.is_empty() or keep):
@@ -47,6 +47,15 @@ def decide(found: Survey, *, rerun: bool, keep: bool, retry_failed: Iterable[str
         return states
     write_kept(checkpoint, pl.concat([read_kept(checkpoint), changed.select("key", "hash")]))
     return found.states(retry_failed)
+
+
+def forget_replaced(checkpoint: Path, states: pl.DataFrame) -> None:
+    """Keep the older answers no longer of rows that have one to their request by now."""
+    kept = read_kept(checkpoint)
+    answered = [int(state) for state in (State.OK, State.FAILED, State.RETRY)]
+    left = kept.join(states.filter(pl.col("state").is_in(answered)), on=["key", "hash"], how="anti")
+    if len(left) < len(kept):
+        write_kept(checkpoint, left)
 
 
 def left_behind(found: Survey, states: pl.DataFrame) -> ChangedRowsError | None:

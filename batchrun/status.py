@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.journal import journal_files
 from batchrun.run_folder.lock import is_locked
+from batchrun.run_folder.older import has_ids
 from batchrun.run_folder.read import answered_since, read_steadily, scan_run
 from batchrun.run_folder.sealed import sealed_parts
 from batchrun.run_folder.shared import read_shared
@@ -128,14 +128,7 @@ def _rows(run: RunFolder, checkpoint: Checkpoint) -> pl.DataFrame:
         rows = answers.unique(["key", "hash"]).select("key", "hash").with_row_index("row_index")
         rows = rows.select(pl.col("row_index").cast(pl.Int64), "key", "hash")
     kept, shared = read_kept(run.checkpoint), read_shared(run.checkpoint)
-    return match(rows, answers, kept, has_ids=_has_ids(run.checkpoint), shared=shared)
-
-
-def _has_ids(checkpoint: Path) -> bool:
-    """Whether the rows of the last index pass have ids of their own; True where it does not say."""
-    with suppress(FileNotFoundError, ValueError):  # a submit that runs writes it anew
-        return bool(codec.loads((checkpoint / "index.json").read_bytes()).get("has_ids", True))
-    return True
+    return match(rows, answers, kept, has_ids=has_ids(run.checkpoint), shared=shared)
 
 
 def _spent(folder: Path, said: dict[str, Any]) -> Amounts:

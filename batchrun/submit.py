@@ -13,7 +13,7 @@ import polars as pl
 from batchrun import __version__, codec
 from batchrun.asking import Asking
 from batchrun.caps import unbounded, uncounted
-from batchrun.changes import decide
+from batchrun.changes import decide, forget_replaced
 from batchrun.clock import SystemClock
 from batchrun.endpoints import check_keys, check_simulators
 from batchrun.engines.local import SEAL_ROWS
@@ -29,6 +29,7 @@ from batchrun.render.renderer import Renderer
 from batchrun.restore import gates
 from batchrun.run_folder.checkpoint import read_checkpoint, write_admitted
 from batchrun.run_folder.folder import RunFolder, storage_of, write_atomically
+from batchrun.run_folder.journal import is_full
 from batchrun.run_folder.layout import Layout
 from batchrun.run_folder.leftovers import sweep
 from batchrun.run_folder.lock import locked
@@ -104,9 +105,9 @@ class _Submit:
         if found.checkpoint.journals:  # before the files go that hold the last minute's calls
             write_admitted(self._run.checkpoint, gates(self._job, found.checkpoint, SystemClock()).snapshot())
         found.checkpoint.seal()
+        to_do = self._to_do(found)
         result_types(found.renderer).save(self._run.checkpoint)
-        snapshot = found.renderer.snapshot()
-        stop = self._ask(found, self._to_do(found), snapshot)
+        stop = self._ask(found, to_do, found.renderer.snapshot())
         summary = self._finish(found, stop)
         self._log("end", state=summary.state, exit_code=summary.exit_code)
         return summary
@@ -200,14 +201,16 @@ class _Submit:
         self._progress.phase("publishing results")
         release_memory()  # of the asking: matching the answers with the rows takes some itself
         found = replace(found, checkpoint=read_checkpoint(self._run.checkpoint))
-        states = found.states()
+        states = found.states(rerun=self._options.rerun_changed)
         try:
             if not (stop and stop.at_once):
                 self._publish(found, states)
+                forget_replaced(self._run.checkpoint, states)
         except OSError as error:
+            remedy = "Free some space" if is_full(error) else "Put that right"
             raise StorageError(
                 f"cannot publish the results in {self._run.path}: {error.strerror}",
-                hint="Every answer is kept. Free some space, then submit again.",
+                hint=f"Every answer is kept. {remedy}, then submit again.",
             ) from error
         summary = self._summary(found, states, stop)
         write_atomically(self._run.run_json, codec.dumps(summary.document()) + b"\n")

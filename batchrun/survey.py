@@ -22,7 +22,7 @@ from batchrun.index import Facts, Identifier, Index, State, build, match, sharin
 from batchrun.job import OPENAI_BATCH, Job
 from batchrun.render.renderer import HASH_VERSION, Renderer
 from batchrun.run_folder import checksum
-from batchrun.run_folder.checkpoint import Checkpoint, read_checkpoint, read_kept
+from batchrun.run_folder.checkpoint import KEPT_SCHEMA, Checkpoint, read_checkpoint, read_kept
 from batchrun.run_folder.columns import RESULT_SCHEMA
 from batchrun.run_folder.folder import RunFolder, write_atomically
 from batchrun.run_folder.journal import sync_folder
@@ -52,12 +52,16 @@ class Survey:
     identity: str
     """Names job, input files and program: what results depend on beside the rows' answers."""
 
-    def states(self, retry_failed: Iterable[str] = ()) -> pl.DataFrame:
-        """What is done of each row, as the checkpoint has it now."""
+    def states(self, retry_failed: Iterable[str] = (), *, rerun: bool = False) -> pl.DataFrame:
+        """What is done of each row, as the checkpoint has it now.
+
+        `rerun`: older answers that the user has kept are to be replaced, as changed ones are.
+        """
+        kept = pl.DataFrame(schema=KEPT_SCHEMA) if rerun else read_kept(self.run.checkpoint)
         return match(
             self.rows,
             self.checkpoint.answers(),
-            read_kept(self.run.checkpoint),
+            kept,
             has_ids=self.job.input.id is not None,
             retry_failed=retry_failed,
             shared=read_shared(self.run.checkpoint),
@@ -73,6 +77,7 @@ def survey(job: Job, *, on_rows: Callable[[int], None], keep_index: bool) -> Sur
     """
     run = RunFolder(job.output_path)
     if keep_index and run.identity.exists():
+        run.stamp()
         upgrade_parts(run.checkpoint)
     source = open_source(job.input.path, root=job.folder, format=job.input.format)
     renderer = Renderer(job)

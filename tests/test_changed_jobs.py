@@ -8,11 +8,15 @@ import subprocess
 import time
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from batchrun.errors import ChangedRowsError
 from batchrun.gc import collect
 from batchrun.job import load_job
+from batchrun.run_folder.checkpoint import read_kept
+from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.read import answered_since, scan_run
 from tests.runs import JobFolder, asked, run_batchrun, simulated
 
 EDITED = {"messages": [{"role": "user", "content": "{{ text }} Be brief."}]}
@@ -156,3 +160,95 @@ def test_an_answer_that_had_no_row_before_is_not_left_behind(tmp_path: Path) -> 
         summary = job.submit_here(keep_changed=True)
 
     assert (summary.submit["calls"], summary.stale) == (1, 5)
+
+
+def exported(job: JobFolder) -> list[dict[str, object]]:
+    """What `export` writes, by line."""
+    done = run_batchrun("export", str(job.run), "--format", "jsonl")
+    assert done.returncode == 0
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_rerun_that_was_refused_at_once_leaves_the_older_answers_in_the_results(tmp_path: Path) -> None:
+    """They wait for their replacements, marked stale: pending, neither lost nor taken for new ones."""
+    faults = [{"match": "row 000000: please answer Be brief", "first": 1, "status": 401}]
+    with simulated(tmp_path, rows=4, config={"faults": faults}) as job:
+        job.edit(endpoints=in_flight(job))
+        job.submit_here()
+        before = job.results()
+        job.edit(prompt=EDITED)
+        refused = job.submit_here(rerun_changed=True)
+        assert (refused.exit_code, refused.ok, refused.failed, refused.pending) == (4, 0, 0, 4)
+        assert refused.cut == 0
+        assert job.results().equals(before.with_columns(stale=pl.lit(value=True)))
+        assert [row["completion"] for row in exported(job)] == before["completion"].to_list()
+        replaced = job.submit_here(rerun_changed=True)
+        assert (replaced.ok, replaced.pending) == (4, 0)
+        assert not job.results()["stale"].any()
+
+
+def test_a_rerun_of_some_rows_leaves_the_others_their_older_answers(tmp_path: Path) -> None:
+    """A limit says how many are replaced now."""
+    with simulated(tmp_path, rows=4) as job:
+        job.submit_here()
+        job.edit(prompt=EDITED)
+        summary = job.submit_here(rerun_changed=True, limit=1)
+        assert (summary.ok, summary.failed, summary.pending) == (1, 0, 3)
+        assert job.results()["stale"].to_list() == [False, True, True, True]
+        assert answered_since(RunFolder(job.run)).is_empty()
+
+
+def test_what_is_kept_is_forgotten_with_its_replacement_and_no_sooner(tmp_path: Path) -> None:
+    """A rerun that comes to one row only leaves the others as the user had them."""
+    with simulated(tmp_path, rows=4) as job:
+        job.submit_here()
+        job.edit(prompt=EDITED)
+        job.submit_here(keep_changed=True)
+        summary = job.submit_here(rerun_changed=True, limit=1)
+        assert (summary.ok, summary.stale, summary.pending) == (1, 0, 3)
+        assert job.results()["stale"].to_list() == [False, True, True, True]
+        assert len(read_kept(job.checkpoint)) == 3
+        kept = job.submit_here()
+        assert (kept.ok, kept.stale, kept.pending) == (4, 3, 0)
+        assert len(job.calls()) == 5
+
+
+def test_a_refused_submit_hides_no_answer_of_a_killed_run(tmp_path: Path) -> None:
+    """What was not published yet stays readable, marked stale, whatever the user chooses afterwards."""
+    latency = {"kind": "constant", "seconds": 0.05}
+    with simulated(tmp_path, rows=24, config={"latency": latency}) as job:
+        job.edit(endpoints=in_flight(job, 4))
+        kill(job, 14)
+        before = exported(job)
+        assert len(before) >= 8
+        job.edit(prompt=EDITED)
+        with pytest.raises(ChangedRowsError):
+            job.submit_here()
+        assert exported(job) == [{**row, "stale": True} for row in before]
+        index = (job.checkpoint / "index.parquet").stat().st_ino
+        kill_rerun(job, 6)
+        assert (job.checkpoint / "index.parquet").stat().st_ino == index, "the input is not read again"
+        after = scan_run(RunFolder(job.run)).collect()
+        older = after.filter("stale")
+        assert after["row_id"].n_unique() == len(after) > len(older)
+        assert {row["row_id"] for row in before} <= set(after["row_id"])
+        assert set(older["completion"]) <= {row["completion"] for row in before}
+        assert job.submit_here(rerun_changed=True).ok == 24
+        assert not job.results()["stale"].any()
+
+
+def in_flight(job: JobFolder, calls: int = 1) -> dict[str, object]:
+    """The job's endpoints with so many calls in flight."""
+    endpoint = json.loads(job.job.read_text())["endpoints"]["local"]
+    return {"local": {**endpoint, "limits": {"concurrency": calls}}}
+
+
+def kill_rerun(job: JobFolder, calls: int) -> None:
+    """The same as `kill`, of a submit that asks changed rows again, once so many more calls have come."""
+    wanted = len(job.calls()) + calls
+    command = job.command("--rerun-changed")
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and len(job.calls()) < wanted:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()

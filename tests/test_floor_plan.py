@@ -26,6 +26,8 @@ ROWS = """
     prices budget
     limits
     concurrency
+    template_values
+    template_bounds
     template predicate
     media
     chat
@@ -60,8 +62,9 @@ ROWS = """
     forecast
     asking
     changes
-    submit plan show status gc init
+    submit plan show status gc
     export report
+    init
     cli
     __main__
 """
@@ -69,7 +72,7 @@ ROWS = """
 
 OWNERS = {
     "orjson": "codec",
-    "minijinja": "template report",
+    "minijinja": "template template_bounds report",
     "yaml": "job",
     "pydantic": "chat job functions simulator endpoints cli",
     "pydantic_core": "job functions",

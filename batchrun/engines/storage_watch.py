@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import anyio
 
@@ -19,7 +20,12 @@ HINT = "What has arrived is kept. Free some space, then submit again."
 
 
 async def watch_storage(
-    journal: Journal, spare: Spare, flights: Flights, stop: Callable[[Stop], None]
+    journal: Journal,
+    spare: Spare,
+    flights: Flights,
+    stop: Callable[[Stop], None],
+    *,
+    free: Callable[[Path], int | None] = free,
 ) -> None:
     """Stop the run while there is room for the answers under way; look until cancelled.
 
@@ -33,14 +39,16 @@ async def watch_storage(
             if journal.is_removed():  # no answer could be kept
                 flights.land_by(anyio.current_time())
             raise
-        if not stopped and (reason := _short(journal, spare, flights)):
+        if not stopped and (reason := _short(journal, spare, flights, free)):
             stopped = True
             stop(Stop("storage", reason))
         with anyio.move_on_after(INTERVAL):
             await (anyio.sleep_forever() if stopped else spare.given_up.wait())
 
 
-def _short(journal: Journal, spare: Spare, flights: Flights) -> str | None:
+def _short(
+    journal: Journal, spare: Spare, flights: Flights, free: Callable[[Path], int | None]
+) -> str | None:
     """Why the run must stop, if the disk is running full."""
     if spare.given_up.is_set():
         return f"cannot write to {journal.path}: the disk is full\n  {HINT}"

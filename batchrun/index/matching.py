@@ -88,8 +88,7 @@ def _shareable(
 
 
 def _with_holders(matched: pl.DataFrame, place: pl.Series, own: pl.Series) -> pl.DataFrame:
-    shown = place.is_not_null() & (matched["state"] != State.CHANGED)
-    holder = sharing.holders(place, own, shown)
+    holder = sharing.holders(place, own, place.is_not_null())
     return matched.with_columns(matched["row_index"].gather(holder).alias(HOLDER))
 
 

@@ -31,6 +31,7 @@ from batchrun.run_folder.sealed import (
 )
 from batchrun.run_folder.spend import (
     finished_spend,
+    forget_found,
     part_spends,
     read_dropped,
     unfinished_spend,
@@ -68,11 +69,13 @@ class Checkpoint:
     def seal(self) -> None:
         """Write what is finished and not sealed yet as sealed parts.
 
-        Journal files go when no task in them is unfinished.
+        Journal files go when no task in them is unfinished. For the holder of the lock alone.
         """
         for number, finished in self.unsealed.items():
             seal(finished, self.folder, number)
         self.unsealed.clear()
+        if self.unfinished:
+            forget_found(self.folder, self.unfinished)
         if not self.unfinished:
             self.retire_journals()
 

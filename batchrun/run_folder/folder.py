@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -69,8 +70,8 @@ class RunFolder:
     def claim(self, job_name: str) -> None:
         """Make the folder this job's, or check that it is.
 
-        Raises RunFolderError when it belongs to another job, holds something else, or cannot be
-        written to; StorageError when the disk is full or fails.
+        Raises RunFolderError when it belongs to another job, holds something else, cannot be written to,
+        or has a folder in place of the link to the results; StorageError when the disk is full or fails.
         """
         try:
             self.path.mkdir(0o700, parents=True, exist_ok=True)
@@ -101,15 +102,13 @@ class RunFolder:
 
     def _make(self, job_name: str) -> None:
         if self.identity.exists():
-            known = self._known()
-            owner = known["name"]
+            owner = self._known()["name"]
             if owner != job_name:
                 raise RunFolderError(
                     f"{self.path} holds the run of another job, {owner!r}",
                     hint=f"Give this job ({job_name!r}) another output.path, or another --name.",
                 )
-            if known != _identity_of(job_name):  # of an older version: from here on it may not be read by one
-                write_atomically(self.identity, codec.dumps(_identity_of(job_name)) + b"\n")
+            self._check_results()
             return
         if not self._is_unused():
             raise RunFolderError(
@@ -122,6 +121,27 @@ class RunFolder:
         sync_folder(self.path)
         _sync_above(self.path.resolve())  # before the identity, by which the next submit skips all this
         write_atomically(self.identity, codec.dumps(_identity_of(job_name)) + b"\n")
+
+    def _check_results(self) -> None:
+        """No rename puts a link in place of a folder: better to say so before anything is asked."""
+        if self.results.is_dir() and not self.results.is_symlink():
+            raise RunFolderError(
+                f"{self.results} is a folder, where the link to the newest results has its place",
+                hint="A copy that follows links makes one (`rsync -L`, `zip`). Remove or rename it: "
+                f"mv {shlex.quote(str(self.results))} {shlex.quote(str(self.results) + '-copied')}\n"
+                "The answers are in checkpoint, and the next submit publishes them anew.",
+            )
+
+    def stamp(self) -> None:
+        """Mark the folder as one that this version writes to: from here on no older one may read it.
+
+        For the holder of the lock alone. Raises RunFolderError when it is damaged or newer than us,
+        StorageError when the disk refuses it.
+        """
+        known = self._known()
+        ours = _identity_of(known["name"])
+        if known != ours:
+            write_atomically(self.identity, codec.dumps(ours) + b"\n")
 
     def _known(self) -> dict[str, Any]:
         """What the folder says of itself. Raises RunFolderError when that is damaged, or newer than us."""
@@ -178,7 +198,7 @@ def storage_of(run: RunFolder) -> Iterator[None]:
         raise storage_error(error, Path(name) if name else run.path, doing="use") from error
 
 
-def _identity_of(job_name: str) -> dict[str, Any]:
+def _identity_of(job_name: str | None) -> dict[str, Any]:
     return {"name": job_name, "format": FORMAT_VERSION}
 
 

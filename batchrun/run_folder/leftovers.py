@@ -6,18 +6,19 @@ import shutil
 from pathlib import Path
 
 from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.room import SPARE_NAME
 
 
 def sweep(run: RunFolder) -> None:
-    """Remove unfinished files, and generations other than the published one and the one before it.
+    """Remove unfinished files, the spare file, and generations but the published one and the one before it.
 
     For the holder of the lock alone, before it writes anything: a generation newer than the published one is
     then one whose publication was cut short.
     """
-    for folder in (run.path, run.checkpoint):
-        for path in folder.glob("*.tmp"):
-            if path.stem != run.identity.name:  # a submit that waits for the lock may be writing that one
-                _remove(path)
+    spare = run.checkpoint.glob(SPARE_NAME)
+    for path in [*run.path.glob("*.tmp"), *run.checkpoint.glob("*.tmp"), *spare]:
+        if path.stem != run.identity.name:  # a submit that waits for the lock may be writing that one
+            _remove(path)
     if not run.results.is_symlink():
         return
     published = run.results.readlink().name

@@ -111,10 +111,11 @@ class Publisher:
     def publish(self, batches: Iterator[Batch], states: pl.DataFrame) -> bool:
         """Make the results show the answered rows of `states` (see `index.match`).
 
+        One that waits for the answer to another request shows the older one, `stale`, until it is there.
         Gives False when they do already. Raises InputError when the input changed meanwhile.
         """
         # a negative part is a journal file's that the disk had no room to seal: published next time
-        frame = states.filter((pl.col("part") > 0) & (pl.col("state") != State.CHANGED))
+        frame = states.filter(pl.col("part") > 0)
         if HOLDER in frame.columns:
             remember_shared(self._run.checkpoint, frame)
             self._holders = Holders(frame, self._identifier)
@@ -194,7 +195,8 @@ class Publisher:
 
     def _table(self, bucket: _Bucket) -> pa.Table:
         answers = answers_of_rows(bucket.frame, self._parts)
-        stale = pa.array((bucket.frame["state"] == State.KEPT).to_list(), pa.bool_())
+        older = bucket.frame["state"].is_in([int(State.KEPT), int(State.CHANGED)])
+        stale = pa.array(older.to_list(), pa.bool_())
         types = self._layout.types
         named = self._holders.names(bucket.frame, answers) if self._holders else [None] * len(bucket.frame)
         if self._holders:

@@ -18,6 +18,7 @@ from batchrun.run_folder.checkpoint import Checkpoint, read_checkpoint
 from batchrun.run_folder.columns import RESULT_SCHEMA
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.older import older_answers
 from batchrun.run_folder.sealed import sealed_parts
 from batchrun.run_folder.typed import DECIDED, Types, read_types
 from batchrun.run_folder.upgrade import scan_part
@@ -46,8 +47,9 @@ def scan_run(run: RunFolder) -> pl.LazyFrame:
     """The rows of a run, by the results' columns, in input order.
 
     Those published, and those answered since: their input columns are null until the next submit
-    publishes them. A row that was asked again stands here once, with the answer that counts. Rows that
-    share another's answer stand as they were published last.
+    publishes them. A row that was asked again stands here once, with the answer that counts: the one to
+    its request as it is now, else, `stale`, the newest to an older one. Rows that share another's answer
+    stand as they were published last.
     """
     published, since, types = published_rows(run), answered_since(run), read_types(run.checkpoint)
     if since.is_empty():
@@ -76,7 +78,7 @@ def answered_since(run: RunFolder) -> pl.DataFrame:
     """Rows answered since the last publication, one line for each: the task whose answer counts.
 
     `part` is the sealed part it is in (negative: an unsealed journal file), `replaces` lists the
-    `row_index` of published rows that it takes the place of.
+    `row_index` of published rows that it takes the place of, `stale` says that it answers an older request.
     """
     tasks = _tasks(read_steadily(run.checkpoint))
     published = published_rows(run)
@@ -84,17 +86,20 @@ def answered_since(run: RunFolder) -> pl.DataFrame:
     if published is not None:
         own = "duplicate_of" not in published.collect_schema() or pl.col("duplicate_of").is_null()
         shown = published.filter(own).select(shown.columns).collect()
-    fresh = tasks.join(shown, on=_IDENTITY, how="anti")
-    if (index := run.checkpoint / "index.parquet").exists():  # answers to an older request do not count
+    fresh = tasks.join(shown, on=_IDENTITY, how="anti").with_columns(stale=pl.lit(value=False))
+    older = fresh.clear()
+    if (index := run.checkpoint / "index.parquet").exists():  # it says which requests are today's
         with readable(index):
             current = pl.read_parquet(index)
+        older = older_answers(run.checkpoint, current, tasks, fresh).with_columns(stale=pl.lit(value=True))
         fresh = fresh.join(current, left_on=["_key", "_hash"], right_on=["key", "hash"], how="semi")
         if SENDABLE in current.columns:  # an equal request went well: its answer stands for this one's, too
             well = tasks.join(shown, on=_IDENTITY, how="semi").filter("ok")
             fresh = pl.concat(
                 [fresh.filter("ok"), fresh.filter(~pl.col("ok")).join(well, on="_hash", how="anti")]
             )
-    fresh = fresh.sort("ok", "_task").unique(["_key", "row_index"], keep="last", maintain_order=True)
+    found = pl.concat([fresh, older])
+    fresh = found.sort("ok", "_task").unique(["_key", "row_index"], keep="last", maintain_order=True)
     return _without_superseded(fresh, tasks.join(shown, on=_IDENTITY, suffix="_shown"))
 
 
@@ -134,14 +139,15 @@ def _rows(run: RunFolder, since: pl.DataFrame) -> Iterator[pl.LazyFrame]:
     """The rows of these tasks."""
     sealed = sealed_parts(run.checkpoint)
     unsealed = read_steadily(run.checkpoint).unsealed_tables() if since["part"].lt(0).any() else {}
-    columns = [*(name for name in RESULT_SCHEMA.names if name != "duplicate_of"), "_task"]
+    recorded = (name for name in RESULT_SCHEMA.names if name not in ("duplicate_of", "stale"))
+    columns = [*recorded, "_task"]
     for (part,), tasks in since.partition_by("part", as_dict=True).items():
         if part < 0 and -part in unsealed:
             table = unsealed[-part].select(columns)
             rows = pl.DataFrame(table).lazy()
         else:  # sealed, by now
             rows = scan_part(sealed.get(abs(part)) or sealed_parts(run.checkpoint)[abs(part)])
-        chosen = rows.select(columns).join(tasks.lazy().select("_task"), on="_task", how="semi")
+        chosen = rows.select(columns).join(tasks.lazy().select("_task", "stale"), on="_task")
         nobody = pl.lit(None, pl.String).alias("duplicate_of")
         yield chosen.drop("_task").with_columns(nobody).select(RESULT_SCHEMA.names)
 

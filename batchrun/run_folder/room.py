@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import anyio
 
 TO_START = 64_000_000
 """Bytes that must be free before the first call."""
+
+SPARE_NAME = "spare"
 
 SPARE = 8_000_000
 """Bytes of the spare file: about 2,000 answers of 1,000 tokens."""
@@ -46,8 +49,11 @@ def reserve(*, journal: int, answers: int, under_way: int) -> int:
     return TO_END + 2 * journal + 4 * mean * under_way
 
 
-def too_little(folder: Path) -> str | None:
-    """Why a run in `folder` cannot begin to send, and what to do, where there is too little room."""
+def too_little(folder: Path, *, free: Callable[[Path], int | None] = free) -> str | None:
+    """Why a run in `folder` cannot begin to send, and what to do, where there is too little room.
+
+    `free` gives the bytes that are free, as `free` does.
+    """
     room = free(folder)
     if room is None or room >= TO_START:
         return None
@@ -67,7 +73,7 @@ class Spare:
     """A file that only takes room. `given_up` tells that it is gone: the disk is full."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "spare"
+        self._path = folder / SPARE_NAME
         self.given_up = anyio.Event()
 
     def keep(self) -> None:

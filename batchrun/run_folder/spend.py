@@ -62,8 +62,13 @@ def unfinished_spend(unfinished: Mapping[int, History], price_of: PriceOf) -> Sp
         for sent, answered in calls:
             spend += Spend.on(sent.at, recalled(sent, answered, price_of)[0])
         if calls:
-            spends[f"task {task} at {calls[0][0].at}"] = spend
+            spends[_name_of(task, calls[0][0])] = spend
     return spends
+
+
+def _name_of(task: int, first: Sent) -> str:
+    """Of an unfinished task's sum. A task's number may come again once it is dropped, its time may not."""
+    return f"task {task} at {first.at}"
 
 
 def finished_spends(finished: Iterable[History]) -> Spends:
@@ -96,6 +101,20 @@ def read_dropped(folder: Path) -> Spends:
 def keep_dropped(folder: Path, spends: Spends) -> None:
     """Go on counting what tasks took whose records are about to go."""
     write_atomically(folder / _DROPPED, _encoded({**read_dropped(folder), **spends}))
+
+
+def forget_found(folder: Path, unfinished: Mapping[int, History]) -> None:
+    """Leave to the records of these tasks to say what they took: they are not gone after all.
+
+    A `gc` that was killed may have kept their sums already; once such a task is finished, its sum stands
+    under another name.
+    """
+    dropped = read_dropped(folder)
+    first = {task: next(history.own_calls(), None) for task, history in unfinished.items()}
+    found = {_name_of(task, call[0]) for task, call in first.items() if call}
+    if found & dropped.keys():
+        left = {name: spend for name, spend in dropped.items() if name not in found}
+        write_atomically(folder / _DROPPED, _encoded(left))
 
 
 def _encoded(spends: Spends) -> bytes:

@@ -10,7 +10,7 @@ import polars as pl
 
 from batchrun.outcome import Usage
 
-_COLUMNS = ["usage", "cost_usd", "status", "latency", "error_type", "attempts", "finish_reason"]
+_COLUMNS = ["usage", "cost_usd", "status", "latency", "error_type", "attempts", "finish_reason", "stale"]
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -29,7 +29,7 @@ class Totals:
     usage_by_model: dict[str, Usage]
     """Of the calls that each model answered."""
     cut: int
-    """Rows that are ok although their answer reached its token limit."""
+    """Rows that are ok although their answer reached its token limit; answers to an older prompt aside."""
 
 
 def read_totals(results: Path) -> Totals:
@@ -48,7 +48,7 @@ def read_totals(results: Path) -> Totals:
         if rows["cost_usd"].count():
             cost = (cost or 0.0) + float(rows["cost_usd"].sum())
         latency.append(rows.filter(pl.col("status") == "ok")["latency"])
-        cut += rows.filter(status="ok", finish_reason="length").height
+        cut += rows.filter(status="ok", finish_reason="length", stale=False).height
         errors.update(rows["error_type"].drop_nulls().to_list())
         attempts = rows["attempts"].explode().struct.unnest()
         _add_usage(by_model, attempts)

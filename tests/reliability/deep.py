@@ -20,7 +20,7 @@ from tests.reliability.held import Reader
 from tests.reliability.kills import conversation
 from tests.reliability.ledger import LedgerTail
 from tests.reliability.points import restore
-from tests.reliability.table import Line
+from tests.reliability.table import Line, not_run
 from tests.runs import JobFolder, simulated
 
 ROWS = 90
@@ -167,7 +167,7 @@ def lines(folder: Path, full: bool) -> Iterator[Line]:
     """SIGKILL five deep: resumes of resumes, publications, `gc`."""
     test = f"kill -9 {DEPTH} deep"
     if not traced.is_there():
-        yield Line(test, "0", held=True, note="strace is missing: not run")
+        yield not_run(test, "strace is missing")
         return
     seen = chains(folder, 200 if full else 2)
     books = seen.books

@@ -20,7 +20,7 @@ from tests.reliability.audit import Auditor, Books
 from tests.reliability.held import Reader
 from tests.reliability.kills import conversation
 from tests.reliability.ledger import LedgerTail
-from tests.reliability.table import Line
+from tests.reliability.table import Line, not_run
 from tests.reliability.traced import Point, Recorded
 from tests.runs import JobFolder, simulated
 
@@ -220,7 +220,7 @@ def restore(template: Path, run: Path) -> None:
 def lines(folder: Path, full: bool) -> Iterator[Line]:
     """SIGKILL at every syscall of a run's own: of a first submit, of a resume, of gc."""
     if not traced.is_there():
-        yield Line("kill -9 at every syscall", "0", held=True, note="strace is missing: not run")
+        yield not_run("kill -9 at every syscall", "strace is missing")
         return
     for number, scenario in enumerate(SCENARIOS):
         cuts = 1 if full else 400 if scenario is RESUMED else None

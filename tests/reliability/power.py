@@ -21,7 +21,7 @@ from tests.reliability.disk import EXTREMES, Chance, Choice, Disk
 from tests.reliability.recording import LIFE, STABLE, Recording, Setting, Step
 from tests.reliability.small import run_here
 from tests.reliability.syscalls import has_strace
-from tests.reliability.table import Line
+from tests.reliability.table import Line, not_run
 from tests.runs import JobFolder, row_of
 
 CONCURRENCY = 8
@@ -136,7 +136,7 @@ def power_cuts(
 def lines(folder: Path, full: bool) -> Iterator[Line]:
     """Power cuts with the disk as fast as it is, and with one whose fsync takes 60 ms more."""
     if not has_strace():
-        yield Line("power cuts", "0", held=True, note="strace is missing: not run")
+        yield not_run("power cuts", "strace is missing")
         return
     for slow_sync in (0.0, 0.06) if full else (0.0,):
         here = folder / f"slow-{slow_sync}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.reliability.struck import Seen, run, served, settle, summed
-from tests.reliability.table import Line
+from tests.reliability.syscalls import has_strace
+from tests.reliability.table import Line, not_run
 from tests.runs import JobFolder
 
 ROWS = 60
@@ -208,16 +208,16 @@ def lines(folder: Path, full: bool) -> Iterator[Line]:
     """Storage faults at ten points of a run each; at two in short."""
     points = range(10) if full else (1, 7)
     with served(folder) as make:
-        if shutil.which("strace"):
+        if has_strace():
             for fault in FAULTS:
                 seen = [injected(make, fault, point) for point in points]
                 yield summed(fault.name, f"{len(seen)} points", seen)
         else:
-            yield Line("errors of system calls", "0", held=True, note="strace is missing: not run")
+            yield not_run("errors of system calls", "strace is missing")
         if _can_mount(folder):
             yield from _on_disks(make, full)
         else:
-            yield Line("small and read-only disks", "0", held=True, note="nothing can be mounted: not run")
+            yield not_run("small and read-only disks", "nothing can be mounted")
         yield from _limited(make, full)
 
 

@@ -13,7 +13,14 @@ import anyio.lowlevel
 import pytest
 
 from batchrun.errors import RunFolderError, RunFolderLostError, StorageError
-from batchrun.run_folder.journal import COMMIT_INTERVAL, Damage, Journal, JournalReader, journal_files
+from batchrun.run_folder.journal import (
+    COMMIT_INTERVAL,
+    MAX_UNSYNCED,
+    Damage,
+    Journal,
+    JournalReader,
+    journal_files,
+)
 from batchrun.run_folder.records import FORMAT_VERSION, Admitted, Header, Record, encode
 from batchrun.run_folder.sealed import JournalContents
 from tests.run_folder.recorded import answered, asked, done, reply, sent, write_journal
@@ -392,3 +399,19 @@ def test_a_journal_that_is_not_where_it_was_says_so(tmp_path: Path, how: str) ->
 
     anyio.run(main)
     assert not (folder / "journal-000002.log").exists()
+
+
+def test_the_next_file_is_on_disk_once_the_journal_has_moved_to_it(tmp_path: Path) -> None:
+    """The file before it goes: what it carries on must not wait for the next sync."""
+
+    async def main() -> None:
+        clock = HandClock()
+        journal = Journal(tmp_path, 1, clock)
+        journal.append(sent(1))
+        await journal.rotate(lambda: Admitted({}))
+        clock.now += 2 * MAX_UNSYNCED
+        with anyio.fail_after(1):
+            await journal.ready()  # waits while anything stands unsynced for long
+        journal.close()
+
+    anyio.run(main)

@@ -22,12 +22,16 @@ def made(path: Path, *names: str) -> RunFolder:
 
 
 def test_unfinished_files_go(tmp_path: Path) -> None:
-    """Files, folders and the pointer to results that were being written; what another submit claims stays."""
+    """Files, folders and the pointer to results that were being written, and the room kept free.
+
+    What another submit claims stays.
+    """
     run = made(
         tmp_path,
         "checkpoint/job.json.tmp",
         "run.json.tmp",
         "checkpoint/sealed-000003.tmp",
+        "checkpoint/spare",
         "checkpoint/gathered.tmp/",
     )
     (tmp_path / "results.tmp").symlink_to("generations/000009")

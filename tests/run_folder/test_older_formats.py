@@ -20,6 +20,7 @@ from batchrun.outcome import Reply
 from batchrun.run_folder import upgrade
 from batchrun.run_folder.checkpoint import read_checkpoint
 from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.lock import locked
 from batchrun.run_folder.read import scan_run
 from batchrun.run_folder.records import FORMAT_VERSION, Header, UnknownRecordError, decode, encode
 from batchrun.run_folder.sealed import histories, schema_with, sealed_parts, write_parquet
@@ -143,7 +144,23 @@ def test_a_folder_of_the_first_version_is_marked_as_ours(tmp_path: Path) -> None
     run.identity.write_text('{"name": "job"}')
     run.require()
     run.claim("job")
+    run.stamp()
     assert f'"format":{FORMAT_VERSION}' in run.identity.read_text()
+
+
+@pytest.mark.parametrize("verb", ["submit", "gc"])
+def test_the_mark_waits_for_the_lock(verb: str, tmp_path: Path) -> None:
+    """The run that holds it may be an older version's: it goes on reading the folder as it knows it."""
+    with simulated(tmp_path, rows=2) as job:
+        job.submit_here()
+        identity = job.checkpoint / "job.json"
+        identity.write_text(first := '{"name": "job"}')
+        words = (verb, str(job.job), *(["--yes"] if verb == "gc" else []))
+        with locked(job.checkpoint / "lock"):
+            refused = run_batchrun(*words)
+        assert (refused.returncode, identity.read_text()) == (5, first)
+        assert run_batchrun(*words).returncode == 0
+        assert f'"format":{FORMAT_VERSION}' in identity.read_text()
 
 
 @pytest.mark.parametrize(

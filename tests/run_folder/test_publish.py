@@ -307,8 +307,8 @@ def test_a_request_that_cannot_be_written_is_left_out(tmp_path: Path) -> None:
     assert '"x":null' in rows[1]["raw_request"]
 
 
-def test_kept_rows_are_marked_stale(work: Work) -> None:
-    """They show the answer to the older prompt, and no messages: those of that prompt are gone."""
+def test_rows_that_stand_by_an_older_answer_are_marked_stale(work: Work) -> None:
+    """Kept or waiting for another, they show no messages: those of the older prompt are gone."""
     work.sections["output"] = {"messages": True}
     work.answer([0, 1])
     work.sections["prompt"] = {"messages": [{"role": "user", "content": "{{ text }}!"}]}
@@ -320,7 +320,17 @@ def test_kept_rows_are_marked_stale(work: Work) -> None:
     found = work.results().select(
         "row_index", "stale", "completion", pl.col("messages").is_null().alias("none")
     )
-    assert found.rows() == [(1, True, "answer 2", True), (2, False, "answer 3", False)]
+    assert found.rows() == [
+        (0, True, "answer 1", True),
+        (1, True, "answer 2", True),
+        (2, False, "answer 3", False),
+    ]
+    work.answer([0])
+    work.publish()
+    assert work.results().select("stale", "completion").rows()[:2] == [
+        (False, "answer 4"),
+        (True, "answer 2"),
+    ]
 
 
 def test_an_edit_that_is_taken_back_brings_the_results_back(work: Work) -> None:
@@ -330,7 +340,7 @@ def test_an_edit_that_is_taken_back_brings_the_results_back(work: Work) -> None:
     before = work.results()
     work.sections["prompt"] = {"messages": [{"role": "user", "content": "{{ text }}!"}]}
     work.publish()
-    assert work.results().height == 0
+    assert work.results()["stale"].to_list() == [True] * 3
     del work.sections["prompt"]
     work.write(ROWS[1:])
     work.publish()
