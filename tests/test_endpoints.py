@@ -91,6 +91,17 @@ def test_a_run_outlives_its_keys_and_writes_none_of_them(tmp_path: Path) -> None
         assert not [path for path in files if b"canary-key" in path.read_bytes()]
 
 
+def test_new_keys_that_are_refused_too_close_the_endpoint(tmp_path: Path) -> None:
+    """The command gives another key each time: a row tries one of them, not all that will ever come."""
+    (tmp_path / "next_key.py").write_text(NEXT_KEY)
+    config = {"api_keys": [{"key": "none-of-the-commands"}]}
+    endpoint = {"api_key_cmd": f"{sys.executable} next_key.py", "limits": {"concurrency": 1}}
+    retry = {"timeout": {"row": 10}}
+    with simulated(tmp_path, rows=3, config=config, endpoints={"local": endpoint}, retry=retry) as job:
+        assert job.submit_here().exit_code == 4
+        assert len(job.calls()) <= 2 * 3
+
+
 def test_renewals_are_within_a_cap_on_requests(tmp_path: Path) -> None:
     """Calls that are refused for their key count: the ledger never has more than the cap."""
     (tmp_path / "next_key.py").write_text(NEXT_KEY)

@@ -195,11 +195,13 @@ def _too_early(calls: Sequence[Call]) -> int:
 
 
 def lines(folder: Path, full: bool) -> Iterator[Line]:
-    """Limits of 1, 10 and 60 seconds: no refusal once they are known, and 95% where the job gives them."""
+    """Limits of 1, 10 and 60 seconds: no refusal once they are known, and 95% where the job gives them; half
+    of it where they are found out on the way, in a run of so few windows."""
     cases = list(table()) if full else [Case(1.0, "mixed"), Case(1.0, "small", killed=True)]
     for number, case in enumerate(cases):
         place = folder / f"pace-{number:02d}"
         place.mkdir()
         seen = pace(place, case)
-        held = seen.ok and not (seen.too_early or seen.refused) and (case.discovered or seen.share >= 0.95)
+        enough = seen.share >= (0.5 if case.discovered else 0.95)
+        held = seen.ok and enough and not (seen.too_early or seen.refused)
         yield Line("pace under limits", str(case), held, note=described(case, seen))
