@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from typing import Any
 
 import click
 
-from batchrun.cli.signals import EXIT_CODE, Terminated, terminable
+from batchrun.cli.signals import EXIT_CODES, Received, stoppable
 from batchrun.errors import BatchrunError
 
 _VERBS = {
@@ -89,30 +90,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # no text may fail for the terminal's encoding
-    with terminable(last=arguments is None):
-        sys.exit(_exit_code(words))
+    with stoppable(last=arguments is None) as received:
+        sys.exit(_exit_code(words, received))
 
 
-def _exit_code(words: list[str]) -> int:
+def _exit_code(words: list[str], received: Received) -> int:
     try:
         code = cli.main(words, prog_name="batchrun", standalone_mode=False)
-    except click.ClickException as error:
+    except (Exception, KeyboardInterrupt) as error:
+        if received or isinstance(error, (KeyboardInterrupt, click.Abort)):
+            return _stopped(received[0] if received else signal.SIGINT, words)
+        return _failed(error, words)
+    return code if isinstance(code, int) else 0
+
+
+def _stopped(number: signal.Signals, words: list[str]) -> int:
+    kind = "Interrupted" if number == signal.SIGINT else "Terminated"
+    _say(lambda: click.echo(kind.lower(), err=True))
+    return _ended(kind, kind.lower(), None, EXIT_CODES[number], words)
+
+
+def _failed(error: Exception, words: list[str]) -> int:
+    if isinstance(error, click.ClickException):
         shown = _shown(error)
         _say(lambda: _echo(shown, words))
         return _ended("UsageError", error.format_message(), None, error.exit_code, words)
-    except (KeyboardInterrupt, click.Abort):
-        _say(lambda: click.echo("interrupted", err=True))
-        return _ended("Interrupted", "interrupted", None, 130, words)
-    except Terminated:
-        _say(lambda: click.echo("terminated", err=True))
-        return _ended("Terminated", "terminated", None, EXIT_CODE, words)
-    except BatchrunError as error:
+    if isinstance(error, BatchrunError):
         return _told(error, words)
-    except Exception as error:  # the last resort: everything that no one foresaw is a bug of ours
-        _say(lambda: _echo(traceback.format_exc(), words))
-        _say(lambda: click.echo("error: this is a bug in batchrun; what was received is kept", err=True))
-        return _ended(type(error).__name__, str(error), None, BatchrunError.exit_code, words)
-    return code if isinstance(code, int) else 0
+    # the last resort: everything that no one foresaw is a bug of ours
+    trace = "".join(traceback.format_exception(error))
+    _say(lambda: _echo(trace, words))
+    _say(lambda: click.echo("error: this is a bug in batchrun; what was received is kept", err=True))
+    return _ended(type(error).__name__, str(error), None, BatchrunError.exit_code, words)
 
 
 def _shown(error: click.ClickException) -> str:

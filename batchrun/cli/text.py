@@ -54,7 +54,10 @@ def write(text: str | bytes) -> None:
         raise
     except OSError as error:
         _silence(sys.stdout)
-        raise StorageError(f"cannot write to standard output: {error.strerror}") from error
+        raise StorageError(
+            f"cannot write to standard output: {error.strerror}",
+            hint="Free some space there, then run the same command again: it repeats no call.",
+        ) from error
 
 
 def write_json(document: Any) -> None:

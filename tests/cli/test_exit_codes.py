@@ -257,7 +257,10 @@ def test_a_full_disk_below_standard_output_is_told(run: JobFolder) -> None:
             check=False,
         )
     assert ended.returncode == 3
-    assert ended.stderr == "error: cannot write to standard output: No space left on device\n"
+    assert ended.stderr.splitlines() == [
+        "error: cannot write to standard output: No space left on device",
+        "  Free some space there, then run the same command again: it repeats no call.",
+    ]
 
 
 def test_help_is_as_fast_as_click() -> None:

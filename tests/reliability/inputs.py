@@ -85,6 +85,7 @@ def ask(cases: Sequence[Case], folder: Path) -> Tally:
     """Each case as a whole run against one simulator."""
     tally = Tally()
     ledger = folder / "ledger.jsonl"
+    folder.mkdir(parents=True, exist_ok=True)
     with start_process(SimulatorConfig(bodies=True), ledger=ledger) as base_url:
         for number, case in enumerate(cases):
             job = prepared(case, folder / f"{number:04}", base_url)

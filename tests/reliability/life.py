@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import batchrun
+from batchrun.errors import BatchrunError
 from batchrun.job import load_job
 from batchrun.submit import Options, submit
 from tests.runs import JobFolder, Silent
@@ -43,7 +44,11 @@ def main() -> int:
     env = dict(os.environ)
     job = load_job(asked.job, env=env, cwd=asked.job.parent)
     options = Options(limit=asked.limit, seal_rows=asked.seal_rows)
-    return submit(job, options, env=env, progress=Silent()).exit_code
+    try:
+        return submit(job, options, env=env, progress=Silent()).exit_code
+    except BatchrunError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
 
 
 if __name__ == "__main__":

@@ -193,7 +193,10 @@ PIPES = ("{} 2>&1 | head -c 1", "{} | true", "{} 2>&1 >/dev/null | true")
 
 
 def unheard(make: MakeJob, shell: str, *, json: bool) -> Seen:
-    """Nobody can read what a submit says: it does its work all the same, and its exit code tells."""
+    """Nobody can read what a submit says: it does its work all the same.
+
+    Its exit code tells of the rows, or, where a program is to read a file that stays empty, of that.
+    """
     kind = (*OUTPUTS, *PIPES).index(shell)
     job = make(f"unheard-{kind}-{json:d}", ROWS)
     words = subprocess.list2cmdline(job.command(*(["--json"] if json else [])))
@@ -201,7 +204,9 @@ def unheard(make: MakeJob, shell: str, *, json: bool) -> Seen:
     seen = run(["bash", "-c", script])
     if not (job.run / "results").exists():
         seen.wrong.append("no results")
-    return _settled(job, seen, shell.format("submit" + " --json" * json), codes=(0,))
+    seen.case = shell.format("submit" + " --json" * json)
+    settle(job, ROWS, seen)
+    return seen.judge((3,) if json and " >/dev/full" in shell else (0,))
 
 
 def lines(folder: Path, full: bool) -> Iterator[Line]:
