@@ -17,7 +17,8 @@ def common_schema(files: list[tuple[SourceFile, pa.Schema]]) -> pa.Schema:
     """The columns of all files, in order of first appearance; one that a file lacks is null there.
 
     Types that differ are widened where that is exact: among signed or unsigned integers, among
-    floats, integers up to 32 bits with float64, nulls with anything. Dictionaries are read as their values.
+    floats, integers up to 32 bits with float64, nulls with anything. Dictionaries are read as their values,
+    decimals of more than 38 digits, which polars reads no file with, as strings.
 
     Raises InputError that names both files and the column for every other difference.
     """
@@ -36,8 +37,20 @@ def common_schema(files: list[tuple[SourceFile, pa.Schema]]) -> pa.Schema:
 
 
 def plain(kind: pa.DataType) -> pa.DataType:
-    """A dictionary's value type; any other type as it is."""
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+    """A dictionary's value type; a string for a long decimal, at any depth; any other type as it is."""
+    if pa.types.is_dictionary(kind):
+        return plain(kind.value_type)
+    if pa.types.is_decimal256(kind):
+        return pa.string()
+    if pa.types.is_struct(kind):
+        return pa.struct([_without_long_decimals(field) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(_without_long_decimals(kind.value_field))
+    return kind
+
+
+def _without_long_decimals(field: pa.Field) -> pa.Field:
+    return field if pa.types.is_dictionary(field.type) else field.with_type(plain(field.type))
 
 
 def widened(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:

@@ -82,6 +82,17 @@ def test_only_the_columns_asked_for(tmp_path: Path) -> None:
     assert [row.values for row in read_rows(path, [])] == [{}]
 
 
+def test_long_decimals_are_read_as_strings_with_all_their_digits(tmp_path: Path) -> None:
+    """polars reads no file that has a decimal of more than 38 digits, however deep it stands."""
+    long, kind = Decimal("9" * 75 + ".5"), pa.decimal256(76, 1)
+    columns = {
+        "a": pa.array([long, None], kind),
+        "b": pa.array([{"x": [long]}, None], pa.struct({"x": pa.list_(kind)})),
+    }
+    found = read_table(store(tmp_path / "t.parquet", columns))
+    assert found.to_pylist() == [{"a": str(long), "b": {"x": [str(long)]}}, {"a": None, "b": None}]
+
+
 def test_dictionaries_are_read_as_their_values(tmp_path: Path) -> None:
     """A categorical column is a plain string column."""
     found = read_table(store(tmp_path / "t.parquet", {"a": pa.array(["x", "x", None]).dictionary_encode()}))

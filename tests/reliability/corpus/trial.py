@@ -94,15 +94,18 @@ def submitted(case: Case, job: JobFolder, ledger: Path, offset: int) -> Seen:
                 seen.failures[row] = error["message"]
             elif value is not NOTHING:
                 seen.kept[row] = value
-        bodies = [body for body in _bodies(ledger, offset) if "value" in body]
+        bodies = list(_bodies(ledger, offset))
         answered = [row for row in range(table.height) if row not in seen.failures]
         seen.sent = dict(zip(answered, _in_order(bodies, case, answered), strict=False))
     return seen
 
 
 def _in_order(bodies: list[dict[str, Any]], case: Case, rows: list[int]) -> Iterator[Any]:
-    """The bodies' values in the order of the rows: calls run side by side, and none says its row."""
-    left = [body["value"] for body in bodies]
+    """The bodies' values in the order of the rows: calls run side by side, and none says its row.
+
+    NOTHING where the job sends the value as a part of a text.
+    """
+    left = [body.get("value", NOTHING) for body in bodies]
     for row in rows:
         wanted = case.values[row] if case.values is not None and row < len(case.values) else NOTHING
         at = next((at for at, value in enumerate(left) if is_sent(wanted, value)), 0)
