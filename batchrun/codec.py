@@ -17,7 +17,8 @@ from typing import Any
 import orjson
 
 _DIGITS = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
-_LONG_INTEGER = b"0" * 19
+_DIGITS_AND_POINTS = bytes(byte if byte == 46 else _DIGITS[byte] for byte in range(256))
+_LONG = b"0" * 19
 
 
 def loads(data: bytes) -> Any:
@@ -25,12 +26,20 @@ def loads(data: bytes) -> Any:
 
     Raises ValueError, with the reason, when `data` is no JSON or is nested too deeply.
     """
-    if _LONG_INTEGER in data.translate(_DIGITS):  # a tenth of what a regular expression takes
+    if _LONG in data.translate(_DIGITS) and _holds_long_integer(data):
         return _loads_exact(data)
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
         return _loads_exact(data)
+
+
+def _holds_long_integer(data: bytes) -> bool:
+    """Whether there are 19 digits or more that follow no decimal point: fractions often have so many.
+
+    Takes a tenth of a regular expression's time.
+    """
+    return b" " + _LONG in (b" " + data).translate(_DIGITS_AND_POINTS)
 
 
 def _loads_exact(data: bytes) -> Any:
@@ -72,7 +81,7 @@ def canonical(value: Any) -> bytes:
     except TypeError:
         with _bounded_nesting():
             return _dumps_exact(value, sort_keys=True)
-    if b"null" in data and _holds_nan(value):  # which orjson writes as null
+    if data.rfind(b"null") >= 0 and _holds_nan(value):  # which orjson writes as null
         return _dumps_exact(value, sort_keys=True)
     return data
 
@@ -86,11 +95,12 @@ def _bounded_nesting() -> Iterator[None]:
 
 
 def _holds_nan(value: Any) -> bool:
-    if type(value) is dict:
+    kind = type(value)
+    if kind is float:
+        return not math.isfinite(value)
+    if kind is dict:
         return any(map(_holds_nan, value.values()))
-    if type(value) in (list, tuple):
-        return any(map(_holds_nan, value))
-    return type(value) is float and not math.isfinite(value)
+    return (kind is list or kind is tuple) and any(map(_holds_nan, value))
 
 
 def _without_nan(value: Any) -> Any:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from batchrun.chat.completion import Completion, ErrorInside, NoAnswer, read_completion
 from batchrun.error_reply import classify, classify_error_body
 from batchrun.outcome import Error, Exchange, Unanswered, Usage
+from batchrun.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Judged:
     """What came of a call: the completion in it, or else why there is none."""
 

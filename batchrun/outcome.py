@@ -7,8 +7,10 @@ A call ends as a `Reply` (the server answered, whatever the status) or as `Unans
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Literal, TypeAlias, get_args
+
+from batchrun.value import value
 
 ErrorType: TypeAlias = Literal[
     "bad_row",
@@ -41,7 +43,7 @@ PASSING: frozenset[str] = frozenset(
 """Failures whose cause may have passed: the next submit asks these rows again by itself."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Error:
     """Why an attempt or a row failed: the `error` column of the results."""
 
@@ -52,7 +54,7 @@ class Error:
     http_status: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Reply:
     """The server's answer to one call, whatever its status."""
 
@@ -68,7 +70,7 @@ class Reply:
     """The key was refused, and there is a newer one: the same call may be made again at once."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Unanswered:
     """A call without a whole answer."""
 
@@ -82,7 +84,7 @@ class Unanswered:
 Exchange: TypeAlias = Reply | Unanswered
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Usage:
     """Tokens of one or more calls; None where the server did not say."""
 
@@ -97,21 +99,24 @@ class Usage:
     rejected_prediction_tokens: int | None = None
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(*(_add(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)))
+        return Usage(*map(_add, _counts(self), _counts(other)))
+
+
+_counts = attrgetter(*Usage.__dataclass_fields__)
 
 
 def _add(a: int | None, b: int | None) -> int | None:
     return b if a is None else a if b is None else a + b
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Completed:
     """The row has its answer: call number `call` of the row gave it."""
 
     call: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Failed:
     """The row failed for good in this submit; `call` is the one whose answer is kept, if any."""
 

@@ -18,6 +18,7 @@ ROOT = Path(batchrun.__file__).parent
 ROWS = """
     errors
     importing
+    value
     outcome
     codec
     wording
@@ -26,7 +27,7 @@ ROWS = """
     prices budget
     limits
     concurrency
-    template_values
+    template_values template_source
     template_bounds
     template predicate
     media

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from batchrun.chat.lenient import first_text, integer, members, objects, some_text, text
+from batchrun.value import value
 
 _REASONING = ("reasoning_content", "reasoning", "thinking")
 """DeepSeek, vLLM, xAI and Moonshot; OpenRouter, Groq and newer vLLM; Ollama."""
 
-_UNREAD = ("images", "reasoning_details")
-"""OpenRouter: pictures the model drew, and what it thought, which may be encrypted."""
 
-
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ToolCall:
     """One call the model asks for: of a function (`arguments`, JSON text) or a custom tool (`input`)."""
 
@@ -27,7 +24,7 @@ class ToolCall:
     input: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Audio:
     """A spoken answer (`ChatCompletionAudio`); its format is the request's, the answer does not name it."""
 
@@ -48,8 +45,8 @@ def read_content(message: Mapping[str, Any]) -> str | None:
 
 def read_refusal(message: Mapping[str, Any]) -> str | None:
     """Its refusal, a member or a content part (`ChatCompletionContentPartRefusal`)."""
-    refusal = text(message.get("refusal"))
-    return refusal if refusal is not None else joined_text(message.get("content"), "refusal") or None
+    refusal = message.get("refusal")
+    return text(refusal) if refusal is not None else joined_text(message.get("content"), "refusal") or None
 
 
 def read_reasoning(message: Mapping[str, Any]) -> str | None:
@@ -65,8 +62,8 @@ def read_reasoning(message: Mapping[str, Any]) -> str | None:
 
 
 def holds_unread(message: Mapping[str, Any]) -> bool:
-    """Whether the model made something that no column has, such as images or encrypted reasoning."""
-    return any(objects(message.get(name)) for name in _UNREAD)
+    """Whether the model made something that no column has: OpenRouter's pictures and encrypted reasoning."""
+    return bool(objects(message.get("images")) or objects(message.get("reasoning_details")))
 
 
 def joined_text(parts: Any, kind: str) -> str:
@@ -88,7 +85,7 @@ def _texts(parts: list[Any], kind: str) -> Iterator[str]:
 
 def read_tool_calls(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
     """Its calls; the deprecated `function_call` is one without an id."""
-    calls = tuple(_tool_call(call) for call in objects(message.get("tool_calls")))
+    calls = tuple(map(_tool_call, objects(message.get("tool_calls"))))
     legacy = message.get("function_call")
     if calls or not isinstance(legacy, dict) or not legacy:
         return calls

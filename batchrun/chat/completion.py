@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from batchrun import codec
@@ -27,6 +26,7 @@ from batchrun.chat.lenient import is_integer, objects, some_text, text
 from batchrun.chat.logprobs import PromptToken, Token, read_logprobs, read_prompt_logprobs, read_token_ids
 from batchrun.chat.usage import read_cache_writes, read_cost, read_usage
 from batchrun.outcome import Usage
+from batchrun.value import value
 
 __all__ = ["Audio", "Choice", "Completion", "ErrorInside", "NoAnswer", "ToolCall", "read_completion"]
 
@@ -38,7 +38,7 @@ _CUT = frozenset({"length", "content_filter"})
 """Reasons to finish that explain a message without content: all of it was reasoning, or filtered."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Choice:
     """One of the answers of a completion (`ChatCompletion.Choice` and its message)."""
 
@@ -64,7 +64,7 @@ class Choice:
         return not (self.content or self.refusal or self.tool_calls or self.audio)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Completion:
     """A whole answer (`ChatCompletion`)."""
 
@@ -85,7 +85,7 @@ class Completion:
     """Tokens of the prompt that the provider wrote into its cache, where it says."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ErrorInside:
     """A body that carries an error, although the status was 200."""
 
@@ -97,7 +97,7 @@ class ErrorInside:
     cache_write_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class NoAnswer:
     """A body that holds no answer, and why."""
 
@@ -124,12 +124,13 @@ def read_completion(body: bytes) -> Completion | ErrorInside | NoAnswer:
     listed = objects(document.get("choices"))
     choices = _choices(listed)
     usage = document.get("usage")
-    tier, written = text(document.get("service_tier")), read_cache_writes(usage)
+    tier = text(document.get("service_tier"))
+    took = read_usage(usage), read_cost(usage), tier, read_cache_writes(usage)
     if inside := _error(document, listed, choices):
-        return ErrorInside(inside, read_usage(usage), read_cost(usage), tier, written)
+        return ErrorInside(inside, *took)
     if reason := _lack(document, choices):
-        return NoAnswer(reason, read_usage(usage), read_cost(usage), tier, written)
-    return _completion(document, choices, repaired=repaired)
+        return NoAnswer(reason, *took)
+    return _completion(document, choices, *took, repaired=repaired)
 
 
 def _error(
@@ -137,8 +138,10 @@ def _error(
 ) -> Mapping[str, Any] | None:
     """The error that the answer carries, if any."""
     # OpenRouter names what stopped a choice in the choice itself.
-    in_choices = (choice["error"] for choice in listed if choice.get("error"))
-    if inside := document.get("error") or next(in_choices, None):
+    inside = document.get("error")
+    for choice in listed:
+        inside = inside or choice.get("error")
+    if inside:
         return inside if isinstance(inside, dict) else {"message": _said(inside)}
     if document.get("object") == "error":  # older vLLM: the error is the document
         return document
@@ -168,20 +171,28 @@ def _said(inside: object) -> str:
         return "the server's error is nested too deeply"
 
 
-def _completion(document: dict[str, Any], choices: tuple[Choice, ...], *, repaired: bool) -> Completion:
-    usage = document.get("usage")
+def _completion(
+    document: dict[str, Any],
+    choices: tuple[Choice, ...],
+    usage: Usage | None,
+    cost_usd: float | None,
+    service_tier: str | None,
+    cache_write_tokens: int | None,
+    *,
+    repaired: bool,
+) -> Completion:
     return Completion(
         id=text(document.get("id")),
         model=text(document.get("model")),
         system_fingerprint=text(document.get("system_fingerprint")),
-        service_tier=text(document.get("service_tier")),
+        service_tier=service_tier,
         choices=choices,
-        usage=read_usage(usage),
-        cost_usd=read_cost(usage),
+        usage=usage,
+        cost_usd=cost_usd,
         repaired=repaired,
         prompt_logprobs=read_prompt_logprobs(document.get("prompt_logprobs")),
         prompt_token_ids=read_token_ids(document.get("prompt_token_ids")),
-        cache_write_tokens=read_cache_writes(usage),
+        cache_write_tokens=cache_write_tokens,
     )
 
 
@@ -192,7 +203,9 @@ def _choices(listed: list[dict[str, Any]]) -> tuple[Choice, ...]:
         if (message := _message(choice)) is not None:
             index = choice.get("index")
             found.append(_choice(choice, message, index if is_integer(index) else place))
-    return tuple(sorted(found, key=lambda choice: choice.index))
+    if len(found) > 1:
+        found.sort(key=lambda choice: choice.index)
+    return tuple(found)
 
 
 def _message(choice: dict[str, Any]) -> dict[str, Any] | None:

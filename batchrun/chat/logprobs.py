@@ -25,10 +25,11 @@ _TOKEN_ID = re.compile(r"-?[0-9]{1,18}")
 
 def read_logprobs(logprobs: Any) -> tuple[tuple[Token, ...] | None, tuple[Token, ...] | None]:
     """The tokens of the content and of the refusal; None where there are none."""
-    holder = members(logprobs)
-    content, refusal = holder.get("content"), holder.get("refusal")
+    if not isinstance(logprobs, dict):
+        return None, None
+    content, refusal = logprobs.get("content"), logprobs.get("refusal")
     if not isinstance(content, list):
-        content = _legacy(holder)
+        content = _legacy(logprobs)
     return (
         tuple(objects(content)) if content is not None else None,
         tuple(objects(refusal)) if isinstance(refusal, list) else None,

@@ -141,11 +141,19 @@ class Reader:
         """`confidence` and `probabilities`, where the answer's logprobs can tell them."""
         if not last or not choice.logprobs or choice.tool_calls or choice.content is None:
             return {}
+        if not self._may_be_sure(choice.logprobs, choice.content):
+            return {}
         tokens = content_tokens(choice.logprobs, choice.content)
         found = self._probabilities(tokens) if tokens else None
         if found is None:
             return {}
         return {"confidence": found.confidence, "probabilities": dict(found.by_label)}
+
+    def _may_be_sure(self, tokens: Sequence[Mapping[str, Any]], content: str) -> bool:
+        """Whether the answer can be a label, or one token: to read hundreds of tokens takes time."""
+        if self.schema is not None:
+            return self.schema.labels is not None
+        return bool(self.choice_labels) or content_tokens(tokens[-_ONE_TOKEN:], content) is not None
 
     def _probabilities(self, tokens: Sequence[Mapping[str, Any]]) -> Probabilities | None:
         if self.schema is not None:
@@ -155,5 +163,8 @@ class Reader:
             return label_probabilities(self.choice_labels, tokens)
         return one_token(tokens)
 
+
+_ONE_TOKEN = 4
+"""At most so many tokens are an answer of one token and special ones around it (`one_token`)."""
 
 _AGAIN = "Answer again with the corrected JSON alone, without any other text."

@@ -136,10 +136,10 @@ class Journal:
         line = encode(record)
         self._write(line)
         match record:
-            case Sent(task=task) | Ran(task=task) | Continues(task=task) | Answered(task=task):
-                self._open_tasks.setdefault(task, []).append(line)
-            case Done(task=task):
-                self._open_tasks.pop(task, None)
+            case Sent() | Answered() | Ran() | Continues():
+                self._open_tasks.setdefault(record.task, []).append(line)
+            case Done():
+                self._open_tasks.pop(record.task, None)
                 self.finished += 1
 
     def carry(self, task: int, lines: list[bytes]) -> None:
@@ -275,12 +275,10 @@ class Journal:
 
 
 def _write_all(fd: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        written = os.write(fd, left)
+    while (written := os.write(fd, data)) < len(data):
         if not written:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        left = left[written:]
+        data = data[written:]
 
 
 def sync_folder(folder: Path) -> None:

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import base64
 import zlib
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from batchrun import codec
 from batchrun.outcome import Completed, Error, ErrorType, Exchange, Failed, Outcome, Reply, Unanswered
+from batchrun.value import value
 
 FORMAT_VERSION = 2
 """What `format_version` says when to raise. 1: no version but the journal's own."""
@@ -35,14 +36,14 @@ class UnknownRecordError(ValueError):
     """A whole record of a kind that this version does not know, or without a member that it needs."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Header:
     """The first line of every journal file."""
 
     version: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Sent:
     """Call number `call` of a task is about to be sent: until its answer it is possibly paid."""
 
@@ -69,7 +70,7 @@ class Sent:
     """The model that the row itself names, where the job's `model` leaves it to the rows."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Ran:
     """What the functions gave that an answer called, as told to the model; `calls` is a digest of those."""
 
@@ -79,7 +80,7 @@ class Ran:
     results: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Continues:
     """The task goes on from the records of an asking that failed, which stand before its own.
 
@@ -93,7 +94,7 @@ class Continues:
     """The first call of its own."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Answered:
     """What came of a call."""
 
@@ -103,7 +104,7 @@ class Answered:
     exchange: Exchange
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Done:
     """The row's outcome. `errors` says for each call why it did not answer the row, or None."""
 
@@ -126,7 +127,7 @@ class Done:
     """What its own calls took of the budget, those without an answer at their bounds (`Spend.document`)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Admitted:
     """What the rate windows and pauses held when a journal file began (`Admission.snapshot`)."""
 
@@ -168,21 +169,11 @@ def _names(document: Any) -> str:
 def _to_json(record: Record) -> dict[str, Any]:
     match record:
         case Sent():
-            return {
-                "sent": record.task,
-                "call": record.call,
-                "row": record.row,
-                "key": f"{record.key:016x}",
-                "hash": record.request_hash,
-                "model": record.model,
-                "endpoint": record.endpoint,
-                "index": record.model_index,
-                "at": record.at,
-                "tokens": record.tokens,
-                "bound": [record.bound_usd, record.bound_tokens],
-                **({"step": record.step, "ask": record.ask} if record.step else {}),
-                **({"named": record.named} if record.named else {}),
-            }
+            return _sent_to_json(record)
+        case Answered():
+            return _answered_to_json(record)
+        case Done():
+            return _done_to_json(record)
         case Ran():
             return {
                 "ran": record.task,
@@ -197,63 +188,81 @@ def _to_json(record: Record) -> dict[str, Any]:
                 "earlier": record.earlier,
                 "first": record.first,
             }
-        case Answered():
-            return {
-                "answer": record.task,
-                "call": record.call,
-                "at": record.at,
-                **_exchange_to_json(record.exchange),
-            }
-        case Done():
-            return {
-                "done": record.task,
-                "row": record.row,
-                "id": record.row_id,
-                "key": f"{record.key:016x}",
-                "hash": record.request_hash,
-                "at": record.at,
-                "index": record.model_index,
-                **_outcome_to_json(record.outcome),
-                "errors": record.errors,
-                **({"earlier": record.earlier} if record.earlier else {}),
-                **({"reading": record.reading} if record.reading else {}),
-                **({"cost_usd": record.cost_usd} if record.cost_usd is not None else {}),
-                **({"spend": record.spend} if record.spend else {}),
-            }
         case Admitted():
             return {"admitted": record.state}
         case Header():
             return {"journal": record.version}
 
 
-def _exchange_to_json(exchange: Exchange) -> dict[str, Any]:
+def _sent_to_json(record: Sent) -> dict[str, Any]:
+    document = {
+        "sent": record.task,
+        "call": record.call,
+        "row": record.row,
+        "key": f"{record.key:016x}",
+        "hash": record.request_hash,
+        "model": record.model,
+        "endpoint": record.endpoint,
+        "index": record.model_index,
+        "at": record.at,
+        "tokens": record.tokens,
+        "bound": [record.bound_usd, record.bound_tokens],
+    }
+    if record.step:
+        document["step"], document["ask"] = record.step, record.ask
+    if record.named:
+        document["named"] = record.named
+    return document
+
+
+def _answered_to_json(record: Answered) -> dict[str, Any]:
+    document: dict[str, Any] = {"answer": record.task, "call": record.call, "at": record.at}
+    exchange = record.exchange
     if isinstance(exchange, Unanswered):
-        return {
-            "error": exchange.type,
-            "message": exchange.message,
-            "was_sent": exchange.sent,
-            "latency": exchange.latency,
-        }
-    headers = {name: value for name, value in exchange.headers.items() if _is_kept(name)}
-    answer = {"status": exchange.status, "headers": headers, "latency": exchange.latency}
+        document["error"], document["message"] = exchange.type, exchange.message
+        document["was_sent"], document["latency"] = exchange.sent, exchange.latency
+        return document
+    document["status"] = exchange.status
+    document["headers"] = {name: text for name, text in exchange.headers.items() if _is_kept(name)}
+    document["latency"] = exchange.latency
     if exchange.ttft is not None:
-        answer["ttft"] = exchange.ttft
+        document["ttft"] = exchange.ttft
     try:
-        answer["body"] = exchange.body.decode()
+        document["body"] = exchange.body.decode()
     except UnicodeDecodeError:
-        answer["body64"] = base64.b64encode(exchange.body).decode()
-    return answer
+        document["body64"] = base64.b64encode(exchange.body).decode()
+    return document
 
 
+@lru_cache(maxsize=256)
 def _is_kept(header: str) -> bool:
     return any(part in header for part in _KEPT)
 
 
-def _outcome_to_json(outcome: Outcome) -> dict[str, Any]:
-    if isinstance(outcome, Completed):
-        return {"answered_by": outcome.call}
-    error = outcome.error
-    return {"failed": [error.type, error.message, error.code, error.http_status], "answered_by": outcome.call}
+def _done_to_json(record: Done) -> dict[str, Any]:
+    outcome = record.outcome
+    document: dict[str, Any] = {
+        "done": record.task,
+        "row": record.row,
+        "id": record.row_id,
+        "key": f"{record.key:016x}",
+        "hash": record.request_hash,
+        "at": record.at,
+        "index": record.model_index,
+    }
+    if isinstance(outcome, Failed):
+        error = outcome.error
+        document["failed"] = [error.type, error.message, error.code, error.http_status]
+    document["answered_by"], document["errors"] = outcome.call, record.errors
+    if record.earlier:
+        document["earlier"] = record.earlier
+    if record.reading:
+        document["reading"] = record.reading
+    if record.cost_usd is not None:
+        document["cost_usd"] = record.cost_usd
+    if record.spend:
+        document["spend"] = record.spend
+    return document
 
 
 def _from_json(line: dict[str, Any]) -> Record:
