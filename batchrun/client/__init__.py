@@ -1,17 +1,20 @@
 """One HTTP attempt at a chat completion, and what became of it as a value.
 
-    endpoint.py    `Client`: one attempt at one server; `Reply` or `Unanswered`, never an exception
-    replica_set.py `ReplicaSet`: several servers as one endpoint; `EndpointClient`: either of both
-    replicas.py    `Replicas`: which of them a call goes to, as pure code
-    keys.py        `CommandKey`: a key that is renewed when it is refused
-    key_command.py `KeyCommand`: the command that prints it
-    hiding.py      what is hidden where an answer quotes it
-    body.py        `BodyMemory`: what answers may hold while they are read; bounds, decompression
-    streamed.py    `StreamedAnswer`: an event stream read to the document it stands for
-    transport.py   `PyreqwestTransport`: httpx's transport interface on pyreqwest's own API
-    network.py     `build_transport`: timeouts, proxies and trusted certificates
+    endpoint.py       `Client`: one attempt at one server; `Reply` or `Unanswered`, never an exception
+    replica_set.py    `ReplicaSet`: several servers as one endpoint; `EndpointClient`: either of both
+    replicas.py       `Replicas`: which of them a call goes to, as pure code
+    keys.py           `CommandKey`: a key that is renewed when it is refused
+    key_command.py    `KeyCommand`: the command that prints it
+    hiding.py         what is hidden where an answer quotes it
+    body.py           `BodyMemory`: what answers may hold while they are read, and each of them
+    streamed.py       `StreamedAnswer`: an event stream read to the document it stands for
+    timeouts.py       `Timeouts`: how long a call may take
+    transport.py      `Transport`: the seam, what carries a call
+    over_pyreqwest.py `PyreqwestTransport`: calls on pyreqwest's own API
+    over_httpx.py     `HttpxTransport`: calls on a transport of httpx's
+    network.py        `build_transport`: proxies, trusted certificates, kept connections
 
-The seam is `httpx.AsyncBaseTransport`: any other transport of httpx's fits under `Client`.
+The seam is `Transport`; any transport of httpx's fits under `Client` too.
 """
 
 from __future__ import annotations
@@ -20,9 +23,11 @@ from batchrun.client.body import BodyMemory
 from batchrun.client.endpoint import Client
 from batchrun.client.key_command import KeyCommand, find_program
 from batchrun.client.keys import CommandKey
-from batchrun.client.network import Timeouts, build_transport
+from batchrun.client.network import build_transport
+from batchrun.client.over_pyreqwest import PyreqwestTransport
 from batchrun.client.replica_set import EndpointClient, ReplicaSet
-from batchrun.client.transport import PyreqwestTransport
+from batchrun.client.timeouts import Timeouts
+from batchrun.client.transport import Transport
 
 __all__ = [
     "BodyMemory",
@@ -33,6 +38,7 @@ __all__ = [
     "PyreqwestTransport",
     "ReplicaSet",
     "Timeouts",
+    "Transport",
     "build_transport",
     "find_program",
 ]

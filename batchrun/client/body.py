@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 
 import anyio
-import httpx
+
+from batchrun.client.transport import CallError, LateError
 
 MAX_BODY = 64_000_000
 """Bytes of one answer that are read, unpacked. The longest known are spoken: 13 minutes as WAV in base64."""
@@ -21,30 +20,53 @@ FREE = 500_000
 TOGETHER = 16_000_000
 """Bytes beyond `FREE` that the answers being read may hold in all, before all but one of them wait."""
 
-_STEP = 65_536
-_WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-"""What zlib calls the forms that it reads."""
-_COMPRESSIONS = ("gzip", "deflate", "compress", "br", "zstd")
 
-
-class TooLongError(httpx.ReadError):
+class TooLongError(CallError):
     """An answer beyond all bounds."""
 
 
-class Share:
-    """What one answer holds of the memory for answers."""
+class Body:
+    """The body of one answer, chunk by chunk, and what it holds of the memory for answers.
 
-    __slots__ = ("_memory", "size")
+    It is read up to `most` bytes; `left` gives the seconds that are left of its call. The iteration raises
+    TooLongError at one byte more, and LateError when no memory was free in time. What it holds is given back
+    by `release`.
+    """
 
-    def __init__(self, memory: BodyMemory) -> None:
+    __slots__ = ("_chunks", "_left", "_memory", "_most", "size")
+
+    def __init__(
+        self, chunks: AsyncIterable[bytes], memory: BodyMemory, most: int, left: Callable[[], float]
+    ) -> None:
+        self._chunks = aiter(chunks)
         self._memory = memory
+        self._most = most
+        self._left = left
         self.size = 0
+
+    def __aiter__(self) -> Body:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = await self._chunks.__anext__()
+        await self.take(len(chunk))
+        return chunk
 
     async def take(self, size: int) -> None:
         """Hold `size` bytes more, once there is room for them."""
+        if self.size + size > self._most:
+            raise TooLongError(f"the answer is longer than {self._most:,} bytes")
         self.size += size
         if self.size > FREE:
-            await self._memory.hold(self, size)
+            with anyio.move_on_after(self._left()) as waiting:
+                await self._memory.hold(self, size)
+            if waiting.cancelled_caught:
+                raise LateError("no memory for the answer")
+
+    def release(self) -> None:
+        """Hold nothing any more."""
+        if self.size > FREE:
+            self._memory.release(self)
 
 
 class BodyMemory:
@@ -57,37 +79,21 @@ class BodyMemory:
 
     def __init__(self, together: int = TOGETHER) -> None:
         self._together = together
-        self._held: dict[Share, int] = {}
+        self._held: dict[Body, int] = {}
         self._changed = anyio.Event()
 
-    @contextmanager
-    def share(self) -> Iterator[Share]:
-        """The share of one answer, given back with the block."""
-        share = Share(self)
-        try:
-            yield share
-        finally:
-            if self._held.pop(share, None) is not None:
-                self._changed.set()
-                self._changed = anyio.Event()
-
-    async def hold(self, share: Share, size: int) -> None:
-        """Let `share` hold `size` bytes more, once there is room or it is the first."""
-        self._held.setdefault(share, 0)
-        while sum(self._held.values()) + size > self._together and next(iter(self._held)) is not share:
+    async def hold(self, body: Body, size: int) -> None:
+        """Let `body` hold `size` bytes more, once there is room or it is the first."""
+        self._held.setdefault(body, 0)
+        while sum(self._held.values()) + size > self._together and next(iter(self._held)) is not body:
             await self._changed.wait()
-        self._held[share] += size
+        self._held[body] += size
 
-
-async def bounded(
-    chunks: AsyncIterable[bytes], share: Share, most: int, request: httpx.Request
-) -> AsyncIterator[bytes]:
-    """The chunks, up to `most` bytes of them. Raises TooLongError at one more."""
-    async for chunk in chunks:
-        if share.size + len(chunk) > most:
-            raise TooLongError(f"the answer is longer than {most:,} bytes", request=request)
-        await share.take(len(chunk))
-        yield chunk
+    def release(self, body: Body) -> None:
+        """Let `body` hold nothing, so that others may."""
+        if self._held.pop(body, None) is not None:
+            self._changed.set()
+            self._changed = anyio.Event()
 
 
 async def whole(chunks: AsyncIterable[bytes]) -> bytes:
@@ -103,46 +109,3 @@ async def beginning(chunks: AsyncIterable[bytes], most: int = MAX_REFUSAL) -> As
         left -= len(chunk)
         if left <= 0:
             return
-
-
-def decoded(response: httpx.Response, request: httpx.Request) -> AsyncIterable[bytes]:
-    """The body's chunks, decompressed where the transport has not done it (RFC 9110, 8.4.1).
-
-    Never more than 64 kB at once: what a small chunk unpacks to is counted before the next step. A name
-    that is no compression's says nothing, as some servers write `utf-8` there. Raises
-    httpx.DecodingError for what is not what it is called, and for one compression inside another: nobody
-    asks for that, and a million bytes of zeros come down to a hundred.
-    """
-    if not isinstance(response.stream, httpx.AsyncByteStream):
-        return response.aiter_bytes()
-    coding = response.headers.get("content-encoding", "").strip().lower()
-    if coding in _WINDOWS:
-        return _inflated(response.stream, _WINDOWS[coding], request)
-    if any(name in coding for name in _COMPRESSIONS):
-        return _refused(coding, request)
-    return response.stream
-
-
-async def _refused(coding: str, request: httpx.Request) -> AsyncIterator[bytes]:
-    raise httpx.DecodingError(f"nobody asked for content-encoding: {coding[:40]}", request=request)
-    yield b""  # which makes it an iterator
-
-
-async def _inflated(
-    chunks: AsyncIterable[bytes], window: int, request: httpx.Request
-) -> AsyncIterator[bytes]:
-    inflater = None
-    try:
-        async for chunk in chunks:
-            rest, more = chunk, bool(chunk)
-            while more:
-                if inflater is None or inflater.eof:  # gzip may follow gzip (RFC 1952, 2.2)
-                    inflater = zlib.decompressobj(window)
-                piece = inflater.decompress(rest, _STEP)
-                yield piece
-                rest = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
-                more = bool(rest) or (len(piece) == _STEP and not inflater.eof)
-    except zlib.error as error:
-        raise httpx.DecodingError(str(error), request=request) from error
-    if inflater is not None and not inflater.eof:
-        raise httpx.DecodingError("unexpected end of file", request=request)

@@ -7,35 +7,31 @@ import re
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 import anyio
-import httpx
 
-from batchrun.client.body import MAX_BODY, BodyMemory, Share, beginning, bounded, decoded, whole
+from batchrun.client.body import MAX_BODY, Body, BodyMemory, beginning, whole
 from batchrun.client.hiding import Hidden, keys_in
 from batchrun.client.keys import CommandKey
-from batchrun.client.network import Timeouts
-from batchrun.client.streamed import STREAMED, StreamedAnswer, event_stream
-from batchrun.client.transport import AT_ONCE, SENT
+from batchrun.client.streamed import StreamedAnswer, event_stream
+from batchrun.client.timeouts import Timeouts
+from batchrun.client.transport import CallError, LateError, Transport, refuse_packed
 from batchrun.errors import UsageError
 from batchrun.outcome import Exchange, Reply, Unanswered
+
+if TYPE_CHECKING:
+    import httpx
 
 _DEFAULT_HEADERS = {
     "accept": "application/json",
     "content-type": "application/json",
     "user-agent": "batchrun",
 }
-_NOT_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-)
-"""Errors that come before the first byte, for transports that do not keep `SENT`."""
-
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _HEADER_VALUE = re.compile(r"[\t -~]*")  # RFC 9110, 5.5, without its obsolete bytes
+_STREAM = b'"stream":'
 _USERINFO = re.compile(r"(\w+://)[^/@\s]*@")
 _QUERY = re.compile(r"(\w+://[^?#\s]*)[?#][^\s)]*")
 
@@ -60,25 +56,22 @@ class Client:
         *,
         headers: Mapping[str, str],
         timeouts: Timeouts,
-        transport: httpx.AsyncBaseTransport,
+        transport: Transport | httpx.AsyncBaseTransport,
         secrets: Collection[str] = (),
         key: CommandKey | None = None,
         max_body: int = MAX_BODY,
         memory: BodyMemory | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._url = _completions_url(base_url)
-        self._where = str(self._url.copy_with(userinfo=b"", query=None))
+        self._url, userinfo = _completions_url(base_url)
+        self._where = self._url.partition("?")[0]
         self._headers = _checked(headers, self._where)
-        if self._url.userinfo:
-            user = f"{self._url.username}:{self._url.password}".encode()  # RFC 7617, 2
-            self._headers.setdefault("authorization", "Basic " + base64.b64encode(user).decode())
-            self._url = self._url.copy_with(userinfo=b"")
+        if userinfo:  # RFC 7617, 2
+            self._headers.setdefault("authorization", "Basic " + base64.b64encode(userinfo.encode()).decode())
         self._hidden = Hidden([*secrets, *keys_in(self._headers)])
         self._key = key
-        self._headers["host"] = self._url.netloc.decode("ascii")
         self._timeouts = timeouts
-        self._transport = transport
+        self._transport = transport if isinstance(transport, Transport) else _adapted(transport, timeouts)
         self._max_body = max_body
         self._memory = memory or BodyMemory()
         self._clock = clock
@@ -113,67 +106,42 @@ class Client:
                 "timeout", self._message("no time was left", sent=False), sent=False, latency=0.0
             )
         number = self._key.number if self._key else 0
-        exchange = await self._send(body, total)
+        exchange: Exchange
+        try:
+            exchange = await self._exchange(body, total, started)
+        except CallError as error:
+            exchange = self._unanswered(error, total, self._clock() - started)
         if self._key and isinstance(exchange, Reply) and exchange.status == 401:
             with anyio.move_on_after(total - (self._clock() - started)):
                 return replace(exchange, renewed=await self._key.renew(number))
         return exchange
 
-    async def _send(self, body: bytes, total: float) -> Exchange:
-        started = self._clock()
-        request = self._request(body, total)
-        with anyio.move_on_after(total):
-            try:
-                with self._memory.share() as share:
-                    return await self._exchange(request, started, share)
-            except httpx.RequestError as error:
-                return self._unanswered(error, request, total, self._clock() - started)
-        late = httpx.ReadTimeout("", request=request)
-        return self._unanswered(late, request, total, max(self._clock() - started, total))
-
     async def aclose(self) -> None:
         """Close the transport and its connections."""
         await self._transport.aclose()
 
-    def _request(self, body: bytes, total: float) -> httpx.Request:
-        limits = self._timeouts
-        timeout = {"connect": limits.connect, "read": limits.idle, "write": limits.idle, "total": total}
-        # Given as a stream, with the two headers that frame it: httpx would work them out anew each time.
-        request = httpx.Request(
-            "POST",
-            self._url,
-            headers=self._headers,
-            stream=httpx.ByteStream(body),
-            extensions={"timeout": timeout, AT_ONCE: _asks_for_stream(body)},
-        )
-        request.headers["content-length"] = str(len(body))
-        if self._key:
-            request.headers["authorization"] = self._key.authorization
-        return request
-
-    async def _exchange(self, request: httpx.Request, started: float, share: Share) -> Reply:
-        response = await self._transport.handle_async_request(request)
+    async def _exchange(self, body: bytes, total: float, started: float) -> Reply:
+        asked = _asks_for_stream(body)
+        headers = {**self._headers, "authorization": self._key.authorization} if self._key else self._headers
+        answer = await self._transport.send(self._url, headers, body, total, at_once=asked)
+        arriving = Body(answer, self._memory, self._max_body, lambda: total - (self._clock() - started))
         try:
-            headers = self._hide_in(_plain(response.headers))
-            streams, chunks = await event_stream(
-                response.status_code,
-                headers,
-                bounded(decoded(response, request), share, self._max_body, request),
-                asked=request.extensions[AT_ONCE],
-            )
+            refuse_packed(answer.headers)
+            received = self._hide_in(answer.headers)
+            streams, chunks = await event_stream(answer.status, received, arriving, asked=asked)
+            ttft = None
             if streams:
-                streamed = request.extensions[STREAMED] = StreamedAnswer(self._clock)
-                body = await streamed.read(chunks, request)
+                streamed = StreamedAnswer(self._clock)
+                text = await streamed.read(chunks)
                 ttft = None if streamed.started is None else streamed.started - started
                 latency = streamed.ended - started
             else:
-                ok = 200 <= response.status_code < 300
-                body, ttft = await whole(chunks if ok else beginning(chunks)), None
+                text = await whole(chunks if 200 <= answer.status < 300 else beginning(chunks))
                 latency = self._clock() - started
-            body = self._hide(body)
+            return Reply(answer.status, received, self._hide(text), latency, ttft)
         finally:
-            await response.aclose()
-        return Reply(response.status_code, headers, body, latency, ttft)
+            arriving.release()
+            await answer.aclose()
 
     def _hide(self, body: bytes) -> bytes:
         body = self._hidden.hide(body)
@@ -185,22 +153,19 @@ class Client:
             return headers
         return {name: self._hide(value.encode()).decode() for name, value in headers.items()}
 
-    def _unanswered(
-        self, error: httpx.RequestError, request: httpx.Request, total: float, latency: float
-    ) -> Unanswered:
-        sent = request.extensions.get(SENT, not isinstance(error, _NOT_SENT))
-        streamed: StreamedAnswer | None = request.extensions.get(STREAMED)
-        after = f", after {streamed.arrived}" if streamed else ""
-        if isinstance(error, httpx.TimeoutException):
+    def _unanswered(self, error: CallError, total: float, latency: float) -> Unanswered:
+        after = f", after {error.arrived}" if error.arrived else ""
+        if isinstance(error, LateError):
             reason = self._which_timeout(error, total, latency) + after
-            return Unanswered("timeout", self._message(reason, sent=sent), sent, latency)
-        reason = (str(error) or type(error).__name__) + after
-        return Unanswered("connection", self._message(reason, sent=sent), sent, latency)
+            return Unanswered("timeout", self._message(reason, sent=error.sent), error.sent, latency)
+        return Unanswered(
+            "connection", self._message(f"{error}{after}", sent=error.sent), error.sent, latency
+        )
 
-    def _which_timeout(self, error: httpx.TimeoutException, total: float, latency: float) -> str:
+    def _which_timeout(self, error: LateError, total: float, latency: float) -> str:
         if latency >= total:
             return f"no whole answer within {total:g} s (total timeout)"
-        if isinstance(error, httpx.ConnectTimeout):
+        if not error.sent:
             return f"no connection within {min(self._timeouts.connect, self._timeouts.idle):g} s"
         return f"not a byte for {self._timeouts.idle:g} s (idle timeout)"
 
@@ -210,21 +175,31 @@ class Client:
         return f"POST {self._where}: {reason}; {fate}{_advice(reason)}"
 
 
-def _completions_url(base_url: str) -> httpx.URL:
+def _adapted(transport: httpx.AsyncBaseTransport, timeouts: Timeouts) -> Transport:
+    from batchrun.client.over_httpx import HttpxTransport  # only who uses it pays for its import
+
+    return HttpxTransport(transport, timeouts)
+
+
+def _completions_url(base_url: str) -> tuple[str, str]:
+    """Where calls go, and `USER:PASSWORD` of the address, if it has them."""
     try:
-        url = httpx.URL(base_url)
-    except httpx.InvalidURL:
-        url = httpx.URL()
-    if url.scheme not in ("http", "https") or not url.host:
+        url = urlsplit(base_url)
+        is_one = url.scheme in ("http", "https") and bool(url.hostname) and base_url.isprintable()
+    except ValueError:
+        is_one = False
+    if not is_one:
         raise UsageError(
             f"base_url {_without_secrets(base_url)!r}: not the address of an endpoint",
             hint="Write it as https://HOST/v1, without /chat/completions.",
         )
-    path, mark, query = url.raw_path.partition(b"?")
-    return url.copy_with(raw_path=path.rstrip(b"/") + b"/chat/completions" + mark + query, fragment=None)
+    userinfo, _, host = url.netloc.rpartition("@")
+    user, _, password = userinfo.partition(":")
+    url = url._replace(netloc=host, path=url.path.rstrip("/") + "/chat/completions", fragment="")
+    return url.geturl(), f"{unquote(user)}:{unquote(password)}" if userinfo else ""
 
 
-def _checked(headers: Mapping[str, str], where: str) -> httpx.Headers:
+def _checked(headers: Mapping[str, str], where: str) -> dict[str, str]:
     """The headers of every call; a message names a bad one without its value, which may be the key."""
     for name, value in headers.items():
         if not (_HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)):
@@ -232,21 +207,17 @@ def _checked(headers: Mapping[str, str], where: str) -> httpx.Headers:
                 f"header {name!r} for {where}: it holds a character that HTTP does not allow",
                 hint="Look for a line break or a letter outside ASCII in its name, its value or the key.",
             )
-    return httpx.Headers({**_DEFAULT_HEADERS, **{name.lower(): value for name, value in headers.items()}})
-
-
-def _plain(headers: httpx.Headers) -> dict[str, str]:
-    """Names in lower case; repeated ones joined with a comma (RFC 9110, 5.3)."""
-    plain: dict[str, str] = {}
-    for raw_name, raw_value in headers.raw:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        plain[name] = f"{plain[name]}, {value}" if name in plain else value
-    return plain
+    return {**_DEFAULT_HEADERS, **{name.lower(): value for name, value in headers.items()}}
 
 
 def _asks_for_stream(body: bytes) -> bool:
     """Whether a request has `stream: true`. Not in a text: there the quotes would be escaped."""
-    return b'"stream":true' in body or b'"stream": true' in body
+    at = body.rfind(_STREAM)  # three times as fast as `in`, which it would have to be asked twice
+    while at >= 0:
+        if body.startswith((b"true", b" true"), at + len(_STREAM)):
+            return True
+        at = body.rfind(_STREAM, 0, at)
+    return False
 
 
 def _without_secrets(text: str) -> str:

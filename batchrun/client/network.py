@@ -1,11 +1,10 @@
-"""How calls reach an endpoint: timeouts, proxies, trusted certificates, kept connections."""
+"""How calls reach an endpoint: proxies, trusted certificates, kept connections."""
 
 from __future__ import annotations
 
 import ssl
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from pyreqwest.client import ClientBuilder
 from pyreqwest.exceptions import BuilderError
 from pyreqwest.proxy import ProxyBuilder
 
-from batchrun.client.transport import PyreqwestTransport
+from batchrun.client.over_pyreqwest import PyreqwestTransport
+from batchrun.client.timeouts import Timeouts
 from batchrun.errors import UsageError
 
 KEEP_ALIVE = 4.0
@@ -23,18 +23,6 @@ crosses that close counts as possibly paid, while a new connection costs a hands
 
 _LOOPBACK = "localhost,127.0.0.0/8,::1"
 _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long one call may take, in seconds."""
-
-    connect: float
-    """Until a connection stands: name lookup, TCP, proxy and TLS."""
-    idle: float
-    """Without a byte of the answer, from the start of the call and from each byte on."""
-    total: float
-    """From the start of the call to the last byte of the answer."""
 
 
 def build_transport(

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import anyio
-import httpx
 
 from batchrun.chat.stream import Accumulator
 from batchrun.client.body import TooLongError
-
-STREAMED = "batchrun.streamed"
-"""The request extension that holds the `StreamedAnswer` while it is read."""
+from batchrun.client.transport import CallError
 
 _GRACE = 0.5
 """Seconds that a server has to end a stream after `[DONE]`, so that its connection can be used again."""
@@ -66,11 +63,7 @@ async def _from_the_start(held: Sequence[bytes], chunks: AsyncIterator[bytes]) -
 
 
 class StreamedAnswer:
-    """Reads one stream. `started` and `ended` are times of `clock`.
-
-    It must not refer to the request, whose extensions hold it: what it has read is to be freed with the call,
-    and not when the garbage of cycles is next collected.
-    """
+    """Reads one stream. `started` and `ended` are times of `clock`."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.started: float | None = None
@@ -81,39 +74,42 @@ class StreamedAnswer:
         self._accumulator = Accumulator()
         self._cut = 0
 
-    @property
-    def arrived(self) -> str:
-        """How much has come so far, for a message."""
-        return self._accumulator.arrived
+    async def read(self, chunks: AsyncIterator[bytes]) -> bytes:
+        """The whole answer as a document.
 
-    async def read(self, chunks: AsyncIterator[bytes], request: httpx.Request) -> bytes:
-        """The whole answer to `request` as a document.
-
-        Raises httpx.RequestError when the stream ends, or its connection, before the answer is whole.
-        A connection lost after that costs nothing.
+        Raises CallError, which says how much had come, when the stream ends, or its connection, before the
+        answer is whole. A connection lost after that costs nothing.
         """
         try:
-            async for chunk in chunks:
-                self._accumulator.feed(chunk)
-                newline = chunk.rfind(b"\n")
-                self._cut = self._cut + len(chunk) if newline < 0 else len(chunk) - newline - 1
-                if self.started is None and self._accumulator.started:
-                    self.started = self._clock()
-                if self._accumulator.done:
-                    break
-        except httpx.RequestError as error:
-            if isinstance(error, TooLongError) or self._cut > _LONG_LINE:
-                raise
-            self._accumulator.end()
-            if not self._accumulator.finished:
-                raise
-        self._accumulator.end()
-        self.ended = self._clock()
+            await self._accumulate(chunks)
+        except CallError as error:
+            error.arrived = self._accumulator.arrived
+            raise
         if self._accumulator.done:
             await self._drain(chunks)
-        if not self._accumulator.finished:
-            raise httpx.RemoteProtocolError("the stream ended before the answer was whole", request=request)
         return self._accumulator.document()
+
+    async def _accumulate(self, chunks: AsyncIterator[bytes]) -> None:
+        accumulator = self._accumulator
+        try:
+            async for chunk in chunks:
+                accumulator.feed(chunk)
+                newline = chunk.rfind(b"\n")
+                self._cut = self._cut + len(chunk) if newline < 0 else len(chunk) - newline - 1
+                if self.started is None and accumulator.started:
+                    self.started = self._clock()
+                if accumulator.done:
+                    break
+        except CallError as error:
+            if isinstance(error, TooLongError) or self._cut > _LONG_LINE:
+                raise
+            accumulator.end()
+            if not accumulator.finished:
+                raise
+        accumulator.end()
+        self.ended = self._clock()
+        if not accumulator.finished:
+            raise CallError("the stream ended before the answer was whole")
 
     async def _drain(self, chunks: AsyncIterator[bytes]) -> None:
         """Read what follows `[DONE]`, so that the connection can be kept; it holds nothing more."""
@@ -121,5 +117,5 @@ class StreamedAnswer:
             try:
                 async for _ in chunks:
                     pass
-            except httpx.RequestError:
+            except CallError:
                 pass  # the answer is whole: whatever becomes of the connection
