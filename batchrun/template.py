@@ -19,7 +19,10 @@ import minijinja
 
 from batchrun import codec
 from batchrun.template_bounds import BoundedFilters, UnboundedError, check_argument, check_syntax, check_text
-from batchrun.template_values import is_misprinted, is_nested, plain, to_print, to_read
+from batchrun.template_source import LITERALS, included_names, joined, words
+from batchrun.template_source import has_markup as has_markup
+from batchrun.template_source import inline_includes as inline_includes
+from batchrun.template_values import plain, seen, to_print, to_read
 
 FUEL = 1_000_000
 """Instructions that one evaluation may take before it is stopped as endless."""
@@ -31,15 +34,12 @@ Prepared: TypeAlias = Callable[[Context], Any]
 MAX_INCLUDED = 4_000_000
 """Bytes of the largest file that a template may include."""
 
-_MARKUP = re.compile(r"\{[{%#]")
 _EXPRESSION = re.compile(r"\{\{-?((?:(?!\}\}|\{\{|\{%).)+?)-?\}\}", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ROW = re.compile(r"\brow\s*\[")
 _ROW_COLUMN = re.compile(r"""row\s*\[\s*(?:'([^'\\]*)'|"([^"\\]*)")\s*\]""")
 _CAUSE = re.compile(r"^caused by: (?:[a-z ]+: )?(.*)$", re.MULTILINE)
 _OWN_PLACE = re.compile(r" \(in <[^>]*>:\d+\)$")
-_LITERALS = frozenset({"true", "false", "none", "True", "False", "None"})
-_INCLUDE = re.compile(r"\{%(?P<left>-?)\s*include\s+(['\"])(?P<name>[^'\"]+)\2\s*(?P<right>-?)%\}")
 
 
 class MediaFilters(Protocol):
@@ -61,15 +61,6 @@ class TemplateError(ValueError):
     def __init__(self, message: str, line: int | None = None) -> None:
         super().__init__(message)
         self.line = line
-
-
-def has_markup(value: Any) -> bool:
-    """Whether a value of any shape holds a string that is a template."""
-    if isinstance(value, Mapping):
-        return any(has_markup(item) for item in value.values())
-    if isinstance(value, list):
-        return any(has_markup(item) for item in value)
-    return isinstance(value, str) and _MARKUP.search(value) is not None
 
 
 class Templates:
@@ -116,12 +107,14 @@ class Templates:
             raise _ours(error) from error
         self._check_includes(source)
         render = self._environment.render_template
-        names_row = self._names_row(source)
+        names_row, named, join = self._names_row(source), words(source, self.included), joined(source)
 
         def evaluate(context: Context) -> str:
-            context = _printable(context)
             try:
-                return check_text(render(name, **(_with_row(context) if names_row else context)))
+                if join is not None and (text := join(context)) is not None:
+                    return check_text(text)
+                values = seen(context, named, to_print)
+                return check_text(render(name, **(_with_row(values) if names_row else values)))
             except (minijinja.TemplateError, UnboundedError) as error:
                 raise _ours(error) from error
 
@@ -145,7 +138,7 @@ class Templates:
         if expression is None:
             return self.text(source)
         name = expression[1].strip()
-        if _NAME.fullmatch(name) and name not in _LITERALS:
+        if _NAME.fullmatch(name) and name not in LITERALS:
             return _column(name)
         if column := _ROW_COLUMN.fullmatch(name):
             return _column_of_row(column[1] if column[2] is None else column[2], self._expression(name))
@@ -158,22 +151,23 @@ class Templates:
         """
         found = set(self._environment.undeclared_variables_in_str(source))
         found |= {one or other for one, other in _ROW_COLUMN.findall(source)}
-        for match in _INCLUDE.finditer(source):
-            found |= self.names(self.included.get(match["name"], ""))
+        for name, _line in included_names(source):
+            found |= self.names(self.included.get(name, ""))
         return found
 
     def _expression(self, expression: str) -> Prepared:
         as_text = self.text(f"{{{{ {expression} }}}}")
         evaluate = self._environment.eval_expr
-        names_row = self._names_row(expression)
+        names_row, named = self._names_row(expression), words(expression, {})
 
         def value(context: Context) -> Any:
-            context = {name: to_read(item) for name, item in context.items()}
-            seen = _with_row(context) if names_row else context
-            if "self" in seen:  # cannot be passed on: it is the method's own argument
-                seen = {name: item for name, item in seen.items() if name != "self"}
+            values = seen(context, named, to_read)
+            if names_row:
+                values = _with_row(values)
+            if "self" in values:  # cannot be passed on: it is the method's own argument
+                values = {name: item for name, item in values.items() if name != "self"}
             try:
-                result = plain(evaluate(expression, **seen))
+                result = plain(evaluate(expression, **values))
                 if type(result) is str:
                     check_text(result)
             except (minijinja.TemplateError, UnboundedError) as error:
@@ -189,7 +183,7 @@ class Templates:
     def _names_row(self, source: str) -> bool:
         if _ROW.search(source):
             return True
-        names = [match["name"] for match in _INCLUDE.finditer(source)]
+        names = (name for name, _line in included_names(source))
         return any(self._names_row(self.included[name]) for name in names if name in self.included)
 
     def _print(self, value: Any) -> Any:
@@ -224,8 +218,7 @@ class Templates:
 
     def _check_includes(self, source: str, within: tuple[str, ...] = ()) -> None:
         """Read what is included by a literal name now, so that a missing file is no row's error."""
-        for match in _INCLUDE.finditer(source):
-            name, line = match["name"], source.count("\n", 0, match.start()) + 1
+        for name, line in included_names(source):
             if name in within:
                 raise TemplateError(f"cannot include {name!r}: it includes itself", line)
             if self._read(name) is None:
@@ -233,19 +226,6 @@ class Templates:
                     f"cannot include {name!r}: no such file below the job's folder {self.folder}", line
                 )
             self._check_includes(self.included[name], (*within, name))
-
-
-def inline_includes(source: str, files: Mapping[str, str]) -> str:
-    """Replace each `{% include 'name' %}` whose file is in `files` by that file's text."""
-
-    def text(match: re.Match[str]) -> str:
-        if match["name"] not in files:
-            return match[0]
-        inner = inline_includes(files[match["name"]], files)
-        # an empty comment trims the white space beside it as `{%-` and `-%}` do
-        return ("{#- #}" if match["left"] else "") + inner + ("{# -#}" if match["right"] else "")
-
-    return _INCLUDE.sub(text, source)
 
 
 def _column(name: str) -> Prepared:
@@ -267,8 +247,8 @@ def _column_of_row(name: str, otherwise: Prepared) -> Prepared:
     return value
 
 
-def _with_row(context: Context) -> Context:
-    return context if "row" in context else {**context, "row": to_read(dict(context))}
+def _with_row(values: dict[str, Any]) -> dict[str, Any]:
+    return values if "row" in values else {**values, "row": to_read(values)}
 
 
 def _json(value: Any, indent: int | None = None) -> str:
@@ -279,12 +259,6 @@ def _json(value: Any, indent: int | None = None) -> str:
         return text if indent is None else json.dumps(json.loads(text), indent=indent, ensure_ascii=False)
     except (TypeError, ValueError) as error:
         raise TemplateError(f"tojson: {error}") from error
-
-
-def _printable(context: Context) -> Context:
-    if any(is_nested(value) or is_misprinted(value) for value in context.values()):
-        return {key: to_print(value) for key, value in context.items()}
-    return context
 
 
 def _ours(error: minijinja.TemplateError | UnboundedError) -> TemplateError:

@@ -6,12 +6,15 @@ minijinja hands lists and mappings on as live Python objects, methods and all. A
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Never
 
-INTEGERS = range(-(2**127), 2**128)
-"""What minijinja holds as an integer; it would print any other by way of a float."""
+_LEAST, _MOST = -(2**127), 2**128 - 1
+"""What minijinja holds as an integer; it would print any other, and a Decimal, by way of a float."""
+
+_AS_THEY_ARE = frozenset({str, float, bool, type(None), bytes})
+"""Types of values that a template may have as they stand."""
 
 _LIST_METHODS = ("append", "clear", "copy", "extend", "insert", "pop", "remove", "reverse", "sort")
 _DICT_METHODS = ("clear", "copy", "fromkeys", "pop", "popitem", "setdefault", "update")
@@ -36,25 +39,29 @@ _Members: type[dict[str, Any]] = type(
 )
 
 
-def is_nested(value: Any) -> bool:
-    """Whether a value holds others, which a template could change."""
-    kind = type(value)
-    return kind is list or kind is dict
-
-
-def is_misprinted(value: Any) -> bool:
-    """Whether minijinja would print a number by way of a float, which can change it."""
-    kind = type(value)
-    return kind is Decimal or (kind is int and value not in INTEGERS)
+def seen(
+    context: Mapping[str, Any], named: frozenset[str] | None, to_see: Callable[[Any], Any]
+) -> dict[str, Any]:
+    """The values that a template may read: those that are `named` (all, where it is None), as `to_see`
+    gives them (`to_print` or `to_read`)."""
+    return {
+        name: value if type(value) in _AS_THEY_ARE else to_see(value)
+        for name, value in context.items()
+        if named is None or name in named
+    }
 
 
 def to_print(value: Any) -> Any:
     """What `to_read` gives, with numbers as text where minijinja would change them."""
+    if type(value) is int:
+        return value if _LEAST <= value <= _MOST else str(value)
     if isinstance(value, list):
-        return _Values(map(to_print, value))
+        return _Values([item if type(item) in _AS_THEY_ARE else to_print(item) for item in value])
     if isinstance(value, dict):
-        return _Members({key: to_print(item) for key, item in value.items()})
-    return str(value) if is_misprinted(value) else value
+        return _Members(
+            {key: item if type(item) in _AS_THEY_ARE else to_print(item) for key, item in value.items()}
+        )
+    return str(value) if type(value) is Decimal else value
 
 
 def to_read(value: Any) -> Any:

@@ -281,3 +281,30 @@ def test_a_message_file_is_named_in_errors_about_it(folder: Path) -> None:
     (folder / "shots.yaml").write_text("- {role: user, content: '{% if %}'}")
     with pytest.raises(JobError, match=r"shots.yaml: message 1.content: unexpected end of block"):
         render(folder)
+
+
+TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
+
+
+def test_rows_of_the_same_tools_share_what_reads_their_answers(folder: Path) -> None:
+    """Also where other parameters are the row's own; schemas are not prepared anew for each row."""
+    job = changed("request", to={"temperature": "{{ size }}", "tools": [TOOL]})
+    renderer = Renderer(load(folder, json.dumps(job)))
+    one, other = (renderer.render({**ROW, "size": size}).dialogue().reader for size in (1, 2))
+    assert one is other
+    assert one.offers("look_up")
+
+
+def test_a_row_that_brings_tools_has_its_own_reader(folder: Path) -> None:
+    """Its answers may call them; those of another row may not."""
+    renderer = Renderer(load(folder, json.dumps(changed("request", to={"tools": "{{ note }}"}))))
+    with_tools, without = (renderer.render({**ROW, "note": note}).dialogue() for note in ([TOOL], None))
+    assert (with_tools.reader.offers("look_up"), without.reader.offers("look_up")) == (True, False)
+
+
+def test_the_members_of_a_body_have_the_same_order_in_every_process(folder: Path) -> None:
+    """First those that are the same for all rows, then the row's own."""
+    own = {"top_p": "{{ share }}", "seed": "{{ size }}", "n": "{{ size }}", "user": "{{ text }}"}
+    job = changed("request", to={"store": True, "temperature": 0, **own})
+    body = json.loads(render(folder, job, {**ROW, "share": 0.5}).body(0))
+    assert list(body) == ["model", "messages", "store", "temperature", "n", "seed", "top_p", "user"]

@@ -15,6 +15,7 @@ from batchrun.chat.completion import Choice, Completion, ToolCall
 from batchrun.chat.reading import Reader, Unwanted
 from batchrun.chat.transcript import assistant_message, flattened, result_messages, said
 from batchrun.outcome import Error
+from batchrun.value import value
 
 _NO_RESULTS = (
     "the answer calls tools, and no further turn may follow without their results: name functions in "
@@ -28,7 +29,7 @@ _MENDABLE = frozenset({"invalid_output", "truncated"})
 """Answers that the model is asked to give again, with what is wrong with them."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Ask:
     """Send these messages; takes the Completion.
 
@@ -118,12 +119,13 @@ class Dialogue:
         for number in range(len(self.turns) + 1):
             if number:
                 self._kept.append(self.turns[number - 1](answers))
-            choice = yield from self._answer(last=number == len(self.turns))
-            if choice is None:
+            last = number == len(self.turns)
+            choice = yield from self._answer(last=last)
+            if choice is None or (last and not self.rules.keep_messages):
                 return
             self._keep(choice)
             answers.append(said(choice) or "")
-            if choice.tool_calls and number < len(self.turns):
+            if choice.tool_calls and not last:
                 self.error = Error("invalid_output", _NO_RESULTS, http_status=200)
                 return
 

@@ -21,13 +21,33 @@ from batchrun.template import has_markup
 Finding: TypeAlias = tuple[str, str]
 """A parameter, and what is wrong with it."""
 
+_CHECKED = Parameters.model_fields.keys() - {"extra_body"}
+
+_DEPENDENT = frozenset(
+    {
+        "top_logprobs",
+        "max_tokens",
+        "min_tokens",
+        "continue_final_message",
+        "audio",
+        "modalities",
+        "stream_options",
+        "prompt_logprobs",
+        "tool_choice",
+        "parallel_tool_calls",
+        "functions",
+        "function_call",
+    }
+)
+"""Without any of these, nothing can be wrong only together: each rule below needs one."""
+
 
 def check_parameter(name: str, value: Any) -> str | None:
     """The reason a rendered parameter is wrong, as `temperature: must be at most 2; found 3`; None if right.
 
     Unknown names, unknown members and unknown types of parts pass. Never raises.
     """
-    if name not in Parameters.model_fields or name == "extra_body":
+    if name not in _CHECKED:
         return None
     try:
         _adapter(name).validate_python(value, context=RENDERED)
@@ -84,6 +104,8 @@ def check_combination(parameters: Mapping[str, Any], run_tools: Sequence[str] = 
     A parameter that is null counts as left out; one that is a template counts as given. `run_tools`
     names functions that are offered beside `tools`.
     """
+    if _DEPENDENT.isdisjoint(parameters):
+        return None
     findings = combination_findings(parameters, run_tools)
     return next((f"{name}: {text}" for name, text in findings), None)
 

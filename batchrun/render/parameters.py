@@ -26,25 +26,29 @@ class Parameters:
     """
 
     def __init__(self, job: Job, model: ModelChoice, templates: Templates) -> None:
-        self._constant = {name: value for name, value in model.request.items() if not has_markup(value)}
+        self.constant = {name: value for name, value in model.request.items() if not has_markup(value)}
+        """Those that are the same for every row."""
         self._run_tools = job.run_tools.functions if job.run_tools else ()
         self._removed = model.removed | _NOT_PARAMETERS
         self._dynamic: dict[str, Prepared] = {}
-        for name in model.request.keys() - self._constant.keys():
-            with at(job.where("request", name), model.request[name]):
-                self._dynamic[name] = templates.value(model.request[name])
+        for name, value in model.request.items():
+            if name not in self.constant:
+                with at(job.where("request", name), value):
+                    self._dynamic[name] = templates.value(value)
 
     @property
     def vary(self) -> bool:
         """Whether rows have parameters of their own."""
         return bool(self._dynamic)
 
-    def of(self, context: Context, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def of(self, context: Context, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """The parameters for a row; a null one is left out. `body` is the row's own request, if it has one.
 
         Raises RenderError, also for a value that the API's reference does not allow.
         """
-        parameters = dict(self._constant)
+        if not self._dynamic and body is None:
+            return self.constant
+        parameters = dict(self.constant)
         for name, prepared in self._dynamic.items():
             value = evaluated(f"request.{name}", prepared, context)
             if value is not None and value == value:
@@ -57,7 +61,7 @@ class Parameters:
             for name in own:
                 _check("body", name, own[name])
             parameters = _without_other_limit(own, parameters) | parameters
-        if (self._dynamic or body is not None) and (wrong := check_combination(parameters, self._run_tools)):
+        if wrong := check_combination(parameters, self._run_tools):
             raise unfit(f"request.{wrong}")
         return parameters
 

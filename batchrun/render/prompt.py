@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from batchrun.chat.dialogue import Turn
@@ -41,7 +41,10 @@ class Prompt:
         messages = list(read_messages(job))
         self.spelled = [message for _, message in messages]
         """The messages as the job spells them, message files read in."""
-        self._messages = [self._prepared(message, place) for place, message in messages]
+        self._messages = [
+            (f"prompt.messages[{index}].content", self._prepared(message, place))
+            for index, (place, message) in enumerate(messages)
+        ]
         self._checked = any(isinstance(message.get("content"), list) for message in self.spelled)
         turns = [(job.where("prompt", "turns", number), turn) for number, turn in read_turns(job)]
         self.spelled_turns = [turn for _, turn in turns]
@@ -62,10 +65,7 @@ class Prompt:
             return _checked(context[BODY].get("messages"), f"{BODY}.")
         if self._column is not None:
             return self._column_messages(self._column, context)
-        messages = [
-            evaluated(f"prompt.messages[{index}].content", message, context)
-            for index, message in enumerate(self._messages)
-        ]
+        messages = [evaluated(name, message, context) for name, message in self._messages]
         return _checked(messages, "prompt.") if self._checked else messages
 
     def _column_messages(self, column: str, context: Context) -> list[dict[str, Any]]:
@@ -79,6 +79,8 @@ class Prompt:
 
     def turns(self, context: Context, media: list[MediaRef]) -> list[Turn]:
         """What gives the further turns of a row, which add to its `media`. A turn raises RenderError."""
+        if not self._turns:
+            return []
 
         def turn(at: int, answers: Sequence[str]) -> dict[str, Any]:
             seen = {**context, ANSWERS: list(answers), ANSWER: answers[-1]}
@@ -92,14 +94,21 @@ class Prompt:
         """What the request hash covers of turns, which cannot be rendered before there are answers:
         their templates, and the row's values that these name."""
         identity: list[Any] = []
-        for number, turn in enumerate(self.inlined(self.spelled_turns)):
-            names = {name for text in _texts(turn) for name in self._templates.names(text)}
+        for number, (turn, names) in enumerate(self._inlined_turns):
             if "row" in names and "row" not in context:  # of which no column is named
-                names |= context.keys()
+                names = names | context.keys()
             seen = sorted((names & context.keys()) - {ANSWER, ANSWERS})
             values = {name: stands_for(context[name]) for name in seen}
             identity.append([turn, values, self._without_answers(number, context)])
         return identity
+
+    @cached_property
+    def _inlined_turns(self) -> list[tuple[dict[str, Any], set[str]]]:
+        """The turns with included files in place, and the names that each of them reads."""
+        return [
+            (turn, {name for text in _texts(turn) for name in self._templates.names(text)})
+            for turn in self.inlined(self.spelled_turns)
+        ]
 
     def _without_answers(self, number: int, context: Context) -> Any:
         """A turn as it is where every answer is empty: its media, and files included by a row's values.
@@ -122,6 +131,8 @@ class Prompt:
             name: self._prepared_value(message[name], f"{place}.{name}")
             for name in message.keys() - fixed.keys()
         }
+        if not made:
+            return lambda _context: fixed
         if made.keys() == {"content"}:  # nearly all of them
             content = made["content"]
             return lambda context: {**fixed, "content": content(context)}

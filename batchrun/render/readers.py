@@ -10,6 +10,9 @@ from batchrun.chat.json_schema import SchemaError
 from batchrun.chat.reading import Reader
 from batchrun.chat.structured import AnswerSchema, ArgumentsReader
 
+READ_FROM = ("tools", "functions", "structured_outputs", "audio")
+"""The parameters that the reader of a request hangs on."""
+
 
 def reader(fail_on: frozenset[str], schema: AnswerSchema | None, parameters: Mapping[str, Any]) -> Reader:
     """The reader for a request with these parameters, which a row may have brought."""

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from functools import cached_property
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from batchrun import codec
@@ -27,7 +28,7 @@ from batchrun.outcome import Error
 from batchrun.render.evaluate import RenderError, no_json, unfit
 from batchrun.render.parameters import Parameters
 from batchrun.render.prompt import BODY, Prompt
-from batchrun.render.readers import reader
+from batchrun.render.readers import READ_FROM, reader
 from batchrun.render.request import Request
 from batchrun.template import Context, Templates
 
@@ -81,7 +82,7 @@ class Renderer:
                 messages = self.prompt.messages(context)
                 parameters = self.parameters(0, context)
                 spelled = self._spelled(messages, parameters, context)
-            identity = replace(spelled, media, lambda ref: ref.identity)
+            identity = replace(spelled, media, attrgetter("identity")) if media else spelled
             request_hash = codec.digest(codec.canonical(identity))
         except MediaError as error:
             raise RenderError(Error("media", str(error))) from error
@@ -90,33 +91,38 @@ class Renderer:
         return Request(messages, request_hash, context, self, media, {0: parameters})
 
     def _spelled(
-        self, messages: list[dict[str, Any]], parameters: dict[str, Any], context: Context
+        self, messages: list[dict[str, Any]], parameters: Mapping[str, Any], context: Context
     ) -> dict[str, Any]:
         """What the request hash covers; a member that a job does not have is left out."""
-        request = {
-            name: codec.dumps(value).decode() if name in _ORDERED else value
-            for name, value in parameters.items()
-            if name not in NOT_HASHED
-        }
-        spelled = {
-            "v": HASH_VERSION,
-            "model": self.models[0].spelled,
-            "messages": messages,
-            "request": request,
-        }
+        spelled = {**self._spelled_once, "messages": messages}
+        if self._varies:
+            spelled["request"] = _hashed(parameters)
         if self.models[0].name == ANY_MODEL:
             spelled["named"] = self.named_model(context)
+        if self.prompt.has_turns:
+            spelled["turns"] = self.prompt.turns_identity(context)
+        return spelled
+
+    @cached_property
+    def _spelled_once(self) -> dict[str, Any]:
+        """The part of it that is the same for every row."""
+        spelled: dict[str, Any] = {"v": HASH_VERSION, "model": self.models[0].spelled}
+        if not self._varies:
+            spelled["request"] = _hashed(self._parameters[0].constant)
         if self.answer_schema is not None:
             spelled["schema"] = codec.dumps(self.answer_schema.schema).decode()
             if "response_format" in self.models[0].removed:
                 spelled["schema_sent"] = False
         if self.functions is not None:
             spelled["run_tools"] = codec.dumps(self.functions.tools).decode()
-        if self.prompt.has_turns:
-            spelled["turns"] = self.prompt.turns_identity(context)
         return spelled
 
-    def parameters(self, model_index: int, context: Context) -> dict[str, Any]:
+    @property
+    def _varies(self) -> bool:
+        """Whether rows have parameters of their own."""
+        return self.prompt.from_body or self._parameters[0].vary
+
+    def parameters(self, model_index: int, context: Context) -> Mapping[str, Any]:
         """The parameters for one model of the chain; a null one is left out. Raises RenderError."""
         return self._parameters[model_index].of(context, self._body(context))
 
@@ -167,8 +173,7 @@ class Renderer:
         """The labels that answers choose from, where the job says which there are."""
         if self.answer_schema is not None:
             return self.answer_schema.labels.values if self.answer_schema.labels else None
-        varies = self._parameters[0].vary or self.prompt.from_body
-        return None if varies else self._constant_reader.choice_labels or None
+        return None if self._varies else self._constant_reader.choice_labels or None
 
     @cached_property
     def fixed_bytes(self) -> int:
@@ -200,13 +205,23 @@ class Renderer:
 
     def reader(self, parameters: Mapping[str, Any]) -> Reader:
         """What reads the answers to a request with these parameters."""
-        if self._parameters[0].vary or self.prompt.from_body:
+        constant = self._parameters[0].constant
+        if self._varies and any(parameters.get(name) is not constant.get(name) for name in READ_FROM):
             return reader(self._job.fail_on, self.answer_schema, parameters)
         return self._constant_reader
 
     @cached_property
     def _constant_reader(self) -> Reader:
-        return reader(self._job.fail_on, self.answer_schema, self._parameters[0].of({}))
+        return reader(self._job.fail_on, self.answer_schema, self._parameters[0].constant)
+
+
+def _hashed(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What the request hash covers of parameters."""
+    return {
+        name: codec.dumps(value).decode() if name in _ORDERED else value
+        for name, value in parameters.items()
+        if name not in NOT_HASHED
+    }
 
 
 def _media(job: Job) -> Media:

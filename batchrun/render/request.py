@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 from batchrun import codec
@@ -15,6 +15,7 @@ from batchrun.outcome import Error
 from batchrun.render.evaluate import RenderError, no_json
 from batchrun.render.prompt import Prompt
 from batchrun.template import Context
+from batchrun.value import value
 
 BYTES_PER_TOKEN = 4
 """How many bytes of a prompt make a token, before any usage has been reported."""
@@ -34,7 +35,7 @@ class RequestMaker(Protocol):
     def dialogue_rules(self) -> Rules: ...
     @property
     def fixed_bytes(self) -> int: ...
-    def parameters(self, model_index: int, context: Context) -> dict[str, Any]: ...
+    def parameters(self, model_index: int, context: Context) -> Mapping[str, Any]: ...
     def named_model(self, context: Context) -> str: ...
     def reader(self, parameters: Mapping[str, Any]) -> Reader: ...
     def document(
@@ -42,7 +43,7 @@ class RequestMaker(Protocol):
     ) -> dict[str, Any]: ...
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Request:
     """What is to be asked for one row, before a model is chosen."""
 
@@ -52,11 +53,11 @@ class Request:
     renderer: RequestMaker
     media: list[MediaRef] = field(default_factory=list)
     """What the markers in `messages` and parameters stand for."""
-    _parameters: dict[int, dict[str, Any]] = field(default_factory=dict)
+    _parameters: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     _sizes: dict[int, int] = field(default_factory=dict)
     """Bytes of the body that holds the prompt alone, by model."""
 
-    def parameters(self, model_index: int) -> dict[str, Any]:
+    def parameters(self, model_index: int) -> Mapping[str, Any]:
         """The parameters for one model of the chain. Raises RenderError."""
         if model_index not in self._parameters:
             with self.renderer.media.collecting(self.media):
@@ -118,7 +119,10 @@ class Request:
     @property
     def prompt_tokens(self) -> int:
         """Estimate of the prompt's tokens, before any usage has been reported."""
-        size = sum(_size(text) for message in self.messages for text in _texts(message.get("content")))
+        size = 0
+        for message in self.messages:
+            content = message.get("content")
+            size += _size(content) if type(content) is str else sum(map(_size, _texts(content)))
         return _tokens(size + self.renderer.fixed_bytes) + MEDIA_TOKENS * len(self.media)
 
     def estimated_tokens(self, body: bytes, model_index: int, *, is_prompt: bool) -> int:
@@ -128,6 +132,7 @@ class Request:
         """
         if is_prompt:
             self._sizes[model_index] = len(body)
+            return self.prompt_tokens
         if model_index in self._sizes:
             return self.prompt_tokens + max(0, len(body) - self._sizes[model_index]) // BYTES_PER_TOKEN
         encoded = sum(ref.size for ref in self.media) * 4 // 3

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from batchrun.chat.parameter_models import Parameters
-from batchrun.chat.parameters import check_combination, check_parameter
+from batchrun.chat.parameters import _DEPENDENT, check_combination, check_parameter, combination_findings
 from batchrun.chat.wire import Instructions, TokenLimit, translated
 
 FUNCTION = {
@@ -430,3 +430,15 @@ def test_nothing_is_copied_where_nothing_changes(changed: dict[str, Any]) -> Non
     document = BODY | changed
     assert translated(document, token_limit=None, instructions=None) is document
     assert translated(document, token_limit="max_tokens", instructions="system") is document
+
+
+JSON_VALUES = st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.lists(st.text(max_size=2))
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted(Parameters.model_fields.keys() - _DEPENDENT)), JSON_VALUES),
+    st.lists(st.just("look_up"), max_size=1),
+)
+def test_most_parameters_go_with_any_others(parameters: dict[str, Any], run_tools: list[str]) -> None:
+    """So that most rows need no look at their combination."""
+    assert not list(combination_findings(parameters, run_tools))
