@@ -290,7 +290,7 @@ def _obstacles(job: Job, run: RunFolder, env: Mapping[str, str], *, running: boo
 def _example(found: Survey, candidates: pl.DataFrame, wanted: str | None) -> Example | None:
     """The row named `wanted`, else the first of `candidates` that can be rendered."""
     positions = set(candidates["row_index"].head(1_000))
-    for batch in found.source.batches():
+    for batch in found.source.batches(start=min(positions, default=0) if wanted is None else 0):
         for row in batch.rows:
             if wanted is None and row.index in positions and (example := _rendered(found, row)):
                 return example

@@ -102,7 +102,7 @@ def _read(source: Source, positions: pl.Series) -> Iterator[Row]:
     position = next(wanted, None)
     if position is None:
         return
-    for batch in source.batches():
+    for batch in source.batches(start=position):
         first, last = batch.rows[0].index, batch.rows[-1].index
         while position is not None and position <= last:
             yield batch.rows[position - first]

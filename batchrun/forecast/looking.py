@@ -85,7 +85,7 @@ def rendered(found: Survey, indices: Iterable[int]) -> Iterator[tuple[Row, Reque
     """The rows at these positions of the input that can be rendered for the first model, in input order."""
     wanted = set(indices)
     last = max(wanted, default=-1)
-    for batch in found.source.batches() if wanted else ():
+    for batch in found.source.batches(start=min(wanted)) if wanted else ():
         for row in batch.rows:
             if row.index not in wanted:
                 continue

@@ -17,6 +17,7 @@ import polars as pl
 from batchrun import codec
 from batchrun.errors import InputError
 from batchrun.index.prefix import PREFIX, prefix_key
+from batchrun.index.repeats import repeats
 from batchrun.index.sharing import SENDABLE
 from batchrun.media import replace
 from batchrun.outcome import Error
@@ -25,6 +26,7 @@ from batchrun.render.renderer import Renderer
 from batchrun.render.request import Request
 from batchrun.selection import Selection, id_text, identity
 from batchrun.source import ColumnTypes, Row
+from batchrun.value import value
 
 ROWS_SCHEMA = {"row_index": pl.Int64, "key": pl.UInt64, "hash": pl.UInt64}
 """The index of every job; `build` says when SENDABLE, PREFIX and UNBOUNDED come on top."""
@@ -59,7 +61,7 @@ class Index:
     facts: Facts
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Identified:
     """A row with what names it and what would be asked for it, or why nothing can be."""
 
@@ -185,9 +187,9 @@ def _count(counted: dict[str, int], found: Identified, *, null_printed: bool) ->
 
 def _refuse_duplicates(frame: pl.DataFrame, selection: Selection, id_column: str) -> None:
     """Equal keys are looked at again by their ids: two ids may share a 64-bit key by chance."""
-    twice = set(frame.filter(pl.col("key").is_duplicated())["key"].to_list())
-    if not twice:
+    if not repeats(frame["key"]):
         return
+    twice = set(frame.filter(pl.col("key").is_duplicated())["key"].to_list())
     first_seen: dict[str, str] = {}
     for _batch, rows in selection.batches():
         for row in rows:

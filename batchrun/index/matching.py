@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from batchrun.index import sharing
+from batchrun.index.repeats import repeats
 from batchrun.index.sharing import HOLDER, SENDABLE
 from batchrun.outcome import NEVER_SENT, PASSING
 
@@ -117,7 +118,7 @@ def _pair(place: pl.Series, wanted: pl.Series, offered: pl.Series, usable: pl.Se
     sought = wanted.gather(rows)
     ordered = pl.DataFrame({"value": offered.gather(free), "at": free}).sort("value", maintain_order=True)
     at = ordered["value"].search_sorted(sought, side="left")
-    if sought.is_duplicated().any():
+    if repeats(sought):
         occurrence = pl.int_range(pl.len(), dtype=pl.UInt32).over("value")
         at = at + pl.DataFrame({"value": sought}).select(occurrence).to_series()
     last = len(ordered) - 1

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from batchrun import codec
 from batchrun.budget import Spend
+from batchrun.index.repeats import repeats
 from batchrun.pricing import PriceOf
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.folder import write_atomically
@@ -96,7 +97,7 @@ class Checkpoint:
         """All finished tasks, by ANSWERS_SCHEMA; a negative part is an unsealed journal file's."""
         unsealed = [finished_answers(-number, finished) for number, finished in self.unsealed.items()]
         found = pl.concat([pl.DataFrame(schema=ANSWERS_SCHEMA), read_answers(self.folder), *unsealed])
-        if found["task"].is_duplicated().any():  # parts that were being merged when `gc` was killed
+        if repeats(found["task"]):  # parts that were being merged when `gc` was killed
             return found.unique("task", keep="last", maintain_order=True)
         return found
 

@@ -236,7 +236,7 @@ def _attempt(history: History, call: int, read: _Read | None, done: Done) -> dic
         "http_status": exchange.status if isinstance(exchange, Reply) else None,
         "error_type": done.errors[call] if call < len(done.errors) else None,
         "request_id": request_id(exchange.headers) if isinstance(exchange, Reply) else None,
-        "usage": asdict(read.usage) if read and read.usage else None,
+        "usage": _counts(read.usage) if read and read.usage else None,
         "sent": exchange.sent if isinstance(exchange, Unanswered) else True,
     }
 
@@ -247,10 +247,16 @@ def request_id(headers: Mapping[str, str]) -> str | None:
     return None if found is None else _LONE_SURROGATE.sub("\ufffd", found)
 
 
+def _counts(usage: Usage) -> dict[str, int | None]:
+    return {
+        name: getattr(usage, name) for name in Usage.__dataclass_fields__
+    }  # asdict takes ten times as long
+
+
 def _total_usage(reads: Iterable[_Read], earlier: Mapping[str, int | None] | None) -> dict[str, Any] | None:
     usages = [read.usage for read in reads if read.usage]
     usages += [Usage(**earlier)] if earlier else []
-    return asdict(sum(usages[1:], start=usages[0])) if usages else None
+    return _counts(sum(usages[1:], start=usages[0])) if usages else None
 
 
 def _total_cost(done: Done, reads: Iterable[_Read], earlier: float | None) -> float | None:

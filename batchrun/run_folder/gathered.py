@@ -7,7 +7,10 @@ are first sorted by some ten thousands into files of their own, beside the check
 from __future__ import annotations
 
 import shutil
+from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import polars as pl
@@ -85,9 +88,13 @@ def _runs(frame: pl.DataFrame, parts: PartReader) -> Iterator[tuple[pl.DataFrame
 
 def answers_of_rows(rows: pl.DataFrame, parts: PartReader) -> pa.Table:
     """The answers of rows, in their order."""
-    ordered = rows.select("part", "position").with_row_index("nth").sort("part", "position")
+    places = list(zip(rows["part"].to_list(), rows["position"].to_list(), strict=True))
+    ordered = sorted(places)
     tables = [
-        parts.take(part, found["position"].to_list())
-        for (part,), found in ordered.partition_by("part", as_dict=True, maintain_order=True).items()
+        parts.take(part, [position for _, position in found])
+        for part, found in groupby(ordered, key=itemgetter(0))
     ]
-    return pa.concat_tables(tables).take(ordered["nth"].arg_sort().to_list())
+    table = pa.concat_tables(tables)
+    if ordered == places:  # as nearly always: rows are answered in about the order of the input
+        return table
+    return table.take([bisect_left(ordered, place) for place in places])

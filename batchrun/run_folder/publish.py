@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,10 +39,17 @@ from batchrun.source import Batch
 BUCKET = 5_000
 """Input rows of one results part."""
 
+_OLDER = (int(State.KEPT), int(State.CHANGED))
+"""States of rows that show an answer to another request than theirs."""
+
 MESSAGES_FIELD = pa.field("messages", MESSAGES)
 
 PIECE = 500
-"""Rows that are joined with their answers at a time: a row group of a results part."""
+"""Rows that are joined with their answers at a time."""
+
+GROUP_BYTES = 4_000_000
+"""Rows of a results part are gathered into row groups of about this size: each of them costs as much to write
+as two thousand rows."""
 
 
 @dataclass(slots=True)
@@ -57,7 +64,8 @@ class _Bucket:
 
     def take(self, batch: Batch, at: list[int], layout: Layout, identifier: Identifier) -> None:
         """Take the rows of `batch` at these positions."""
-        self.inputs.append(batch.arrow(layout.carried).take(at))
+        inputs = batch.arrow(layout.carried)
+        self.inputs.append(inputs if len(at) == len(batch.rows) else inputs.take(at))
         for position in at:
             row = batch.rows[position]
             found = identifier.identify(row) if layout.renders else None
@@ -143,7 +151,7 @@ class Publisher:
         with self._in_reach(new) as rows:
             for bucket in self._filled(batches, rows):
                 tables = (self._table(piece) for piece in bucket.pieces())
-                write_parquet(tables, folder / _part(bucket.number), self._schema)
+                write_parquet(_packed(tables), folder / _part(bucket.number), self._schema)
                 release_memory()
         if frame.is_empty():
             write_parquet([], folder / _part(0), self._schema)
@@ -195,8 +203,7 @@ class Publisher:
 
     def _table(self, bucket: _Bucket) -> pa.Table:
         answers = answers_of_rows(bucket.frame, self._parts)
-        older = bucket.frame["state"].is_in([int(State.KEPT), int(State.CHANGED)])
-        stale = pa.array(older.to_list(), pa.bool_())
+        stale = [state in _OLDER for state in bucket.frame["state"].to_list()]
         types = self._layout.types
         named = self._holders.names(bucket.frame, answers) if self._holders else [None] * len(bucket.frame)
         if self._holders:
@@ -205,17 +212,16 @@ class Publisher:
         columns |= {
             "row_index": pa.array(bucket.frame["row_index"].to_list(), pa.int64()),
             "row_id": pa.array(bucket.row_ids, pa.string()),
-            "stale": stale,
+            "stale": pa.array(stale, pa.bool_()),
             "duplicate_of": pa.array(named, pa.string()),
         }
         if self._layout.raw:
             self._add_raw(bucket, answers)
-        kept = [not is_stale for is_stale in stale.to_pylist()]
         prompts = [MESSAGES_FIELD] if self._layout.prompts else []
         for column in [*prompts, *self._layout.added]:
             values = [
-                row.get(column.name) if fresh or column.name == "raw_response" else None
-                for row, fresh in zip(bucket.added, kept, strict=True)
+                None if is_older and column.name != "raw_response" else row.get(column.name)
+                for row, is_older in zip(bucket.added, stale, strict=True)
             ]
             columns[column.name] = pa.array(values, column.type)
         inputs = pa.concat_tables(bucket.inputs).columns
@@ -289,6 +295,20 @@ class Publisher:
 
     def _generations(self) -> list[Path]:
         return [path for path in self._run.generations.iterdir() if path.name.isdigit()]
+
+
+def _packed(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in fewer tables, of GROUP_BYTES or a little more."""
+    held: list[pa.Table] = []
+    size = 0
+    for table in tables:
+        held.append(table)
+        size += table.nbytes
+        if size >= GROUP_BYTES:
+            yield pa.concat_tables(held)
+            held, size = [], 0
+    if held:
+        yield pa.concat_tables(held)
 
 
 def _buckets(frame: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:

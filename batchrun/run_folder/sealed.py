@@ -214,33 +214,44 @@ class PartReader:
         self._columns = columns
         self._kept = kept
         self._files: dict[int, pq.ParquetFile] = {}
-        self._groups: dict[tuple[int, int], pa.Table] = {}
+        self._groups: dict[tuple[int, int], tuple[pa.Table, int]] = {}
+        """Each with its bytes, which Arrow adds up anew each time it is asked."""
 
     def take(self, part: int, positions: Iterable[int]) -> pa.Table:
         """The rows of one part at `positions` (ascending), in that order."""
         by_group: dict[int, list[int]] = {}
         for position in positions:
             by_group.setdefault(position // ROW_GROUP, []).append(position % ROW_GROUP)
-        return pa.concat_tables([self._group(part, group).take(at) for group, at in by_group.items()])
+        return pa.concat_tables([_taken(self._group(part, group), at) for group, at in by_group.items()])
 
     def _group(self, part: int, group: int) -> pa.Table:
-        table = self._groups.pop((part, group), None)
-        if table is None:
-            if part not in self._files:
-                if len(self._files) == _OPEN_FILES:
-                    self._files.pop(next(iter(self._files))).close()
-                self._files[part] = pq.ParquetFile(self._paths[part], pre_buffer=False)
-            table = self._files[part].read_row_group(group, columns=self._columns)
-        self._groups[part, group] = table
-        while len(self._groups) > 1 and sum(kept.nbytes for kept in self._groups.values()) > self._kept:
+        found = self._groups.pop((part, group), None)
+        if found is None:
+            table = self._file(part).read_row_group(group, columns=self._columns, use_threads=False)
+            found = table, table.nbytes
+        self._groups[part, group] = found
+        while len(self._groups) > 1 and sum(size for _, size in self._groups.values()) > self._kept:
             self._groups.pop(next(iter(self._groups)))
-        return table
+        return found[0]
+
+    def _file(self, part: int) -> pq.ParquetFile:
+        if part not in self._files:
+            if len(self._files) == _OPEN_FILES:
+                self._files.pop(next(iter(self._files))).close()
+            self._files[part] = pq.ParquetFile(self._paths[part], pre_buffer=False)
+        return self._files[part]
 
     def close(self) -> None:
         """Close the files."""
         for file in self._files.values():
             file.close()
         self._files.clear()
+
+
+def _taken(table: pa.Table, at: list[int]) -> pa.Table:
+    """The rows at these places; those that follow each other are not copied."""
+    follow = at == list(range(at[0], at[0] + len(at)))  # rows that share an answer have the same place
+    return table.slice(at[0], len(at)) if follow else table.take(at)
 
 
 def histories(table: pa.Table) -> Iterator[History]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Generator
+from typing import TypeAlias
 
 import pyarrow as pa
 
@@ -34,6 +35,10 @@ class Batch:
 
     def _array(self, field: pa.Field) -> pa.Array:
         return array(self.rows, field)
+
+
+Reading: TypeAlias = Generator[Batch, None, int]
+"""The batches of one file; it gives the number of the row that would come next."""
 
 
 def _no_columns(count: int) -> pa.Table:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from itertools import chain
 
 from batchrun.errors import InputError
-from batchrun.source.batch import MAX_ROWS, Batch
+from batchrun.source.batch import MAX_ROWS, Batch, Reading
 from batchrun.source.files import SourceFile
 from batchrun.source.rows import Row, bad_row
 from batchrun.source.stream import CHUNK, MAX_LINE, Overlong, chunks, split_lines
@@ -30,22 +30,29 @@ def header(file: SourceFile) -> tuple[str, ...]:
 
 
 def read(
-    file: SourceFile, first: int, columns: Collection[str] | None, *, limit: int = MAX_LINE
-) -> Iterator[Batch]:
+    file: SourceFile,
+    first: int,
+    columns: Collection[str] | None,
+    *,
+    limit: int = MAX_LINE,
+    start: int = 0,
+) -> Reading:
     """Yield the file's rows, numbered from `first`; see `Source.batches`."""
     records = _Records(file, limit)
     names = _header(file, records)
     rows: list[Row] = []
     size = 0
     for record in records:
-        rows.append(_row(file, records, record, names, columns, first))
+        if first >= start:
+            rows.append(_row(file, records, record, names, columns, first))
+            size += records.size
         first += 1
-        size += records.size
         if len(rows) == MAX_ROWS or size >= CHUNK:
             yield Batch(rows, columns)
             rows, size = [], 0
     if rows:
         yield Batch(rows, columns)
+    return first
 
 
 def _header(file: SourceFile, records: _Records) -> tuple[str, ...]:

@@ -6,13 +6,13 @@ in an object the last value counts, as with every common JSON reader.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
 from batchrun.codec import loads
-from batchrun.source.batch import MAX_ROWS, Batch
+from batchrun.source.batch import MAX_ROWS, Batch, Reading
 from batchrun.source.files import SourceFile
 from batchrun.source.rows import Row, bad_row
 from batchrun.source.stream import MAX_LINE, Overlong, chunks, split_lines
@@ -32,7 +32,8 @@ def read(
     limit: int = MAX_LINE,
     check: Check | None = None,
     kept: str | None = None,
-) -> Iterator[Batch]:
+    start: int = 0,
+) -> Reading:
     """Yield the file's rows, numbered from `first`; see `Source.batches`.
 
     `check` may refuse a row, of which the column `kept` stays: it names the row.
@@ -45,7 +46,8 @@ def read(
             number += 1
             if not line or (isinstance(line, bytes) and line.isspace()):
                 continue
-            rows.append(row(line, first, f"{file.name}:{number}"))
+            if first >= start:
+                rows.append(row(line, first, f"{file.name}:{number}"))
             first += 1
             if len(rows) == MAX_ROWS:
                 yield Batch(rows, columns)
@@ -53,6 +55,7 @@ def read(
         if rows:
             yield Batch(rows, columns)
             rows = []
+    return first
 
 
 def _row(
@@ -91,7 +94,8 @@ def _refuse(values: Any, line: bytes) -> None:
     if type(values) is not dict:
         raise ValueError(f"the line is {_KINDS[type(values)]}")
     # Both are rare, and counting bytes is cheap: the walk is left to the lines that could need it.
-    if line.count(b"{") + line.count(b"[") > MAX_DEPTH and deeper(values, MAX_DEPTH):
+    opened = len(line) if len(line) <= MAX_DEPTH else line.count(b"{") + line.count(b"[")
+    if opened > MAX_DEPTH and deeper(values, MAX_DEPTH):
         raise ValueError(f"nested too deeply (more than {MAX_DEPTH} levels)")
     if b"\\u" in line and (b"\\ud" in line or b"\\uD" in line) and not all(map(encodable, values)):
         raise ValueError("a key holds a lone surrogate, which no column name can")

@@ -7,11 +7,11 @@ these four are columns too.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any
 
 from batchrun.source import jsonl
-from batchrun.source.batch import Batch
+from batchrun.source.batch import Reading
 from batchrun.source.files import SourceFile
 
 ID_COLUMN = "custom_id"
@@ -19,9 +19,9 @@ TYPES = {"body": "json"}
 """The columns' types where `input.types` names none, by its names."""
 
 
-def read(file: SourceFile, first: int, columns: Collection[str] | None) -> Iterator[Batch]:
+def read(file: SourceFile, first: int, columns: Collection[str] | None, *, start: int = 0) -> Reading:
     """Yield the file's rows, numbered from `first`; see `Source.batches`."""
-    return jsonl.read(file, first, columns, check=refuse, kept=ID_COLUMN)
+    return jsonl.read(file, first, columns, check=refuse, kept=ID_COLUMN, start=start)
 
 
 def refuse(values: dict[str, Any]) -> None:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 
 from batchrun.errors import InputError
 from batchrun.source import csv_records, jsonl, openai_batch, parquet
-from batchrun.source.batch import Batch
+from batchrun.source.batch import Batch, Reading
 from batchrun.source.column_types import ColumnTypes
 from batchrun.source.files import Format, SourceFile, find_files
 
-Reader = Callable[[SourceFile, int, Collection[str] | None], Iterator[Batch]]
+
+class Reader(Protocol):
+    """Reads one format: the rows of a file, numbered from `first`; see `Source.batches`."""
+
+    def __call__(
+        self, file: SourceFile, first: int, columns: Collection[str] | None, /, *, start: int
+    ) -> Reading: ...
+
 
 _READERS: dict[Format, Reader] = {
     "jsonl": jsonl.read,
@@ -37,10 +45,11 @@ class Source:
     def _is_openai_batch(self) -> bool:
         return self.files[0].format == "openai-batch"
 
-    def batches(self, columns: Collection[str] | None = None) -> Iterator[Batch]:
+    def batches(self, columns: Collection[str] | None = None, *, start: int = 0) -> Iterator[Batch]:
         """Yield the rows in order, up to 1,000 or some 256 kB of file at a time.
 
-        With `columns`, values hold these alone; a column that a row lacks is no error here.
+        With `columns`, values hold these alone; a column that a row lacks is no error here. The first batch
+        holds row number `start`, and maybe some before it: what lies farther ahead is counted, not read.
         Memory is bounded by one batch and the longest line, whatever the size of the files.
 
         Raises InputError when a file is damaged, or is no longer the one that was opened.
@@ -49,9 +58,7 @@ class Source:
         first = 0
         for file in self.files:
             _refuse_changed(file)
-            for batch in _READERS[file.format](file, first, wanted):
-                first += len(batch.rows)
-                yield batch
+            first = yield from _READERS[file.format](file, first, wanted, start=start)
             _refuse_changed(file)
 
     def column_types(self, overrides: Mapping[str, str] | None = None) -> ColumnTypes:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchrun.errors import InputError
-from batchrun.source.batch import MAX_ROWS, Batch
+from batchrun.source.batch import MAX_ROWS, Batch, Reading
 from batchrun.source.files import SourceFile
 from batchrun.source.overrides import mark
 from batchrun.source.parquet_schema import common_schema, refuse_twice
@@ -24,7 +24,7 @@ def schema(files: tuple[SourceFile, ...]) -> pa.Schema:
     return common_schema([(file, _file_schema(file)) for file in files])
 
 
-def read(file: SourceFile, first: int, columns: Collection[str] | None) -> Iterator[Batch]:
+def read(file: SourceFile, first: int, columns: Collection[str] | None, *, start: int = 0) -> Reading:
     """Yield the file's rows, numbered from `first`; see `Source.batches`."""
     done = 0
     hive = {k: v for k, v in file.hive if columns is None or k in columns}
@@ -32,13 +32,26 @@ def read(file: SourceFile, first: int, columns: Collection[str] | None) -> Itera
         with _opened(file) as reader:
             own = [n for n in reader.schema_arrow.names if n not in dict(file.hive)]
             names = [n for n in own if columns is None or n in columns]
+            groups, done = _groups_from(reader.metadata, start - first)
             # pre_buffer would hold whole column chunks: a file of one 216 MB row group then peaked at 221 MB.
-            for table in reader.iter_batches(_batch_rows(reader), columns=names, use_threads=False):
+            for table in reader.iter_batches(_batch_rows(reader), groups, names, use_threads=False):
                 # iter_batches takes "a.b" for the member of a struct, too
                 yield ParquetBatch(file, table.select(names), first + done, done, hive, columns)
                 done += table.num_rows
     except (OSError, pa.ArrowException) as error:
         raise _damaged(file, error, f" after {done:,} rows") from error
+    return first + done
+
+
+def _groups_from(about: pq.FileMetaData, row: int) -> tuple[list[int], int]:
+    """The row groups from the one that holds `row` on, and how many rows stand before them."""
+    before = 0
+    for group in range(about.num_row_groups):
+        rows = about.row_group(group).num_rows
+        if before + rows > row:
+            return list(range(group, about.num_row_groups)), before
+        before += rows
+    return [], before
 
 
 def _opened(file: SourceFile) -> pq.ParquetFile:

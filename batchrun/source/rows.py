@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from batchrun.codec import digest
 from batchrun.outcome import Error
+from batchrun.value import value
 
 MAX_RAW = 4096
 """Bytes of a bad line that are kept as they are; a longer one is cut and ends in its digest."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Row:
     """A row of the input.
 
