@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -22,15 +22,21 @@ class Flight:
     started: float
     """Monotonic seconds."""
     copy: Callable[[Flight], Coroutine[Any, Any, None]] | None = None
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    copied: bool = False
+    scope: anyio.CancelScope | None = None
+    """Of the call, once it is under way."""
     ended: bool = False
     """Whether the call is over: a copy must not be sent any more."""
+    copy_ended: anyio.Event | None = None
+    """Of what sends the copy; None where none is sent."""
     copy_scope: anyio.CancelScope | None = None
-    """Of what sends the copy."""
+    """The same."""
     rival: Flight | None = None
     """The copy's own call, once it is under way."""
-    copy_ended: anyio.Event = field(default_factory=anyio.Event)
+
+    def give_up(self) -> None:
+        """Wait for its answer no longer."""
+        if self.scope is not None:
+            self.scope.cancel()
 
 
 class Flights:
@@ -38,18 +44,19 @@ class Flights:
 
     def __init__(self) -> None:
         self._under_way: set[Flight] = set()
-        self._deadline = float("inf")
+        self._deadline = math.inf
 
     def land_by(self, deadline: float) -> None:
         """Give every call until `deadline`, in the event loop's time."""
         self._deadline = min(deadline, self._deadline)
         for flight in self._under_way:
+            assert flight.scope is not None, "it is under way"
             flight.scope.deadline = self._deadline
 
     @property
     def landing(self) -> bool:
         """Whether the run is stopping, and only waits for the calls under way."""
-        return self._deadline < float("inf")
+        return self._deadline < math.inf
 
     def __len__(self) -> int:
         return len(self._under_way)
@@ -57,13 +64,12 @@ class Flights:
     def __iter__(self) -> Iterator[Flight]:
         return iter(tuple(self._under_way))
 
-    @contextmanager
-    def flying(self, flight: Flight) -> Iterator[None]:
-        """Keep a call from being cancelled with the rest of the run."""
+    def took_off(self, flight: Flight) -> anyio.CancelScope:
+        """The scope to make the call in, which keeps it from being cancelled with the rest of the run."""
         flight.scope = anyio.CancelScope(shield=True, deadline=self._deadline)
-        with flight.scope:
-            self._under_way.add(flight)
-            try:
-                yield
-            finally:
-                self._under_way.discard(flight)
+        self._under_way.add(flight)
+        return flight.scope
+
+    def landed(self, flight: Flight) -> None:
+        """The call is over, however that came about."""
+        self._under_way.discard(flight)

@@ -22,6 +22,7 @@ from batchrun.clock import SystemClock
 from batchrun.limits import Limits, Size
 from batchrun.outcome import Error
 from tests.clock import Stuck, VirtualClock, run_virtual
+from tests.gates import admitted
 
 REFUSED = Error("auth", "the key is wrong", "invalid_api_key", 401)
 BUSY = Error("rate_limit", "come back later", None, 429)
@@ -60,7 +61,7 @@ class Spy:
     async def call(
         self, name: str, *, seconds: float = 1.0, tokens: int = 0, model: str = "m", answered: bool = True
     ) -> None:
-        async with self.gate.admit("e", model, Size(tokens, tokens), NOTHING) as permit:
+        async with admitted(self.gate, "e", model, Size(tokens, tokens), NOTHING) as permit:
             now = VirtualClock().monotonic()
             if isinstance(permit, Closed):
                 self.closed.append((name, now, permit))
@@ -245,7 +246,7 @@ def test_the_others_follow_as_soon_as_the_first_has_answered() -> None:
         spy = Spy(gate)
 
         async def first() -> None:
-            async with gate.admit("e", "m", Size(0, 0), NOTHING) as permit:
+            async with admitted(gate, "e", "m", Size(0, 0), NOTHING) as permit:
                 assert isinstance(permit, Permit)
                 await anyio.sleep(1)
                 permit.landed(Landing("ok", proves=True, report="ok"), NOTHING)
@@ -265,7 +266,7 @@ def test_a_wrong_key_costs_one_call() -> None:
         spy = Spy(gate)
 
         async def first() -> None:
-            async with gate.admit("e", "m", Size(0, 0), NOTHING) as permit:
+            async with admitted(gate, "e", "m", Size(0, 0), NOTHING) as permit:
                 assert isinstance(permit, Permit)
                 await anyio.sleep(1)
                 gate.close("e", REFUSED)
@@ -432,7 +433,7 @@ def test_a_failing_block_gives_its_slot_back() -> None:
         gate = admission(Limits(concurrency=1))
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
-                async with gate.admit("e", "m", Size(0, 0), NOTHING):
+                async with admitted(gate, "e", "m", Size(0, 0), NOTHING):
                     raise ZeroDivisionError
 
     run_virtual(main)
@@ -448,7 +449,7 @@ def test_a_run_at_the_limit_uses_it_and_is_never_refused() -> None:
 
         async def worker() -> None:
             while VirtualClock().monotonic() < 600:
-                async with gate.admit("e", "m", Size(100, 100), NOTHING) as permit:
+                async with admitted(gate, "e", "m", Size(100, 100), NOTHING) as permit:
                     assert isinstance(permit, Permit)
                     await anyio.sleep(rng.uniform(0, 0.3))
                     arrivals.append(VirtualClock().monotonic())
@@ -538,7 +539,7 @@ def test_a_model_that_is_not_listed_is_a_bug() -> None:
 
     async def main() -> None:
         with pytest.raises(KeyError):
-            async with admission().admit("e", "other", Size(0, 0), NOTHING):
+            async with admitted(admission(), "e", "other", Size(0, 0), NOTHING):
                 pass
 
     run_virtual(main)
@@ -577,7 +578,7 @@ def test_who_waits_for_tokens_goes_when_an_answer_gives_some_back() -> None:
         spy = Spy(admission(Limits(tpm=100, count="used")))
 
         async def first() -> None:
-            async with spy.gate.admit("e", "m", Size(100, 100), NOTHING) as permit:
+            async with admitted(spy.gate, "e", "m", Size(100, 100), NOTHING) as permit:
                 assert isinstance(permit, Permit)
                 await anyio.sleep(1)
                 permit.landed(Landing("ok", used=10, proves=True, report="ok"), NOTHING)
@@ -596,7 +597,7 @@ def test_a_call_that_took_nothing_gives_its_tokens_back(used: int | None) -> Non
         spy = Spy(admission(Limits(tpm=100, count="used")))
 
         async def first() -> None:
-            async with spy.gate.admit("e", "m", Size(100, 100), NOTHING) as permit:
+            async with admitted(spy.gate, "e", "m", Size(100, 100), NOTHING) as permit:
                 assert isinstance(permit, Permit)
                 await anyio.sleep(1)
                 permit.landed(Landing("nothing", used=used, proves=True, report="ok"), NOTHING)
@@ -617,7 +618,7 @@ def test_rows_with_another_model_leave_the_line_when_the_circuit_opens() -> None
         down = Error("server", "it is down")
 
         async def row(number: int, *, ok: bool = True, leave_for: frozenset[str] = frozenset()) -> None:
-            async with gate.admit("e", "m", Size(1, 1), NOTHING, leave_for=leave_for) as permit:
+            async with admitted(gate, "e", "m", Size(1, 1), NOTHING, leave_for=leave_for) as permit:
                 if isinstance(permit, Closed):
                     left[number] = clock.monotonic()
                     return

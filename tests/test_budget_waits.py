@@ -18,6 +18,7 @@ from batchrun.limits import Limits, Size
 from batchrun.outcome import Error
 from batchrun.pricing import each_day
 from tests.clock import VirtualClock, run_virtual
+from tests.gates import admitted
 
 EPOCH = 1_800_000_000.0
 """2027-01-15 08:00 UTC."""
@@ -63,8 +64,8 @@ class Books:
     ) -> None:
         """`paid` None: no answer ever comes."""
         try:
-            async with self.admission.admit(
-                endpoint, model, SMALL, usd(bound), leave_for=leave_for
+            async with admitted(
+                self.admission, endpoint, model, SMALL, usd(bound), leave_for=leave_for
             ) as permit:
                 if isinstance(permit, Closed):
                     self.ended[name] = "closed"

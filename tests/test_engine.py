@@ -33,6 +33,7 @@ class Run:
     answer: Callable[[Task], Awaitable[Done | Closed]]
     canary: int | None = None
     failed: float = 0.5
+    resting = 0
 
     def __post_init__(self) -> None:
         self.counters, self.clock = Counters(), SystemClock()
@@ -80,7 +81,7 @@ def test_workers_come_while_no_row_is_finished(tmp_path: Path) -> None:
     async def answer(task: Task) -> Done:
         at_work.append(task.number)
         if len(at_work) == 20:
-            run.admission._endpoints["e"].restore({"concurrency": {"limit": 100, "rising": True}}, 0, 0)
+            run.admission._endpoints["e"].restore({"concurrency": {"limit": 120, "rising": True}}, 0, 0)
         if len(at_work) == 90:
             all_at_work.set()
         await all_at_work.wait()

@@ -1,4 +1,4 @@
-"""May this call go now? One `async with` that waits, reserves and settles.
+"""May this call go now? `admit` waits and reserves, and gives a permit that settles.
 
 Each endpoint has a gate, and each model at an endpoint another. A call passes its model's gate and
 then its endpoint's, always in this order, each strictly first come, first served: only the first in
@@ -13,8 +13,7 @@ costs one call, not `concurrency`.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -67,26 +66,40 @@ class Admission:
         self.short = 0
         """Calls that wait for others to leave them a part of the budget."""
 
-    @asynccontextmanager
     async def admit(
         self, endpoint: str, model: str, size: Size, bound: Amounts, *, leave_for: frozenset[str] = _NO_REASON
-    ) -> AsyncIterator[Permit | Closed]:
-        """Wait for the turn of a call of `size` tokens that takes `bound` at most; the block is the call.
+    ) -> Permit | Closed:
+        """Wait for the turn of a call of `size` tokens that takes `bound` at most.
 
         Gives `Closed` instead, at once and also to those already waiting, when the endpoint or the
         model is closed: the caller goes on to the next model; so it does while the endpoint's circuit is
-        open for one of the reasons of `leave_for`. Raises BudgetExhaustedError when the budget does not
-        hold `bound`, and no call under way can leave any of it. KeyError: a model that is not listed.
+        open for one of the reasons of `leave_for`. The permit is to be entered before anything is awaited.
+        Raises BudgetExhaustedError when the budget does not hold `bound`, and no call under way can leave
+        any of it. KeyError: a model that is not listed.
         """
         gates = self._models[endpoint, model], self._endpoints[endpoint]
-        permit = await self._enter(gates, size, bound, leave_for)
-        if isinstance(permit, Closed):
-            yield permit
-            return
-        try:  # nothing is awaited between taking the slots and here, so no cancellation can come between
-            yield permit
-        finally:
-            permit.end()
+        while True:
+            if found := self.at_once(endpoint, model, size, bound, leave_for=leave_for):
+                return found
+            with gates[1].in_line(leave_for):  # ends before its turn comes when the circuit opens
+                return await self._in_line(gates, size, bound, leave_for)
+
+    def at_once(
+        self, endpoint: str, model: str, size: Size, bound: Amounts, *, leave_for: frozenset[str] = _NO_REASON
+    ) -> Permit | Closed | None:
+        """What `admit` gives without a wait; None where there is one, or somebody waits already.
+
+        Who was in line and is free to go, but has not had its turn of the event loop, keeps nobody back: a
+        line that passes one call a turn would never end while as many calls land and come again.
+        """
+        gates = self._models[endpoint, model], self._endpoints[endpoint]
+        now = self._clock.monotonic()
+        if closed := self._closed(gates, now) or self._left(gates[1], now, leave_for):
+            return closed
+        for gate in gates:
+            if gate.head is not None or gate.delay(now, size) > 0:
+                return None
+        return self._take(gates, size, bound) if self._affordable(bound) else None
 
     def _land(
         self,
@@ -187,21 +200,6 @@ class Admission:
         for gate in (self._models.get((endpoint, model)), self._endpoints.get(endpoint)):
             if gate is not None:
                 gate.rates.recall(now, wall, sent_at, tokens)
-
-    async def _enter(
-        self, gates: tuple[Gate, Gate], size: Size, bound: Amounts, leave_for: frozenset[str]
-    ) -> Permit | Closed:
-        model, endpoint = gates
-        while True:
-            now = self._clock.monotonic()
-            if closed := self._closed(gates, now) or self._left(endpoint, now, leave_for):
-                return closed
-            if not (model.line.locked() or endpoint.line.locked()):
-                ready = max(model.delay(now, size), endpoint.delay(now, size)) <= 0
-                if ready and self._affordable(bound):
-                    return self._take(gates, size, bound)  # nobody is in line: as below, without the wait
-            with endpoint.in_line(leave_for):  # ends before its turn comes when the circuit opens
-                return await self._in_line(gates, size, bound, leave_for)
 
     async def _in_line(
         self, gates: tuple[Gate, Gate], size: Size, bound: Amounts, leave_for: frozenset[str]

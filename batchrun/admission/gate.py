@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Literal, TypeAlias
 
 import anyio
@@ -19,6 +19,7 @@ from batchrun.concurrency import AdaptiveConcurrency, Result
 from batchrun.limits import Charge, Limits, RateLimits, Size
 from batchrun.limits.headers import RateAccount
 from batchrun.outcome import Error
+from batchrun.value import value
 
 Reason: TypeAlias = Literal["limits", "rate limit", "retry-after", "unreachable"]
 """What a call waits for: the limits, a 429's pause, another pause that the server named, an endpoint that
@@ -32,7 +33,7 @@ _ROUNDING = 0.01
 _LEAST = 20
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Landing:
     """What the answer to a call tells its gates."""
 
@@ -88,9 +89,12 @@ class Gate:
     def most_places(self) -> float:
         """Calls that workers should be there for.
 
-        Of a limit that was found out 20 at least: rows that wait between two attempts need workers, too.
+        Of a limit that is found out 20 at least, and while it may grow by the clock one more, which waits
+        for that.
         """
-        return self.slots if self.adaptive is None else max(self.slots, _LEAST)
+        if self.adaptive is None:
+            return self.slots
+        return max(self.slots, _LEAST) + (self.adaptive.grows_at() < math.inf)
 
     @property
     def in_flight(self) -> int:

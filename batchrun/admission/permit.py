@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Self
 
 from batchrun.admission.gate import Gate, Landing
 from batchrun.budget import Amounts
 
 
 class Permit:
-    """A call that may be sent now. Its slots are given back at the end of the `async with`.
+    """A call that may be sent now: the `with` block is the call, and gives its slots back at the end.
 
     `land` tells gates and budget what came of it, once.
     """
@@ -29,8 +30,10 @@ class Permit:
         self._landed = True
         self._land(landing, paid)
 
-    def end(self) -> None:
-        """Give back the slots."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if not self._landed:
             self.landed(Landing("nothing"), None)
         for gate in self._gates:

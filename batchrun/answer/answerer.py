@@ -15,7 +15,7 @@ import anyio.to_thread
 from batchrun import codec
 from batchrun.admission import Admission, Closed
 from batchrun.answer.attempts import Asker, Received
-from batchrun.answer.task import AskKey, Progress, Task
+from batchrun.answer.task import AskKey, OutOfTimeError, Progress, Task
 from batchrun.budget import Amounts
 from batchrun.chat.completion import ToolCall
 from batchrun.chat.dialogue import Ask, Dialogue, Rejected, Reply, Run
@@ -34,6 +34,8 @@ from batchrun.summary import Counters
 
 TOOL_ERROR = "Error: "
 """How what a function could not do is told to the model."""
+
+_NO_REASON: frozenset[str] = frozenset()
 
 NEVER_ASKED = -1
 """No call yet."""
@@ -108,6 +110,11 @@ class Answerer:
         self._clock = clock
         self._log = log
 
+    @property
+    def resting(self) -> int:
+        """Rows that wait to try again."""
+        return self._asker.resting
+
     async def answer(self, task: Task) -> Done | Closed:
         """Ask for one row and give its outcome, not yet recorded.
 
@@ -121,11 +128,13 @@ class Answerer:
         timeout = self._rules.row_timeout
         first_call = max(task.history.sent, default=NEVER_ASKED) + 1
         progress = Progress(first_call, self._clock.monotonic() + timeout)
-        self._recall(task, progress)
+        if task.history.sent:
+            self._recall(task, progress)
         talk = _Conversation(task, task.request, task.request.dialogue(), progress)
-        result: Outcome | Closed = Failed(Error("timeout", f"the row took longer than {timeout:g} s in all"))
-        with anyio.move_on_after(timeout):
+        try:
             result = await self._converse(talk)
+        except OutOfTimeError:
+            result = Failed(Error("timeout", f"the row took longer than {timeout:g} s in all"))
         if isinstance(result, Closed):
             return result
         by = talk.answered_by if isinstance(result, Completed) else None
@@ -207,9 +216,10 @@ class Answerer:
             return recorded.results
         results = [""] * len(move.calls)
         assert self._tools is not None, "a job without functions runs none"
-        async with anyio.create_task_group() as group:
-            for at, call in enumerate(move.calls):
-                group.start_soon(_run_one, self._tools, call, results, at)
+        with talk.progress.in_time(self._clock):
+            async with anyio.create_task_group() as group:
+                for at, call in enumerate(move.calls):
+                    group.start_soon(_run_one, self._tools, call, results, at)
         self._count(talk.task, move.calls, results)
         self._journal.append(Ran(talk.task.number, move.step, digest, tuple(results)))
         return tuple(results)
@@ -228,7 +238,7 @@ class Answerer:
         answers would not do.
         """
         key = AskKey(ask.step, "" if ask.is_prompt else talk.request.digest(ask))
-        if recorded := self._recorded(talk, key):
+        if talk.task.history.sent and (recorded := self._recorded(talk, key)):
             return recorded
         failed: Failed | None = None
         closed: Closed | None = None
@@ -237,8 +247,8 @@ class Answerer:
         positions = [*range(start, len(talk.task.models)), *before]
         for at, position in enumerate(positions):
             talk.position = position
-            elsewhere = self._any_open(talk.task.models[other] for other in positions[at + 1 :])
-            leave_for = self._rules.fallback_on if elsewhere else frozenset[str]()
+            others = [talk.task.models[other] for other in positions[at + 1 :]]
+            leave_for = self._rules.fallback_on if others and self._any_open(others) else _NO_REASON
             result = await self._ask_one(talk, ask, key, leave_for)
             if isinstance(result, Received):
                 return result
@@ -256,18 +266,23 @@ class Answerer:
         return failed or closed  # type: ignore[return-value] # the line above
 
     def _any_open(self, models: Iterable[int]) -> bool:
-        asked = (self._models[index] for index in models)
-        return any(self._admission.is_open(model.endpoint, model.name) for model in asked)
+        for index in models:
+            model = self._models[index]
+            if self._admission.is_open(model.endpoint, model.name):
+                return True
+        return False
 
     async def _ask_one(
         self, talk: _Conversation, ask: Ask, key: AskKey, leave_for: frozenset[str]
     ) -> Received | Failed | Closed:
-        refused = self._asker.recorded_refusal(talk.task, key, talk.index)
-        if refused is not None:
-            return refused
+        if talk.task.history.sent:
+            refused = self._asker.recorded_refusal(talk.task, key, talk.index)
+            if refused is not None:
+                return refused
         try:
             if talk.request.media:  # files are read
-                body = await anyio.to_thread.run_sync(_body, talk, ask)
+                with talk.progress.in_time(self._clock):
+                    body = await anyio.to_thread.run_sync(_body, talk, ask)
             else:
                 body = _body(talk, ask)
         except RenderError as failure:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from batchrun.admission import Admission, Closed
 from batchrun.admission.gate import Reason
 from batchrun.answer.calls import Caller
-from batchrun.answer.task import AskKey, Progress, Task
+from batchrun.answer.task import AskKey, OutOfTimeError, Progress, Task
 from batchrun.chat.completion import Completion
 from batchrun.clock import Clock
 from batchrun.job import ANY_MODEL, ModelChoice
@@ -28,12 +28,10 @@ from batchrun.policy import (
     decide,
 )
 from batchrun.retry_after import retry_after, should_retry
-
-_LAST_MOMENT = 1.0
-"""Seconds within which a row whose time is over is ended by its own deadline."""
+from batchrun.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Received:
     """A completion, the call that gave it, and the model of the chain that was asked."""
 
@@ -85,6 +83,8 @@ class Asker:
         self._log = log
         self._advise = advise
         self._advised: set[int] = set()
+        self.resting = 0
+        """Rows that wait to try again."""
 
     async def ask(
         self,
@@ -97,7 +97,8 @@ class Asker:
     ) -> Received | Failed | Closed:
         """Ask one model until it answers, fails, or is closed.
 
-        `leave_for` are the reasons for which the row would rather go on to another model than wait.
+        `leave_for` are the reasons for which the row would rather go on to another model than wait. Raises
+        OutOfTimeError.
         """
         attempts, renewed = _Attempts(), False
         while True:
@@ -108,8 +109,7 @@ class Asker:
                 return Received(judged.completion, progress.answered, index)
             assert judged.error is not None, "no completion"
             if self._clock.monotonic() >= progress.deadline:
-                # The row's deadline was set a moment after this call's and says what ended the row.
-                await self._clock.sleep(_LAST_MOMENT)
+                raise OutOfTimeError
             renewed = not renewed and _has_new_key(judged.exchange)
             if renewed or self._is_out_of_reach(index, judged.exchange):
                 continue  # admission lets the row wait, go on to another model, or says Closed
@@ -119,16 +119,24 @@ class Asker:
                 self._advise(index, judged.error)
             action = self._decide(index, judged, judged.error, attempts)
             if isinstance(action, Retry):
-                await self._clock.sleep(action.after)
+                await self._rest(action.after, progress)
             elif isinstance(action, PauseEndpoint):
                 self._pause(index, action.seconds, judged.error)
-                await self._clock.sleep(action.row_wait)
+                await self._rest(action.row_wait, progress)
             elif isinstance(action, NextModel):
                 if action.pause:
                     self._pause(index, action.pause, judged.error)
                 return Failed(judged.error)
             else:
                 self._close(index, judged.error, action)  # so the next look at the gate gives `Closed`
+
+    async def _rest(self, seconds: float, progress: Progress) -> None:
+        self.resting += 1
+        try:
+            with progress.in_time(self._clock):
+                await self._clock.sleep(seconds)
+        finally:
+            self.resting -= 1
 
     def recorded_refusal(self, task: Task, ask: AskKey, index: int) -> Failed | None:
         """What an earlier submit received from this model, where asking again cannot change it.

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 
 import anyio
 import anyio.lowlevel
@@ -16,7 +14,7 @@ from batchrun.admission.circuit import Report, report
 from batchrun.admission.gate import Landing
 from batchrun.answer.needs import Estimator, Needs
 from batchrun.answer.tail import Latencies
-from batchrun.answer.task import AskKey, Progress, Task
+from batchrun.answer.task import AskKey, OutOfTimeError, Progress, Task
 from batchrun.budget import Amounts
 from batchrun.client import EndpointClient
 from batchrun.clock import Clock
@@ -33,6 +31,7 @@ from batchrun.render.request import Request
 from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.records import Answered, Sent
 from batchrun.summary import Counters
+from batchrun.value import value
 
 _PROVES_NOTHING = frozenset({"auth", "quota", "model_not_found", "server"})
 """Answers that do not show that the endpoint can do its work."""
@@ -47,7 +46,7 @@ _NO_FILES = re.compile(r"\(os error (23|24)\)")
 HEDGED = Error("cancelled", "a copy of this call was answered first")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class _Call:
     """What is asked, and what that takes."""
 
@@ -99,22 +98,25 @@ class Caller:
     ) -> Judged | Closed:
         """Send `body` to a model once when it may go, or say that the model is closed.
 
-        `progress.answered` is the call that answered. Raises BudgetExhaustedError when it cannot be paid.
+        `progress.answered` is the call that answered. Raises BudgetExhaustedError when it cannot be paid, and
+        OutOfTimeError.
         """
-        await anyio.lowlevel.checkpoint_if_cancelled()  # a call that has landed must not start another
+        if self._flights.landing:  # a call that has landed must not start another
+            await anyio.lowlevel.checkpoint()
         assert isinstance(task.request, Request)
         is_prompt = not ask.digest
         needs = self._estimator.needs(task.request, index, body, is_prompt=is_prompt, row_id=task.row_id)
         call = _Call(task, ask, index, body, progress, needs)
         await self._journal.ready()  # not after admission: a Retry-After could arrive meanwhile
-        async with self._admit(call, leave_for) as permit:
-            if isinstance(permit, Closed):
-                return permit
+        permit = await self._admitted(call, leave_for)
+        if isinstance(permit, Closed):
+            return permit
+        with permit:
             second: list[tuple[int, Judged]] = []
             flight = Flight(index, self._clock.monotonic(), lambda flight: self._copy(call, flight, second))
             landed = await self._fly(call, permit, flight)
-            if flight.copied:
-                await self._end_copy(flight, wait=landed is not None and landed[1].completion is None)
+            if flight.copy_ended:
+                await self._end_copy(flight, flight.copy_ended, landed)
             if second and (landed is None or landed[1].completion is None):
                 landed = second[0]
             if landed is None:  # the drain is over: the call stays as possibly paid
@@ -123,11 +125,13 @@ class Caller:
         progress.answered, judged = landed
         return judged
 
-    def _admit(self, call: _Call, leave_for: frozenset[str]) -> AbstractAsyncContextManager[Permit | Closed]:
-        model = self._models[call.index]
-        return self._admission.admit(
-            model.endpoint, model.name, call.needs.size, call.needs.bound, leave_for=leave_for
-        )
+    async def _admitted(self, call: _Call, leave_for: frozenset[str]) -> Permit | Closed:
+        model, needs = self._models[call.index], call.needs
+        asked = model.endpoint, model.name, needs.size, needs.bound
+        if found := self._admission.at_once(*asked, leave_for=leave_for):
+            return found
+        with call.progress.in_time(self._clock):
+            return await self._admission.admit(*asked, leave_for=leave_for)
 
     async def _fly(self, call: _Call, permit: Permit, flight: Flight) -> tuple[int, Judged] | None:
         """Send it: its number, and what came of it; None when it was given up, and nothing is known."""
@@ -137,12 +141,16 @@ class Caller:
         self._journal.append(sent)
         self._counters.calls += 1
         exchange: Exchange | None = None
-        with self._flights.flying(flight):
-            left = call.progress.deadline - self._clock.monotonic()
-            client = self._clients[self._models[call.index].endpoint]
-            exchange = await client.call(call.body, timeout=left)
-            self._journal.append(Answered(call.task.number, number, self._clock.wall(), exchange))
-            _check_open_files(exchange)
+        client = self._clients[self._models[call.index].endpoint]
+        try:
+            with self._flights.took_off(flight):
+                exchange = await client.call(
+                    call.body, timeout=call.progress.deadline - self._clock.monotonic()
+                )
+                self._journal.append(Answered(call.task.number, number, self._clock.wall(), exchange))
+                _check_open_files(exchange)
+        finally:
+            self._flights.landed(flight)
         if exchange is None:
             call.progress.note(number, HEDGED)
             call.progress.paid(sent.at, call.needs.bound, None)
@@ -154,41 +162,46 @@ class Caller:
 
     async def _copy(self, call: _Call, flight: Flight, answers: list[tuple[int, Judged]]) -> None:
         """Send the same once more; the first good answer wins, and its rival is given up."""
+        assert flight.copy_ended, "it is set where a copy is started"
         with anyio.CancelScope() as flight.copy_scope:
             try:
                 if flight.ended or ((budget := self._admission.budget) and not budget.fits(call.needs.bound)):
                     return  # rows that have no call yet go first, and none waits behind a copy
-                async with self._admit(call, _FAILURES) as permit:
-                    if isinstance(permit, Closed):
-                        return
+                permit = await self._admitted(call, _FAILURES)
+                if isinstance(permit, Closed):
+                    return
+                with permit:
                     if flight.ended:  # meanwhile
                         permit.landed(Landing("nothing", used=0), Amounts())
                         return
                     self._counters.hedged += 1
                     flight.rival = Flight(call.index, self._clock.monotonic())
                     landed = await self._fly(call, permit, flight.rival)
-            except BudgetExhaustedError:
+            except (BudgetExhaustedError, OutOfTimeError):
                 return
             finally:
                 flight.copy_ended.set()
             if landed is not None and landed[1].completion is not None:
                 answers.append(landed)
-                flight.scope.cancel()
+                flight.give_up()
 
-    async def _end_copy(self, flight: Flight, *, wait: bool) -> None:
+    async def _end_copy(
+        self, flight: Flight, copy_ended: anyio.Event, landed: tuple[int, Judged] | None
+    ) -> None:
         """Give up the copy of a call that has ended: no record of it may come after the row's outcome.
 
-        `wait`: the call failed, and its copy may do better, unless the run is stopping.
+        A call that failed waits for its copy, which may do better, unless the run is stopping.
         """
         flight.ended = True
+        failed = landed is not None and landed[1].completion is None
         with anyio.CancelScope(shield=True):  # a copy under way ends with the row's time, or the drain
-            if wait and flight.rival is not None and not self._flights.landing:
-                await flight.copy_ended.wait()
+            if failed and flight.rival is not None and not self._flights.landing:
+                await copy_ended.wait()
             if flight.copy_scope is not None:
                 flight.copy_scope.cancel()
             if flight.rival is not None:
-                flight.rival.scope.cancel()
-            await flight.copy_ended.wait()
+                flight.rival.give_up()
+            await copy_ended.wait()
 
     def _land(self, call: _Call, permit: Permit, judged: Judged, sent_at: float, started: float) -> None:
         """Tell gates, budget and counters what came of a call, and learn from it."""

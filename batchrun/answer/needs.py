@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from batchrun.budget import Amounts, Budget
@@ -16,9 +15,10 @@ from batchrun.paid import Bounds, bounds, most
 from batchrun.prices import Price, no_upper_bound
 from batchrun.pricing import ModelPrices
 from batchrun.render.request import Request
+from batchrun.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Needs:
     """What one call takes."""
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio
+
 from batchrun.budget import Amounts, Tally
+from batchrun.clock import Clock
 from batchrun.outcome import Error, ErrorType
 from batchrun.render.request import Request
 from batchrun.run_folder.history import History
+from batchrun.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Task:
     """A row to be answered.
 
@@ -33,12 +39,16 @@ class Task:
     """Whether `history` is of an asking that failed: its records are to be carried into this one's."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AskKey:
     """Names one ask of a row: its number, and a digest of what is asked beyond the row's own request."""
 
     step: int
     digest: str
+
+
+class OutOfTimeError(Exception):
+    """A row's time is over."""
 
 
 @dataclass(slots=True)
@@ -47,6 +57,7 @@ class Progress:
 
     next_call: int
     deadline: float
+    """When the row's time is over, in monotonic seconds."""
     errors: list[ErrorType | None] = field(default_factory=list)
     answered: int = -1
     """The call whose answer was the last to be given on."""
@@ -54,6 +65,14 @@ class Progress:
     """Of all calls whose cost is known."""
     tally: Tally = field(default_factory=Tally)
     """What this asking took of the budget."""
+
+    @contextmanager
+    def in_time(self, clock: Clock) -> Iterator[None]:
+        """Wait in the block no longer than the row may take. Raises OutOfTimeError."""
+        with anyio.move_on_after(self.deadline - clock.monotonic()) as scope:
+            yield
+        if scope.cancelled_caught:
+            raise OutOfTimeError
 
     def note(self, call: int, error: Error | None) -> None:
         """Remember why a call did not answer the row, or that it did."""

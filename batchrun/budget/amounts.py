@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import NamedTuple
+
+from batchrun.value import value
 
 _USD = Decimal(10**12)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Amounts:
     """What calls take; None where it is not known."""
 
@@ -30,7 +31,8 @@ class Sums(NamedTuple):
     @classmethod
     def of(cls, amounts: Amounts) -> Sums:
         """Money is rounded up."""
-        return cls(rounded_up(amounts.cost_usd or 0), amounts.tokens or 0, amounts.requests)
+        cost = rounded_up(amounts.cost_usd) if amounts.cost_usd else 0
+        return cls(cost, amounts.tokens or 0, amounts.requests)
 
     def plus(self, other: Sums) -> Sums:
         return Sums(self.cost + other.cost, self.tokens + other.tokens, self.requests + other.requests)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from batchrun.budget.amounts import Amounts, Sums
+from batchrun.value import value
+
+_DAY = 86_400
+
+
+@lru_cache(maxsize=16)  # of the days of a run
+def _name(day: int) -> str:
+    return datetime.fromtimestamp(day * _DAY, UTC).date().isoformat()
 
 
 def day_of(wall: float) -> str:
     """The day (UTC) of a time in seconds since the epoch, as 2026-11-21."""
-    return datetime.fromtimestamp(wall, UTC).date().isoformat()
-
-
-_DAY = 86_400
+    return _name(int(wall // _DAY))
 
 
 class Tally:
@@ -34,10 +40,10 @@ class Tally:
 
     def spend(self) -> Spend:
         """The sums so far."""
-        return Spend({day_of(day * _DAY): sums for day, sums in self._days.items()})
+        return Spend({_name(day): sums for day, sums in self._days.items()})
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Spend:
     """Sums by day; what is not known counts as nothing."""
 

@@ -17,7 +17,6 @@ from typing import Any, TypeAlias
 
 import anyio
 import anyio.to_thread
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from batchrun.admission import Admission, Closed
 from batchrun.answer.answerer import Answerer
@@ -25,6 +24,7 @@ from batchrun.answer.task import Task
 from batchrun.breaker import Breaker
 from batchrun.engines.closings import describe
 from batchrun.engines.signals import obey_signals
+from batchrun.engines.supply import Supply
 from batchrun.errors import BudgetExhaustedError, StorageError
 from batchrun.flights import Flights
 from batchrun.outcome import Failed
@@ -87,8 +87,9 @@ class LocalEngine:
         self._seal_rows = seal_rows
         self._say = say
         self._keys = keys
+        self._supply = Supply(CHUNK)
         self._workers = 0
-        self._hire: Callable[[], None] | None = None
+        self._hire: Callable[[], None] = _nobody
         self._left = 0
         """Rows left pending."""
         self._closed: dict[tuple[int, ...], Closed] = {}
@@ -135,6 +136,7 @@ class LocalEngine:
         self._flights.land_by(anyio.current_time() + min(drain, self._drain))
         if self._stopped_by is None:
             self._stopped_by = reason
+            self._supply.drop()
             self._scope.cancel()
 
     async def _end_in_time(self, seconds: float) -> None:
@@ -144,60 +146,52 @@ class LocalEngine:
         self.stop(Stop("wall_time", "the time of budget.wall_time is used up"), landing)
 
     async def _work(self, tasks: Iterator[Task], spare: int) -> None:
-        send, receive = anyio.create_memory_object_stream[Task](CHUNK)
-        with receive:
-            async with anyio.create_task_group() as group:
+        async with anyio.create_task_group() as group:
 
-                def hire() -> None:
-                    while _has_rows(receive) and self._workers < self._wanted(spare):
-                        self._workers += 1
-                        group.start_soon(self._landing, partial(self._worker, receive.clone(), hire, spare))
+            def hire() -> None:
+                while not self._supply.is_over and self._workers < self._wanted(spare):
+                    self._workers += 1
+                    group.start_soon(self._landing, partial(self._take_rows, spare))
 
-                hire()
-                self._hire = hire
-                group.start_soon(self._landing, partial(self._feed, tasks, send))
-            self._hire = None
+            self._hire = hire
+            hire()
+            group.start_soon(self._landing, partial(self._feed, tasks))
+        self._hire = _nobody
 
     async def _keep_hiring(self) -> None:
         """Places may come while no row is finished: a limit may grow by the clock."""
         while True:
             await anyio.sleep(1)
-            if self._hire:
-                self._hire()
+            self._hire()
 
     def _wanted(self, spare: int) -> int:
-        """Workers to fill every place there is now, and a quarter more for rows that wait to try again."""
-        places = self._admission.places()
-        return places + places // 4 + 1 + spare
+        """Workers to fill every place there is now, and for every row that waits to try again."""
+        return self._admission.places() + self._answerer.resting + spare
 
-    async def _feed(self, tasks: Iterator[Task], send: MemoryObjectSendStream[Task]) -> None:
+    async def _feed(self, tasks: Iterator[Task]) -> None:
         sent = 0
-        with send:
-            while chunk := await anyio.to_thread.run_sync(lambda: list(islice(tasks, CHUNK))):
-                for task in chunk:
-                    if sent == self._canary:
-                        await self._canary_judged.wait()
-                    await send.send(task)
-                    sent += 1
+        while chunk := await anyio.to_thread.run_sync(lambda: list(islice(tasks, CHUNK))):
+            if self._canary is not None and sent <= self._canary < sent + len(chunk):
+                first = self._canary - sent
+                if first:
+                    await self._supply.put(chunk[:first])
+                await self._canary_judged.wait()
+                await self._supply.put(chunk[first:])
+            else:
+                await self._supply.put(chunk)
+            sent += len(chunk)
+        self._supply.end()
 
-    async def _worker(
-        self, receive: MemoryObjectReceiveStream[Task], hire: Callable[[], None], spare: int
-    ) -> None:
+    async def _take_rows(self, spare: int) -> None:
         """Take rows to their outcomes, as long as there are rows, and places for so many workers."""
-        with receive:
-            try:
-                await self._take(receive, hire, spare)
-            finally:
-                self._workers -= 1
-
-    async def _take(
-        self, receive: MemoryObjectReceiveStream[Task], hire: Callable[[], None], spare: int
-    ) -> None:
-        async for task in receive:
-            await self._finish(task)
-            hire()  # the places grow when calls land
-            if self._workers > self._wanted(spare):
-                return
+        try:
+            while task := await self._supply.take():
+                await self._finish(task)
+                self._hire()  # the places grow when calls land
+                if self._workers > self._wanted(spare):
+                    return
+        finally:
+            self._workers -= 1
 
     async def _finish(self, task: Task) -> None:
         try:
@@ -280,7 +274,5 @@ class LocalEngine:
             self._say(f"{reason.message}: {waits}; once more stops at once")
 
 
-def _has_rows(receive: MemoryObjectReceiveStream[Task]) -> bool:
-    """Whether rows wait, or may still come."""
-    state = receive.statistics()
-    return state.open_send_streams + state.current_buffer_used > 0
+def _nobody() -> None:
+    """There is nobody to hire."""

@@ -25,6 +25,7 @@ from batchrun.wording import clean, duration
 from tests.cli.conftest import NewJob
 from tests.cli.pseudo_terminal import lines_seen, on_a_terminal
 from tests.clock import VirtualClock, run_virtual
+from tests.gates import admitted
 from tests.runs import JobFolder
 
 
@@ -83,7 +84,7 @@ def test_a_wait_is_told_with_its_reason() -> None:
         admission.pause("openai", clock.monotonic() + 40, "rate limit")
 
         async def call() -> None:
-            async with admission.admit("openai", "small", Size(1, 1), Amounts()):
+            async with admitted(admission, "openai", "small", Size(1, 1), Amounts()):
                 pass
 
         async with anyio.create_task_group() as group:
@@ -134,7 +135,7 @@ def test_a_wait_for_a_long_name_fits() -> None:
         admission.pause(name, clock.monotonic() + 40, "rate limit")
 
         async def call() -> None:
-            async with admission.admit(name, "m", Size(1, 1), Amounts()):
+            async with admitted(admission, name, "m", Size(1, 1), Amounts()):
                 pass
 
         async with anyio.create_task_group() as group:
@@ -190,7 +191,7 @@ def test_the_time_left_holds_the_wait_that_is_told_beside_it() -> None:
         admission.pause("openai", clock.monotonic() + 29, "rate limit")
 
         async def call() -> None:
-            async with admission.admit("openai", "small", Size(1, 1), Amounts()):
+            async with admitted(admission, "openai", "small", Size(1, 1), Amounts()):
                 pass
 
         async with anyio.create_task_group() as group:
