@@ -77,6 +77,7 @@ def responding(delay: float = 0.0) -> Iterator[tuple[str, subprocess.Popen[str]]
             yield f"http://127.0.0.1:{port}/v1", process
         finally:
             process.terminate()
+            process.stdout.read()  # it says its count, and must be able to
 
 
 async def _serve() -> None:

@@ -25,7 +25,7 @@ SPAN = 3.0
 """Seconds within which a run of ROWS rows is struck: it starts, asks and publishes in that time."""
 
 STARTED = 0.15
-"""Seconds until the interpreter has begun with the program: before that, signals are not ours."""
+"""Seconds until the interpreter has begun with the program, on a machine that is not busy."""
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143}
 
@@ -59,8 +59,12 @@ def struck_by(make: MakeJob, name: str, blow: Blow) -> Seen:
     seen.case = str(blow)
     if told and ended - told[-1] > (DRAIN + 3 if len(told) == 1 else 3):
         seen.wrong.append(f"ended {ended - told[-1]:.1f} s after the last signal")
+    codes = [0, CODES[blow.number]]
+    if not job.run.exists() and seen.exit_code == -blow.number:
+        codes.append(-blow.number)  # Python was still starting
+        seen.text = ""
     settle(job, ROWS, seen)
-    return seen.judge((0, CODES[blow.number]))
+    return seen.judge(codes)
 
 
 def blows(count: int, seed: int) -> Iterator[Blow]:
