@@ -31,13 +31,14 @@ def judge(exchange: Exchange) -> Judged:
     if not 200 <= exchange.status < 300:
         return Judged(exchange, None, classify(exchange))
     read = read_completion(exchange.body)
-    took = read.usage, read.cost_usd, read.service_tier, read.cache_write_tokens
+    completion: Completion | None = None
+    error: Error | None = None
     match read:
-        case ErrorInside(error=inside):
-            error = classify_error_body(exchange.status, inside)
-            return Judged(exchange, None, error, *took)
-        case NoAnswer(reason=reason):
-            error = Error("invalid_response", reason, http_status=exchange.status)
-            return Judged(exchange, None, error, *took)
         case Completion():
-            return Judged(exchange, read, None, *took)
+            completion = read
+        case ErrorInside():
+            error = classify_error_body(exchange.status, read.error)
+        case NoAnswer():
+            error = Error("invalid_response", read.reason, http_status=exchange.status)
+    took = read.usage, read.cost_usd, read.service_tier, read.cache_write_tokens
+    return Judged(exchange, completion, error, *took)

@@ -71,8 +71,9 @@ def taken(amounts: Amounts | None, bound: Amounts) -> Amounts:
     """What counts against the budget: what is known, and the bound for the rest."""
     if amounts is None:
         return bound
-    cost = bound.cost_usd if amounts.cost_usd is None else amounts.cost_usd
-    return Amounts(cost, amounts.tokens, amounts.requests)
+    if amounts.cost_usd is not None:
+        return amounts
+    return Amounts(bound.cost_usd, amounts.tokens, amounts.requests)
 
 
 def cost_of(judged: Judged, price: Price | None, at: float) -> float | None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchrun.limits.headers import Stated, read_rate_headers
+from batchrun.limits.headers import _KNOWN, _MOST_KNOWN, Stated, read_rate_headers
 
 NOW = 1_790_000_000.0
 """2026-09-21T14:13:20Z"""
@@ -173,6 +173,17 @@ def test_nonsense_counts_as_absent(value: str) -> None:
 def test_other_headers_say_nothing() -> None:
     """Without any of the families there is no account."""
     assert read_rate_headers({"content-type": "application/json", "x-request-id": "1"}, NOW) is None
+
+
+def test_what_is_remembered_of_names_is_bounded_and_holds_no_value() -> None:
+    """Servers that name other headers in every answer fill no memory; values are never remembered."""
+    for number in range(1000):
+        headers = {f"x-trace-{number}": "1", "x-ratelimit-remaining-requests": str(number)}
+        assert read_rate_headers(headers, NOW) == (Stated("requests", None, number, None, None),)
+        assert len(_KNOWN) <= _MOST_KNOWN
+    for left in ("7", "6"):
+        found = read_rate_headers({"x-ratelimit-remaining-requests": left}, NOW)
+        assert found == (Stated("requests", None, int(left), None, None),)
 
 
 NAMES = st.sampled_from(sorted({name for _, headers, _ in FORMS for name in headers}))

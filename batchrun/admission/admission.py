@@ -117,9 +117,9 @@ class Admission:
     def _learn(self, gates: tuple[Gate, Gate], charges: tuple[Charge, Charge], landing: Landing) -> None:
         now = self._clock.monotonic()
         was_open = gates[1].trouble(now) is not None
-        for gate, charge in zip(gates, charges, strict=True):
-            gate.landed(charge, now, landing, self._jitter)
         model, endpoint = gates
+        model.landed(charges[0], now, landing, self._jitter)
+        endpoint.landed(charges[1], now, landing, self._jitter)
         if (counted := model.rates.counted) and endpoint.rates.counts(counted):
             endpoint.wake()
         if endpoint.circuit and endpoint.circuit.exhausted and landing.error:
@@ -159,8 +159,11 @@ class Admission:
 
     def places(self) -> int:
         """Calls that may be under way at once now, at all endpoints together."""
-        places = (gate.most_places for gate in self._endpoints.values())
-        return sum(MOST_CONCURRENCY if number == math.inf else int(number) for number in places)
+        places = 0
+        for gate in self._endpoints.values():
+            most = gate.most_places
+            places += MOST_CONCURRENCY if most == math.inf else int(most)
+        return places
 
     def is_open(self, endpoint: str, model: str) -> bool:
         gates = self._models[endpoint, model], self._endpoints[endpoint]

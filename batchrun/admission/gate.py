@@ -106,8 +106,7 @@ class Gate:
         if self._in_flight >= self.slots and not self._grown(now):
             return math.inf
         circuit = self.circuit.delay(now) if self.circuit else 0.0
-        wait = max(self._paused_until - now, self.rates.delay(now, size), self._next_call - now)
-        return max(0.0, wait, circuit)
+        return max(circuit, self.rates.delay(now, size), self._paused_until - now, self._next_call - now)
 
     def grows_in(self, now: float) -> float:
         """Seconds until there are more slots although none becomes free; infinite when that is not known."""
@@ -157,7 +156,8 @@ class Gate:
     def release(self) -> None:
         """Give a slot back."""
         self._in_flight -= 1
-        self.slot_freed()
+        if self.head is not None:
+            self.slot_freed()
 
     def slot_freed(self) -> None:
         """The first in line looks again, if it waits for a slot."""

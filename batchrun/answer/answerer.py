@@ -126,9 +126,9 @@ class Answerer:
         if task.goes_on:
             self._journal.carry(task.number, task.history.lines)
         timeout = self._rules.row_timeout
-        first_call = max(task.history.sent, default=NEVER_ASKED) + 1
-        progress = Progress(first_call, self._clock.monotonic() + timeout)
+        progress = Progress(0, self._clock.monotonic() + timeout)
         if task.history.sent:
+            progress.next_call = max(task.history.sent) + 1
             self._recall(task, progress)
         talk = _Conversation(task, task.request, task.request.dialogue(), progress)
         try:
@@ -158,7 +158,7 @@ class Answerer:
             earlier=task.earlier,
             reading=talk.dialogue.reading if talk else None,
             cost_usd=talk.progress.cost_usd if talk else None,
-            spend=talk.progress.tally.spend().document() if talk else None,
+            spend=talk.progress.tally.document() if talk else None,
         )
 
     def _recall(self, task: Task, progress: Progress) -> None:
@@ -243,12 +243,15 @@ class Answerer:
         failed: Failed | None = None
         closed: Closed | None = None
         decided = start = talk.position
-        before = [position for position in range(start) if position not in talk.rejected]
-        positions = [*range(start, len(talk.task.models)), *before]
+        models = talk.task.models
+        positions = list(range(start, len(models)))
+        if start:
+            positions += [position for position in range(start) if position not in talk.rejected]
         for at, position in enumerate(positions):
             talk.position = position
-            others = [talk.task.models[other] for other in positions[at + 1 :]]
-            leave_for = self._rules.fallback_on if others and self._any_open(others) else _NO_REASON
+            others = positions[at + 1 :]
+            may_leave = others and self._any_open(models[other] for other in others)
+            leave_for = self._rules.fallback_on if may_leave else _NO_REASON
             result = await self._ask_one(talk, ask, key, leave_for)
             if isinstance(result, Received):
                 return result
@@ -259,7 +262,7 @@ class Answerer:
             if reason.type not in self._rules.fallback_on:
                 break
         talk.position = decided
-        asked = (talk.task.models[position] for position in positions[: at + 1])
+        asked = (models[position] for position in positions[: at + 1])
         if failed is None and self._any_open(asked):  # one has opened again meanwhile
             return await self._ask(talk, ask)
         assert failed or closed, "each model gave one of both"

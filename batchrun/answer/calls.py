@@ -144,9 +144,7 @@ class Caller:
         client = self._clients[self._models[call.index].endpoint]
         try:
             with self._flights.took_off(flight):
-                exchange = await client.call(
-                    call.body, timeout=call.progress.deadline - self._clock.monotonic()
-                )
+                exchange = await client.call(call.body, timeout=call.progress.deadline - flight.started)
                 self._journal.append(Answered(call.task.number, number, self._clock.wall(), exchange))
                 _check_open_files(exchange)
         finally:
@@ -209,12 +207,10 @@ class Caller:
         amounts, cost = paid(judged, price, sent_at), cost_of(judged, price, sent_at)
         call.progress.paid(sent_at, taken(amounts, call.needs.bound), cost)
         usage = judged.usage
-        output = usage.completion_tokens if usage else None
-        result = _result(judged)
         landing = Landing(
-            result,
+            _result(judged),
             used=_used(judged),
-            output_tokens=output,
+            output_tokens=usage.completion_tokens if usage else None,
             account=self._account(judged.exchange),
             proves=isinstance(judged.exchange, Reply)
             and (judged.error is None or judged.error.type not in _PROVES_NOTHING),

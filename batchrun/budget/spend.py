@@ -38,9 +38,9 @@ class Tally:
         known = self._days.get(day)
         self._days[day] = sums if known is None else known.plus(sums)
 
-    def spend(self) -> Spend:
-        """The sums so far."""
-        return Spend({_name(day): sums for day, sums in self._days.items()})
+    def document(self) -> dict[str, list[float | int]]:
+        """The sums so far, as `Spend.document` writes them."""
+        return {_name(day): _written(sums) for day, sums in sorted(self._days.items())}
 
 
 @value(frozen=True, slots=True)
@@ -81,5 +81,8 @@ class Spend:
 
     def document(self) -> dict[str, list[float | int]]:
         """`{"2026-11-21": [USD, tokens, requests]}`."""
-        amounts = {day: sums.amounts() for day, sums in sorted(self.days.items())}
-        return {day: [one.cost_usd or 0.0, one.tokens or 0, one.requests] for day, one in amounts.items()}
+        return {day: _written(sums) for day, sums in sorted(self.days.items())}
+
+
+def _written(sums: Sums) -> list[float | int]:
+    return [sums.cost / 10**12, sums.tokens, sums.requests]

@@ -56,8 +56,8 @@ def read_reasoning(message: Mapping[str, Any]) -> str | None:
     content parts of type `thinking` (Mistral, Lightcone).
     """
     found = first_text(message, *_REASONING)
-    if found is None and (details := objects(message.get("reasoning_details"))):
-        found = "".join(first_text(detail, "text", "summary") or "" for detail in details)
+    if found is None and (details := message.get("reasoning_details")):
+        found = "".join(first_text(detail, "text", "summary") or "" for detail in objects(details))
     return found or joined_text(message.get("content"), "thinking") or None
 
 
@@ -85,11 +85,10 @@ def _texts(parts: list[Any], kind: str) -> Iterator[str]:
 
 def read_tool_calls(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
     """Its calls; the deprecated `function_call` is one without an id."""
-    calls = tuple(map(_tool_call, objects(message.get("tool_calls"))))
+    if calls := objects(message.get("tool_calls")):
+        return tuple(map(_tool_call, calls))
     legacy = message.get("function_call")
-    if calls or not isinstance(legacy, dict) or not legacy:
-        return calls
-    return (_tool_call({"type": "function", "function": legacy}),)
+    return (_tool_call({"type": "function", "function": legacy}),) if members(legacy) else ()
 
 
 def _tool_call(call: dict[str, Any]) -> ToolCall:

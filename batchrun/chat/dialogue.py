@@ -96,7 +96,7 @@ class Dialogue:
     show: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda message: message
     error: Error | None = None
     found: dict[str, Any] = field(default_factory=dict)
-    _kept: list[Mapping[str, Any]] = field(default_factory=list)
+    _kept: Sequence[Mapping[str, Any]] = ()
     _aside: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     """What the transcript says of a kept message beyond what is sent, by the message's position."""
     _step: int = 0
@@ -114,11 +114,11 @@ class Dialogue:
 
     def moves(self) -> Generator[Move, Any, None]:
         """The moves of the conversation. Lets pass what a turn raises."""
-        self._kept = list(self.prompt)
+        self._kept = self.prompt
         answers: list[str] = []
         for number in range(len(self.turns) + 1):
             if number:
-                self._kept.append(self.turns[number - 1](answers))
+                self._kept = [*self._kept, self.turns[number - 1](answers)]
             last = number == len(self.turns)
             choice = yield from self._answer(last=last)
             if choice is None or (last and not self.rules.keep_messages):
@@ -133,7 +133,7 @@ class Dialogue:
         """One turn: ask until an answer will do. None when no model gave one; `error` says why."""
         start = self._kept
         while True:
-            self._kept = list(start)
+            self._kept = start
             choice, error = yield from self._one_model(last=last)
             if error is None:
                 return choice
@@ -145,7 +145,7 @@ class Dialogue:
 
     def _one_model(self, *, last: bool) -> Generator[Move, Any, tuple[Choice, Error | None]]:
         """Ask, run what is called, and ask again where the answer can be mended."""
-        wire: list[Mapping[str, Any]] = list(self._kept)
+        wire = self._kept
         reasks = runs = 0
         error: Error | None = None
         while True:
@@ -159,7 +159,7 @@ class Dialogue:
                     return choice, self._still_calling()
                 runs += 1
                 yield from self._run(choice)
-                wire = list(self._kept)
+                wire = self._kept
                 continue
             unwanted = self._unwanted(completion, last=last)
             if unwanted is None:
@@ -194,13 +194,13 @@ class Dialogue:
         calls = choice.tool_calls[:1] if self.legacy else choice.tool_calls
         results: tuple[str, ...] = yield Run(self._step - 1, calls)
         self._keep(choice)
-        self._kept += result_messages(calls, results, legacy=self.legacy)
+        self._kept = [*self._kept, *result_messages(calls, results, legacy=self.legacy)]
 
     def _keep(self, choice: Choice) -> None:
         """The answer becomes part of the conversation; its reasoning, of the transcript alone."""
         aside = {"reasoning": choice.reasoning, "content": said(choice)}
         self._aside[len(self._kept)] = {name: text for name, text in aside.items() if text is not None}
-        self._kept.append(assistant_message(choice, legacy=self.legacy))
+        self._kept = [*self._kept, assistant_message(choice, legacy=self.legacy)]
 
     def _correction(self, choice: Choice, advice: Sequence[str]) -> list[dict[str, Any]]:
         """The answer that will not do, and what is wrong with it: for tool calls a result each."""

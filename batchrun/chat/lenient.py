@@ -20,15 +20,15 @@ def text(value: Any) -> str | None:
 
 def some_text(value: Any) -> str | None:
     """As `text`; None also where there is nothing in it: servers write "", [] and {} for absence."""
-    if value is None or type(value) is str:  # the usual case, asked for many times in every answer
+    if value is None or type(value) is str:  # the usual cases
         return value or None
     return None if value in ([], {}) else text(value)
 
 
 def integer(value: Any) -> int | None:
     """The value as an integer of 64 bits; one that is spelled as a float loses its fraction."""
-    if type(value) is int and -(2**63) <= value < 2**63:
-        return value
+    if value is None or (type(value) is int and -(2**63) <= value < 2**63):
+        return value  # the usual cases, asked for many times in every answer
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return int(value) if value == value and abs(value) < 2**63 else None

@@ -62,7 +62,9 @@ def read_cost(usage: Any) -> float | None:
 
 
 def _amount(value: Any, *, most: float = _DEAREST) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < most:
+    if value is None or isinstance(value, bool):
+        return None
+    if not isinstance(value, int | float) or not abs(value) < most:
         return None
     return float(value)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from batchrun.admission import Closed
+if TYPE_CHECKING:
+    from batchrun.admission import Closed
 
 
 def describe(closed: Closed, keys: Mapping[str, str] = MappingProxyType({})) -> str:

@@ -13,13 +13,12 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 import anyio.to_thread
 
 from batchrun.admission import Admission, Closed
-from batchrun.answer.answerer import Answerer
 from batchrun.answer.task import Task
 from batchrun.breaker import Breaker
 from batchrun.engines.closings import describe
@@ -32,6 +31,9 @@ from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.records import Admitted, Done
 from batchrun.summary import Counters, Stop
 from batchrun.wording import counted
+
+if TYPE_CHECKING:
+    from batchrun.answer.answerer import Answerer
 
 Beside: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 """What runs alongside the workers until they are done."""
@@ -187,8 +189,10 @@ class LocalEngine:
         try:
             while task := await self._supply.take():
                 await self._finish(task)
-                self._hire()  # the places grow when calls land
-                if self._workers > self._wanted(spare):
+                wanted = self._wanted(spare)  # the places grow when calls land
+                if self._workers < wanted:
+                    self._hire()
+                elif self._workers > wanted:
                     return
         finally:
             self._workers -= 1
@@ -229,13 +233,13 @@ class LocalEngine:
         return Stop("refused" if refused else "no_model", f"no model is left to ask: {reasons}")
 
     def _count(self, done: Done) -> None:
-        failed = isinstance(done.outcome, Failed)
-        if isinstance(done.outcome, Failed):
+        outcome = done.outcome
+        if isinstance(outcome, Failed):
             self._counters.failed += 1
-            self._counters.errors[done.outcome.error.type] += 1
+            self._counters.errors[outcome.error.type] += 1
         else:
             self._counters.ok += 1
-        self._breaker.record(failed)
+        self._breaker.record(isinstance(outcome, Failed))
         self._judge_canary()
         if tripped := self._breaker.tripped:
             self.stop(Stop("breaker", tripped))
@@ -247,9 +251,9 @@ class LocalEngine:
 
         As soon as the breaker trips among them it is the canary that has failed.
         """
-        finished = self._counters.finished
         if self._canary is None or self._canary_judged.is_set():
             return
+        finished = self._counters.finished
         if finished + self._left < self._canary and not self._breaker.tripped:
             return
         self._canary_judged.set()

@@ -21,8 +21,10 @@ class Supply:
         self._rows: deque[Task] = deque()
         self._room = room
         self._over = False
-        self._came = anyio.Event()
+        self._waiting: deque[anyio.Event] = deque()
+        """One for each worker that found no row: a chunk wakes no more of them than it has rows."""
         self._taken = anyio.Event()
+        """Of the feeder, while there is no room."""
 
     @property
     def is_over(self) -> bool:
@@ -30,17 +32,18 @@ class Supply:
         return self._over and not self._rows
 
     async def put(self, rows: Sequence[Task]) -> None:
-        """Add rows as soon as there is room for any."""
+        """Add rows as soon as there is room for any; after a `drop` they stay pending, too."""
         while len(self._rows) >= self._room:
             self._taken = anyio.Event()
             await self._taken.wait()
-        self._rows.extend(rows)
-        self._tell()
+        if not self._over:
+            self._rows.extend(rows)
+            self._wake(len(rows))
 
     def end(self) -> None:
         """No more rows come."""
         self._over = True
-        self._tell()
+        self._wake(len(self._waiting))
 
     def drop(self) -> None:
         """Those that wait are not to be taken: they stay pending."""
@@ -52,12 +55,14 @@ class Supply:
         while not self._rows:
             if self._over:
                 return None
-            await self._came.wait()
+            came = anyio.Event()
+            self._waiting.append(came)
+            await came.wait()
         row = self._rows.popleft()
-        if len(self._rows) < self._room:
+        if len(self._rows) == self._room - 1:
             self._taken.set()
         return row
 
-    def _tell(self) -> None:
-        self._came.set()
-        self._came = anyio.Event()
+    def _wake(self, workers: int) -> None:
+        for _ in range(min(workers, len(self._waiting))):
+            self._waiting.popleft().set()

@@ -73,8 +73,8 @@ class Account:
 
     def due(self, expected: int) -> int:
         """What a call of `expected` tokens will use on average: an expectation that is a p95 wastes."""
-        low, high = _RATIO
-        return math.ceil(expected * min(high, max(low, self._used / self._expected)))
+        share, (low, high) = self._used / self._expected, _RATIO
+        return math.ceil(expected * (low if share < low else high if share > high else share))
 
     def charge(self, now: float, asked: int, expected: int) -> Charge:
         """Count a call that is being sent."""
@@ -85,21 +85,22 @@ class Account:
 
     def settle(self, charge: Charge, now: float, used: int | None) -> int:
         """A call has ended; how many more tokens it used than was known before."""
-        known = charge.due if charge.answered else 0
+        due = charge.due
+        known = due if charge.answered else 0
         if not charge.answered:
             self._last = now
             charge.answered = True
-            self.sent.answer(charge.cell, now, charge.due)
+            self.sent.answer(charge.cell, now, due)
             if used:
                 self._used = self._used * _FORGET + used
                 self._expected = self._expected * _FORGET + charge.expected
         if used is None:
-            used = charge.due
+            used = due
         if used > charge.asked:
             self.sent.late(now, used - charge.asked)
             charge.asked = used
-        if used != charge.due:
-            self.sent.amend(charge.cell, used - charge.due)
+        if used != due:
+            self.sent.amend(charge.cell, used - due)
             charge.due = used
         if used != known:
             self.answered.add(now, 0, 0, used - known)

@@ -20,15 +20,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal, TypeAlias, cast
 
+from batchrun.value import value
+
 Unit: TypeAlias = Literal["requests", "tokens", "input-tokens", "output-tokens"]
-_Words: TypeAlias = tuple[Unit, str, float | None]
-"""What a header's name says: the unit, the word (limit, remaining, reset, window), the window."""
+_Limit: TypeAlias = tuple[Unit, float | None]
+"""What tells one limit from another: its unit, and its window where the headers name one."""
+_Names: TypeAlias = dict[_Limit, dict[str, str]]
+"""For each limit the names of the headers that state it, by their word (limit, remaining, reset, …)."""
 
 _WINDOWS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86_400.0, "month": 2_592_000.0}
 _DURATION = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
@@ -54,12 +57,12 @@ _EPOCH = 1e8
 """A number of seconds above this (three years) is a moment, not a wait; above `_EPOCH_MS` in milliseconds."""
 _EPOCH_MS = 1e11
 _PREFIX = "llm_provider-"
-_KNOWN: dict[str, _Words | None] = {}
-"""Header names that were looked at: servers send the same ones with every answer."""
-_MOST_KNOWN = 2048
+_KNOWN: dict[tuple[str, ...], list[tuple[str, _Names]]] = {}
+"""What the names of an answer's headers say, by prefix: servers send the same ones with every answer."""
+_MOST_KNOWN = 64
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Stated:
     """One limit as an answer states it; None where it says nothing."""
 
@@ -82,40 +85,47 @@ def read_rate_headers(headers: Mapping[str, str], now_wall: float) -> RateAccoun
     Names in lower case; `now_wall`, the moment of the answer, in seconds since the epoch. A value that
     is no such number, duration or date (negative, not finite, a list) counts as absent.
     """
-    if not any("limit" in name for name in headers):
-        return None
-    found = _read(headers, "", now_wall) or _read(headers, _PREFIX, now_wall)
-    return tuple(found) or None
+    for prefix, names in _known(tuple(headers)):
+        if found := _read(headers, prefix, names, now_wall):
+            return tuple(found)
+    return None
 
 
-def _read(headers: Mapping[str, str], prefix: str, now_wall: float) -> list[Stated]:
-    said: dict[tuple[Unit, float | None], dict[str, str]] = {}
-    for name, value in headers.items():
-        if "limit" in name and name.startswith(prefix) and (words := _words(name[len(prefix) :])):
-            unit, word, window = words
-            said.setdefault((unit, window), {})[word] = value
-    stated = [_stated(unit, window, values, now_wall) for (unit, window), values in said.items()]
-    if not said:
-        stated = list(_items(headers, prefix))
-    return [one for one in stated if one.remaining is not None or one.limit is not None]
-
-
-def _words(name: str) -> _Words | None:
-    if name not in _KNOWN:
+def _known(headers: tuple[str, ...]) -> list[tuple[str, _Names]]:
+    if headers not in _KNOWN:
         if len(_KNOWN) >= _MOST_KNOWN:
             _KNOWN.clear()
-        _KNOWN[name] = _match(name)
-    return _KNOWN[name]
+        of_limits = [name for name in headers if "limit" in name]
+        prefixes = ("", _PREFIX) if of_limits else ()
+        _KNOWN[headers] = [(prefix, _names(of_limits, prefix)) for prefix in prefixes]
+    return _KNOWN[headers]
 
 
-def _match(name: str) -> _Words | None:
+def _names(headers: Iterable[str], prefix: str) -> _Names:
+    names: _Names = {}
+    for name in headers:
+        if name.startswith(prefix) and (match := _match(name[len(prefix) :])):
+            limit, word = match
+            names.setdefault(limit, {})[word] = name
+    return names
+
+
+def _match(name: str) -> tuple[_Limit, str] | None:
     for form in _FORMS:
         if found := form.fullmatch(name):
             parts = found.groupdict()
             unit = parts.get("unit") or ("tokens" if parts.get("size") else "requests")
             window = _WINDOWS.get(parts.get("window") or "")
-            return cast("Unit", unit), parts["word"], window
+            return (cast("Unit", unit), window), parts["word"]
     return None
+
+
+def _read(headers: Mapping[str, str], prefix: str, names: _Names, now_wall: float) -> list[Stated]:
+    stated = list(_items(headers, prefix)) if not names else []
+    for (unit, window), words in names.items():
+        said = {word: headers[name] for word, name in words.items()}
+        stated.append(_stated(unit, window, said, now_wall))
+    return [one for one in stated if one.remaining is not None or one.limit is not None]
 
 
 def _stated(unit: Unit, window: float | None, said: Mapping[str, str], now_wall: float) -> Stated:

@@ -75,6 +75,11 @@ class InForce:
             self._add(kind)
 
     @property
+    def holds(self) -> bool:
+        """Whether there is any limit."""
+        return bool(self._sets)
+
+    @property
     def counts_answers(self) -> bool:
         """Whether an answer may let a call go sooner."""
         return bool(self._all.answered)

@@ -47,7 +47,7 @@ class RateLimits:
     """
 
     __slots__ = (
-        *("_account", "_built", "_compared", "_count", "_doubtful", "_force", "_found", "_given"),
+        *("_account", "_built", "_compared", "_count", "_doubtful", "_force", "_found", "_free", "_given"),
         *("_next_told", "_stocks", "_unclear", "_votes", "_word"),
     )
 
@@ -66,6 +66,8 @@ class RateLimits:
 
     def delay(self, now: float, size: Size) -> float:
         """Seconds until a call of `size` may be sent; 0 when it may go now."""
+        if self._free:
+            return 0.0
         wait = self._force.wait(now, size)
         if wait and self._unclear and self._word.allows(self._needs(size)):
             wait = self._force.wait(now, size, sure=True)
@@ -84,13 +86,12 @@ class RateLimits:
     def charge(self, now: float, size: Size) -> Charge:
         """Count a call that is being sent."""
         self._word.sending(self._account.sent.open)
-        charge = self._account.charge(now, *size)
-        for found, stock in self._stocks:
-            stock.take(now, self._drawn(found, size))
-        if self._compared:
+        charge = self._account.charge(now, size.asked, size.expected)
+        if self._found:
+            for found, stock in self._stocks:
+                stock.take(now, self._drawn(found, size))
             for found in self._compared:
                 found.leaks[0].add(now, size.asked, found.rate)
-        if self._found:
             charge.levels = self._levels(now)
         return charge
 
@@ -259,5 +260,6 @@ class RateLimits:
         self._force = InForce(self._given, self._account, found, self._count, doubtful=self._doubtful)
         self._unclear = [f for f in found if not (f.stock or f.stretch.clear)]
         self._stocks = [(f, f.stock) for f in found if f.stock]
+        self._free = not (self._force.holds or self._stocks)
         judged = self._given.count is None
         self._compared = [f for f in found if judged and f.asked and f.unit == "tokens"]
