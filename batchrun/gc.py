@@ -27,8 +27,8 @@ from batchrun.run_folder.journal import Journal, sync_folder
 from batchrun.run_folder.leftovers import sweep
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.records import Admitted
+from batchrun.run_folder.row_groups import row_groups, sliced
 from batchrun.run_folder.sealed import (
-    ROW_GROUP,
     SEALED_SCHEMA,
     hash_prefix,
     schema_with,
@@ -168,8 +168,7 @@ def _merge(checkpoint: Path) -> None:
 
 def _write(table: pa.Table, path: Path, spend: Spends) -> None:
     """Replace a part, whose footer goes on counting what its dropped tasks took."""
-    groups = (table.slice(at, ROW_GROUP) for at in range(0, table.num_rows, ROW_GROUP))
-    write_parquet(groups, path, schema_with(spend))
+    write_parquet(row_groups(sliced(table)), path, schema_with(spend))
 
 
 def _groups(checkpoint: Path) -> Iterator[list[Path]]:

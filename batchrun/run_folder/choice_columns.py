@@ -6,19 +6,23 @@ The first choice has them as columns of the results, each one as a struct of `ch
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
 
 from batchrun import codec
-from batchrun.chat.completion import Choice, ToolCall
+from batchrun.chat.completion import Audio, Choice, ToolCall
 from batchrun.chat.lenient import is_integer, members, number, objects
 from batchrun.chat.logprobs import Token
+from batchrun.run_folder.arrays import list_array, struct_array
 
 TEXT = pa.string()
-_TOKEN = [("token", TEXT), ("logprob", pa.float64()), ("bytes", pa.list_(pa.int64()))]
-LOGPROBS = pa.list_(pa.struct([*_TOKEN, ("top_logprobs", pa.list_(pa.struct(_TOKEN)))]))
+_BYTES = pa.list_(pa.int64())
+_MEMBERS = [("token", TEXT), ("logprob", pa.float64()), ("bytes", _BYTES)]
+_ALTERNATIVES = pa.list_(pa.struct(_MEMBERS))
+_TOKEN = pa.struct([*_MEMBERS, ("top_logprobs", _ALTERNATIVES)])
+LOGPROBS = pa.list_(_TOKEN)
 PROMPT_LOGPROBS = pa.list_(
     pa.list_(
         pa.struct(
@@ -72,33 +76,47 @@ CHOICES = pa.list_(
 )
 
 
-def choice_values(
-    choice: Choice, *, audio_format: str | None, arguments: Sequence[str | None] = ()
-) -> dict[str, Any]:
-    """The values of the columns of one choice, but `parsed`.
+def choice_arrays(
+    choices: Sequence[Choice],
+    formats: Sequence[str | None],
+    arguments: Sequence[Sequence[str | None]],
+) -> dict[str, pa.Array]:
+    """The columns of choices, but `index` and `parsed`, by their names.
 
-    `arguments` are those of its tool calls that were read by their schema, as JSON texts.
+    Beside each choice stand the format of its audio, and the arguments of its tool calls that were read by
+    their schema, as JSON texts.
     """
+    asked = map(_tool_calls, (choice.tool_calls for choice in choices), arguments)
+    spoken = map(_audio, (choice.audio for choice in choices), formats)
     return {
-        "completion": choice.content,
-        "refusal": choice.refusal,
-        "reasoning": choice.reasoning,
-        "finish_reason": choice.finish_reason,
-        "tool_calls": _tool_calls(choice.tool_calls, arguments),
-        "logprobs": _logprobs(choice.logprobs),
-        "refusal_logprobs": _logprobs(choice.refusal_logprobs),
-        "token_ids": choice.token_ids,
-        "annotations": [_annotation(item) for item in choice.annotations] or None,
-        "audio": {**asdict(choice.audio), "format": audio_format} if choice.audio else None,
+        "completion": pa.array([choice.content for choice in choices], TEXT),
+        "refusal": pa.array([choice.refusal for choice in choices], TEXT),
+        "reasoning": pa.array([choice.reasoning for choice in choices], TEXT),
+        "finish_reason": pa.array([choice.finish_reason for choice in choices], TEXT),
+        "tool_calls": pa.array(list(asked), TOOL_CALLS),
+        "logprobs": _logprobs([choice.logprobs for choice in choices]),
+        "refusal_logprobs": _logprobs([choice.refusal_logprobs for choice in choices]),
+        "token_ids": pa.array([choice.token_ids for choice in choices], TOKEN_IDS),
+        "annotations": pa.array([_annotations(choice.annotations) for choice in choices], ANNOTATIONS),
+        "audio": pa.array(list(spoken), AUDIO),
     }
 
 
 def _tool_calls(calls: Sequence[ToolCall], arguments: Sequence[str | None]) -> list[dict[str, Any]] | None:
+    if not calls:
+        return None
     read = [*arguments, *[None] * len(calls)]
     return [
-        asdict(call) | {"parsed_arguments": read[place] or _parsed(call.arguments)}
+        {
+            "id": call.id,
+            "type": call.type,
+            "name": call.name,
+            "arguments": call.arguments,
+            "input": call.input,
+            "parsed_arguments": read[place] or _parsed(call.arguments),
+        }
         for place, call in enumerate(calls)
-    ] or None
+    ]
 
 
 def _parsed(arguments: str | None) -> str | None:
@@ -109,22 +127,70 @@ def _parsed(arguments: str | None) -> str | None:
         return None
 
 
-def _logprobs(tokens: Sequence[Token] | None) -> list[dict[str, Any]] | None:
-    if tokens is None:
+def _audio(audio: Audio | None, audio_format: str | None) -> dict[str, Any] | None:
+    if audio is None:
         return None
-    return [
-        _token(item) | {"top_logprobs": [_token(other) for other in objects(item.get("top_logprobs"))]}
-        for item in tokens
-    ]
-
-
-def _token(item: Token) -> dict[str, Any]:
-    token, octets = item.get("token"), item.get("bytes")
     return {
-        "token": token if isinstance(token, str) else None,
-        "logprob": number(item.get("logprob")),
-        "bytes": octets if isinstance(octets, list) and all(map(is_integer, octets)) else None,
+        "id": audio.id,
+        "data": audio.data,
+        "transcript": audio.transcript,
+        "expires_at": audio.expires_at,
+        "format": audio_format,
     }
+
+
+def _logprobs(answers: Sequence[Sequence[Token] | None]) -> pa.Array:
+    """The tokens of each answer, None where it has none."""
+    return list_array(answers, _tokens, LOGPROBS)
+
+
+def _tokens(tokens: list[Token]) -> pa.Array:
+    tops = list_array([objects(item.get("top_logprobs")) for item in tokens], _alternatives, _ALTERNATIVES)
+    return struct_array([*_token_members(tokens), tops], _TOKEN)
+
+
+def _alternatives(tokens: list[Token]) -> pa.Array:
+    return struct_array(_token_members(tokens), _ALTERNATIVES.value_type)
+
+
+def _token_members(tokens: list[Token]) -> list[pa.Array]:
+    """`token`, `logprob` and `bytes`; what is of another type counts as not there."""
+    texts = [item.get("token") for item in tokens]
+    logprobs = [item.get("logprob") for item in tokens]
+    octets = [item.get("bytes") for item in tokens]
+    if not set(map(type, texts)) <= {str, type(None)}:
+        texts = [text if isinstance(text, str) else None for text in texts]
+    if not set(map(type, logprobs)) <= {float, type(None)}:
+        logprobs = [number(logprob) for logprob in logprobs]
+    return [pa.array(texts, TEXT), pa.array(logprobs, pa.float64()), _byte_lists(octets)]
+
+
+def _byte_lists(lists: list[Any]) -> pa.Array:
+    """The bytes of each token: lists of integers, nearly always of bytes indeed."""
+    if set(map(type, lists)) <= {list, type(None)}:
+        with suppress(ValueError):
+            return list_array(lists, _bytes, _BYTES)
+    return list_array([_integers(value) for value in lists], _int64, _BYTES)
+
+
+def _bytes(values: list[Any]) -> pa.Array:
+    """Raises ValueError when one of them is no byte."""
+    if set(map(type, values)) != {int}:
+        raise ValueError("not integers")
+    held = pa.py_buffer(bytes(values))
+    return pa.Array.from_buffers(pa.uint8(), len(values), [None, held]).cast(pa.int64())
+
+
+def _integers(value: Any) -> list[int] | None:
+    return value if isinstance(value, list) and all(map(is_integer, value)) else None
+
+
+def _int64(values: list[int]) -> pa.Array:
+    return pa.array(values, pa.int64())
+
+
+def _annotations(items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]] | None:
+    return [_annotation(item) for item in items] if items else None
 
 
 def _annotation(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Answers in the order of their rows, for a publication, where they arrived in quite another order.
 
-Parts are read by row groups. Where each results part needs some rows of most groups (`order: prefix`), they
+Parts are read by row groups. Where each results part needs some rows of most parts (`order: prefix`), they
 are first sorted by some ten thousands into files of their own, beside the checkpoint's parts.
 """
 
@@ -16,7 +16,8 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from batchrun.run_folder.sealed import ROW_GROUP, PartReader, write_parquet
+from batchrun.run_folder.row_groups import row_groups, sliced
+from batchrun.run_folder.sealed import PartReader, write_parquet
 
 RUN_BYTES = 32_000_000
 """Answers that are sorted at once."""
@@ -25,18 +26,16 @@ AT_ONCE = 500
 """Rows whose answers are read at once."""
 
 _SCATTERED = 4
-"""How often a row group would be read, on average, that sorting is less work."""
-
-_GROUP = [pl.col("part"), pl.col("position") // ROW_GROUP]
+"""How often a part would be read, on average, that sorting is less work."""
 
 
 def is_scattered(frame: pl.DataFrame, bucket: int) -> bool:
-    """Whether results parts of `bucket` input rows would need the same row groups over and over.
+    """Whether results parts of `bucket` input rows would need the same parts over and over.
 
-    `frame` has `row_index`, `part` and `position` of the answers.
+    `frame` has `row_index` and `part` of the answers.
     """
-    near = frame.select(pl.col("row_index") // bucket, *_GROUP).unique()
-    return len(near) > _SCATTERED * len(near.unique(["part", "position"]))
+    near = frame.select(pl.col("row_index") // bucket, "part").unique()
+    return len(near) > _SCATTERED * near["part"].n_unique()
 
 
 class Gathered:
@@ -61,8 +60,7 @@ class Gathered:
         """Write one file; where each row is in it."""
         order = rows["at"].arg_sort()
         table = answers.take(order.to_arrow())
-        groups = (table.slice(at, ROW_GROUP) for at in range(0, table.num_rows, ROW_GROUP))
-        write_parquet(groups, self._folder / f"sealed-{number:06d}.parquet", table.schema)
+        write_parquet(row_groups(sliced(table)), self._folder / f"sealed-{number:06d}.parquet", table.schema)
         return pl.DataFrame({"at": rows["at"].gather(order)}).with_columns(
             part=pl.lit(number, pl.Int32), position=pl.int_range(pl.len(), dtype=pl.Int64)
         )

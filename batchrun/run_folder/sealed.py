@@ -1,16 +1,18 @@
 """Sealed parts: finished tasks as Parquet files that are never changed again.
 
 A sealed part holds the results' columns, the row's identity (`_task`, `_key`, `_hash`) and its
-journal lines with the raw bodies (`_records`), sorted by row, in small row groups, so that both
-what is done and one range of rows are read without the rest.
+journal lines with the raw bodies (`_records`), sorted by row, in row groups of some megabytes, so that
+both what is done and one range of rows are read without the rest.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +22,16 @@ import pyarrow.parquet as pq
 
 from batchrun.outcome import ERROR_TYPES, Failed, Reply
 from batchrun.run_folder import checksum
-from batchrun.run_folder.columns import RESULT_SCHEMA, result_table
+from batchrun.run_folder.arrays import list_array
+from batchrun.run_folder.columns import RESULT_SCHEMA
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.format_version import check_stamp, stamp
 from batchrun.run_folder.history import History
 from batchrun.run_folder.journal import Damage, JournalReader, storage_error, sync_folder
 from batchrun.run_folder.records import Admitted, Answered, Header, Sent, decode
+from batchrun.run_folder.results import result_table
+from batchrun.run_folder.row_groups import pieces, row_groups
 from batchrun.run_folder.spend import Spends, finished_spends, footer
-
-ROW_GROUP = 500
-"""Rows of one row group: what reading one row costs, and what is in memory at once while sealing."""
 
 _OPEN_FILES = 2
 """Parts that are open at once: the decoded metadata of many takes more memory than their rows."""
@@ -86,7 +88,9 @@ class JournalContents:
                 self.refusals.clear()
                 continue
             assert not isinstance(record, Header)
-            history = self.unfinished.setdefault(record.task, History())
+            history = self.unfinished.get(record.task)
+            if history is None:
+                history = self.unfinished[record.task] = History()
             history.add(record, line)
             if isinstance(record, Sent):
                 self.sent.append(record)
@@ -113,9 +117,13 @@ def seal(finished: list[History], folder: Path, number: int) -> Path | None:
         return None
     path = folder / f"sealed-{number:06d}.parquet"
     ordered = sorted(finished, key=lambda history: history.done.row if history.done else 0)
-    groups = (ordered[at : at + ROW_GROUP] for at in range(0, len(ordered), ROW_GROUP))
-    write_parquet((sealed_table(group) for group in groups), path, schema_with(finished_spends(finished)))
+    write_parquet(sealed_groups(ordered), path, schema_with(finished_spends(finished)))
     return path
+
+
+def sealed_groups(finished: Iterable[History]) -> Iterator[pa.Table]:
+    """Finished tasks as the row groups of a sealed part, in the order given."""
+    return row_groups(map(sealed_table, pieces(finished)))
 
 
 def schema_with(spends: Spends) -> pa.Schema:
@@ -131,9 +139,13 @@ def sealed_table(histories: list[History]) -> pa.Table:
         pa.array([item.task for item in done], pa.int64()),
         pa.array([item.key for item in done], pa.uint64()),
         pa.array([hash_prefix(item.request_hash) for item in done], pa.uint64()),
-        pa.array([history.lines for history in histories], pa.list_(pa.binary())),
+        list_array([history.lines for history in histories], _binary, pa.list_(pa.binary())),
     ]
     return pa.Table.from_arrays([*table.columns, *columns], schema=SEALED_SCHEMA)
+
+
+def _binary(values: list[bytes]) -> pa.Array:
+    return pa.array(values, pa.binary())
 
 
 def write_parquet(tables: Iterable[pa.Table], path: Path, schema: pa.Schema) -> None:
@@ -169,12 +181,20 @@ def read_answers(folder: Path) -> pl.DataFrame:
     Raises RunFolderError when a newer batchrun wrote one, or one is damaged.
     """
     columns = ["_task", "_key", "_hash", "status", "error_type"]
-    frames = []
+    found: dict[str, list[pl.Series]] = {name: [] for name in ANSWERS_SCHEMA}
     for number, path in sealed_parts(folder).items():
-        with readable(path), pq.ParquetFile(path) as file:
+        with readable(path), pq.ParquetFile(path, pre_buffer=False) as file:
             check_stamp(file.metadata.metadata, path)
-            frames.append(answers_of(number, pl.DataFrame(file.read(columns, use_threads=False))))
-    return pl.concat([pl.DataFrame(schema=ANSWERS_SCHEMA), *frames], rechunk=True)
+            rows = pl.DataFrame(file.read(columns, use_threads=False))
+        for column in answers_of(number, rows):
+            found[column.name].append(column)
+    answers = pl.DataFrame(
+        # one after the other, so that the parts' own go as the whole grows
+        pl.concat([pl.Series(name, [], kind), *found.pop(name)], rechunk=True)
+        for name, kind in ANSWERS_SCHEMA.items()
+    )
+    pa.default_memory_pool().release_unused()  # 25 MB at a million rows
+    return answers
 
 
 def answers_of(part: int, frame: pl.DataFrame) -> pl.DataFrame:
@@ -213,37 +233,43 @@ class PartReader:
         self._paths = sealed_parts(folder)
         self._columns = columns
         self._kept = kept
-        self._files: dict[int, pq.ParquetFile] = {}
+        self._files: dict[int, tuple[pq.ParquetFile, list[int]]] = {}
+        """Each with the place of the first row of each of its row groups."""
         self._groups: dict[tuple[int, int], tuple[pa.Table, int]] = {}
         """Each with its bytes, which Arrow adds up anew each time it is asked."""
 
     def take(self, part: int, positions: Iterable[int]) -> pa.Table:
         """The rows of one part at `positions` (ascending), in that order."""
+        starts = self._file(part)[1]
         by_group: dict[int, list[int]] = {}
         for position in positions:
-            by_group.setdefault(position // ROW_GROUP, []).append(position % ROW_GROUP)
+            group = bisect_right(starts, position) - 1
+            by_group.setdefault(group, []).append(position - starts[group])
         return pa.concat_tables([_taken(self._group(part, group), at) for group, at in by_group.items()])
 
     def _group(self, part: int, group: int) -> pa.Table:
         found = self._groups.pop((part, group), None)
         if found is None:
-            table = self._file(part).read_row_group(group, columns=self._columns, use_threads=False)
+            table = self._file(part)[0].read_row_group(group, columns=self._columns, use_threads=False)
             found = table, table.nbytes
         self._groups[part, group] = found
         while len(self._groups) > 1 and sum(size for _, size in self._groups.values()) > self._kept:
             self._groups.pop(next(iter(self._groups)))
         return found[0]
 
-    def _file(self, part: int) -> pq.ParquetFile:
+    def _file(self, part: int) -> tuple[pq.ParquetFile, list[int]]:
         if part not in self._files:
             if len(self._files) == _OPEN_FILES:
-                self._files.pop(next(iter(self._files))).close()
-            self._files[part] = pq.ParquetFile(self._paths[part], pre_buffer=False)
+                self._files.pop(next(iter(self._files)))[0].close()
+            file = pq.ParquetFile(self._paths[part], pre_buffer=False)
+            about = file.metadata
+            sizes = (about.row_group(group).num_rows for group in range(about.num_row_groups - 1))
+            self._files[part] = file, list(accumulate(sizes, initial=0))
         return self._files[part]
 
     def close(self) -> None:
         """Close the files."""
-        for file in self._files.values():
+        for file, _starts in self._files.values():
             file.close()
         self._files.clear()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -13,12 +12,11 @@ import pyarrow.parquet as pq
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.history import History
 from batchrun.run_folder.sealed import (
-    ROW_GROUP,
     SEALED_SCHEMA,
     histories,
     schema_with,
+    sealed_groups,
     sealed_parts,
-    sealed_table,
     write_parquet,
 )
 from batchrun.run_folder.spend import finished_spends, part_spends
@@ -33,32 +31,20 @@ def upgrade_parts(folder: Path) -> None:
     for path in sealed_parts(folder).values():
         if is_older(path):
             spends = part_spends(path) or finished_spends(_tasks(path))
-            write_parquet(_tables(path), path, schema_with(spends))
+            write_parquet(sealed_groups(_tasks(path)), path, schema_with(spends))
 
 
 def is_older(path: Path) -> bool:
-    """Whether a sealed part has other columns or types than ours, or row groups of another size.
-
-    A row is found by its place in groups of ROW_GROUP: in others it would be another row's.
-    """
+    """Whether a sealed part has other columns or types than ours."""
     with readable(path):
-        about = pq.read_metadata(path)
-    sizes = {about.row_group(group).num_rows for group in range(about.num_row_groups - 1)}
-    return bool(sizes - {ROW_GROUP}) or not pq.read_schema(path).remove_metadata().equals(SEALED_SCHEMA)
+        return not pq.read_schema(path).remove_metadata().equals(SEALED_SCHEMA)
 
 
 def scan_part(path: Path) -> pl.LazyFrame:
     """The rows of a sealed part by SEALED_SCHEMA, whichever version wrote it. Changes nothing on disk."""
     if not is_older(path):
         return pl.scan_parquet(path)
-    return pl.DataFrame(pa.concat_tables([SEALED_SCHEMA.empty_table(), *_tables(path)])).lazy()
-
-
-def _tables(path: Path) -> Iterator[pa.Table]:
-    """The part's rows in row groups of our size."""
-    tasks = _tasks(path)
-    while group := list(islice(tasks, ROW_GROUP)):
-        yield sealed_table(group)
+    return pl.DataFrame(pa.concat_tables([SEALED_SCHEMA.empty_table(), *sealed_groups(_tasks(path))])).lazy()
 
 
 def _tasks(path: Path) -> Iterator[History]:

@@ -19,12 +19,12 @@ COLUMNS = ["row_id", "completion", "request_hash"]
 @pytest.mark.parametrize(
     ("scattered", "order"), [(False, range(20_000)), (False, range(19_999, -1, -1)), (True, None)]
 )
-def test_answers_are_scattered_when_results_parts_share_most_row_groups(
+def test_answers_are_scattered_when_results_parts_share_most_sealed_parts(
     scattered: bool, order: range | None
 ) -> None:
     """Neither input order nor its reverse is."""
-    positions = random.Random(1).sample(range(20_000), 20_000) if order is None else list(order)
-    frame = pl.DataFrame({"row_index": range(20_000), "part": 1, "position": positions})
+    places = random.Random(1).sample(range(20_000), 20_000) if order is None else list(order)
+    frame = pl.DataFrame({"row_index": range(20_000), "part": [place // 1_500 for place in places]})
     assert is_scattered(frame, 1_000) is scattered
     assert is_scattered(frame.clear(), 1_000) is False
 

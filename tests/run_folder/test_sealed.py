@@ -17,15 +17,16 @@ from batchrun.outcome import Completed
 from batchrun.run_folder.columns import RESULT_SCHEMA
 from batchrun.run_folder.history import History
 from batchrun.run_folder.records import Admitted, Record
+from batchrun.run_folder.row_groups import sliced
 from batchrun.run_folder.sealed import (
     ANSWERS_SCHEMA,
-    ROW_GROUP,
     SEALED_SCHEMA,
     JournalContents,
     PartReader,
     hash_prefix,
     histories,
     read_answers,
+    schema_with,
     seal,
     sealed_parts,
     write_parquet,
@@ -52,15 +53,12 @@ def tasks(numbers: range) -> list[History]:
 
 
 def test_a_part_holds_results_identity_and_records_sorted_by_row(tmp_path: Path) -> None:
-    """In row groups of a thousand, so that one row is read without the rest."""
+    """As many rows as given, under the number given, for the owner's eyes alone."""
     path = seal(tasks(range(2500)), tmp_path, 7)
     assert path == tmp_path / "sealed-000007.parquet"
     file = pq.ParquetFile(path)
     assert file.schema_arrow.equals(SEALED_SCHEMA)
     assert SEALED_SCHEMA.names[: len(RESULT_SCHEMA.names)] == RESULT_SCHEMA.names
-    assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [ROW_GROUP] * (
-        2500 // ROW_GROUP
-    )
     table = file.read()
     assert table["row_index"].to_pylist() == list(range(2500))
     assert table["completion"][1234].as_py() == "answer 1234"
@@ -116,13 +114,32 @@ def test_no_parts_are_no_answers(tmp_path: Path) -> None:
     assert read_answers(tmp_path).schema == ANSWERS_SCHEMA
 
 
+def group_sizes(path: Path) -> list[int]:
+    """The rows of each row group of a part."""
+    about = pq.read_metadata(path)
+    return [about.row_group(group).num_rows for group in range(about.num_row_groups)]
+
+
+@pytest.mark.parametrize(("size", "rows", "expected"), [(10, 1200, [1200]), (3_000_000, 3, [1, 1, 1])])
+def test_row_groups_are_of_some_megabytes(tmp_path: Path, size: int, rows: int, expected: list[int]) -> None:
+    """Large answers are never held together, and small ones cost no group of a few."""
+    finished = [history(asked(row, body("x" * size))) for row in range(rows)]
+    path = seal(finished, tmp_path, 1)
+    assert path is not None
+    assert group_sizes(path) == expected
+
+
 @pytest.mark.parametrize("kept", [1, 1_000_000])
-def test_rows_are_taken_in_the_order_asked_for(tmp_path: Path, kept: int) -> None:
-    """Over row groups and parts, again and again, whatever of them is still in memory."""
-    seal(tasks(range(3100)), tmp_path, 1)
+@pytest.mark.parametrize("group_rows", [500, 1000, 3100])
+def test_rows_are_taken_in_the_order_asked_for(tmp_path: Path, group_rows: int, kept: int) -> None:
+    """Over row groups of any size and parts, again and again, whatever of them is still in memory."""
+    path = seal(tasks(range(3100)), tmp_path, 1)
+    assert path is not None
+    table = pq.read_table(path, schema=SEALED_SCHEMA)
+    write_parquet(sliced(table, group_rows), path, schema_with({}))
     seal(tasks(range(5000, 5100)), tmp_path, 2)
     reader = PartReader(tmp_path, ["row_index", "completion"], kept=kept)
-    chosen = [0, 1, ROW_GROUP - 1, ROW_GROUP, ROW_GROUP + 1, 2999, 3000, 3099]
+    chosen = [0, 1, 499, 500, 501, 2999, 3000, 3099]
     for _ in range(2):
         table = reader.take(1, chosen)
         assert table.column_names == ["row_index", "completion"]
