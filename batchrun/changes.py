@@ -52,6 +52,8 @@ def decide(found: Survey, *, rerun: bool, keep: bool, retry_failed: Iterable[str
 def forget_replaced(checkpoint: Path, states: pl.DataFrame) -> None:
     """Keep the older answers no longer of rows that have one to their request by now."""
     kept = read_kept(checkpoint)
+    if kept.is_empty():
+        return
     answered = [int(state) for state in (State.OK, State.FAILED, State.RETRY)]
     left = kept.join(states.filter(pl.col("state").is_in(answered)), on=["key", "hash"], how="anti")
     if len(left) < len(kept):

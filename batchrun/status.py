@@ -18,7 +18,7 @@ from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.journal import journal_files
 from batchrun.run_folder.lock import is_locked
 from batchrun.run_folder.older import has_ids
-from batchrun.run_folder.read import answered_since, read_steadily, scan_run
+from batchrun.run_folder.read import answered_since, read_steadily, rows_by_part
 from batchrun.run_folder.sealed import sealed_parts
 from batchrun.run_folder.shared import read_shared
 
@@ -78,7 +78,8 @@ def status(run: RunFolder) -> Status:
     running = is_locked(run.lock)
     said = run.read_run_json()
     checkpoint = read_steadily(run.checkpoint)
-    unpublished = len(answered_since(run))
+    since = answered_since(run)
+    unpublished = len(since)
     found = _rows(run, checkpoint)
     number = counts(found)
     known = (run.checkpoint / "index.parquet").exists()
@@ -94,7 +95,7 @@ def status(run: RunFolder) -> Status:
         changed=number[State.CHANGED],
         stale=number[State.KEPT],
         unpublished=unpublished,
-        possibly_paid=_unanswered(run) + checkpoint.possibly_paid(),
+        possibly_paid=_unanswered(run, since) + checkpoint.possibly_paid(),
         errors=_errors(found),
         stopped_by=said.get("stopped_by") if up_to_date else None,
         usage=said.get("usage", {}),
@@ -119,7 +120,7 @@ def _ended(run: RunFolder, said: dict[str, Any], unpublished: int) -> str:
 
 def _rows(run: RunFolder, checkpoint: Checkpoint) -> pl.DataFrame:
     """The rows of the last index pass with their states; without one, rows that have an answer."""
-    answers = checkpoint.answers().unique("task")
+    answers = checkpoint.answers()
     path = run.checkpoint / "index.parquet"
     if path.exists():
         with readable(path):
@@ -157,8 +158,9 @@ def _errors(found: pl.DataFrame) -> dict[str, int]:
     return dict(failed["error_type"].value_counts(sort=True).iter_rows())
 
 
-def _unanswered(run: RunFolder) -> int:
-    """Calls of finished rows that were sent and never answered."""
+def _unanswered(run: RunFolder, since: pl.DataFrame) -> int:
+    """Calls of finished rows that were sent and never answered; `since`: see `answered_since`."""
     attempt = pl.element().struct
     lost = pl.col("attempts").list.eval(attempt.field("sent") & attempt.field("http_status").is_null())
-    return int(scan_run(run).select(lost.list.sum().sum()).collect().item() or 0)
+    parts = rows_by_part(run, since)
+    return sum(part.select(lost.list.sum().sum()).collect().item() or 0 for part in parts)

@@ -11,11 +11,10 @@ from typing import Any
 import polars as pl
 
 from batchrun import __version__, codec
-from batchrun.asking import Asking
 from batchrun.caps import unbounded, uncounted
 from batchrun.changes import decide, forget_replaced
 from batchrun.clock import SystemClock
-from batchrun.endpoints import check_keys, check_simulators
+from batchrun.endpoint_checks import check_keys, check_simulators
 from batchrun.engines.local import SEAL_ROWS
 from batchrun.engines.open_files import fitting, raise_limit
 from batchrun.errors import BatchrunError, JobError, StorageError
@@ -26,7 +25,6 @@ from batchrun.outcome import Usage
 from batchrun.pricing import ModelPrices
 from batchrun.progress import Progress
 from batchrun.render.renderer import Renderer
-from batchrun.restore import gates
 from batchrun.run_folder.checkpoint import read_checkpoint, write_admitted
 from batchrun.run_folder.folder import RunFolder, storage_of, write_atomically
 from batchrun.run_folder.journal import is_full
@@ -41,7 +39,6 @@ from batchrun.run_folder.totals import read_totals
 from batchrun.run_folder.typed import Types, probabilities_type
 from batchrun.summary import Counters, RunState, Stop, Summary
 from batchrun.survey import Survey, survey, to_do
-from batchrun.tasks import Chains
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +100,12 @@ class _Submit:
             )
         self._report_damage(found)
         if found.checkpoint.journals:  # before the files go that hold the last minute's calls
+            from batchrun.restore import gates  # not for a submit that finds nothing to do
+
             write_admitted(self._run.checkpoint, gates(self._job, found.checkpoint, SystemClock()).snapshot())
         found.checkpoint.seal()
-        to_do = self._to_do(found)
         result_types(found.renderer).save(self._run.checkpoint)
-        stop = self._ask(found, to_do, found.renderer.snapshot())
+        stop = self._ask(found, self._to_do(found), found.renderer.snapshot())
         summary = self._finish(found, stop)
         self._log("end", state=summary.state, exit_code=summary.exit_code)
         return summary
@@ -122,6 +120,7 @@ class _Submit:
             retry_failed=options.retry_failed,
         )
         rows = to_do(states, rerun_changed=options.rerun_changed)
+        rows = rows.drop("key", "hash")  # 16 bytes a row, as long as rows are asked for
         return rows if self._options.limit is None else rows.head(self._options.limit)
 
     def _report_damage(self, found: Survey) -> None:
@@ -168,6 +167,9 @@ class _Submit:
         self._say_running(found, len(rows))
         self._counters.to_do = len(rows)
         self._progress.phase(f"asking for {len(rows):,} row{'s' if len(rows) > 1 else ''}")
+        from batchrun.asking import Asking  # what makes calls takes a seventh of a start to load
+        from batchrun.tasks import Chains
+
         options = self._options
         chains = Chains(tuple(range(self._chain)))
         if options.retry_model:

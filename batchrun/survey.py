@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from batchrun.render.renderer import HASH_VERSION, Renderer
 from batchrun.run_folder import checksum
 from batchrun.run_folder.checkpoint import KEPT_SCHEMA, Checkpoint, read_checkpoint, read_kept
 from batchrun.run_folder.columns import RESULT_SCHEMA
+from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.folder import RunFolder, write_atomically
 from batchrun.run_folder.journal import sync_folder
 from batchrun.run_folder.sealed import write_parquet
@@ -37,7 +39,8 @@ from batchrun.source import Source, open_source
 class Survey:
     """A job's rows and what the checkpoint holds for them.
 
-    `states` has a line for each chosen row (see `index.match`); `columns` are the input's.
+    `states` has a line for each chosen row (see `index.match`); `columns` are the input's; `read_rows` gives
+    the index, which stays on disk where it is kept there.
     """
 
     job: Job
@@ -47,10 +50,15 @@ class Survey:
     identifier: Identifier
     facts: Facts
     columns: pa.Schema
-    rows: pl.DataFrame
+    read_rows: Callable[[], pl.DataFrame]
     checkpoint: Checkpoint
     identity: str
     """Names job, input files and program: what results depend on beside the rows' answers."""
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """The index (`index.ROWS_SCHEMA`), in the order of the input."""
+        return self.read_rows()
 
     def states(self, retry_failed: Iterable[str] = (), *, rerun: bool = False) -> pl.DataFrame:
         """What is done of each row, as the checkpoint has it now.
@@ -58,9 +66,10 @@ class Survey:
         `rerun`: older answers that the user has kept are to be replaced, as changed ones are.
         """
         kept = pl.DataFrame(schema=KEPT_SCHEMA) if rerun else read_kept(self.run.checkpoint)
+        answers = self.checkpoint.answers()  # before the rows, as reading it takes more than it holds
         return match(
             self.rows,
-            self.checkpoint.answers(),
+            answers,
             kept,
             has_ids=self.job.input.id is not None,
             retry_failed=retry_failed,
@@ -114,7 +123,7 @@ def survey(job: Job, *, on_rows: Callable[[int], None], keep_index: bool) -> Sur
         identifier=Identifier(renderer, job.input.id),
         facts=index.facts,
         columns=columns,
-        rows=index.rows,
+        read_rows=partial(_read_rows, run.checkpoint) if keep_index else lambda: index.rows,
         checkpoint=read_checkpoint(run.checkpoint) if run.identity.exists() else Checkpoint(run.checkpoint),
         identity=identity,
     )
@@ -172,10 +181,16 @@ def _load(checkpoint: Path, identity: str, folder: Path) -> tuple[Index, pa.Sche
         if about["identity"] != identity or not _unchanged(about["included"], folder):
             return None
         checksum.check(checkpoint / "index.parquet")
-        rows = pl.read_parquet(checkpoint / "index.parquet")
+        rows = pl.read_parquet(checkpoint / "index.parquet", memory_map=False)
         columns = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(about["columns"])))
         return Index(rows, Facts(**about["facts"])), columns
     return None
+
+
+def _read_rows(checkpoint: Path) -> pl.DataFrame:
+    """The rows of the last pass. Raises RunFolderError where they have been damaged since."""
+    with readable(checkpoint / "index.parquet"):
+        return pl.read_parquet(checkpoint / "index.parquet", memory_map=False)
 
 
 def _unchanged(included: dict[str, str], folder: Path) -> bool:

@@ -13,7 +13,7 @@ from batchrun.answer.task import Task
 from batchrun.index.prefix import PREFIX
 from batchrun.judge import judge
 from batchrun.outcome import PASSING, Error
-from batchrun.run_folder.checkpoint import Checkpoint, next_task
+from batchrun.run_folder.checkpoint import Checkpoint
 from batchrun.run_folder.columns import EARLIER_COLUMNS, earlier_askings
 from batchrun.run_folder.history import History
 from batchrun.run_folder.sealed import PartReader, histories
@@ -65,7 +65,7 @@ def _asked(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[tuple
     """The rows in input order, each with its task."""
     under_way = _UnderWay(survey.checkpoint)
     failed = _FailedRows(survey)
-    numbers = count(next_task(survey.checkpoint.answers(), survey.checkpoint.unfinished))
+    numbers = count(survey.checkpoint.next_task())
     columns = rows.select("error_type", "part", "position").iter_rows()
     inputs = _read(survey.source, rows["row_index"])
     for row, (failed_before, part, position) in zip(inputs, columns, strict=True):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from batchrun.cli.memory import keep_memory_small
 from batchrun.cli.options import TYPES, JobArguments, OptionalValues, as_json, error_types, job_options
 from batchrun.cli.text import shown_path, write_json
 from batchrun.wording import counted
@@ -46,6 +47,7 @@ def command(
     Exit code 3: it would stop before its first call, or what is left of the budget may not be enough.
     Exit code 6: finished rows would be paid for again, and the submit would ask what to do about them.
     """
+    keep_memory_small()
     from batchrun.cli.progress import showing
     from batchrun.cli.submit import retryable
     from batchrun.cli.terminal import output

@@ -9,6 +9,7 @@ import click
 
 from batchrun.budget import usd
 from batchrun.cli.going_on import going_on
+from batchrun.cli.memory import keep_memory_small
 from batchrun.cli.options import JobArguments, as_json, run_options
 from batchrun.cli.text import shown_path, write_json
 from batchrun.wording import counted, duration
@@ -36,6 +37,7 @@ def command(arguments: JobArguments, as_json: bool) -> None:
 
     Also while a submit is running, and after one was killed.
     """
+    keep_memory_small()
     from batchrun.cli.terminal import output
     from batchrun.run_folder.diagnosis import reading
     from batchrun.status import status

@@ -11,6 +11,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -22,11 +23,14 @@ from batchrun.index.sharing import SENDABLE
 from batchrun.media import replace
 from batchrun.outcome import Error
 from batchrun.render.evaluate import RenderError
-from batchrun.render.renderer import Renderer
-from batchrun.render.request import Request
-from batchrun.selection import Selection, id_text, identity
-from batchrun.source import ColumnTypes, Row
+from batchrun.selection import id_text, identity
 from batchrun.value import value
+
+if TYPE_CHECKING:
+    from batchrun.render.renderer import Renderer
+    from batchrun.render.request import Request
+    from batchrun.selection import Selection
+    from batchrun.source import ColumnTypes, Row
 
 ROWS_SCHEMA = {"row_index": pl.Int64, "key": pl.UInt64, "hash": pl.UInt64}
 """The index of every job; `build` says when SENDABLE, PREFIX and UNBOUNDED come on top."""
@@ -155,7 +159,13 @@ def build(
             if not first_failure and isinstance(found.request, Error) and found.request.type != "bad_row":
                 first_failure = f"{row.location}: {found.request.message}"
         on_rows(len(positions))
-    frame = pl.DataFrame({"row_index": positions, "key": keys, "hash": hashes}, schema=ROWS_SCHEMA)
+    columns = [("row_index", positions), ("key", keys), ("hash", hashes)]
+    del positions, keys, hashes
+    frame = pl.DataFrame(
+        # one after the other, so that the arrays go as the frame grows
+        pl.Series(*columns.pop(0), ROWS_SCHEMA[name])
+        for name in ROWS_SCHEMA
+    )
     if sendable:
         frame = frame.with_columns(pl.Series(SENDABLE, asks, pl.Int8).cast(pl.Boolean))
     if prefixes:

@@ -13,6 +13,12 @@ from batchrun.index.repeats import repeats
 from batchrun.index.sharing import HOLDER, SENDABLE
 from batchrun.outcome import NEVER_SENT, PASSING
 
+_SHARE = 100_000
+"""Rows, or answers, that are sorted at once, about."""
+
+_LAST = 2**62
+"""Above every task number."""
+
 
 class State(IntEnum):
     """What a submit would do with a row."""
@@ -53,25 +59,26 @@ def match(
     `shared` then are the pairs of key and hash that shared one when they were published last: such a row
     had an answer, too.
     """
-    best = answers.sort(~pl.col("ok"), _preference()).with_columns(_both())
-    keyed = rows.with_columns(_both())
+    if SENDABLE in rows.columns:
+        answers = answers.sort(_preference())
+    both = rows.select(_both()).to_series()
+    decided = both.is_in(kept.select(_both())["both"].implode())
     place = pl.repeat(None, len(rows), dtype=pl.UInt32, eager=True)
-    place = _pair(place, keyed["both"], best["both"], best["task"].is_not_null())
+    place = _pair(place, both, answers.select(_both()).to_series(), answers)
+    del both
     if not (has_ids and SENDABLE in rows.columns):  # such rows share the answers of others, below
-        usable = best["ok"] if has_ids else best["task"].is_not_null()
-        place = _pair(place, keyed["hash"], best["hash"], usable)
+        place = _pair(place, rows["hash"], answers["hash"], answers, only_ok=has_ids)
     exact = place.is_not_null()
-    place = _pair_newest(place, keyed["key"], best["key"], best["ok"])
+    place = _pair(place, rows["key"], answers["key"], answers, only_ok=True, newest=True)
     own = place.is_not_null()
-    decided = keyed["both"].is_in(kept.select(_both())["both"].implode())
     if SENDABLE in rows.columns:
         if shared is not None:
-            place = sharing.remembered(place, rows["key"], shared, best)
-        equal = _shareable(rows, place, exact, decided, best)
+            place = sharing.remembered(place, rows["key"], shared, answers)
+        equal = _shareable(rows, place, exact, decided, answers)
         taken = equal.is_not_null()
         place, exact, own = equal.zip_with(taken, place), exact | taken, own & ~taken
     again = [*(PASSING - NEVER_SENT), *retry_failed]
-    matched = pl.concat([rows, _chosen(best, place)], how="horizontal").with_columns(
+    matched = pl.concat([rows, _chosen(answers, place)], how="horizontal").with_columns(
         _states(exact, place.is_not_null(), decided, again)
     )
     return _with_holders(matched, place, own) if SENDABLE in rows.columns else matched
@@ -94,9 +101,9 @@ def _with_holders(matched: pl.DataFrame, place: pl.Series, own: pl.Series) -> pl
 
 
 def _preference() -> pl.Expr:
-    """Of answers to equal requests the oldest, so that rows keep theirs when equal ones come and go;
-    of failures the newest, which says how the row stands."""
-    return pl.when("ok").then(pl.col("task")).otherwise(-pl.col("task"))
+    """By what answers are sorted, the best first. Of those that are ok the oldest, so that rows keep theirs
+    when equal ones come and go; then of failures the newest, which says how the row stands."""
+    return pl.when("ok").then(pl.col("task")).otherwise(_LAST - pl.col("task"))
 
 
 def _both() -> pl.Expr:
@@ -105,36 +112,54 @@ def _both() -> pl.Expr:
     return ((pl.col("key") * golden) ^ pl.col("hash")).alias("both")
 
 
-def _pair(place: pl.Series, wanted: pl.Series, offered: pl.Series, usable: pl.Series) -> pl.Series:
-    """Give rows without an answer (null in `place`) one of the equal, usable answers that no row has.
+def _pair(
+    place: pl.Series,
+    wanted: pl.Series,
+    offered: pl.Series,
+    answers: pl.DataFrame,
+    *,
+    only_ok: bool = False,
+    newest: bool = False,
+) -> pl.Series:
+    """Give rows without an answer (null in `place`) one of the equal answers that no row has.
 
-    `place` holds positions in `offered`, which is in the order of preference. One sort and one
-    search: a join would take several times the memory.
+    `place` holds positions in `answers`, `wanted` and `offered` what must be equal of each row and each
+    answer. Of several the best are taken, with `newest` the last of them. Equal values pair off within a
+    share of all values: what sorting takes is bounded by it.
     """
-    rows = place.is_null().arg_true()
-    free = (usable & ~pl.arange(0, len(offered), eager=True).is_in(place.drop_nulls().implode())).arg_true()
-    if rows.is_empty() or free.is_empty():
+    free = pl.repeat(True, len(answers), eager=True).scatter(place.drop_nulls(), False)  # noqa: FBT003 - a value
+    free = free & answers["ok"] if only_ok else free
+    if place.null_count() == 0 or not free.any():
         return place
-    sought = wanted.gather(rows)
-    ordered = pl.DataFrame({"value": offered.gather(free), "at": free}).sort("value", maintain_order=True)
+    shares = 1 + max(len(wanted), len(offered)) // _SHARE
+    for share in range(shares):
+        rows = (place.is_null() & (wanted % shares == share)).arg_true()
+        at = (free & (offered % shares == share)).arg_true()
+        if len(rows) and len(at):
+            best = answers.select("task", "ok")[at].select(rank=-_preference() if newest else _preference())
+            found = _paired(wanted.gather(rows), best.with_columns(value=offered.gather(at), at=at))
+            place = place.scatter(rows.filter(found.is_not_null()), found.drop_nulls())
+    return place
+
+
+def _paired(sought: pl.Series, offered: pl.DataFrame) -> pl.Series:
+    """For each value the `at` of an equal one on offer, each once, by `rank`; null where none is left.
+
+    One sort and one search: a join would take several times the memory.
+    """
+    ordered = offered.sort("value", "rank")
     at = ordered["value"].search_sorted(sought, side="left")
     if repeats(sought):
         occurrence = pl.int_range(pl.len(), dtype=pl.UInt32).over("value")
         at = at + pl.DataFrame({"value": sought}).select(occurrence).to_series()
     last = len(ordered) - 1
     hit = (at <= last) & (ordered["value"].gather(at.clip(upper_bound=last)) == sought)
-    return place.scatter(rows.filter(hit), ordered["at"].gather(at.filter(hit)))
+    return pl.select(pl.when(hit).then(ordered["at"].gather(at.clip(upper_bound=last)))).to_series()
 
 
-def _pair_newest(place: pl.Series, wanted: pl.Series, offered: pl.Series, usable: pl.Series) -> pl.Series:
-    """The same with the last of those on offer first."""
-    last = len(offered) - 1
-    return last - _pair(last - place, wanted, offered.reverse(), usable.reverse()) if last >= 0 else place
-
-
-def _chosen(best: pl.DataFrame, place: pl.Series) -> pl.DataFrame:
+def _chosen(answers: pl.DataFrame, place: pl.Series) -> pl.DataFrame:
     """What the rows say of the answers at `place`; nulls where there is none."""
-    answers = best.select("part", "position", "ok", "error_type")
+    answers = answers.select("part", "position", "ok", "error_type")
     if len(answers):
         return answers[place]
     nothing = {

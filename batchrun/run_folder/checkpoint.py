@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,6 @@ from batchrun.run_folder.history import History
 from batchrun.run_folder.journal import Damage, journal_files
 from batchrun.run_folder.records import Answered, Sent
 from batchrun.run_folder.sealed import (
-    ANSWERS_SCHEMA,
     JournalContents,
     finished_answers,
     read_answers,
@@ -61,6 +59,8 @@ class Checkpoint:
     """Calls refused for now (429, 503) since then."""
     damage: list[Damage] = field(default_factory=list)
     journals: dict[int, Path] = field(default_factory=dict)
+    _highest: int | None = None
+    """Of the numbers of finished tasks; None until they have been read."""
 
     @property
     def next_number(self) -> int:
@@ -96,10 +96,19 @@ class Checkpoint:
     def answers(self) -> pl.DataFrame:
         """All finished tasks, by ANSWERS_SCHEMA; a negative part is an unsealed journal file's."""
         unsealed = [finished_answers(-number, finished) for number, finished in self.unsealed.items()]
-        found = pl.concat([pl.DataFrame(schema=ANSWERS_SCHEMA), read_answers(self.folder), *unsealed])
+        sealed = read_answers(self.folder)
+        found = pl.concat([sealed, *unsealed]) if unsealed else sealed
+        highest = found["task"].max()
+        self._highest = highest if isinstance(highest, int) else 0
         if repeats(found["task"]):  # parts that were being merged when `gc` was killed
             return found.unique("task", keep="last", maintain_order=True)
         return found
+
+    def next_task(self) -> int:
+        """A task number that no record has yet. For the holder of the lock, before it asks for a row."""
+        if self._highest is None:
+            self.answers()
+        return max([self._highest or 0, *self.unfinished]) + 1
 
     def unsealed_tables(self) -> dict[int, pa.Table]:
         """The finished tasks that are not sealed yet, as tables of SEALED_SCHEMA."""
@@ -169,12 +178,6 @@ def _read_admitted(folder: Path) -> dict[str, Any]:
 def write_admitted(folder: Path, state: dict[str, Any]) -> None:
     """Remember what the rate windows and pauses hold at the end of a submit, for the next one."""
     write_atomically(folder / "admitted.json", codec.dumps(state))
-
-
-def next_task(answers: pl.DataFrame, unfinished: Iterable[int]) -> int:
-    """A task number that no record has yet."""
-    highest = answers["task"].max()
-    return max([highest if isinstance(highest, int) else 0, *unfinished]) + 1
 
 
 def read_kept(folder: Path) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from batchrun.index import State, match
 from batchrun.run_folder.checkpoint import read_kept
 from batchrun.run_folder.sealed import ANSWERS_SCHEMA
 from batchrun.run_folder.shared import read_shared
+from batchrun.run_folder.shares import filtered
 
 
 def has_ids(checkpoint: Path) -> bool:
@@ -30,8 +31,9 @@ def older_answers(
     that the results do not show. A submit that was refused, or killed before it had asked again, leaves
     such answers: the rows are `CHANGED` or `KEPT`.
     """
-    older = fresh.filter("ok").join(current, left_on=["_key", "_hash"], right_on=["key", "hash"], how="anti")
-    older = older.filter(pl.col("_key").is_in(current["key"].implode()))
+    older = filtered(fresh.filter("ok"), current, {"_key": "key", "_hash": "hash"}, "anti")
+    if len(older):
+        older = filtered(older, current, {"_key": "key"}, "semi")
     if older.is_empty():  # as it is nearly always: the rows need no matching
         return older
     answers = tasks.select(

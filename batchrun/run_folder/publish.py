@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,10 @@ import polars as pl
 import pyarrow as pa
 
 from batchrun import codec
-from batchrun.chat.transcript import flattened
 from batchrun.index import Identifier, State
 from batchrun.index.sharing import HOLDER
-from batchrun.outcome import Error
-from batchrun.render.request import Request
 from batchrun.run_folder import checksum
+from batchrun.run_folder.bucket import BUCKET, Bucket, buckets
 from batchrun.run_folder.columns import RESULT_SCHEMA
 from batchrun.run_folder.duplicates import Holders, unpaid
 from batchrun.run_folder.folder import GENERATIONS, RunFolder, write_atomically
@@ -31,67 +28,16 @@ from batchrun.run_folder.gathered import Gathered, answers_of_rows, is_scattered
 from batchrun.run_folder.journal import sync_folder
 from batchrun.run_folder.layout import Layout
 from batchrun.run_folder.raw import raw_request, raw_response
+from batchrun.run_folder.row_groups import row_groups
 from batchrun.run_folder.sealed import PartReader, histories, write_parquet
 from batchrun.run_folder.shared import remember_shared
 from batchrun.run_folder.typed import MESSAGES
 from batchrun.source import Batch
 
-BUCKET = 5_000
-"""Input rows of one results part."""
-
 _OLDER = (int(State.KEPT), int(State.CHANGED))
 """States of rows that show an answer to another request than theirs."""
 
 MESSAGES_FIELD = pa.field("messages", MESSAGES)
-
-PIECE = 500
-"""Rows that are joined with their answers at a time."""
-
-GROUP_BYTES = 4_000_000
-"""Rows of a results part are gathered into row groups of about this size: each of them costs as much to write
-as two thousand rows."""
-
-
-@dataclass(slots=True)
-class _Bucket:
-    """The rows of one results part while the input goes by."""
-
-    number: int
-    frame: pl.DataFrame
-    inputs: list[pa.Table] = field(default_factory=list)
-    row_ids: list[str] = field(default_factory=list)
-    added: list[dict[str, Any]] = field(default_factory=list)
-
-    def take(self, batch: Batch, at: list[int], layout: Layout, identifier: Identifier) -> None:
-        """Take the rows of `batch` at these positions."""
-        inputs = batch.arrow(layout.carried)
-        self.inputs.append(inputs if len(at) == len(batch.rows) else inputs.take(at))
-        for position in at:
-            row = batch.rows[position]
-            found = identifier.identify(row) if layout.renders else None
-            self.row_ids.append(identifier.row_id(row))
-            if found is not None:
-                self.added.append({} if isinstance(found.request, Error) else _added(found.request, layout))
-
-    def pieces(self) -> Iterator[_Bucket]:
-        """The same rows in pieces that are small enough to hold with their answers."""
-        inputs = pa.concat_tables(self.inputs)
-        for start in range(0, len(self.frame), PIECE):
-            end = start + PIECE
-            yield _Bucket(
-                self.number,
-                self.frame.slice(start, PIECE),
-                [inputs.slice(start, PIECE)],
-                self.row_ids[start:end],
-                self.added[start:end],
-            )
-
-
-def _added(request: Request, layout: Layout) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    if layout.prompts:
-        values["messages"] = [flattened(message) for message in request.shown(request.messages)]
-    return values | ({"request": request} if layout.raw else {})
 
 
 def release_memory() -> None:
@@ -122,20 +68,21 @@ class Publisher:
         One that waits for the answer to another request shows the older one, `stale`, until it is there.
         Gives False when they do already. Raises InputError when the input changed meanwhile.
         """
-        # a negative part is a journal file's that the disk had no room to seal: published next time
-        frame = states.filter(pl.col("part") > 0)
-        if HOLDER in frame.columns:
-            remember_shared(self._run.checkpoint, frame)
-            self._holders = Holders(frame, self._identifier)
+        if HOLDER in states.columns:
+            answered = states.filter(pl.col("part") > 0)
+            remember_shared(self._run.checkpoint, answered)
+            self._holders = Holders(answered, self._identifier)
         before = self._published()
-        signatures = {str(number): self._signature(part) for number, part in _buckets(frame)}
+        signatures = {str(number): self._signature(part) for number, part in buckets(states)}
         if before.get("parts") == signatures and self._are_sound(signatures):
             return False
         number = max([0, *(int(path.name) for path in self._generations())]) + 1
         folder = self._run.generations / f"{number:06d}"
         folder.mkdir(mode=0o700)
         try:
-            self._write(folder, frame, batches, linked=self._link(before, signatures, folder))
+            self._write(folder, states, batches, linked=self._link(before, signatures, folder))
+            if not signatures:
+                write_parquet([], folder / _part(0), self._schema)
         except BaseException:  # a full disk has better use for the room
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -144,26 +91,29 @@ class Publisher:
         return True
 
     def _write(
-        self, folder: Path, frame: pl.DataFrame, batches: Iterator[Batch], *, linked: Collection[int]
+        self, folder: Path, states: pl.DataFrame, batches: Iterator[Batch], *, linked: Collection[int]
     ) -> None:
         """The parts of a generation that are not `linked` to those of the one before."""
-        new = frame.filter(~(pl.col("row_index") // BUCKET).is_in(list(linked)))
+        new = states
+        if linked:
+            new = states.filter(~(pl.col("row_index") // BUCKET).is_in(list(linked)))
         with self._in_reach(new) as rows:
             for bucket in self._filled(batches, rows):
                 tables = (self._table(piece) for piece in bucket.pieces())
-                write_parquet(_packed(tables), folder / _part(bucket.number), self._schema)
+                write_parquet(row_groups(tables), folder / _part(bucket.number), self._schema)
                 release_memory()
-        if frame.is_empty():
-            write_parquet([], folder / _part(0), self._schema)
 
     @contextmanager
-    def _in_reach(self, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    def _in_reach(self, states: pl.DataFrame) -> Iterator[pl.DataFrame]:
         """The rows with places of their answers that can be read in the order of the rows."""
-        if not is_scattered(frame, BUCKET):
-            yield frame
+        answered = pl.col("part") > 0
+        if not is_scattered(states.select("row_index", "part", "position").filter(answered), BUCKET):
+            yield states
             return
         own = self._parts
-        gathered = Gathered(frame, own, self._columns, self._run.checkpoint / "gathered.tmp")
+        gathered = Gathered(
+            states.filter(answered), own, self._columns, self._run.checkpoint / "gathered.tmp"
+        )
         self._parts = gathered.parts
         try:
             yield gathered.rows
@@ -171,15 +121,12 @@ class Publisher:
             gathered.close()
             self._parts = own
 
-    def _filled(self, batches: Iterator[Batch], frame: pl.DataFrame) -> Iterator[_Bucket]:
-        """The buckets of `frame`, each once its last row has gone by."""
-        wanted = list(_buckets(frame))
-        if not wanted:
-            return
-        left = iter([*wanted, None])
-        current = next(left)
+    def _filled(self, batches: Iterator[Batch], states: pl.DataFrame) -> Iterator[Bucket]:
+        """The buckets of `states`, each once its last row has gone by."""
+        left = buckets(states)
+        current = next(left, None)
         bucket = None
-        for batch in batches:
+        for batch in batches if current else ():
             start, end = batch.rows[0].index, batch.rows[-1].index + 1
             if self._holders:
                 self._holders.see(batch.rows)
@@ -187,7 +134,7 @@ class Publisher:
                 number, part = current
                 if end <= number * BUCKET:
                     break
-                bucket = bucket or _Bucket(number, part)
+                bucket = bucket or Bucket(number, part)
                 at = part["row_index"]
                 at = at.filter((at >= start) & (at < end)) - start
                 if len(at):
@@ -195,13 +142,13 @@ class Publisher:
                 if end < (number + 1) * BUCKET:
                     break
                 yield bucket
-                bucket, current = None, next(left)
+                bucket, current = None, next(left, None)
             if current is None:
                 return
         if bucket is not None:
             yield bucket
 
-    def _table(self, bucket: _Bucket) -> pa.Table:
+    def _table(self, bucket: Bucket) -> pa.Table:
         answers = answers_of_rows(bucket.frame, self._parts)
         stale = [state in _OLDER for state in bucket.frame["state"].to_list()]
         types = self._layout.types
@@ -228,7 +175,7 @@ class Publisher:
         ours = [columns[f.name] for f in [*RESULT_SCHEMA, *self._layout.added]]
         return pa.Table.from_arrays([*ours[:2], *inputs, *ours[2:]], schema=self._schema)
 
-    def _add_raw(self, bucket: _Bucket, answers: pa.Table) -> None:
+    def _add_raw(self, bucket: Bucket, answers: pa.Table) -> None:
         models = zip(
             answers.column("model").to_pylist(), answers.column("model_index").to_pylist(), strict=True
         )
@@ -295,29 +242,6 @@ class Publisher:
 
     def _generations(self) -> list[Path]:
         return [path for path in self._run.generations.iterdir() if path.name.isdigit()]
-
-
-def _packed(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in fewer tables, of GROUP_BYTES or a little more."""
-    held: list[pa.Table] = []
-    size = 0
-    for table in tables:
-        held.append(table)
-        size += table.nbytes
-        if size >= GROUP_BYTES:
-            yield pa.concat_tables(held)
-            held, size = [], 0
-    if held:
-        yield pa.concat_tables(held)
-
-
-def _buckets(frame: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
-    """The rows of each bucket that has any, in order."""
-    numbers = frame["row_index"] // BUCKET
-    for number in numbers.unique(maintain_order=True):
-        start = numbers.search_sorted(number, side="left")
-        end = numbers.search_sorted(number, side="right")
-        yield number, frame.slice(start, end - start)
 
 
 def _part(number: int) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
+from batchrun.index.repeats import repeats
 from batchrun.index.sharing import SENDABLE
 from batchrun.run_folder.checkpoint import Checkpoint, read_checkpoint
 from batchrun.run_folder.columns import RESULT_SCHEMA
@@ -20,13 +21,14 @@ from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.older import older_answers
 from batchrun.run_folder.sealed import sealed_parts
+from batchrun.run_folder.shares import filtered
 from batchrun.run_folder.typed import DECIDED, Types, read_types
 from batchrun.run_folder.upgrade import scan_part
 
 _TRIES = 10
-_IDENTITY = ["request_hash", "finished_at"]
+_IDENTITY = ["_hash", "finished_at"]
 """What tells the answers of a run apart, in the results and in the checkpoint."""
-_TASK = ["_task", "_key", "_hash", "row_index", "status", *_IDENTITY]
+_TASK = ["_task", "_key", "row_index", "status", *_IDENTITY]
 
 
 def read_steadily(folder: Path) -> Checkpoint:
@@ -65,13 +67,33 @@ def scan_run(run: RunFolder) -> pl.LazyFrame:
 
 def published_rows(run: RunFolder) -> pl.LazyFrame | None:
     """The published results; None before the first publication."""
+    parts = _published_parts(run)
+    return pl.scan_parquet(parts) if parts else None
+
+
+def _published_parts(run: RunFolder) -> list[Path]:
+    """The parts of the published results, in the order of their rows, each of them sound; none before the
+    first publication. Raises FileNotFoundError where they have been removed."""
     if not run.results.exists():
-        return None
+        return []
     generation = run.results.resolve()  # this one, if another is swapped in
-    for path in generation.glob("*.parquet"):
+    parts = sorted(generation.glob("*.parquet"))
+    if not parts:
+        raise FileNotFoundError(f"{run.results} holds no part")
+    for path in parts:
         with readable(path):
             pass
-    return pl.scan_parquet(generation / "*.parquet")
+    return parts
+
+
+def rows_by_part(run: RunFolder, since: pl.DataFrame) -> Iterator[pl.LazyFrame]:
+    """The rows of `scan_run` in no order, some thousands at a time; `since` is `answered_since`."""
+    types = read_types(run.checkpoint)
+    replaced = since.select(pl.col("replaces").explode()).drop_nulls().lazy()
+    for part in _published_parts(run):
+        rows = _typed(pl.scan_parquet(part), types)
+        yield rows.join(replaced, left_on="row_index", right_on="replaces", how="anti")
+    yield from _rows(run, since)
 
 
 def answered_since(run: RunFolder) -> pl.DataFrame:
@@ -80,27 +102,39 @@ def answered_since(run: RunFolder) -> pl.DataFrame:
     `part` is the sealed part it is in (negative: an unsealed journal file), `replaces` lists the
     `row_index` of published rows that it takes the place of, `stale` says that it answers an older request.
     """
-    tasks = _tasks(read_steadily(run.checkpoint))
-    published = published_rows(run)
-    shown = pl.DataFrame(schema={name: tasks.schema[name] for name in ["row_index", *_IDENTITY]})
-    if published is not None:
-        own = "duplicate_of" not in published.collect_schema() or pl.col("duplicate_of").is_null()
-        shown = published.filter(own).select(shown.columns).collect()
-    fresh = tasks.join(shown, on=_IDENTITY, how="anti").with_columns(stale=pl.lit(value=False))
+    tasks, shown = _tasks(read_steadily(run.checkpoint)), _shown(run)
+    fresh = filtered(tasks, shown, {name: name for name in _IDENTITY}, "anti")
+    fresh = fresh.with_columns(stale=pl.lit(value=False))
+    if fresh.is_empty():
+        return fresh.with_columns(replaces=pl.lit(None, pl.List(pl.Int64)))
     older = fresh.clear()
     if (index := run.checkpoint / "index.parquet").exists():  # it says which requests are today's
         with readable(index):
             current = pl.read_parquet(index)
         older = older_answers(run.checkpoint, current, tasks, fresh).with_columns(stale=pl.lit(value=True))
-        fresh = fresh.join(current, left_on=["_key", "_hash"], right_on=["key", "hash"], how="semi")
+        fresh = filtered(fresh, current, {"_key": "key", "_hash": "hash"}, "semi")
         if SENDABLE in current.columns:  # an equal request went well: its answer stands for this one's, too
             well = tasks.join(shown, on=_IDENTITY, how="semi").filter("ok")
             fresh = pl.concat(
                 [fresh.filter("ok"), fresh.filter(~pl.col("ok")).join(well, on="_hash", how="anti")]
             )
-    found = pl.concat([fresh, older])
-    fresh = found.sort("ok", "_task").unique(["_key", "row_index"], keep="last", maintain_order=True)
-    return _without_superseded(fresh, tasks.join(shown, on=_IDENTITY, suffix="_shown"))
+    fresh = pl.concat([fresh, older]).sort("ok", "_task")
+    if repeats(fresh["_key"]):
+        fresh = fresh.unique(["_key", "row_index"], keep="last", maintain_order=True)
+    rivals = filtered(tasks, fresh, {"_key": "_key"}, "semi") if len(shown) else tasks.clear()
+    return _without_superseded(fresh, rivals.join(shown, on=_IDENTITY, suffix="_shown"))
+
+
+def _shown(run: RunFolder) -> pl.DataFrame:
+    """Published rows that show an answer of their own, by `row_index` and what tells the answer apart."""
+    schema = _task_schema()
+    found = [pl.DataFrame(schema={name: schema[name] for name in ["row_index", *_IDENTITY]})]
+    request = pl.col("request_hash").str.head(16).str.to_integer(base=16, dtype=pl.UInt64)
+    for part in _published_parts(run):
+        rows = pl.scan_parquet(part)
+        own = "duplicate_of" not in rows.collect_schema() or pl.col("duplicate_of").is_null()
+        found.append(rows.filter(own).select("row_index", request.alias("_hash"), "finished_at").collect())
+    return pl.concat(found)
 
 
 def _without_superseded(fresh: pl.DataFrame, shown: pl.DataFrame) -> pl.DataFrame:
@@ -124,14 +158,16 @@ def _tasks(checkpoint: Checkpoint) -> pl.DataFrame:
     sealed = []
     for number, path in sealed_parts(checkpoint.folder).items():
         with readable(path):
-            rows = pl.read_parquet(path, columns=_TASK)
+            rows = pl.read_parquet(path, columns=_TASK, memory_map=False)
         sealed.append(rows.with_columns(part=pl.lit(number, pl.Int32)))
     unsealed = [
         pl.DataFrame(table.select(_TASK)).with_columns(part=pl.lit(-number, pl.Int32))
         for number, table in checkpoint.unsealed_tables().items()
     ]
     schema = {**_task_schema(), "part": pl.Int32()}
-    tasks = pl.concat([pl.DataFrame(schema=schema), *sealed, *unsealed]).unique("_task", keep="last")
+    tasks = pl.concat([pl.DataFrame(schema=schema), *sealed, *unsealed])
+    if repeats(tasks["_task"]):  # parts that were being merged when `gc` was killed
+        tasks = tasks.unique("_task", keep="last", maintain_order=True)
     return tasks.with_columns(ok=pl.col("status") == "ok")
 
 

@@ -25,12 +25,10 @@ def read_samples(checkpoint: Checkpoint, answered: pl.DataFrame, *, most: int = 
     counting once: `row_index`, `status`, `model`, `usage`, `cost_usd`, `calls` (that were sent), and
     `seconds` (of all its calls together). Raises FileNotFoundError when a file has gone meanwhile.
     """
-    wanted = (
-        answered.select("row_index", "part", "position")
-        .drop_nulls()
-        .unique(["part", "position"], keep="first", maintain_order=True)
-        .sort("part", "position")
-    )
+    wanted = answered.select("part", "position", "row_index").drop_nulls()
+    wanted = wanted.sort("part", "position", "row_index")
+    place = pl.struct("part", "position")
+    wanted = wanted.filter(place.ne_missing(place.shift()))
     wanted = wanted.gather_every(max(1, -(-len(wanted) // most)))
     sealed = sealed_parts(checkpoint.folder) if len(wanted) else {}
     unsealed = checkpoint.unsealed_tables() if wanted["part"].lt(0).any() else {}
@@ -42,13 +40,13 @@ def read_samples(checkpoint: Checkpoint, answered: pl.DataFrame, *, most: int = 
             if part not in sealed:  # `gc` merged it meanwhile
                 raise FileNotFoundError(f"sealed part {part}")
             table = pq.ParquetFile(sealed[part], pre_buffer=False).read(_COLUMNS, use_threads=False)
-        frames.append(_sample(table.take(rows["position"].to_arrow().cast(pa.int64())), rows["row_index"]))
-    return pl.concat(frames) if frames else _sample(_no_rows(), wanted["row_index"])
+        frames.append(_sample(pl.DataFrame(table)[rows["position"]], rows["row_index"]))
+    return pl.concat(frames) if frames else _sample(pl.DataFrame(_no_rows()), wanted["row_index"])
 
 
-def _sample(table: pa.Table, row_index: pl.Series) -> pl.DataFrame:
+def _sample(taken: pl.DataFrame, row_index: pl.Series) -> pl.DataFrame:
     seconds = pl.col("attempts").list.eval(pl.element().struct.field("latency")).list.sum()
-    rows = pl.DataFrame(table).with_columns(calls=_SENT, seconds=seconds).drop("attempts")
+    rows = taken.with_columns(calls=_SENT, seconds=seconds).drop("attempts")
     return pl.DataFrame([row_index]).hstack(rows)
 
 

@@ -30,6 +30,7 @@ from tests.reliability.corpus import (
 )
 from tests.reliability.corpus.case import Case
 from tests.reliability.corpus.trial import Seen, faults, prepared, submitted, surveyed
+from tests.reliability.measured import own_peak
 from tests.reliability.table import Line
 
 MODULES = (
@@ -150,15 +151,13 @@ def _line(test: str, tally: Tally) -> Line:
 
 def _main(job_file: Path) -> int:
     """Look at a job by itself: peak memory, then the rows that fail."""
-    import resource
-
     from tests.runs import JobFolder
 
     seen = surveyed(Case("", ""), JobFolder(job_file.parent))
     if seen.crash:
         sys.stderr.write(seen.crash)
         return 70
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = own_peak()
     failures = "".join(f"{row} {message}\n" for row, message in seen.failures.items())
     sys.stdout.write(f"{peak}\n{failures}")
     return seen.code if seen.refusal else 0

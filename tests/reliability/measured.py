@@ -35,11 +35,16 @@ def read(report: Path) -> Taken:
     return Taken(**json.loads(report.read_text(encoding="utf-8")))
 
 
-def _write(report: Path) -> None:
-    used = resource.getrusage(resource.RUSAGE_SELF)
+def own_peak() -> int:
+    """The most memory that this process has had, in bytes."""
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
     assert peak is not None
-    taken = {"cpu": used.ru_utime + used.ru_stime, "peak_mb": int(peak[1]) * 1024 / 1e6}
+    return int(peak[1]) * 1024
+
+
+def _write(report: Path) -> None:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    taken = {"cpu": used.ru_utime + used.ru_stime, "peak_mb": own_peak() / 1e6}
     report.write_text(json.dumps(taken), encoding="utf-8")
 
 

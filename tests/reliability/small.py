@@ -9,11 +9,12 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from unittest.mock import patch
 
 from batchrun import gc
 from batchrun.cli import main
 from batchrun.engines import local
-from batchrun.run_folder import publish
+from batchrun.run_folder import bucket, publish
 
 SEAL_ROWS = 40
 BUCKET = 50
@@ -22,12 +23,13 @@ BUCKET = 50
 @contextmanager
 def small_parts() -> Iterator[None]:
     """Small parts in this process, for a while."""
-    before = local.SEAL_ROWS, publish.BUCKET, gc.FULL
-    local.SEAL_ROWS, publish.BUCKET, gc.FULL = SEAL_ROWS, BUCKET, SEAL_ROWS * 2
-    try:
+    with (
+        patch.object(local, "SEAL_ROWS", SEAL_ROWS),
+        patch.object(gc, "FULL", SEAL_ROWS * 2),
+        patch.object(bucket, "BUCKET", BUCKET),
+        patch.object(publish, "BUCKET", BUCKET),
+    ):
         yield
-    finally:
-        local.SEAL_ROWS, publish.BUCKET, gc.FULL = before
 
 
 def run_here(*words: str) -> tuple[int, str]:

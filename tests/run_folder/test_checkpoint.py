@@ -10,7 +10,6 @@ import pytest
 
 from batchrun.run_folder.checkpoint import (
     KEPT_SCHEMA,
-    next_task,
     read_checkpoint,
     read_kept,
     write_admitted,
@@ -34,7 +33,7 @@ def test_an_empty_folder_holds_nothing(tmp_path: Path) -> None:
     found = read_checkpoint(tmp_path)
     assert found.answers().schema == ANSWERS_SCHEMA
     assert (found.next_number, found.unfinished, found.possibly_paid()) == (1, {}, 0)
-    assert next_task(found.answers(), []) == 1
+    assert found.next_task() == 1
 
 
 def test_reading_changes_nothing(tmp_path: Path) -> None:
@@ -97,7 +96,7 @@ def test_an_unfinished_task_is_put_together_from_all_files(tmp_path: Path) -> No
     assert history.sent.keys() == history.answered.keys() == {0, 1}
     assert len(history.lines) == 4
     assert tasks_of(found.answers()) == [2]
-    assert next_task(found.answers(), found.unfinished) == 3
+    assert found.next_task() == 3
 
 
 def test_an_older_file_does_not_reopen_a_task_that_a_later_one_finished(tmp_path: Path) -> None:

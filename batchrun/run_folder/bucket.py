@@ -1,0 +1,81 @@
+"""The rows of one results part: the inputs of a bucket of row_index, held until its last row has gone by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from batchrun.chat.transcript import flattened
+from batchrun.index import Identifier
+from batchrun.outcome import Error
+from batchrun.render.request import Request
+from batchrun.run_folder.layout import Layout
+from batchrun.source import Batch
+
+BUCKET = 5_000
+"""Input rows of one results part."""
+
+PIECE = 500
+"""Rows that are joined with their answers at a time."""
+
+
+@dataclass(slots=True)
+class Bucket:
+    """The rows of one results part while the input goes by."""
+
+    number: int
+    frame: pl.DataFrame
+    inputs: list[pa.Table] = field(default_factory=list)
+    row_ids: list[str] = field(default_factory=list)
+    added: list[dict[str, Any]] = field(default_factory=list)
+
+    def take(self, batch: Batch, at: list[int], layout: Layout, identifier: Identifier) -> None:
+        """Take the rows of `batch` at these positions."""
+        inputs = batch.arrow(layout.carried)
+        self.inputs.append(inputs if len(at) == len(batch.rows) else inputs.take(at))
+        for position in at:
+            row = batch.rows[position]
+            found = identifier.identify(row) if layout.renders else None
+            self.row_ids.append(identifier.row_id(row))
+            if found is not None:
+                self.added.append({} if isinstance(found.request, Error) else _added(found.request, layout))
+
+    def pieces(self) -> Iterator[Bucket]:
+        """The same rows in pieces that are small enough to hold with their answers."""
+        inputs = pa.concat_tables(self.inputs)
+        for start in range(0, len(self.frame), PIECE):
+            end = start + PIECE
+            yield Bucket(
+                self.number,
+                self.frame.slice(start, PIECE),
+                [inputs.slice(start, PIECE)],
+                self.row_ids[start:end],
+                self.added[start:end],
+            )
+
+
+def _added(request: Request, layout: Layout) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    if layout.prompts:
+        values["messages"] = [flattened(message) for message in request.shown(request.messages)]
+    return values | ({"request": request} if layout.raw else {})
+
+
+def buckets(states: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
+    """The answered rows of each bucket that has any, in order, without a copy of them all.
+
+    A negative part is a journal file's that the disk had no room to seal: published next time.
+    """
+    indices = states["row_index"]
+    start = 0
+    while start < len(indices):
+        number = indices[start] // BUCKET
+        end = indices.search_sorted((number + 1) * BUCKET, side="left")
+        answered = states.slice(start, end - start).filter(pl.col("part") > 0)
+        if len(answered):
+            yield number, answered
+        start = end
