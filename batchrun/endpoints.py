@@ -5,9 +5,6 @@ from __future__ import annotations
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
-
-from pydantic import ValidationError
 
 from batchrun.client import (
     BodyMemory,
@@ -18,46 +15,10 @@ from batchrun.client import (
     ReplicaSet,
     Timeouts,
     build_transport,
-    find_program,
 )
 from batchrun.client.hiding import password_in
-from batchrun.errors import JobError, UsageError
+from batchrun.endpoint_checks import simulator_config
 from batchrun.job import Endpoint, Job
-from batchrun.job.address import in_clear
-
-if TYPE_CHECKING:
-    from batchrun.simulator import SimulatorConfig
-
-
-def check_keys(job: Job, env: Mapping[str, str]) -> None:
-    """Raises UsageError, naming every variable that a used endpoint's key is missing from.
-
-    A command that prints a key is not run, but its program must exist. Also when a key for this machine,
-    which needs no encryption, would go through a proxy on another one.
-    """
-    used = [job.endpoints[name] for name in dict.fromkeys(model.endpoint for model in job.models)]
-    lacking = {
-        endpoint.name: endpoint.api_key_env
-        for endpoint in used
-        if endpoint.api_key_env and not env.get(endpoint.api_key_env)
-    }
-    if lacking:
-        said = ", ".join(f"{variable} (endpoint {name})" for name, variable in lacking.items())
-        lines = [f"{variable}=…" for variable in dict.fromkeys(lacking.values())]
-        it, a_line = ("it", "the line") if len(lines) == 1 else ("them", "the lines")
-        raise UsageError(
-            f"no API key: the environment lacks {said}",
-            hint=f"Set {it} with `export {' '.join(lines)}`, or put {a_line} {', '.join(lines)} into a file "
-            "and pass --env-file FILE.",
-        )
-    for endpoint in used:
-        _check_proxy(endpoint)
-        if endpoint.api_key_cmd and not find_program(endpoint.api_key_cmd, job.folder, env):
-            raise UsageError(
-                f"api_key_cmd of endpoint {endpoint.name}: there is no program {endpoint.api_key_cmd[0]}",
-                hint="It is looked up in PATH; with a slash in its name it is a path from the job's folder. "
-                'There is no shell: for ~, $NAME or NAME=value write [sh, -c, "…"].',
-            )
 
 
 def key_sources(job: Job) -> dict[str, str]:
@@ -71,23 +32,6 @@ def _key_source(endpoint: Endpoint) -> str:
     if endpoint.api_key_env:
         return f"the key in {endpoint.api_key_env}"
     return f"no key is sent: endpoints.{endpoint.name}.api_key_env names the variable that holds one"
-
-
-def _check_proxy(endpoint: Endpoint) -> None:
-    has_key = endpoint.api_key_env or endpoint.api_key_cmd
-    plain = any(url.startswith("http:") for url in endpoint.base_urls)
-    if has_key and plain and endpoint.proxy and in_clear(endpoint.proxy):
-        raise UsageError(
-            f"endpoint {endpoint.name}: its proxy would be sent the key unencrypted, as base_url is http",
-            hint="Remove endpoints.NAME.proxy, or use https in base_url: then the proxy only passes it on.",
-        )
-
-
-def check_simulators(job: Job) -> None:
-    """Raises JobError when the options of a simulator that the job's models use are wrong."""
-    for name in {model.endpoint for model in job.models}:
-        if not job.endpoints[name].base_urls:
-            _simulator_config(job, job.endpoints[name])
 
 
 @asynccontextmanager
@@ -183,32 +127,4 @@ def _proxy_passwords(endpoint: Endpoint) -> list[str]:
 def _simulator(job: Job, endpoint: Endpoint) -> AbstractContextManager[str]:
     from batchrun.simulator import start_process  # only jobs that use it pay for the import
 
-    return start_process(_simulator_config(job, endpoint))
-
-
-def _simulator_config(job: Job, endpoint: Endpoint) -> SimulatorConfig:
-    from batchrun.simulator import SimulatorConfig
-
-    try:
-        return SimulatorConfig.model_validate(dict(endpoint.simulator or {}))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        loc = _without_tags(first["loc"], endpoint.simulator)
-        raise JobError(
-            f"{job.where('endpoints', endpoint.name, 'simulator', *loc)}: {first['msg']}",
-            hint="`batchrun simulate --help` explains the simulator's options.",
-        ) from error
-
-
-def _without_tags(loc: tuple[int | str, ...], value: Any) -> list[int | str]:
-    """The parts of pydantic's `loc` that are keys and positions; it also names the kinds of a union."""
-    kept = []
-    for part in loc:
-        if isinstance(value, list) and isinstance(part, int):
-            value = value[part]
-        elif isinstance(value, Mapping) and (part in value or part == loc[-1]):
-            value = value.get(part)
-        else:
-            continue
-        kept.append(part)
-    return kept
+    return start_process(simulator_config(job, endpoint))

@@ -15,7 +15,7 @@ from batchrun.caps import unbounded
 from batchrun.changes import left_behind
 from batchrun.chat.families import no_logprobs, refusals
 from batchrun.clock import SystemClock
-from batchrun.endpoints import check_keys, check_simulators
+from batchrun.endpoint_checks import check_keys, check_simulators
 from batchrun.errors import UsageError
 from batchrun.forecast import (
     Forecast,

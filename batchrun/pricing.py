@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from batchrun.budget import Amounts, Budget, Caps, Spend
-from batchrun.clock import Clock
-from batchrun.job import Job, ModelChoice
 from batchrun.prices import Price, find_price
+
+if TYPE_CHECKING:
+    from batchrun.clock import Clock
+    from batchrun.job import Job, ModelChoice
 
 PriceOf: TypeAlias = Callable[[str, str], Price | None]
 """The price of a model by the job's spelling, and by the name that a row gave it, if any."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from batchrun.admission import Admission
-from batchrun.flights import Flights
-from batchrun.summary import Counters
+if TYPE_CHECKING:
+    from batchrun.admission import Admission
+    from batchrun.flights import Flights
+    from batchrun.summary import Counters
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import heapq
 from array import array
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from batchrun import codec
 from batchrun.errors import InputError, JobError
-from batchrun.job import Job
 from batchrun.predicate import Predicate, PredicateError
-from batchrun.source import Batch, Row, Source
+
+if TYPE_CHECKING:
+    from batchrun.job import Job
+    from batchrun.source import Batch, Row, Source
 
 
 class Selection:

@@ -10,7 +10,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from batchrun.endpoints import check_keys, open_clients
+from batchrun.endpoint_checks import check_keys
+from batchrun.endpoints import open_clients
 from batchrun.errors import UsageError
 from batchrun.job import Job, load_job
 from tests.client.servers import Peer, answer, replied, serving

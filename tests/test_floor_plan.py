@@ -56,6 +56,7 @@ ROWS = """
     progress
     simulator
     restore
+    endpoint_checks
     endpoints
     survey
     spool
@@ -75,7 +76,7 @@ OWNERS = {
     "orjson": "codec",
     "minijinja": "template template_bounds report",
     "yaml": "job",
-    "pydantic": "chat job functions simulator endpoints cli",
+    "pydantic": "chat job functions simulator endpoint_checks cli",
     "pydantic_core": "job functions",
     "httpx": "client",
     "pyreqwest": "client",

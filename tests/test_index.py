@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrun.errors import InputError
-from batchrun.index import ROWS_SCHEMA, Identifier, Index, State, build, counts, match
+from batchrun.index import ROWS_SCHEMA, Identifier, Index, State, build, counts, match, matching
 from batchrun.outcome import ERROR_TYPES, NEVER_SENT, PASSING, Error
 from batchrun.render.renderer import Renderer
 from batchrun.run_folder.sealed import ANSWERS_SCHEMA
@@ -325,3 +325,22 @@ input: {path: rows.jsonl}
 prompt: {messages: [{role: user, content: "{{ text }}"}]}
 model: simulator/a
 """
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=15),
+    st.lists(
+        st.tuples(st.integers(0, 5), st.integers(0, 5), st.sampled_from([None, "timeout", "refusal"])),
+        max_size=15,
+    ),
+    st.booleans(),
+    st.integers(1, 5),
+)
+def test_rows_matched_a_share_at_a_time_are_matched_alike(
+    rows: Rows, answers: Answers, has_ids: bool, size: int
+) -> None:
+    """However few are sorted at once: equal values are always in one share."""
+    whole = matched(rows, answers, has_ids=has_ids)
+    with pytest.MonkeyPatch.context() as patch:  # 100,000 rows are no unit test
+        patch.setattr(matching, "_SHARE", size)
+        assert matched(rows, answers, has_ids=has_ids).equals(whole)

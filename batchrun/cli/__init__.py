@@ -17,6 +17,8 @@ from typing import Any
 
 import click
 
+from batchrun import __version__
+from batchrun.cli.collecting import seldom_collecting
 from batchrun.cli.signals import EXIT_CODES, Received, stoppable
 from batchrun.errors import BatchrunError
 
@@ -76,7 +78,7 @@ def _unknown_verb(word: str) -> str:
 
 
 @click.group(cls=_Verbs, context_settings=_CONTEXT)
-@click.version_option(package_name="batchrun", message="batchrun %(version)s")
+@click.version_option(__version__, message="batchrun %(version)s")
 def cli() -> None:
     """Large offline prompt jobs: a prompt table in, a typed Parquet table out.
 
@@ -90,7 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # no text may fail for the terminal's encoding
-    with stoppable(last=arguments is None) as received:
+    last = arguments is None
+    with seldom_collecting(last=last), stoppable(last=last) as received:
         sys.exit(_exit_code(words, received))
 
 

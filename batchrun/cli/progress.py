@@ -9,9 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import anyio
-
-from batchrun.admission.states import Wait
 from batchrun.budget import usd
 from batchrun.cli.text import Lenient
 from batchrun.progress import Progress, View
@@ -20,6 +17,8 @@ from batchrun.wording import clean, clock, counted
 if TYPE_CHECKING:
     from rich.console import Console, Group
     from rich.live import Live
+
+    from batchrun.admission.states import Wait
 
 REDRAW = 0.25
 """Seconds between two drawings of the live display."""
@@ -182,10 +181,12 @@ class LineProgress:
         self._stream.flush()
 
     async def watch(self, view: View) -> None:
+        from anyio import sleep  # loaded by now: rows are being asked
+
         rate = Rate(2 * LINE)
         while True:
             rate.add(time.monotonic(), view.counters.finished)
-            await anyio.sleep(LINE)
+            await sleep(LINE)
             rate.add(time.monotonic(), view.counters.finished)
             done = f"{view.counters.finished:,} of {counted(view.counters.to_do, 'row')}"
             told = ", ".join([done, *figures(view, rate)])
@@ -225,11 +226,13 @@ class LiveProgress:
         self._live.console.print(Text(clean(text), style="yellow"))
 
     async def watch(self, view: View) -> None:
+        from anyio import sleep  # loaded by now: rows are being asked
+
         rate = Rate()
         while True:
             rate.add(time.monotonic(), view.counters.finished)
             self._live.update(screen(view, rate, self._live.console.width), refresh=True)
-            await anyio.sleep(REDRAW)
+            await sleep(REDRAW)
 
     def _draw_text(self, text: str) -> None:
         from rich.text import Text

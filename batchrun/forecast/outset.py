@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from batchrun.admission import Admission, Closed
 from batchrun.answer.needs import Estimator
 from batchrun.breaker import Breaker
 from batchrun.budget import Amounts
@@ -22,8 +22,10 @@ from batchrun.index.sharing import HOLDER
 from batchrun.job import Job
 from batchrun.pricing import ModelPrices
 from batchrun.render.evaluate import RenderError
-from batchrun.restore import gates
 from batchrun.survey import Survey
+
+if TYPE_CHECKING:
+    from batchrun.admission import Admission, Closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Doors:
 
 def doors(found: Survey, clock: Clock) -> Doors:
     """What is closed to a row, as an earlier submit left it; in the order of the job's models."""
+    from batchrun.restore import gates  # not for a submit that asks for nothing
+
     job, admission = found.job, gates(found.job, found.checkpoint, clock)
     closed: list[Closed] = []
     for at, model in enumerate(job.models):

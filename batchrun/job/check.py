@@ -16,12 +16,17 @@ from batchrun.job.interpolate import expand
 from batchrun.job.job import ANY_MODEL
 from batchrun.job.known import description_of, did_you_mean
 from batchrun.job.models import JobFile
+from batchrun.job.parameters import Request
 from batchrun.job.place import Loc, Problem, dotted
 from batchrun.job.presets import PRESETS
 from batchrun.job.secrets import expanded_keys, written_keys
 from batchrun.job.sections import OPENAI_BATCH
 from batchrun.job.serving import EndpointSpec
 from batchrun.job.together import together
+
+_BY_THEMSELVES = (EndpointSpec, Request)
+"""Sections that are also made outside of a job file. Built first, they become parts of it as they are; built
+after it, they would be built twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,8 @@ def check(document: Document, *, stem: str, env: Mapping[str, str]) -> Checked:
     found = [*document.problems, *expansion.problems, *_words(document), *written_keys(document.value)]
     found += expanded_keys(expansion.references, _key_variables(expansion.value))
     file: JobFile | None = None
+    for section in _BY_THEMSELVES:
+        section.model_rebuild()
     try:
         file = JobFile.model_validate(expansion.value, context=VARIABLES)
         found += together(file, document.shell)

@@ -97,11 +97,9 @@ def rows(took: Mapping[str, Sequence[timed.Took]]) -> list[tuple[str, ...]]:
 def finish(job: JobFolder, rows: int) -> None:
     """Write a job and bring it to its end. Raises CalledProcessError when that fails."""
     write_table(job.rows, rows, SMALL)
-    with responding() as (base_url, responder):
+    with responding() as (base_url, _):
         job.write(base_url)
         job.submit().check_returncode()
-        responder.terminate()
-        responder.communicate()  # its count, which it must be able to write
 
 
 def main(arguments: Sequence[str]) -> int:
