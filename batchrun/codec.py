@@ -127,3 +127,12 @@ def digest(data: bytes) -> str:
 def hash64(data: bytes) -> int:
     """The 64-bit BLAKE2b hash of `data`, as an unsigned integer."""
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
+
+
+def encodable(text: str) -> bool:
+    """Whether `text` has a UTF-8 form: it holds no lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from batchrun.codec import encodable
+
 _MARKUP = re.compile(r"\{[{%#]")
 _INCLUDE = re.compile(r"\{%(?P<left>-?)\s*include\s+(['\"])(?P<name>[^'\"]+)\2\s*(?P<right>-?)%\}")
 _LOADING = re.compile(r"\{%[-+]?\s*(?:include|import|from|extends)\b")
@@ -76,14 +78,6 @@ def joined(source: str) -> Callable[[Mapping[str, Any]], str | None] | None:
             if type(value) is not str:
                 return None
             found += value + text
-        return found if found.isascii() or _encodable(found) else None
+        return found if found.isascii() or encodable(found) else None
 
     return join
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -17,9 +17,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from batchrun.codec import encodable
 from batchrun.errors import InputError
 from batchrun.source.batch import Batch
-from batchrun.source.jsonl import encodable
 from batchrun.source.overrides import forced_fields, marked, missing_column
 
 MAX_COLUMNS = 10_000

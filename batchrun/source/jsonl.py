@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
-from batchrun.codec import loads
+from batchrun.codec import encodable, loads
 from batchrun.source.batch import MAX_ROWS, Batch, Reading
 from batchrun.source.files import SourceFile
 from batchrun.source.rows import Row, bad_row
@@ -119,13 +119,4 @@ def deeper(value: Any, depth: int) -> bool:
         level = [child for child in inner if type(child) is dict or type(child) is list]
         if not level:
             return False
-    return True
-
-
-def encodable(text: str) -> bool:
-    """Whether `text` has a UTF-8 form: it holds no lone surrogate."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
     return True
