@@ -15,9 +15,10 @@ import anyio
 from batchrun.client.body import MAX_BODY, Body, BodyMemory, beginning, whole
 from batchrun.client.hiding import Hidden, keys_in
 from batchrun.client.keys import CommandKey
+from batchrun.client.packed import unpacked
 from batchrun.client.streamed import StreamedAnswer, event_stream
 from batchrun.client.timeouts import Timeouts
-from batchrun.client.transport import CallError, LateError, Transport, refuse_packed
+from batchrun.client.transport import CallError, LateError, Transport
 from batchrun.errors import UsageError
 from batchrun.outcome import Exchange, Reply, Unanswered
 
@@ -124,9 +125,9 @@ class Client:
         asked = _asks_for_stream(body)
         headers = {**self._headers, "authorization": self._key.authorization} if self._key else self._headers
         answer = await self._transport.send(self._url, headers, body, total, at_once=asked)
-        arriving = Body(answer, self._memory, self._max_body, lambda: total - (self._clock() - started))
+        chunks = unpacked(answer, answer.headers)
+        arriving = Body(chunks, self._memory, self._max_body, lambda: total - (self._clock() - started))
         try:
-            refuse_packed(answer.headers)
             received = self._hide_in(answer.headers)
             streams, chunks = await event_stream(answer.status, received, arriving, asked=asked)
             ttft = None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import anyio
@@ -20,10 +19,6 @@ _NOT_SENT = (
     httpx.UnsupportedProtocol,
 )
 """Errors that come before the first byte; if in doubt, one was sent."""
-
-_STEP = 65_536
-_WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-"""What zlib calls the forms that it reads."""
 
 
 class HttpxTransport(Transport):
@@ -57,14 +52,13 @@ class HttpxAnswer:
     def __init__(self, response: httpx.Response, late_at: float) -> None:
         self._response = response
         self._late_at = late_at
-        self._chunks = aiter(decoded(response))
+        assert isinstance(response.stream, httpx.AsyncByteStream), "of a transport of httpx's, as it comes"
+        self._chunks = aiter(response.stream)
         self.status = response.status_code
         raw = [
             (name.decode("latin-1").lower(), text.decode("latin-1")) for name, text in response.headers.raw
         ]
         self.headers = joined(raw)
-        if self.headers.get("content-encoding", "").strip().lower() in _WINDOWS:
-            del self.headers["content-encoding"]  # as `decoded` undoes it
 
     def __aiter__(self) -> HttpxAnswer:
         return self
@@ -91,35 +85,3 @@ def _translated(late_at: float) -> Iterator[None]:
         raise kind(str(error) or type(error).__name__, sent=not isinstance(error, _NOT_SENT)) from error
     if scope.cancelled_caught:
         raise LateError("total timeout")
-
-
-def decoded(response: httpx.Response) -> AsyncIterable[bytes]:
-    """The body's chunks, decompressed where the transport has not done it (RFC 9110, 8.4.1).
-
-    Never more than 64 kB at once: what a small chunk unpacks to is counted before the next step. Raises
-    CallError for what is not what it is called.
-    """
-    if not isinstance(response.stream, httpx.AsyncByteStream):
-        return response.aiter_bytes()
-    coding = response.headers.get("content-encoding", "").strip().lower()
-    if coding in _WINDOWS:
-        return _inflated(response.stream, _WINDOWS[coding])
-    return response.stream
-
-
-async def _inflated(chunks: AsyncIterable[bytes], window: int) -> AsyncIterator[bytes]:
-    inflater = None
-    try:
-        async for chunk in chunks:
-            rest, more = chunk, bool(chunk)
-            while more:
-                if inflater is None or inflater.eof:  # gzip may follow gzip (RFC 1952, 2.2)
-                    inflater = zlib.decompressobj(window)
-                piece = inflater.decompress(rest, _STEP)
-                yield piece
-                rest = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
-                more = bool(rest) or (len(piece) == _STEP and not inflater.eof)
-    except zlib.error as error:
-        raise CallError(str(error)) from error
-    if inflater is not None and not inflater.eof:
-        raise CallError("unexpected end of file")

@@ -6,8 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
-_COMPRESSIONS = ("gzip", "deflate", "compress", "br", "zstd")
-
 
 class CallError(Exception):
     """No whole answer came; its text says why.
@@ -27,9 +25,10 @@ class LateError(CallError):
 
 
 class Arriving(Protocol):
-    """An answer whose head is there. Its body is iterated over, decompressed, and then closed.
+    """An answer whose head is there. Its body is iterated over, and then closed.
 
-    The iteration raises CallError when the body is cut, comes too late, or is not coded as it says.
+    A body that comes without `content-encoding` among the headers has been decompressed. The iteration
+    raises CallError when the body is cut, comes too late, or is not coded as it says.
     """
 
     @property
@@ -75,14 +74,3 @@ def joined(headers: list[tuple[str, str]]) -> dict[str, str]:
         for name, value in headers:
             plain[name] = f"{plain[name]}, {value}" if name in plain else value
     return plain
-
-
-def refuse_packed(headers: Mapping[str, str]) -> None:
-    """Raise CallError for a body whose coding no transport has undone (RFC 9110, 8.4.1).
-
-    Nobody asks for one compression inside another: a million bytes of zeros come down to a hundred. A name
-    that is no compression's says nothing, as some servers write `utf-8` there.
-    """
-    coding = headers.get("content-encoding", "").lower()
-    if coding and any(name in coding for name in _COMPRESSIONS):
-        raise CallError(f"nobody asked for content-encoding: {coding[:40]}")

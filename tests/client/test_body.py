@@ -8,7 +8,7 @@ import resource
 import socket
 import weakref
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 
 import anyio
@@ -18,15 +18,24 @@ import pytest
 
 from batchrun.client import Client
 from batchrun.client.body import FREE, MAX_BODY, MAX_REFUSAL, Body, BodyMemory, TooLongError, whole
-from batchrun.client.over_httpx import decoded
+from batchrun.client.packed import STEP, unpacked
 from batchrun.client.streamed import StreamedAnswer
 from batchrun.client.transport import CallError, LateError
-from tests.client.servers import RELAXED, Peer, answer, calling, one_call, replied, serving, unanswered
+from batchrun.outcome import Exchange
+from tests.client.servers import (
+    RELAXED,
+    Peer,
+    Server,
+    answer,
+    calling,
+    one_call,
+    replied,
+    serving,
+    unanswered,
+)
 
-STEP = 65_536
 
-
-class Chunks(httpx.AsyncByteStream):
+class Pieces:
     """Bytes in pieces of one size."""
 
     def __init__(self, data: bytes, size: int) -> None:
@@ -37,8 +46,8 @@ class Chunks(httpx.AsyncByteStream):
             yield piece
 
 
-def response(data: bytes, coding: str, size: int = 1000) -> httpx.Response:
-    return httpx.Response(200, headers={"content-encoding": coding}, stream=Chunks(data, size))
+def packed(data: bytes, coding: str, size: int = 1000) -> AsyncIterable[bytes]:
+    return unpacked(Pieces(data, size), {"content-encoding": coding})
 
 
 @pytest.mark.parametrize("size", [1, 7, 1_000_000])
@@ -59,7 +68,7 @@ def test_what_a_transport_leaves_packed_is_unpacked(coding: str, data: bytes, si
         size = 1001
 
     async def main() -> None:
-        pieces = [piece async for piece in decoded(response(data, coding, size))]
+        pieces = [piece async for piece in packed(data, coding, size)]
         assert b"".join(pieces) == b"hello" * 50_000
         assert "gzip" not in coding.lower() or max(map(len, pieces)) <= STEP
 
@@ -79,7 +88,34 @@ def test_what_is_not_what_it_is_called_is_no_answer(coding: str, data: bytes, sa
 
     async def main() -> None:
         with pytest.raises(CallError, match=said):
-            await whole(decoded(response(data, coding)))
+            await whole(packed(data, coding))
+
+    anyio.run(main)
+
+
+async def called(server: Server, *, over_httpx: bool) -> Exchange:
+    if not over_httpx:
+        async with calling(server.url) as client:
+            return await client.call(b"{}")
+    client = Client(server.url, headers={}, timeouts=RELAXED, transport=httpx.AsyncHTTPTransport())
+    try:
+        return await client.call(b"{}")
+    finally:
+        await client.aclose()
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZip", "X-GZIP"])
+@pytest.mark.parametrize("over_httpx", [False, True])
+def test_a_coding_is_undone_under_each_of_its_names(coding: str, over_httpx: bool) -> None:
+    """They are the same in whichever case, and `x-gzip` is gzip (RFC 9110, 8.4.1.3), by either transport."""
+
+    async def zipped(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(answer(gzip.compress(b"hello"), headers=f"content-encoding: {coding}\r\n"))
+
+    async def main() -> None:
+        async with serving(zipped) as server:
+            assert replied(await called(server, over_httpx=over_httpx)).body == b"hello"
 
     anyio.run(main)
 
@@ -89,20 +125,15 @@ def test_what_is_not_what_it_is_called_is_no_answer(coding: str, data: bytes, sa
 def test_a_coding_that_no_transport_undoes_is_refused(coding: str, over_httpx: bool) -> None:
     """Where a compression is inside another, or nobody knows it, the call has no answer."""
 
-    async def packed(peer: Peer) -> None:
+    async def twice(peer: Peer) -> None:
         await peer.request()
         body = gzip.compress(gzip.compress(b"hello"))
         await peer.send(answer(body, headers=f"content-encoding: {coding}\r\n"))
 
     async def main() -> None:
-        async with serving(packed) as server, calling(server.url) as client:
-            if over_httpx:
-                client = Client(
-                    server.url, headers={}, timeouts=RELAXED, transport=httpx.AsyncHTTPTransport()
-                )
-            lost = unanswered(await client.call(b"{}"))
+        async with serving(twice) as server:
+            lost = unanswered(await called(server, over_httpx=over_httpx))
             assert f"nobody asked for content-encoding: {coding.lower()}" in lost.message
-            await client.aclose()
 
     anyio.run(main)
 
@@ -113,7 +144,7 @@ def test_a_bomb_is_counted_while_it_is_unpacked() -> None:
     bomb = b"".join(packer.compress(bytes(10_000_000)) for _ in range(10)) + packer.flush()
 
     async def main() -> None:
-        body = Body(decoded(response(bomb, "gzip", len(bomb))), BodyMemory(), 500_000, lambda: 5)
+        body = Body(packed(bomb, "gzip", len(bomb)), BodyMemory(), 500_000, lambda: 5)
         with pytest.raises(TooLongError, match="longer than 500,000 bytes"):
             await whole(body)
         assert 500_000 - STEP < body.size <= 500_000
@@ -126,7 +157,7 @@ def test_a_bomb_is_counted_while_it_is_unpacked() -> None:
 @contextmanager
 def reading(memory: BodyMemory, left: float = 60) -> Iterator[Body]:
     """An answer that is being read, with `left` seconds for it."""
-    body = Body(Chunks(b"", 1), memory, MAX_BODY, lambda: left)
+    body = Body(Pieces(b"", 1), memory, MAX_BODY, lambda: left)
     try:
         yield body
     finally:
