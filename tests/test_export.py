@@ -27,6 +27,7 @@ from batchrun.job.snapshot import job_snapshot
 from batchrun.run_folder.read import scan_run
 from tests.cli.running import batchrun
 from tests.hostile import ALL, FORMULAS, PATTERNS, hostile_run, storable
+from tests.reliability.traced import is_there, record
 from tests.run_folder.answering import Work, failed
 
 ROWS = [{"text": f"row {n}", "n": -n, "meta": {"tags": ["a", "b"], "deep": {"x": n}}} for n in range(6)]
@@ -340,6 +341,17 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     umask = os.umask(0)
     os.umask(umask)
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+@pytest.mark.skipif(not is_there(), reason="strace is missing")
+def test_a_power_cut_leaves_no_half_of_an_export(work: Work, tmp_path: Path) -> None:
+    """What was written is on disk before it takes the place of what was there."""
+    (out := tmp_path / "out").mkdir()
+    words = [sys.executable, "-m", "batchrun", "export", str(work.run.path), "--out", str(out / "x.csv")]
+    recorded = record(words, out, tmp_path / "trace")
+    made = [one.point.syscall for one in recorded if one.point.syscall not in ("fchmod", "unlink")]
+    assert set(made[:-2]) == {"openat", "write"}
+    assert made[-2:] == ["fsync", "rename"]
 
 
 def _write_half(path: Path) -> None:
