@@ -61,15 +61,13 @@ def match(
     """
     if SENDABLE in rows.columns:
         answers = answers.sort(_preference())
-    both = rows.select(_both()).to_series()
-    decided = both.is_in(kept.select(_both())["both"].implode())
+    decided = rows.select(_both().is_in(kept.select(_both()).to_series().implode())).to_series()
     place = pl.repeat(None, len(rows), dtype=pl.UInt32, eager=True)
-    place = _pair(place, both, answers.select(_both()).to_series(), answers)
-    del both
+    place = _pair(place, rows, answers, _both(), "key")
     if not (has_ids and SENDABLE in rows.columns):  # such rows share the answers of others, below
-        place = _pair(place, rows["hash"], answers["hash"], answers, only_ok=has_ids)
+        place = _pair(place, rows, answers, pl.col("hash"), "hash", only_ok=has_ids)
     exact = place.is_not_null()
-    place = _pair(place, rows["key"], answers["key"], answers, only_ok=True, newest=True)
+    place = _pair(place, rows, answers, pl.col("key"), "key", only_ok=True, newest=True)
     own = place.is_not_null()
     if SENDABLE in rows.columns:
         if shared is not None:
@@ -109,37 +107,45 @@ def _preference() -> pl.Expr:
 def _both() -> pl.Expr:
     """Key and request hash in one 64-bit hash (Fibonacci hashing of the key, exclusive or)."""
     golden = pl.lit(0x9E3779B97F4A7C15, pl.UInt64)
-    return ((pl.col("key") * golden) ^ pl.col("hash")).alias("both")
+    return (pl.col("key") * golden) ^ pl.col("hash")
 
 
 def _pair(
     place: pl.Series,
-    wanted: pl.Series,
-    offered: pl.Series,
+    rows: pl.DataFrame,
     answers: pl.DataFrame,
+    equal: pl.Expr,
+    column: str,
     *,
     only_ok: bool = False,
     newest: bool = False,
 ) -> pl.Series:
     """Give rows without an answer (null in `place`) one of the equal answers that no row has.
 
-    `place` holds positions in `answers`, `wanted` and `offered` what must be equal of each row and each
-    answer. Of several the best are taken, with `newest` the last of them. Equal values pair off within a
-    share of all values: what sorting takes is bounded by it.
+    `place` holds positions in `answers`. What must be `equal` is so only where `column` is. Of several the
+    best are taken, with `newest` the last of them. They pair off within a share of all values: what sorting
+    takes is bounded by it.
     """
     free = pl.repeat(True, len(answers), eager=True).scatter(place.drop_nulls(), False)  # noqa: FBT003 - a value
     free = free & answers["ok"] if only_ok else free
     if place.null_count() == 0 or not free.any():
         return place
-    shares = 1 + max(len(wanted), len(offered)) // _SHARE
+    shares = 1 + max(len(rows), len(answers)) // _SHARE
+    wanted_in, offered_in = _shares(rows[column], shares), _shares(answers[column], shares)
+    rank = -_preference() if newest else _preference()
     for share in range(shares):
-        rows = (place.is_null() & (wanted % shares == share)).arg_true()
-        at = (free & (offered % shares == share)).arg_true()
-        if len(rows) and len(at):
-            best = answers.select("task", "ok")[at].select(rank=-_preference() if newest else _preference())
-            found = _paired(wanted.gather(rows), best.with_columns(value=offered.gather(at), at=at))
-            place = place.scatter(rows.filter(found.is_not_null()), found.drop_nulls())
+        wanted = (place.is_null() & (wanted_in == share)).arg_true()
+        at = (free & (offered_in == share)).arg_true()
+        if len(wanted) and len(at):
+            sought = rows.select("key", "hash")[wanted].select(equal).to_series()
+            best = answers.select("task", "ok", "key", "hash")[at].select(value=equal, rank=rank, at=at)
+            found = _paired(sought, best)
+            place = place.scatter(wanted.filter(found.is_not_null()), found.drop_nulls())
     return place
+
+
+def _shares(values: pl.Series, shares: int) -> pl.Series:
+    return (values % shares).cast(pl.UInt16)
 
 
 def _paired(sought: pl.Series, offered: pl.DataFrame) -> pl.Series:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -29,13 +29,14 @@ _SCATTERED = 4
 """How often a part would be read, on average, that sorting is less work."""
 
 
-def is_scattered(frame: pl.DataFrame, bucket: int) -> bool:
-    """Whether results parts of `bucket` input rows would need the same parts over and over.
-
-    `frame` has `row_index` and `part` of the answers.
-    """
-    near = frame.select(pl.col("row_index") // bucket, "part").unique()
-    return len(near) > _SCATTERED * near["part"].n_unique()
+def is_scattered(needed: Iterable[pl.Series]) -> bool:
+    """Whether the same sealed parts would be read over and over: `needed` by each results part."""
+    reads, parts = 0, set[int]()
+    for part in needed:
+        found = part.unique()
+        reads += len(found)
+        parts.update(found)
+    return reads > _SCATTERED * len(parts)
 
 
 class Gathered:

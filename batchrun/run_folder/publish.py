@@ -106,13 +106,12 @@ class Publisher:
     @contextmanager
     def _in_reach(self, states: pl.DataFrame) -> Iterator[pl.DataFrame]:
         """The rows with places of their answers that can be read in the order of the rows."""
-        answered = pl.col("part") > 0
-        if not is_scattered(states.select("row_index", "part", "position").filter(answered), BUCKET):
+        if not is_scattered(rows["part"] for _number, rows in buckets(states)):
             yield states
             return
         own = self._parts
         gathered = Gathered(
-            states.filter(answered), own, self._columns, self._run.checkpoint / "gathered.tmp"
+            states.filter(pl.col("part") > 0), own, self._columns, self._run.checkpoint / "gathered.tmp"
         )
         self._parts = gathered.parts
         try:

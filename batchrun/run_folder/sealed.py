@@ -48,7 +48,7 @@ SEALED_SCHEMA = pa.schema(
 
 ANSWERS_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "part": pl.Int32,
-    "position": pl.Int64,
+    "position": pl.UInt32,
     "task": pl.Int64,
     "key": pl.UInt64,
     "hash": pl.UInt64,
@@ -201,7 +201,7 @@ def answers_of(part: int, frame: pl.DataFrame) -> pl.DataFrame:
     """The lines of ANSWERS_SCHEMA for the rows of one sealed part."""
     return frame.select(
         pl.lit(part, pl.Int32).alias("part"),
-        pl.int_range(pl.len(), dtype=pl.Int64).alias("position"),
+        pl.int_range(pl.len(), dtype=pl.UInt32).alias("position"),
         pl.col("_task").alias("task"),
         pl.col("_key").alias("key"),
         pl.col("_hash").alias("hash"),

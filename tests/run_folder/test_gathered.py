@@ -24,9 +24,13 @@ def test_answers_are_scattered_when_results_parts_share_most_sealed_parts(
 ) -> None:
     """Neither input order nor its reverse is."""
     places = random.Random(1).sample(range(20_000), 20_000) if order is None else list(order)
-    frame = pl.DataFrame({"row_index": range(20_000), "part": [place // 1_500 for place in places]})
-    assert is_scattered(frame, 1_000) is scattered
-    assert is_scattered(frame.clear(), 1_000) is False
+    parts = pl.Series([place // 1_500 for place in places])
+    assert is_scattered(parts.slice(start, 1_000) for start in range(0, 20_000, 1_000)) is scattered
+
+
+def test_nothing_is_scattered_where_there_is_nothing() -> None:
+    """No results part needs anything."""
+    assert is_scattered([]) is False
 
 
 @pytest.mark.parametrize("run_bytes", [1, 10_000_000])
