@@ -214,7 +214,9 @@ class _Submit:
                 f"cannot publish the results in {self._run.path}: {error.strerror}",
                 hint=f"Every answer is kept. {remedy}, then submit again.",
             ) from error
-        summary = self._summary(found, states, stop)
+        number = counts(states)
+        del states  # adding up takes some memory itself
+        summary = self._summary(found, number, stop)
         write_atomically(self._run.run_json, codec.dumps(summary.document()) + b"\n")
         return summary
 
@@ -226,8 +228,7 @@ class _Submit:
         publisher = Publisher(self._run, layout, found.identifier, identity)
         publisher.publish(found.source.batches(), states)
 
-    def _summary(self, found: Survey, states: pl.DataFrame, stop: Stop | None) -> Summary:
-        number = counts(states)
+    def _summary(self, found: Survey, number: Mapping[State, int], stop: Stop | None) -> Summary:
         ok, failed = number[State.OK] + number[State.KEPT], number[State.FAILED] + number[State.RETRY]
         pending = number[State.NEW] + number[State.CHANGED]
         if ok + failed + pending != found.facts.rows:

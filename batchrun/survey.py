@@ -66,11 +66,10 @@ class Survey:
         `rerun`: older answers that the user has kept are to be replaced, as changed ones are.
         """
         kept = pl.DataFrame(schema=KEPT_SCHEMA) if rerun else read_kept(self.run.checkpoint)
-        answers = self.checkpoint.answers()  # before the rows, as reading it takes more than it holds
         return match(
-            self.rows,
-            answers,
-            kept,
+            answers=self.checkpoint.answers(),  # before the rows, as reading it takes more than it holds
+            rows=self.rows,
+            kept=kept,
             has_ids=self.job.input.id is not None,
             retry_failed=retry_failed,
             shared=read_shared(self.run.checkpoint),

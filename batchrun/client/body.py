@@ -8,13 +8,13 @@ import anyio
 
 from batchrun.client.transport import CallError, LateError
 
-MAX_BODY = 64_000_000
+MAX_BODY = 56_000_000
 """Bytes of one answer that are read, unpacked. The longest known are spoken: 13 minutes as WAV in base64."""
 
 MAX_REFUSAL = 262_144
 """Bytes of an answer that are kept where its status is no success: the reason comes first."""
 
-FREE = 500_000
+FREE = 250_000
 """Bytes of each answer that nobody counts: nearly all are shorter."""
 
 TOGETHER = 16_000_000

@@ -76,6 +76,7 @@ def match(
         taken = equal.is_not_null()
         place, exact, own = equal.zip_with(taken, place), exact | taken, own & ~taken
     again = [*(PASSING - NEVER_SENT), *retry_failed]
+    answers = answers.select("part", "position", "ok", "error_type")  # the rest may go before the rows grow
     matched = pl.concat([rows, _chosen(answers, place)], how="horizontal").with_columns(
         _states(exact, place.is_not_null(), decided, again)
     )
@@ -165,7 +166,6 @@ def _paired(sought: pl.Series, offered: pl.DataFrame) -> pl.Series:
 
 def _chosen(answers: pl.DataFrame, place: pl.Series) -> pl.DataFrame:
     """What the rows say of the answers at `place`; nulls where there is none."""
-    answers = answers.select("part", "position", "ok", "error_type")
     if len(answers):
         return answers[place]
     nothing = {
