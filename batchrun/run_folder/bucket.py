@@ -1,4 +1,4 @@
-"""The rows of one results part: the inputs of a bucket of row_index, held until its last row has gone by."""
+"""The rows of one results part, a piece at a time: a bucket of row_index may be larger than memory is."""
 
 from __future__ import annotations
 
@@ -20,18 +20,32 @@ BUCKET = 5_000
 """Input rows of one results part."""
 
 PIECE = 500
-"""Rows that are joined with their answers at a time."""
+PIECE_BYTES = 4_000_000
+"""Rows that are joined with their answers at a time, fewer where their inputs take so many bytes."""
 
 
 @dataclass(slots=True)
-class Bucket:
-    """The rows of one results part while the input goes by."""
+class Piece:
+    """Some rows of one results part, taken while the input goes by.
+
+    `rows` are the answered rows of the bucket from the first of the piece on.
+    """
 
     number: int
-    frame: pl.DataFrame
+    rows: pl.DataFrame
     inputs: list[pa.Table] = field(default_factory=list)
     row_ids: list[str] = field(default_factory=list)
     added: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """The rows that it has."""
+        return self.rows.head(len(self.row_ids))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is to be joined now."""
+        return len(self.row_ids) >= PIECE or sum(table.nbytes for table in self.inputs) >= PIECE_BYTES
 
     def take(self, batch: Batch, at: list[int], layout: Layout, identifier: Identifier) -> None:
         """Take the rows of `batch` at these positions."""
@@ -44,18 +58,15 @@ class Bucket:
             if found is not None:
                 self.added.append({} if isinstance(found.request, Error) else _added(found.request, layout))
 
-    def pieces(self) -> Iterator[Bucket]:
-        """The same rows in pieces that are small enough to hold with their answers."""
-        inputs = pa.concat_tables(self.inputs)
-        for start in range(0, len(self.frame), PIECE):
-            end = start + PIECE
-            yield Bucket(
-                self.number,
-                self.frame.slice(start, PIECE),
-                [inputs.slice(start, PIECE)],
-                self.row_ids[start:end],
-                self.added[start:end],
-            )
+    def next(self) -> Piece:
+        """The one after it, without a row."""
+        return Piece(self.number, self.rows.slice(len(self.row_ids)))
+
+    def rest(self) -> Iterator[Piece]:
+        """The last of its bucket, unless nothing was left for it."""
+        assert len(self.row_ids) == len(self.rows), "the source gives the rows that it gave before, or raises"
+        if self.row_ids:
+            yield self
 
 
 def _added(request: Request, layout: Layout) -> dict[str, Any]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager, suppress
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from batchrun import codec
 from batchrun.index import Identifier, State
 from batchrun.index.sharing import HOLDER
 from batchrun.run_folder import checksum
-from batchrun.run_folder.bucket import BUCKET, Bucket, buckets
+from batchrun.run_folder.bucket import BUCKET, PIECE, Piece, buckets
 from batchrun.run_folder.columns import RESULT_SCHEMA
 from batchrun.run_folder.duplicates import Holders, unpaid
 from batchrun.run_folder.folder import GENERATIONS, RunFolder, write_atomically
@@ -98,9 +100,8 @@ class Publisher:
         if linked:
             new = states.filter(~(pl.col("row_index") // BUCKET).is_in(list(linked)))
         with self._in_reach(new) as rows:
-            for bucket in self._filled(batches, rows):
-                tables = (self._table(piece) for piece in bucket.pieces())
-                write_parquet(row_groups(tables), folder / _part(bucket.number), self._schema)
+            for number, pieces in groupby(self._pieces(batches, rows), key=attrgetter("number")):
+                write_parquet(row_groups(map(self._table, pieces)), folder / _part(number), self._schema)
                 release_memory()
 
     @contextmanager
@@ -120,71 +121,75 @@ class Publisher:
             gathered.close()
             self._parts = own
 
-    def _filled(self, batches: Iterator[Batch], states: pl.DataFrame) -> Iterator[Bucket]:
-        """The buckets of `states`, each once its last row has gone by."""
-        left = buckets(states)
-        current = next(left, None)
-        bucket = None
-        for batch in batches if current else ():
-            start, end = batch.rows[0].index, batch.rows[-1].index + 1
+    def _pieces(self, batches: Iterator[Batch], states: pl.DataFrame) -> Iterator[Piece]:
+        """The answered rows of `states`, each piece once its last row has gone by."""
+        left = (Piece(number, part) for number, part in buckets(states))
+        piece = next(left, None)
+        for batch in batches if piece else ():
+            end = batch.rows[-1].index + 1
             if self._holders:
                 self._holders.see(batch.rows)
-            while current is not None and start < (current[0] + 1) * BUCKET:
-                number, part = current
-                if end <= number * BUCKET:
+            while piece is not None and piece.number * BUCKET < end:
+                piece = yield from self._filled(piece, batch)
+                if end < (piece.number + 1) * BUCKET:
                     break
-                bucket = bucket or Bucket(number, part)
-                at = part["row_index"]
-                at = at.filter((at >= start) & (at < end)) - start
-                if len(at):
-                    bucket.take(batch, at.to_list(), self._layout, self._identifier)
-                if end < (number + 1) * BUCKET:
-                    break
-                yield bucket
-                bucket, current = None, next(left, None)
-            if current is None:
+                yield from piece.rest()
+                piece = next(left, None)
+            if piece is None:
                 return
-        if bucket is not None:
-            yield bucket
+        if piece is not None:
+            yield from piece.rest()
 
-    def _table(self, bucket: Bucket) -> pa.Table:
-        answers = answers_of_rows(bucket.frame, self._parts)
-        stale = [state in _OLDER for state in bucket.frame["state"].to_list()]
+    def _filled(self, piece: Piece, batch: Batch) -> Generator[Piece, None, Piece]:
+        """Take the rows of `batch` that are of the piece's bucket; returns the piece that goes on."""
+        start, rows = batch.rows[0].index, piece.rows["row_index"]
+        at = (rows.filter((rows >= start) & (rows <= batch.rows[-1].index)) - start).to_list()
+        for first in range(0, len(at), PIECE):
+            piece.take(batch, at[first : first + PIECE], self._layout, self._identifier)
+            if piece.is_full:
+                yield piece
+                piece = piece.next()
+        return piece
+
+    def _table(self, piece: Piece) -> pa.Table:
+        frame = piece.frame
+        answers = answers_of_rows(frame, self._parts)
+        stale = [state in _OLDER for state in frame["state"].to_list()]
         types = self._layout.types
-        named = self._holders.names(bucket.frame, answers) if self._holders else [None] * len(bucket.frame)
+        named = self._holders.names(frame, answers) if self._holders else [None] * len(frame)
         if self._holders:
             answers = unpaid(answers, named)
         columns = {name: types.column(name, answers.column(name)) for name in self._recorded}
         columns |= {
-            "row_index": pa.array(bucket.frame["row_index"].to_list(), pa.int64()),
-            "row_id": pa.array(bucket.row_ids, pa.string()),
+            "row_index": pa.array(frame["row_index"].to_list(), pa.int64()),
+            "row_id": pa.array(piece.row_ids, pa.string()),
             "stale": pa.array(stale, pa.bool_()),
             "duplicate_of": pa.array(named, pa.string()),
         }
         if self._layout.raw:
-            self._add_raw(bucket, answers)
+            self._add_raw(piece, answers)
         prompts = [MESSAGES_FIELD] if self._layout.prompts else []
         for column in [*prompts, *self._layout.added]:
             values = [
                 None if is_older and column.name != "raw_response" else row.get(column.name)
-                for row, is_older in zip(bucket.added, stale, strict=True)
+                for row, is_older in zip(piece.added, stale, strict=True)
             ]
             columns[column.name] = pa.array(values, column.type)
-        inputs = pa.concat_tables(bucket.inputs).columns
+        inputs = pa.concat_tables(piece.inputs).columns
         ours = [columns[f.name] for f in [*RESULT_SCHEMA, *self._layout.added]]
         return pa.Table.from_arrays([*ours[:2], *inputs, *ours[2:]], schema=self._schema)
 
-    def _add_raw(self, bucket: Bucket, answers: pa.Table) -> None:
+    def _add_raw(self, piece: Piece, answers: pa.Table) -> None:
         models = zip(
             answers.column("model").to_pylist(), answers.column("model_index").to_pylist(), strict=True
         )
-        bucket.added = [
+        piece.added = [
             {
                 **row,
                 "raw_request": raw_request(row.get("request"), history, *model),
                 "raw_response": raw_response(history),
             }
-            for row, model, history in zip(bucket.added, models, histories(answers), strict=True)
+            for row, model, history in zip(piece.added, models, histories(answers), strict=True)
         ]
 
     def _signature(self, frame: pl.DataFrame) -> str:
