@@ -14,7 +14,7 @@ from batchrun.index import Identifier
 from batchrun.outcome import Error
 from batchrun.render.request import Request
 from batchrun.run_folder.layout import Layout
-from batchrun.source import Batch
+from batchrun.source import Row
 
 BUCKET = 5_000
 """Input rows of one results part."""
@@ -47,12 +47,10 @@ class Piece:
         """Whether it is to be joined now."""
         return len(self.row_ids) >= PIECE or sum(table.nbytes for table in self.inputs) >= PIECE_BYTES
 
-    def take(self, batch: Batch, at: list[int], layout: Layout, identifier: Identifier) -> None:
-        """Take the rows of `batch` at these positions."""
-        inputs = batch.arrow(layout.carried)
-        self.inputs.append(inputs if len(at) == len(batch.rows) else inputs.take(at))
-        for position in at:
-            row = batch.rows[position]
+    def take(self, rows: list[Row], inputs: pa.Table, layout: Layout, identifier: Identifier) -> None:
+        """Take rows with their carried columns."""
+        self.inputs.append(inputs)
+        for row in rows:
             found = identifier.identify(row) if layout.renders else None
             self.row_ids.append(identifier.row_id(row))
             if found is not None:

@@ -142,10 +142,16 @@ class Publisher:
 
     def _filled(self, piece: Piece, batch: Batch) -> Generator[Piece, None, Piece]:
         """Take the rows of `batch` that are of the piece's bucket; returns the piece that goes on."""
-        start, rows = batch.rows[0].index, piece.rows["row_index"]
-        at = (rows.filter((rows >= start) & (rows <= batch.rows[-1].index)) - start).to_list()
+        start, wanted = batch.rows[0].index, piece.rows["row_index"]
+        at = (wanted.filter((wanted >= start) & (wanted <= batch.rows[-1].index)) - start).to_list()
+        if not at:
+            return piece
+        inputs = batch.arrow(self._layout.carried)
+        if len(at) < len(batch.rows):
+            inputs = inputs.take(at)
         for first in range(0, len(at), PIECE):
-            piece.take(batch, at[first : first + PIECE], self._layout, self._identifier)
+            rows = [batch.rows[position] for position in at[first : first + PIECE]]
+            piece.take(rows, inputs.slice(first, PIECE), self._layout, self._identifier)
             if piece.is_full:
                 yield piece
                 piece = piece.next()
