@@ -23,9 +23,10 @@ from batchrun.breaker import Breaker
 from batchrun.budget import Spend
 from batchrun.chat.families import refusals
 from batchrun.client.hiding import Hidden
-from batchrun.clock import Clock, SystemClock
+from batchrun.clock import Clock, PausableClock, SystemClock
 from batchrun.endpoints import key_sources, open_clients, secrets_of
 from batchrun.engines.local import Beside, LocalEngine
+from batchrun.engines.pausing import obey_pauses
 from batchrun.engines.storage_watch import watch_storage
 from batchrun.errors import RunFolderLostError, StorageError
 from batchrun.flights import Flights
@@ -36,10 +37,12 @@ from batchrun.progress import Progress, View
 from batchrun.restore import gates, retry_rules
 from batchrun.run_folder.checkpoint import write_admitted
 from batchrun.run_folder.journal import Journal
+from batchrun.run_folder.live import remove_live
 from batchrun.run_folder.log import Log
 from batchrun.run_folder.records import Admitted
 from batchrun.run_folder.room import Spare
 from batchrun.run_folder.sealed import JournalContents, seal
+from batchrun.standing import tell_others
 from batchrun.summary import Counters, Stop
 from batchrun.survey import Survey
 from batchrun.tasks import Chains, tasks
@@ -94,8 +97,9 @@ class Asking:
     async def _run(self, rows: pl.DataFrame) -> Stop | None:
         job = self.survey.job
         async with open_clients(job, self.env, say=self.progress.say) as clients:
-            budget, flights = open_budget(job, self.spent, self.clock), Flights()
-            admission = gates(job, self.survey.checkpoint, self.clock, budget)
+            clock = PausableClock(self.clock)
+            budget, flights = open_budget(job, self.spent, clock), Flights()
+            admission = gates(job, self.survey.checkpoint, clock, budget)
             spare = Spare(self.survey.checkpoint.folder)
             journal = await self._open_journal(admission, spare)
             caller = Caller(
@@ -106,9 +110,9 @@ class Asking:
                 journal,
                 flights,
                 self.counters,
-                self.clock,
+                clock,
             )
-            answerer = self._answerer(caller, admission, journal)
+            answerer = self._answerer(caller, admission, journal, clock)
             engine = LocalEngine(
                 answerer,
                 admission,
@@ -125,13 +129,15 @@ class Asking:
                 say=self.progress.say,
                 keys=key_sources(job),
             )
-            view = View(self.counters, flights, admission)
+            first = job.models[0]
+            view = View(self.counters, flights, admission, clock, (first.endpoint, first.name))
             wanted = tasks(self.survey, rows, self.chains)
             try:
                 more = FUNCTION_ROWS if job.run_tools else 0
                 watch = partial(watch_storage, journal, spare, flights, engine.stop)
                 return await engine.run(wanted, more, watch, *self._beside(view, caller))
             finally:
+                remove_live(self.survey.run)
                 self._put_away(journal, spare, Admitted(admission.snapshot()))
 
     def _put_away(self, journal: Journal, spare: Spare, learned: Admitted) -> None:
@@ -152,14 +158,14 @@ class Asking:
             write_admitted(self.survey.checkpoint.folder, learned.state)
         seal_file(journal.path, carried=False)
 
-    def _answerer(self, caller: Caller, admission: Admission, journal: Journal) -> Answerer:
+    def _answerer(self, caller: Caller, admission: Admission, journal: Journal, clock: Clock) -> Answerer:
         job = self.survey.job
         asker = Asker(
             job.models,
             caller,
             admission,
             retry_rules(job),
-            clock=self.clock,
+            clock=clock,
             jitter=random.random,
             log=self.log,
             advise=self._advise,
@@ -173,7 +179,7 @@ class Asking:
             Rules(job.retry.timeout.row, frozenset(job.fallback_on)),
             self.counters,
             price_of=self.prices.spelled,
-            clock=self.clock,
+            clock=clock,
             log=self.log,
         )
 
@@ -185,17 +191,22 @@ class Asking:
 
     def _beside(self, view: View, caller: Caller) -> Iterator[Beside]:
         """What runs along with the calls."""
+        run = self.survey.run
         yield lambda: self.progress.watch(view)
+        yield partial(tell_others, view, run)
+        yield partial(
+            obey_pauses, run.pause.exists, view.admission, view.clock, say=self.progress.say, log=self.log
+        )
         if tail := self.survey.job.tail:
             yield Tail(
                 view.flights,
                 caller.latencies,
                 self.counters,
                 hedge_after=tail.hedge_after,
-                clock=self.clock,
+                clock=view.clock,
             ).watch
         if (budget := view.admission.budget) and budget.caps.per == "day":
-            yield partial(each_day, budget, self.clock, view.admission.budget_freed)
+            yield partial(each_day, budget, view.clock, view.admission.budget_freed)
 
     def _advise(self, index: int, error: Error) -> None:
         """Say which parameters a model is known to refuse, once it has refused a request."""

@@ -38,3 +38,41 @@ class SystemClock:
         if math.isinf(seconds):
             await anyio.sleep_forever()
         await anyio.sleep(seconds)
+
+
+class PausableClock:
+    """A clock whose monotonic time stands still while it is paused: waits of a paused run do not grow old.
+
+    What is waited for by `sleep` goes on. Rate windows that stand still are kept with some to spare.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._paused_at: float | None = None
+        self._lost = 0.0
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether its time stands still."""
+        return self._paused_at is not None
+
+    def monotonic(self) -> float:
+        now = self._clock.monotonic() if self._paused_at is None else self._paused_at
+        return now - self._lost
+
+    def wall(self) -> float:
+        return self._clock.wall()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+
+    def pause(self) -> None:
+        """Let time stand still."""
+        if self._paused_at is None:
+            self._paused_at = self._clock.monotonic()
+
+    def resume(self) -> None:
+        """Let it go on from there."""
+        if self._paused_at is not None:
+            self._lost += self._clock.monotonic() - self._paused_at
+            self._paused_at = None

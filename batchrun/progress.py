@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from batchrun.admission import Admission
+    from batchrun.clock import PausableClock
     from batchrun.flights import Flights
     from batchrun.summary import Counters
 
@@ -18,6 +19,9 @@ class View:
     counters: Counters
     flights: Flights
     admission: Admission
+    clock: PausableClock
+    first: tuple[str, str]
+    """Endpoint and model that rows are asked of first."""
 
 
 class Progress(Protocol):

@@ -16,6 +16,7 @@ from batchrun.run_folder.checkpoint import Checkpoint, read_kept
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.journal import journal_files
+from batchrun.run_folder.live import read_live
 from batchrun.run_folder.lock import is_locked
 from batchrun.run_folder.older import has_ids
 from batchrun.run_folder.read import answered_since, read_steadily, rows_by_part
@@ -30,8 +31,8 @@ class Status:
     """How a run stands.
 
     Attributes:
-        state: running; as `run.json` has it; killed: the last submit could not publish; not started:
-            no submit has come so far as to ask.
+        state: running, or paused; as `run.json` has it; killed: the last submit could not publish; not
+            started: no submit has come so far as to ask.
         rows: of the input, None while it has never been read to its end.
         changed: rows among `ok` whose answer is to an older request, and about which nothing is decided.
         unpublished: answered rows that the results do not show yet.
@@ -65,8 +66,15 @@ class Status:
     spent: dict[str, Any]
     budget: dict[str, Any]
     last_submit: dict[str, Any]
+    live: dict[str, Any] | None
+    """How the running submit stands (`standing.Standing`), as it said within the last second."""
     run_folder: str
     results: str | None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a submit is at work on it, or paused."""
+        return self.state in ("running", "paused")
 
     def document(self) -> dict[str, Any]:
         """The status as plain values."""
@@ -75,7 +83,7 @@ class Status:
 
 def status(run: RunFolder) -> Status:
     """Read how the run in a folder stands; changes nothing."""
-    running = is_locked(run.lock)
+    running, live = is_locked(run.lock), read_live(run)
     said = run.read_run_json()
     checkpoint = read_steadily(run.checkpoint)
     since = answered_since(run)
@@ -83,8 +91,8 @@ def status(run: RunFolder) -> Status:
     found = _rows(run, checkpoint)
     number = counts(found)
     known = (run.checkpoint / "index.parquet").exists()
-    state = "running" if running else _ended(run, said, unpublished)
-    up_to_date = state not in ("running", "killed")
+    state = _running(live) if running else _ended(run, said, unpublished)
+    up_to_date = not running and state != "killed"
     return Status(
         name=str(codec.loads(run.identity.read_bytes()).get("name")),
         state=state,
@@ -105,9 +113,14 @@ def status(run: RunFolder) -> Status:
         spent=said["spent"] if up_to_date and "spent" in said else asdict(_spent(run.checkpoint, said)),
         budget=said.get("budget", {}),
         last_submit=said.get("submit", {}),
+        live=live if running else None,
         run_folder=str(run.path),
         results=str(run.results / "*.parquet") if run.results.exists() else None,
     )
+
+
+def _running(live: dict[str, Any] | None) -> str:
+    return "paused" if live and live.get("paused") else "running"
 
 
 def _ended(run: RunFolder, said: dict[str, Any], unpublished: int) -> str:

@@ -89,6 +89,11 @@ class JobFolder:
         }
         self.job.write_text(json.dumps(document | sections, indent=1), encoding="utf-8")
 
+    def endpoint(self, name: str = "local") -> dict[str, Any]:
+        """An endpoint as the job file has it."""
+        found: dict[str, Any] = json.loads(self.job.read_text(encoding="utf-8"))["endpoints"][name]
+        return found
+
     def edit(self, **sections: Any) -> None:
         """Change sections of the job file."""
         document = json.loads(self.job.read_text(encoding="utf-8"))

@@ -54,6 +54,7 @@ ROWS = """
     answer
     engines
     progress
+    standing
     simulator
     restore
     endpoint_checks
@@ -64,7 +65,7 @@ ROWS = """
     forecast
     asking
     changes
-    submit plan show status gc
+    submit plan show status gc pausing
     export report
     init
     cli
@@ -87,7 +88,7 @@ OWNERS = {
     "polars": "predicate index run_folder survey tasks forecast asking changes submit plan show status gc "
     "init export report",
     "genai_prices": "prices",
-    "anyio": "clock admission client run_folder functions flights answer engines asking gc cli",
+    "anyio": "clock admission client run_folder functions flights answer engines standing asking gc cli",
     "click": "cli",
     "rich": "cli",
 }

@@ -16,7 +16,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
+
+import anyio
 
 from batchrun.admission.circuit import Circuit
 from batchrun.admission.gate import Gate, Landing, Reason
@@ -65,6 +67,8 @@ class Admission:
         """What an earlier process knew of gates that this run does not have."""
         self.short = 0
         """Calls that wait for others to leave them a part of the budget."""
+        self._let_go: anyio.Event | None = None
+        """While calls are held."""
 
     async def admit(
         self, endpoint: str, model: str, size: Size, bound: Amounts, *, leave_for: frozenset[str] = _NO_REASON
@@ -144,6 +148,27 @@ class Admission:
         """Admit nobody to `endpoint` before `until` (monotonic seconds); a later pause never shortens one."""
         self._endpoints[endpoint].pause(self._clock.monotonic(), until, reason)
 
+    def hold(self) -> None:
+        """Admit nobody until `let_go`."""
+        self._let_go = self._let_go or anyio.Event()
+        for gate in self._gates():
+            gate.held = True
+            gate.wake()  # who sleeps until its moment would go then
+
+    def let_go(self) -> None:
+        """Admit calls again."""
+        for gate in self._gates():
+            gate.held = False
+            gate.wake()
+        if self._let_go is not None:
+            self._let_go.set()
+            self._let_go = None
+
+    async def unheld(self) -> None:
+        """Return when nobody is held, or at once."""
+        while self._let_go is not None:
+            await self._let_go.wait()
+
     def close(
         self, endpoint: str, reason: Error, *, model: str | None = None, seconds: float | None = None
     ) -> None:
@@ -179,6 +204,12 @@ class Admission:
         now = self._clock.monotonic()
         waits = ((gate, gate.waits(now)) for gate in self._gates())
         return [Wait(gate.endpoint, gate.model, *wait) for gate, wait in waits if wait]
+
+    def per_minute(self, endpoint: str, model: str, unit: Literal["requests", "tokens"]) -> float | None:
+        """The least that goes to a model in a minute, by its limits and its endpoint's; None without one."""
+        gates = self._models[endpoint, model], self._endpoints[endpoint]
+        known = (gate.rates.per_minute(unit) for gate in gates)
+        return min((limit for limit in known if limit is not None), default=None)
 
     def snapshot(self) -> dict[str, Any]:
         """What the last minute sent, the pauses and the timed closings, in wall-clock time, for JSON."""

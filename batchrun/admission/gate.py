@@ -63,6 +63,8 @@ class Gate:
         self.head_until: float | None = None
         """When that sleep ends, if it is for this gate."""
         self.proven = model is None
+        self.held = False
+        """Whether nobody may go, as long as the user has the run paused."""
         self.rates = RateLimits(limits)
         self.circuit = circuit
         self.adaptive = AdaptiveConcurrency(limits.max_concurrency) if limits.concurrency == "auto" else None
@@ -102,15 +104,16 @@ class Gate:
         return self._in_flight
 
     def delay(self, now: float, size: Size) -> float:
-        """Seconds until a call of `size` may go, 0 when it may go now; infinite while no slot is free."""
-        if self._in_flight >= self.slots and not self._grown(now):
+        """Seconds until a call of `size` may go, 0 when it may go now; infinite while no slot is free, or it
+        is held."""
+        if self.held or (self._in_flight >= self.slots and not self._grown(now)):
             return math.inf
         circuit = self.circuit.delay(now) if self.circuit else 0.0
         return max(circuit, self.rates.delay(now, size), self._paused_until - now, self._next_call - now)
 
     def grows_in(self, now: float) -> float:
         """Seconds until there are more slots although none becomes free; infinite when that is not known."""
-        if self.adaptive is None or not self.proven or self._in_flight < self.slots:
+        if self.held or self.adaptive is None or not self.proven or self._in_flight < self.slots:
             return math.inf
         return max(0.0, self.adaptive.grows_at() - now)
 

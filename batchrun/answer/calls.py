@@ -130,8 +130,14 @@ class Caller:
         asked = model.endpoint, model.name, needs.size, needs.bound
         if found := self._admission.at_once(*asked, leave_for=leave_for):
             return found
-        with call.progress.in_time(self._clock):
-            return await self._admission.admit(*asked, leave_for=leave_for)
+        while True:
+            await self._admission.unheld()
+            try:
+                with call.progress.in_time(self._clock):
+                    return await self._admission.admit(*asked, leave_for=leave_for)
+            except OutOfTimeError:
+                if self._clock.monotonic() >= call.progress.deadline:
+                    raise  # else the run was paused meanwhile, which takes nothing of the row's time
 
     async def _fly(self, call: _Call, permit: Permit, flight: Flight) -> tuple[int, Judged] | None:
         """Send it: its number, and what came of it; None when it was given up, and nothing is known."""

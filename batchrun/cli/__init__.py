@@ -26,6 +26,8 @@ _VERBS = {
     "submit": "Bring a job's output up to date with its input.",
     "plan": "Say what a submit would do. Nothing is sent.",
     "status": "Say how a run stands.",
+    "pause": "Let a running submit send nothing for now.",
+    "resume": "Let a paused submit go on.",
     "show": "Look at rows of a run.",
     "export": "Write a run's rows as CSV, JSONL or Parquet.",
     "report": "Write a run's report as one HTML file.",

@@ -55,7 +55,7 @@ def command(
 
     types = error_types(retry_failed, "--retry-failed", retryable())
     job = arguments.load()
-    with showing(plain=as_json) as progress:
+    with showing(as_json=as_json) as progress:
         progress.phase(f"reading {job.input.path}")
         found = plan(
             job,

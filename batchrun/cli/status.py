@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _STATES = {
     "running": "bold cyan",
+    "paused": "bold yellow",
     "finished": "bold green",
     "killed": "bold yellow",
     "stopped": "bold yellow",
@@ -63,6 +65,7 @@ def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
         fact(console, "", "no submit has asked for a row yet; one may have been refused before that")
     if found.stopped_by:
         fact(console, "stopped by", found.stopped_by["message"], style="yellow")
+    _tell_live(console, found)
     rows = row_counts(found.ok, found.failed, found.pending or 0, found.stale)
     total = "the input was never read to its end" if found.rows is None else f"{found.rows:,} in all"
     fact(console, "rows", f"{rows} ({total})")
@@ -72,7 +75,7 @@ def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
     for kind, number in found.errors.items():
         fact(console, "failed", f"{number:,} {kind}", style="red")
     if found.possibly_paid:
-        what = "in flight, or possibly paid" if found.state == "running" else "possibly paid"
+        what = "in flight, or possibly paid" if found.is_running else "possibly paid"
         fact(console, "unanswered", f"{counted(found.possibly_paid, 'call')} sent without an answer: {what}")
     for label, text in _money(found):
         fact(console, label, text)
@@ -82,6 +85,24 @@ def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
     _tell_places(console, found)
     for label, text in _next(found, arguments):
         fact(console, label, text, whole=True)
+
+
+def _tell_live(console: Console, found: Status) -> None:
+    """How the running submit gets on."""
+    if found.live is None:
+        return
+    from batchrun.cli.standing import details, figures, hindrance
+    from batchrun.cli.terminal import fact
+    from batchrun.standing import Standing
+
+    with suppress(TypeError, LookupError):  # another version's
+        standing = Standing.from_document(found.live)
+        done = f"{standing.finished:,} of {counted(standing.to_do, 'row')}"
+        fact(console, "this submit", ", ".join([done, *figures(standing)]))
+        if more := details(standing):
+            fact(console, "", ", ".join(more))
+        if why := hindrance(standing):
+            fact(console, "now", why, style="yellow")
 
 
 def _money(found: Status) -> list[tuple[str, str]]:
@@ -129,12 +150,14 @@ def _tell_places(console: Console, found: Status) -> None:
 
 def _next(found: Status, arguments: JobArguments) -> list[tuple[str, str]]:
     steps = []
+    if found.state == "paused":
+        steps.append(("to go on", arguments.again("resume")))
     unfinished = found.pending or found.unpublished or found.rows is None
     by_folder = arguments.path.is_dir()
-    if found.changed and found.state != "running":  # a plain submit would be refused
+    if found.changed and not found.is_running:  # a plain submit would be refused
         plan = "plan the job: it says what each way asks for" if by_folder else arguments.again("plan")
         steps.append(("to decide", plan))
-    elif unfinished and found.state != "running":
+    elif unfinished and not found.is_running:
         stop = found.stopped_by or {}
         steps.append(("to go on", going_on(stop.get("kind"), stop.get("message", ""), arguments)))
     if found.failed:

@@ -57,6 +57,7 @@ def command(
     """
     keep_memory_small()
     from batchrun.cli.progress import showing
+    from batchrun.cli.step_summary import append_summary
     from batchrun.cli.summary import tell
     from batchrun.submit import Options, submit
 
@@ -72,8 +73,9 @@ def command(
         limit=limit,
         drain=drain,
     )
-    with showing(plain=as_json) as progress:
+    with showing(as_json=as_json) as progress:
         summary = submit(job, options, env=arguments.environment(), progress=progress)
+    append_summary(summary)
     if not as_json:
         shell = replace(arguments, model=None) if retry_model else arguments  # that model is for failed rows
         tell(summary, shell, rerun_changed=rerun_changed)

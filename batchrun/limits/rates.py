@@ -138,6 +138,16 @@ class RateLimits:
         self._word.answered(self._left(account, charge))
         return changed or built != self._built or bool(self._unclear and not self._account.sent.open)
 
+    def per_minute(self, unit: Literal["requests", "tokens"]) -> float | None:
+        """The least that goes in a minute by the job and by what the server stated; None without a limit."""
+        given = self._given.rpm if unit == "requests" else self._given.tpm
+        stated = [
+            found.rate * 60.0
+            for found in self._found.values()
+            if found.unit == unit and found.limit and not found.stock
+        ]
+        return min([*([float(given)] if given is not None else []), *stated], default=None)
+
     @property
     def counted(self) -> Literal["asked", "used"] | None:
         """What the server counts of a call's tokens; None while that is not known."""

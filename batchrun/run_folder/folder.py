@@ -63,6 +63,16 @@ class RunFolder:
         return self.path / "job.yaml"
 
     @property
+    def pause(self) -> Path:
+        """There while a running submit is to send nothing."""
+        return self.path / "pause"
+
+    @property
+    def live(self) -> Path:
+        """How a running submit stands, as it says every second; gone when it has ended."""
+        return self.checkpoint / "live.json"
+
+    @property
     def log(self) -> Path:
         """The run's events, a JSON line each."""
         return self.path / "log.jsonl"

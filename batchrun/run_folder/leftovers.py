@@ -10,12 +10,15 @@ from batchrun.run_folder.room import SPARE_NAME
 
 
 def sweep(run: RunFolder) -> None:
-    """Remove unfinished files, the spare file, and generations but the published one and the one before it.
+    """Remove unfinished files, the spare file, what was said to and by a submit that is gone, and generations
+    but the published one and the one before it.
 
     For the holder of the lock alone, before it writes anything: a generation newer than the published one is
     then one whose publication was cut short.
     """
     spare = run.checkpoint.glob(SPARE_NAME)
+    run.pause.unlink(missing_ok=True)
+    run.live.unlink(missing_ok=True)
     for path in [*run.path.glob("*.tmp"), *run.checkpoint.glob("*.tmp"), *spare]:
         if path.stem != run.identity.name:  # a submit that waits for the lock may be writing that one
             _remove(path)

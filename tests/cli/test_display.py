@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from io import StringIO
@@ -14,12 +15,15 @@ from rich.console import Console
 
 from batchrun.admission import Admission
 from batchrun.budget import Amounts, Budget, Caps
-from batchrun.cli.progress import LineProgress, Rate, figures, hindrance, screen, spent
+from batchrun.cli.progress import JsonProgress, LineProgress, screen
+from batchrun.cli.standing import details, figures, hindrance, spent
 from batchrun.cli.text import Lenient
+from batchrun.clock import Clock, PausableClock, SystemClock
 from batchrun.flights import Flights
 from batchrun.limits import Limits, Size
 from batchrun.outcome import Error
 from batchrun.progress import View
+from batchrun.standing import Standing, Watcher
 from batchrun.summary import Counters
 from batchrun.wording import clean, duration
 from tests.cli.conftest import NewJob
@@ -56,19 +60,26 @@ def test_durations(seconds: float, said: str) -> None:
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:
     """A slow start does not lower the rate for ever, and a stand-still gives no time left."""
-    rate = Rate(span=20)
-    assert rate.left(10) is None
+    counters = Counters(to_do=350)
+    watcher = Watcher(a_view(an_admission(SystemClock()), counters), span=20)
+    assert watcher.look(-1).seconds_left is None
     for second in range(100):
-        rate.add(second, 0 if second < 50 else (second - 50) * 4)
-    assert rate.per_second == pytest.approx(4)
-    assert rate.left(200) == pytest.approx(50)
+        counters.ok = 0 if second < 50 else (second - 50) * 4
+        standing = watcher.look(second)
+    assert standing.rows_per_second == pytest.approx(4)
+    assert standing.seconds_left == pytest.approx(38.5)
 
 
-def a_view(admission: Admission, counters: Counters) -> View:
-    return View(counters, Flights(), admission)
+def a_view(admission: Admission, counters: Counters, first: tuple[str, str] = ("openai", "small")) -> View:
+    return View(counters, Flights(), admission, PausableClock(VirtualClock()), first)
 
 
-def an_admission(clock: VirtualClock) -> Admission:
+def stands(view: View) -> Standing:
+    """How it stands at first sight."""
+    return Watcher(view).look(0)
+
+
+def an_admission(clock: Clock) -> Admission:
     limits = {("openai", "small"): Limits()}
     return Admission({"openai": Limits(concurrency=4)}, limits, clock=clock, jitter=lambda: 0.5)
 
@@ -80,7 +91,7 @@ def test_a_wait_is_told_with_its_reason() -> None:
         clock = VirtualClock()
         admission = an_admission(clock)
         view = a_view(admission, Counters(to_do=10))
-        assert hindrance(view) == ""
+        assert hindrance(stands(view)) == ""
         admission.pause("openai", clock.monotonic() + 40, "rate limit")
 
         async def call() -> None:
@@ -90,10 +101,10 @@ def test_a_wait_is_told_with_its_reason() -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(call)
             await clock.sleep(1)
-            assert hindrance(view) == "waiting 39 s for openai: rate limit"
+            assert hindrance(stands(view)) == "waiting 39 s for openai: rate limit"
             group.cancel_scope.cancel()
         admission.close("openai", Error("auth", "no"))
-        assert hindrance(view) == "closed: openai (auth)"
+        assert hindrance(stands(view)) == "closed: openai (auth)"
 
     run_virtual(main)
 
@@ -109,12 +120,12 @@ def test_a_long_name_does_not_hide_the_reason() -> None:
         limits = {("provider-with-a-long-name", MODEL): Limits(), ("local", "small"): Limits()}
         endpoints = {name: Limits(concurrency=4) for name, _ in limits}
         admission = Admission(endpoints, limits, clock=clock, jitter=lambda: 0.5)
-        view = a_view(admission, Counters(to_do=10))
+        view = a_view(admission, Counters(to_do=10), ("local", "small"))
         admission.close("provider-with-a-long-name", Error("model_not_found", "no"), model=MODEL)
         admission.close("local", Error("quota", "no"), model="small")
         whole = f"closed: provider-with-a-long-name/{MODEL} (model_not_found), local/small (quota)"
-        assert hindrance(view) == hindrance(view, 200) == whole
-        said = hindrance(view, 80)
+        assert hindrance(stands(view)) == hindrance(stands(view), 200) == whole
+        said = hindrance(stands(view), 80)
         assert len(said) <= 80
         assert said.startswith("closed: provider-with")
         assert said.endswith("-11-21 (model_not_found), local/small (quota)")
@@ -131,7 +142,7 @@ def test_a_wait_for_a_long_name_fits() -> None:
         admission = Admission(
             {name: Limits(concurrency=4)}, {(name, "m"): Limits()}, clock=clock, jitter=lambda: 0.5
         )
-        view = a_view(admission, Counters(to_do=10))
+        view = a_view(admission, Counters(to_do=10), (name, "m"))
         admission.pause(name, clock.monotonic() + 40, "rate limit")
 
         async def call() -> None:
@@ -141,10 +152,10 @@ def test_a_wait_for_a_long_name_fits() -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(call)
             await clock.sleep(1)
-            assert hindrance(view) == f"waiting 39 s for {name}: rate limit"
+            assert hindrance(stands(view)) == f"waiting 39 s for {name}: rate limit"
             console = Console(file=StringIO(), width=80, force_terminal=True, color_system=None)
             with console.capture() as drawn:
-                console.print(screen(view, Rate(), 80))
+                console.print(screen(stands(view), 80))
             group.cancel_scope.cancel()
         last = drawn.get().splitlines()[-1]
         assert len(last) <= 80
@@ -155,26 +166,30 @@ def test_a_wait_for_a_long_name_fits() -> None:
 
 
 def test_the_figures() -> None:
-    """Rows done and failed, rows a second, tokens, calls in flight, time left."""
-
-    async def main() -> None:
-        view = a_view(
-            an_admission(VirtualClock()),
-            Counters(to_do=100, ok=38, failed=2, prompt_tokens=1200, completion_tokens=34),
-        )
-        rate = Rate()
-        rate.add(0, 0)
-        rate.add(10, 40)
-        expected = ["38 ok", "2 failed", "4.0 rows/s", "1,234 tokens", "0 in flight", "0:15 left"]
-        assert figures(view, rate) == expected
-        console = Console(file=StringIO(), width=60, force_terminal=True, color_system=None)
-        with console.capture() as drawn:
-            console.print(screen(view, rate, 60))
-        lines = drawn.get().splitlines()
-        assert [len(line) <= 60 for line in lines] == [True, True]
-        assert "40% of 100 rows" in lines[0]
-
-    run_virtual(main)
+    """Rows done and failed, their pace, tokens, calls in flight, time left; the limits; failures by kind."""
+    limits = {("openai", "small"): Limits(tpm=40_000)}
+    admission = Admission({"openai": Limits(rpm=300)}, limits, clock=SystemClock(), jitter=lambda: 0.5)
+    counters = Counters(to_do=100)
+    watcher = Watcher(a_view(admission, counters))
+    watcher.look(0)
+    counters.ok, counters.failed, counters.calls = 38, 2, 45
+    counters.prompt_tokens, counters.completion_tokens = 1200, 34
+    counters.errors.update(timeout=1, server=1)
+    standing = watcher.look(10)
+    assert figures(standing) == [
+        *("38 ok", "2 failed", "4.0 rows/s"),
+        *("0:15 left", "0 in flight", "1,234 tokens"),
+    ]
+    assert details(standing) == [
+        *("7,404 of 40,000 tokens/min", "270 of 300 requests/min"),
+        "failed: 1 timeout, 1 server",
+    ]
+    console = Console(file=StringIO(), width=60, force_terminal=True, color_system=None)
+    with console.capture() as drawn:
+        console.print(screen(standing, 60))
+    lines = drawn.get().splitlines()
+    assert [len(line) <= 60 for line in lines] == [True, True, True]
+    assert "40% of 100 rows" in lines[0]
 
 
 def test_the_time_left_holds_the_wait_that_is_told_beside_it() -> None:
@@ -183,11 +198,11 @@ def test_the_time_left_holds_the_wait_that_is_told_beside_it() -> None:
     async def main() -> None:
         clock = VirtualClock()
         admission = an_admission(clock)
-        view = a_view(admission, Counters(to_do=100, ok=40))
-        rate = Rate()
-        rate.add(0, 0)
-        rate.add(10, 40)
-        assert figures(view, rate)[-1] == "0:15 left"
+        counters = Counters(to_do=100)
+        watcher = Watcher(a_view(admission, counters))
+        watcher.look(0)
+        counters.ok = 40
+        assert "0:15 left" in figures(watcher.look(10))
         admission.pause("openai", clock.monotonic() + 29, "rate limit")
 
         async def call() -> None:
@@ -197,9 +212,24 @@ def test_the_time_left_holds_the_wait_that_is_told_beside_it() -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(call)
             await clock.sleep(1)
-            assert hindrance(view) == "waiting 28 s for openai: rate limit"
-            assert figures(view, rate)[-1] == "0:43 left"
+            standing = watcher.look(10)
+            assert hindrance(standing) == "waiting 28 s for openai: rate limit"
+            assert "0:43 left" in figures(standing)
             group.cancel_scope.cancel()
+
+    run_virtual(main)
+
+
+def test_a_standing_is_the_same_after_its_way_through_a_file() -> None:
+    """With what is waited for and what is closed."""
+
+    async def main() -> None:
+        clock = VirtualClock()
+        admission = an_admission(clock)
+        admission.close("openai", Error("quota", "no credit"))
+        standing = stands(a_view(admission, Counters(to_do=3, ok=1)))
+        assert standing.closed
+        assert Standing.from_document(json.loads(json.dumps(standing.document()))) == standing
 
     run_virtual(main)
 
@@ -216,8 +246,10 @@ def test_money_that_is_not_known_is_not_shown_as_none(
     reservation = budget.reserve(Amounts(bound, 10, 1))
     assert reservation is not None
     budget.settle(reservation, Amounts(cost, 10, 1))
-    admission = Admission({}, {}, clock=VirtualClock(), jitter=lambda: 0.5, budget=budget)
-    assert spent(a_view(admission, Counters(cost_usd=cost))) == [said]
+    limits = {("openai", "small"): Limits()}
+    clock = SystemClock()
+    admission = Admission({"openai": Limits()}, limits, clock=clock, jitter=lambda: 0.5, budget=budget)
+    assert spent(stands(a_view(admission, Counters(cost_usd=cost)))) == [said]
 
 
 def test_a_display_that_cannot_be_written_is_no_error() -> None:
@@ -227,6 +259,19 @@ def test_a_display_that_cannot_be_written_is_no_error() -> None:
     with os.fdopen(writer, "w", buffering=1) as stream:
         LineProgress(Lenient(stream)).phase("reading")
         os.dup2(os.open(os.devnull, os.O_WRONLY), writer)  # what the stream still holds goes there
+
+
+def test_machines_are_told_in_lines_of_json() -> None:
+    """Each has its event and the seconds since the start; no text breaks out of its line."""
+    stream = StringIO()
+    progress = JsonProgress(Lenient(stream))
+    progress.phase("reading rows.jsonl")
+    progress.say("two\nlines \x1b[31m")
+    first, second = (json.loads(line) for line in stream.getvalue().splitlines())
+    assert (first["event"], first["text"]) == ("phase", "reading rows.jsonl")
+    assert (second["event"], second["text"]) == ("message", "two\nlines \x1b[31m")
+    assert first["seconds"] <= second["seconds"]
+    assert "\x1b" not in stream.getvalue()
 
 
 def test_a_submit_on_a_terminal(new_job: NewJob) -> None:

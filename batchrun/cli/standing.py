@@ -1,0 +1,105 @@
+"""How a running submit stands, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from batchrun.budget import usd
+from batchrun.wording import clock, counted
+
+if TYPE_CHECKING:
+    from batchrun.standing import Standing
+
+_REASONS = {"limits": "its limits", "retry-after": "it asks to wait", "unreachable": "it fails"}
+
+
+def figures(standing: Standing) -> list[str]:
+    """What has been done, the most important first."""
+    left = standing.seconds_left
+    return [
+        f"{standing.ok:,} ok",
+        *([f"{standing.failed:,} failed"] if standing.failed else []),
+        f"{standing.rows_per_second:,.1f} rows/s",
+        *([f"{clock(left)} left"] if left is not None and not standing.paused else []),
+        *spent(standing),
+        f"{standing.in_flight} in flight",
+        counted(standing.tokens, "token"),
+    ]
+
+
+def spent(standing: Standing) -> list[str]:
+    """The money that is gone, of what may go; nothing where no price is known."""
+    if standing.cap_usd is not None:
+        said = "cost not known" if standing.gone_usd is None else usd(standing.gone_usd)
+        return [f"{said} of {usd(standing.cap_usd)}"]
+    return [usd(standing.cost_usd)] if standing.cost_usd else []
+
+
+def details(standing: Standing) -> list[str]:
+    """How near the limits of a minute the pace is, and why rows failed."""
+    return [*_against_limits(standing), *_failures(standing)]
+
+
+def _against_limits(standing: Standing) -> Iterator[str]:
+    for pace, limit, what in (
+        (standing.tokens_per_minute, standing.token_limit, "tokens/min"),
+        (standing.requests_per_minute, standing.request_limit, "requests/min"),
+    ):
+        if limit is not None:
+            yield f"{pace:,.0f} of {limit:,.0f} {what}"
+
+
+def _failures(standing: Standing) -> Iterator[str]:
+    if standing.errors:
+        yield "failed: " + ", ".join(f"{number:,} {kind}" for kind, number in standing.errors.items())
+
+
+def hindrance(standing: Standing, width: int | None = None) -> str:
+    """What keeps calls from going, and for how long; empty when nothing does.
+
+    Within `width` columns, long names of models give way before the reason does.
+    """
+    under_way = f"{counted(standing.in_flight, 'call')} under way"
+    if standing.landing:
+        return f"stopping: waiting for {under_way}"
+    if standing.paused:
+        return "paused: `batchrun resume` goes on" + (f"; {under_way}" if standing.in_flight else "")
+    if standing.waits:
+        longest = max(standing.waits, key=lambda wait: wait.seconds)
+        why = _REASONS.get(longest.reason, longest.reason)
+        begin, place = f"waiting {longest.seconds:.0f} s for ", _place(longest.endpoint, longest.model)
+        return f"{begin}{_shortened([place], width, len(begin) + len(why) + 2)[0]}: {why}"
+    if standing.near_budget:
+        return f"near the budget: waiting for {under_way}"
+    closed = {_place(one.endpoint, one.model): f"({one.reason.type})" for one in standing.closed}
+    if not closed:
+        return ""
+    places = _shortened(list(closed), width, len("closed: ") + sum(len(why) + 3 for why in closed.values()))
+    return "closed: " + ", ".join(" ".join(pair) for pair in zip(places, closed.values(), strict=True))
+
+
+_SHORTEST = 12
+"""Columns that a name keeps at least."""
+
+
+def _shortened(places: list[str], width: int | None, rest: int) -> list[str]:
+    """The names, long ones without their middle, so that they fit beside `rest` columns of other text."""
+    if width is None:
+        return places
+    left, fitting = width - rest, dict.fromkeys(places, "")
+    for done, name in enumerate(sorted(places, key=len)):  # what short ones leave is for long ones
+        fitting[name] = _without_middle(name, max(_SHORTEST, left // (len(places) - done)))
+        left -= len(fitting[name])
+    return list(fitting.values())
+
+
+def _without_middle(name: str, most: int) -> str:
+    if len(name) <= most:
+        return name
+    end = most // 2
+    return f"{name[: most - end - 1]}…{name[len(name) - end :]}"
+
+
+def _place(endpoint: str, model: str | None) -> str:
+    return endpoint if model is None else f"{endpoint}/{model}"

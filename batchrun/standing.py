@@ -1,0 +1,157 @@
+"""How a running submit stands, in figures: what displays, `status` and machines are told."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import anyio
+
+from batchrun.admission import Closed
+from batchrun.admission.states import Wait
+from batchrun.outcome import Error
+from batchrun.progress import View
+from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.live import write_live
+
+_WORTH_TELLING = 1.0
+"""Seconds from which a wait is told: shorter ones are the pace of the job's limits."""
+_MINUTE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A moment of a running submit.
+
+    Attributes:
+        to_do: rows that this submit asks for; `ok` and `failed` of them have their outcome.
+        errors: failed rows by error type.
+        tokens: prompt and completion tokens of this submit, as the servers count them.
+        tokens_per_minute, requests_per_minute: over the last minute; their limits are those of the first
+            model, the job's own or those that its server states, None where none is known.
+        cost_usd: what this submit took as far as it is known; `gone_usd` what is spent or held of `cap_usd`.
+        waits: what calls wait for beside a free place, and how long still.
+        closed: endpoints and models that take no call, and why.
+        near_budget: calls wait for others to leave them a part of the budget.
+        landing: the run is stopping; calls under way may land.
+        paused: nothing is sent until somebody says `resume`.
+        seconds_left: until the last row is done at this pace, announced waits included; None where nothing
+            moves.
+    """
+
+    to_do: int
+    ok: int
+    failed: int
+    errors: dict[str, int]
+    in_flight: int
+    calls: int
+    rows_per_second: float
+    tokens: int
+    tokens_per_minute: float
+    token_limit: float | None
+    requests_per_minute: float
+    request_limit: float | None
+    cost_usd: float | None
+    gone_usd: float | None
+    cap_usd: float | None
+    waits: tuple[Wait, ...]
+    closed: tuple[Closed, ...]
+    near_budget: bool
+    landing: bool
+    paused: bool
+    seconds_left: float | None
+
+    @property
+    def finished(self) -> int:
+        """Rows with an outcome."""
+        return self.ok + self.failed
+
+    def document(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> Standing:
+        """It again. Raises TypeError and LookupError for what is none, as another version may write."""
+        waits = tuple(Wait(**wait) for wait in document["waits"])
+        closed = tuple(Closed(**{**one, "reason": Error(**one["reason"])}) for one in document["closed"])
+        return cls(**{**document, "waits": waits, "closed": closed})
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    at: float
+    rows: int
+    tokens: int
+    calls: int
+
+
+class Watcher:
+    """Looks at a running engine now and then: what it did within the last `span` seconds is its pace."""
+
+    def __init__(self, view: View, span: float = 20.0) -> None:
+        self._view = view
+        self._span = span
+        self._seen: deque[_Seen] = deque()
+
+    def look(self, now: float | None = None) -> Standing:
+        """How it stands `now` (monotonic seconds)."""
+        view, counters = self._view, self._view.counters
+        tokens = counters.prompt_tokens + counters.completion_tokens
+        at = time.monotonic() if now is None else now
+        self._seen.append(_Seen(at, counters.finished, tokens, counters.calls))
+        while len(self._seen) > 2 and self._seen[1].at <= at - max(self._span, _MINUTE):
+            self._seen.popleft()
+        rate = self._pace(at - self._span, "rows")
+        waits = tuple(wait for wait in view.admission.waiting() if wait.seconds >= _WORTH_TELLING)
+        left = counters.to_do - counters.finished
+        gone, cap = self._budget()
+        return Standing(
+            to_do=counters.to_do,
+            ok=counters.ok,
+            failed=counters.failed,
+            errors=dict(counters.errors.most_common()),
+            in_flight=len(view.flights),
+            calls=counters.calls,
+            rows_per_second=rate,
+            tokens=tokens,
+            tokens_per_minute=self._pace(at - _MINUTE, "tokens") * _MINUTE,
+            token_limit=view.admission.per_minute(*view.first, "tokens"),
+            requests_per_minute=self._pace(at - _MINUTE, "calls") * _MINUTE,
+            request_limit=view.admission.per_minute(*view.first, "requests"),
+            cost_usd=counters.cost_usd,
+            gone_usd=gone,
+            cap_usd=cap,
+            waits=waits,
+            closed=tuple(view.admission.reasons()),
+            near_budget=bool(view.admission.short),
+            landing=view.flights.landing,
+            paused=view.clock.is_paused,
+            seconds_left=left / rate + max((wait.seconds for wait in waits), default=0.0) if rate else None,
+        )
+
+    def _pace(self, since: float, what: str) -> float:
+        """What was done a second since then; 0 before two moments are known."""
+        last = self._seen[-1]
+        first = next((seen for seen in reversed(self._seen) if seen.at <= since), self._seen[0])
+        passed = last.at - first.at
+        return (getattr(last, what) - getattr(first, what)) / passed if passed > 0 else 0.0
+
+    def _budget(self) -> tuple[float | None, float | None]:
+        """What is spent or held, and its cap; where no price is known, nothing is known to be spent."""
+        budget = self._view.admission.budget
+        if budget is None or budget.caps.cost_usd is None:
+            return None, None
+        gone = (budget.spent.cost_usd or 0.0) + (budget.held.cost_usd or 0.0)
+        unknown = budget.spent.requests and not gone and self._view.counters.cost_usd is None
+        return None if unknown else gone, budget.caps.cost_usd
+
+
+async def tell_others(view: View, run: RunFolder) -> None:
+    """Say in the run folder how a running engine stands, every second until cancelled."""
+    watcher = Watcher(view)
+    while True:
+        write_live(run, watcher.look().document())
+        await anyio.sleep(1)
