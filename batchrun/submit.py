@@ -21,22 +21,19 @@ from batchrun.errors import BatchrunError, JobError, StorageError
 from batchrun.forecast import canary, first_requests
 from batchrun.index import State, counts
 from batchrun.job import Job, ModelChoice
+from batchrun.layout import layout_of, result_types
 from batchrun.outcome import Usage
 from batchrun.pricing import ModelPrices
 from batchrun.progress import Progress
-from batchrun.render.renderer import Renderer
 from batchrun.run_folder.checkpoint import read_checkpoint, write_admitted
 from batchrun.run_folder.folder import RunFolder, storage_of, write_atomically
 from batchrun.run_folder.journal import is_full
-from batchrun.run_folder.layout import Layout
 from batchrun.run_folder.leftovers import sweep
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.log import Log, open_log
-from batchrun.run_folder.parsed import arrow_type
 from batchrun.run_folder.publish import Publisher, release_memory
 from batchrun.run_folder.room import too_little
 from batchrun.run_folder.totals import read_totals
-from batchrun.run_folder.typed import Types, probabilities_type
 from batchrun.summary import Counters, RunState, Stop, Summary
 from batchrun.survey import Survey, survey, to_do
 
@@ -221,10 +218,8 @@ class _Submit:
         return summary
 
     def _publish(self, found: Survey, states: pl.DataFrame) -> None:
-        output, types = self._job.output, result_types(found.renderer)
-        prompts = output.messages and not found.renderer.keeps_transcript
-        layout = Layout(found.columns, output.columns, prompts, output.raw, types)
-        identity = codec.digest(codec.dumps([found.identity, output.model_dump()]))
+        layout = layout_of(self._job, found.renderer, found.columns)
+        identity = codec.digest(codec.dumps([found.identity, self._job.output.model_dump()]))
         publisher = Publisher(self._run, layout, found.identifier, identity)
         publisher.publish(found.source.batches(), states)
 
@@ -286,13 +281,6 @@ class _Submit:
 def _with_retry_model(job: Job, options: Options) -> Job:
     """The job with the model of failed rows at the end of its chain."""
     return replace(job, models=(*job.models, options.retry_model)) if options.retry_model else job
-
-
-def result_types(renderer: Renderer) -> Types:
-    """The types of the columns that a job's schema and labels decide."""
-    schema = renderer.answer_schema
-    parsed = Types().parsed if schema is None else arrow_type(schema.schema)[0]
-    return Types(parsed, probabilities_type(renderer.labels))
 
 
 def _state(stop: Stop | None, pending: int) -> RunState:

@@ -49,6 +49,7 @@ ROWS = """
     admission
     client
     run_folder
+    layout
     conversation
     flights
     answer
@@ -84,7 +85,7 @@ OWNERS = {
     "certifi": "client",
     "httptools": "simulator",
     "jsonschema_rs": "chat job",
-    "pyarrow": "source run_folder survey gc export",
+    "pyarrow": "source run_folder layout survey gc export",
     "polars": "predicate index run_folder survey tasks forecast asking changes submit plan show status gc "
     "init export report",
     "genai_prices": "prices",

@@ -13,14 +13,13 @@ import polars as pl
 
 from batchrun import codec
 from batchrun.job import Job
+from batchrun.layout import layout_of
 from batchrun.run_folder.checkpoint import read_checkpoint
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.history import History
-from batchrun.run_folder.layout import Layout
 from batchrun.run_folder.publish import Publisher
 from batchrun.run_folder.records import Answered, Done, Sent, encode
 from batchrun.run_folder.sealed import seal
-from batchrun.submit import result_types
 from batchrun.survey import Survey, survey
 from tests.job.jobs import load
 from tests.run_folder.recorded import answered, body, done, reply, sent
@@ -96,11 +95,8 @@ class Work:
         """Publish as a submit does at its end; `meanwhile` happens after the rows were looked at."""
         found = self.survey()
         meanwhile()
-        output = found.job.output
-        layout = Layout(
-            found.columns, output.columns, output.messages, output.raw, result_types(found.renderer)
-        )
-        identity = codec.digest(codec.dumps([found.identity, output.model_dump()]))
+        layout = layout_of(found.job, found.renderer, found.columns)
+        identity = codec.digest(codec.dumps([found.identity, found.job.output.model_dump()]))
         publisher = Publisher(self.run, layout, found.identifier, identity)
         return publisher.publish(found.source.batches(), found.states())
 
