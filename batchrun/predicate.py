@@ -169,4 +169,6 @@ def _shown(text: str) -> str:
 
 
 def _first_line(error: Exception) -> str:
+    if isinstance(error, pl.exceptions.StructFieldNotFoundError):  # its text is the name alone
+        return f"no struct in it has a member `{error}`"
     return str(error).splitlines()[0] if str(error) else type(error).__name__

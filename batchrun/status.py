@@ -22,6 +22,7 @@ from batchrun.run_folder.older import has_ids
 from batchrun.run_folder.read import answered_since, read_steadily, rows_by_part
 from batchrun.run_folder.sealed import sealed_parts
 from batchrun.run_folder.shared import read_shared
+from batchrun.summary import CheckOutcome
 
 _TRIES = 10
 
@@ -43,6 +44,7 @@ class Status:
             that they can have taken. Where it is not `up_to_date`, so do answers of rows that are not
             finished, if the endpoint does not say what they cost. `cost_usd` is None where calls were made
             and nothing says what they cost.
+        checks: those of the job, as the last submit found them; none where these do not hold for all answers.
         budget: what the last submit that ended was given.
         last_submit: what `run.json` says of it.
     """
@@ -63,6 +65,7 @@ class Status:
     cost_usd: float | None
     saved_usd: float | None
     up_to_date: bool
+    checks: tuple[CheckOutcome, ...]
     spent: dict[str, Any]
     budget: dict[str, Any]
     last_submit: dict[str, Any]
@@ -110,6 +113,7 @@ def status(run: RunFolder) -> Status:
         cost_usd=said.get("cost_usd"),
         saved_usd=said.get("saved_usd"),
         up_to_date=up_to_date,
+        checks=tuple(map(CheckOutcome.read, said.get("checks", ()))) if up_to_date else (),
         spent=said["spent"] if up_to_date and "spent" in said else asdict(_spent(run.checkpoint, said)),
         budget=said.get("budget", {}),
         last_submit=said.get("submit", {}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +13,7 @@ import polars as pl
 from batchrun import __version__, codec
 from batchrun.caps import unbounded, uncounted
 from batchrun.changes import decide, forget_replaced
+from batchrun.checks import evaluate
 from batchrun.clock import SystemClock
 from batchrun.endpoint_checks import check_keys, check_simulators
 from batchrun.engines.local import SEAL_ROWS
@@ -34,7 +35,7 @@ from batchrun.run_folder.log import Log, open_log
 from batchrun.run_folder.publish import Publisher, release_memory
 from batchrun.run_folder.room import too_little
 from batchrun.run_folder.totals import read_totals
-from batchrun.summary import Counters, RunState, Stop, Summary
+from batchrun.summary import CheckOutcome, Counters, RunState, Stop, Summary
 from batchrun.survey import Survey, survey, to_do
 
 
@@ -233,12 +234,11 @@ class _Submit:
             )
         totals = read_totals(self._run.results)
         spent = found.checkpoint.spend(self._prices.spelled).total()
-        limited = self._options.limit is not None and not stop
-        exit_code = stop.exit_code if stop else 0 if limited else 1 if failed else 0
+        checks = () if stop and stop.at_once else self._evaluate(found)
         return Summary(
             name=self._job.name,
             state=_state(stop, pending),
-            exit_code=exit_code,
+            exit_code=_exit_code(stop, pending, checks),
             rows=found.facts.rows,
             ok=ok,
             failed=failed,
@@ -254,6 +254,7 @@ class _Submit:
             spent=asdict(spent if totals.cost_usd is not None else self._prices.known_of(spent)),
             cut=totals.cut,
             stopped_by=stop,
+            checks=checks,
             submit={
                 "started_at": datetime.fromtimestamp(self._started, tz=UTC).isoformat(timespec="seconds"),
                 "seconds": round(time.time() - self._started, 3),
@@ -271,6 +272,11 @@ class _Submit:
             version=__version__,
         )
 
+    def _evaluate(self, found: Survey) -> tuple[CheckOutcome, ...]:
+        """The job's checks, over the published results."""
+        columns = layout_of(self._job, found.renderer, found.columns).schema()
+        return evaluate(self._job, columns, self._run.results)
+
     def _saved(self, usages: Mapping[str, Usage]) -> float | None:
         """What the providers' caches saved, where prices are known and anything was cached."""
         price = self._prices.spelled
@@ -281,6 +287,13 @@ class _Submit:
 def _with_retry_model(job: Job, options: Options) -> Job:
     """The job with the model of failed rows at the end of its chain."""
     return replace(job, models=(*job.models, options.retry_model)) if options.retry_model else job
+
+
+def _exit_code(stop: Stop | None, pending: int, checks: Sequence[CheckOutcome]) -> int:
+    """What the shell sees; while rows are pending, as after `--limit`, the checks do not decide."""
+    if stop is not None:
+        return stop.exit_code
+    return 0 if pending or all(check.holds for check in checks) else 1
 
 
 def _state(stop: Stop | None, pending: int) -> RunState:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 StopKind = Literal[
     "no_model", "refused", "breaker", "canary", "budget", "wall_time", "storage", "SIGINT", "SIGTERM"
@@ -67,6 +68,42 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckOutcome:
+    """What came of one of the job's checks, over the finished rows that the results show.
+
+    Attributes:
+        name: which rows it counts, as the job spells it.
+        wanted: how many there should be, `>= 99%` or `<= 3`.
+        found: how many there are; None where that cannot be told.
+        rows: all finished rows.
+        share: `found` of `rows`, 0 to 1; None without rows.
+        where: the SQL condition of the rows that speak against it, for `show --where`; None where there are
+            none, or it holds.
+        error: why its rows cannot be told; it does not hold then.
+    """
+
+    name: str
+    wanted: str
+    found: int | None
+    rows: int
+    share: float | None
+    holds: bool
+    where: str | None
+    error: str | None
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is what every job is held to that gives no checks: no row has failed."""
+        return (self.name, self.wanted) == ("failed", "<= 0")
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Self:
+        """What `run.json` says of a check."""
+        known: dict[str, Any] = {name: document.get(name) for name in cls.__dataclass_fields__}
+        return cls(**known)
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """The state of a run: what `run.json` holds and `--json` prints.
 
@@ -99,6 +136,9 @@ class Summary:
     cut: int
     """Rows that are ok although their answer reached its token limit."""
     stopped_by: Stop | None
+    checks: tuple[CheckOutcome, ...]
+    """Of the finished rows so far: they decide on the exit code once no row is pending. Empty where the user
+    would not wait for the results to be published."""
     submit: dict[str, Any]
     """This submit alone: rows done, calls, seconds."""
     run_folder: str

@@ -18,9 +18,11 @@ import pyarrow as pa
 
 from batchrun import __version__, codec
 from batchrun.caps import BoundCheck, needs_bounds
+from batchrun.checks import require_checks
 from batchrun.errors import InputError, JobError
 from batchrun.index import Facts, Identifier, Index, State, build, match, sharing
 from batchrun.job import OPENAI_BATCH, Job
+from batchrun.layout import layout_of
 from batchrun.render.renderer import HASH_VERSION, Renderer
 from batchrun.run_folder import checksum
 from batchrun.run_folder.checkpoint import KEPT_SCHEMA, Checkpoint, read_checkpoint, read_kept
@@ -114,6 +116,8 @@ def survey(job: Job, *, on_rows: Callable[[int], None], keep_index: bool) -> Sur
     else:
         index, columns = found
     _check_output(job, columns)
+    if columns.names:  # else no row could be read, and nobody knows what they hold
+        require_checks(job, layout_of(job, renderer, columns).schema())
     return Survey(
         job=job,
         run=run,

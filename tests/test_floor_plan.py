@@ -49,7 +49,7 @@ ROWS = """
     admission
     client
     run_folder
-    layout
+    layout checks
     conversation
     flights
     answer
@@ -85,9 +85,9 @@ OWNERS = {
     "certifi": "client",
     "httptools": "simulator",
     "jsonschema_rs": "chat job",
-    "pyarrow": "source run_folder layout survey gc export",
-    "polars": "predicate index run_folder survey tasks forecast asking changes submit plan show status gc "
-    "init export report",
+    "pyarrow": "source run_folder layout checks survey gc export",
+    "polars": "predicate index run_folder checks survey tasks forecast asking changes submit plan show "
+    "status gc init export report",
     "genai_prices": "prices",
     "anyio": "clock admission client run_folder functions flights answer engines standing asking gc cli",
     "click": "cli",

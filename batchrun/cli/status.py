@@ -55,6 +55,7 @@ def command(arguments: JobArguments, as_json: bool) -> None:
 
 
 def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
+    from batchrun.cli.checks import tell_checks
     from batchrun.cli.summary import row_counts
     from batchrun.cli.terminal import fact, headline
 
@@ -74,6 +75,7 @@ def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
         fact(console, "changed", text, style="yellow")
     for kind, number in found.errors.items():
         fact(console, "failed", f"{number:,} {kind}", style="red")
+    tell_checks(console, found.checks, pending=found.pending or 0)
     if found.possibly_paid:
         what = "in flight, or possibly paid" if found.is_running else "possibly paid"
         fact(console, "unanswered", f"{counted(found.possibly_paid, 'call')} sent without an answer: {what}")
@@ -149,6 +151,8 @@ def _tell_places(console: Console, found: Status) -> None:
 
 
 def _next(found: Status, arguments: JobArguments) -> list[tuple[str, str]]:
+    from batchrun.cli.checks import rows_against
+
     steps = []
     if found.state == "paused":
         steps.append(("to go on", arguments.again("resume")))
@@ -162,4 +166,5 @@ def _next(found: Status, arguments: JobArguments) -> list[tuple[str, str]]:
         steps.append(("to go on", going_on(stop.get("kind"), stop.get("message", ""), arguments)))
     if found.failed:
         steps.append(("see failed", arguments.again("show", "--failed")))
+    steps += rows_against(found.checks, arguments)
     return steps or [("see some", arguments.again("show", "--sample", "3"))]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from batchrun.cli.checks import given, sentence
 from batchrun.cli.summary import money, row_counts
 from batchrun.summary import Summary
 from batchrun.wording import clean_line, counted, duration
@@ -42,6 +43,8 @@ def _facts(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "stopped by", summary.stopped_by.kind
     for kind, number in summary.errors.items():
         yield "failed", f"{number:,} {kind}"
+    for check in given(summary.checks):
+        yield "check", sentence(check, pending=summary.pending)
     prompt, completion = (summary.usage.get(name) for name in ("prompt_tokens", "completion_tokens"))
     if prompt is not None or completion is not None:
         yield "tokens", f"{prompt or 0:,} prompt + {completion or 0:,} completion"

@@ -51,9 +51,10 @@ def command(
 
     Run it again and it continues, or finds nothing to do.
 
-    Exit codes: 0 finished; 1 finished, some rows failed; 2 the command or the job is wrong; 3 stopped
-    early, can be continued; 4 the endpoint refused the key or the model; 5 another submit is running;
-    6 finished rows would be paid for again; 130, 143 interrupted.
+    Exit codes: 0 finished, and every check of the job holds (without `checks`: no row failed);
+    1 finished, and one does not; 2 the command or the job is wrong; 3 stopped early, can be continued;
+    4 the endpoint refused the key or the model; 5 another submit is running; 6 finished rows would be
+    paid for again; 130, 143 interrupted.
     """
     keep_memory_small()
     from batchrun.cli.progress import showing

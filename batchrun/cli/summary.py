@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from batchrun.budget import usd
+from batchrun.cli.checks import missed, rows_against, tell_checks
 from batchrun.cli.going_on import going_on
 from batchrun.cli.options import JobArguments
 from batchrun.cli.terminal import error_console, fact, headline
@@ -23,6 +24,7 @@ def tell(summary: Summary, arguments: JobArguments, *, rerun_changed: bool = Fal
     console = error_console()
     if not summary.submit["rows"] and not summary.pending and not summary.stopped_by:
         headline(console, _nothing_to_do(summary), "bold")
+        tell_checks(console, summary.checks, pending=0)
     else:
         _whole(console, summary)
     for label, text in next_steps(summary, arguments, rerun_changed=rerun_changed):
@@ -33,12 +35,19 @@ def _nothing_to_do(summary: Summary) -> str:
     rows = "the 1 row is done" if summary.rows == 1 else f"all {summary.rows:,} rows are done"
     failed = f", {summary.failed:,} of them failed" if summary.failed else ""
     stale = f", {summary.stale:,} of them stale (--rerun-changed asks again)" if summary.stale else ""
-    return f"{summary.name}: nothing to do, {rows}{failed}{stale}"
+    return f"{summary.name}: nothing to do, {rows}{failed}{stale}{_missed(summary)}"
+
+
+def _missed(summary: Summary) -> str:
+    """How many checks do not hold of a run that is finished; empty where all do."""
+    number = 0 if summary.pending or summary.stopped_by else len(missed(summary.checks))
+    return f"; {counted(number, 'check')} {'does' if number == 1 else 'do'} not hold" if number else ""
 
 
 def _whole(console: Console, summary: Summary) -> None:
     done = summary.submit
-    headline(console, f"{summary.name}: {_state(summary)}", _STYLES.get(summary.state, "bold"))
+    style = "bold red" if _missed(summary) else _STYLES.get(summary.state, "bold")
+    headline(console, f"{summary.name}: {_state(summary)}{_missed(summary)}", style)
     if summary.stopped_by:
         fact(console, "stopped by", summary.stopped_by.message, style="yellow")
     fact(console, "rows", row_counts(summary.ok, summary.failed, summary.pending, summary.stale))
@@ -52,6 +61,7 @@ def _whole(console: Console, summary: Summary) -> None:
     fact(console, "this time", f"{counted(done['rows'], 'row')} in {duration(done['seconds'])}{rate}{calls}")
     _concerns(console, summary)
     _failures(console, summary)
+    tell_checks(console, summary.checks, pending=summary.pending)
     if not Path(summary.results).parent.exists():
         fact(console, "results", "not published yet: the next submit does it, `batchrun show` sees them now")
         return
@@ -143,6 +153,7 @@ def next_steps(summary: Summary, arguments: JobArguments, *, rerun_changed: bool
         steps.append(("to go on", going_on(kind, message, arguments, *options)))
     if summary.failed:
         steps.append(("see failed", arguments.again("show", "--failed")))
+    steps += rows_against(summary.checks, arguments)
     told = stop is not None and stop.kind == "canary"
     waiting = set(summary.errors) - PASSING - NEVER_SENT
     if summary.failed and summary.submit["rows"] == 0 and waiting and not told:

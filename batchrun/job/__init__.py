@@ -8,6 +8,7 @@ read_env_file    the variables of an `--env-file`
 from __future__ import annotations
 
 from batchrun.job.answer_schema import load_answer_schema
+from batchrun.job.checks import Check
 from batchrun.job.endpoints import Endpoint
 from batchrun.job.env_file import read_env_file
 from batchrun.job.fields import ColumnType
@@ -25,6 +26,7 @@ __all__ = [
     "ANY_MODEL",
     "OPENAI_BATCH",
     "PRESETS",
+    "Check",
     "ColumnType",
     "Endpoint",
     "Input",

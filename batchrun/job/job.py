@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from batchrun.job.checks import Check
 from batchrun.job.endpoints import Endpoint
 from batchrun.job.models import FailReason, FallbackReason
 from batchrun.job.place import Places
@@ -57,6 +58,7 @@ class Job:
         run_tools: its module is a path like that.
         models: the model, then its fallbacks.
         endpoints: by name: those the job describes and those its models use.
+        checks: those that the job gives; else that no row has failed.
         prices: those that the job itself gives, by ENDPOINT/MODEL.
         output_path: the run folder, absolute.
         document: the job as a plain value with the shell's options applied and `${VAR}`
@@ -78,6 +80,7 @@ class Job:
     endpoints: Mapping[str, Endpoint]
     retry: Retry
     stop_when: StopWhen
+    checks: tuple[Check, ...]
     canary: int | None
     dedupe: bool
     order: Literal["input", "prefix"]

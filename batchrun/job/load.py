@@ -10,6 +10,7 @@ from typing import Any
 
 from batchrun.errors import JobError
 from batchrun.job.check import check
+from batchrun.job.checks import Check
 from batchrun.job.document import Document, read_document
 from batchrun.job.endpoints import Endpoint, limits_of, resolve
 from batchrun.job.job import Job, ModelChoice
@@ -146,6 +147,7 @@ def _job(
         endpoints={key: _endpoint(key, spec, paths, env) for key, spec in specs.items()},
         retry=file.retry,
         stop_when=file.stop_when,
+        checks=tuple(Check(*given) for given in file.checks.items()),
         canary=file.canary,
         dedupe=file.dedupe,
         order=file.order,

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from batchrun.job.checks import Checks, no_row_fails
 from batchrun.job.fields import Count, Flag, ModelName, RunName, Section, Text
 from batchrun.job.parameters import Request
 from batchrun.job.place import WrongPartsError
@@ -95,6 +96,10 @@ class JobFile(Section):
     """What happens when a call fails."""
     stop_when: StopWhen = StopWhen()
     """When too many rows fail for good."""
+    checks: Checks = Field(default_factory=no_row_fails)
+    """Gates for CI: `failed`, `ok`, a column of the results (rows where it is true, or has a value), or an
+    SQL condition over them, each with `>= 99%` of the finished rows, or `<= 3` of them. Where one does not
+    hold, a finished run ends with exit code 1. Default: failed: "<= 0"."""
     canary: Count | None = None
     """So many rows are sent first; the rest follows when no more of them failed than `stop_when` allows."""
     dedupe: Flag = False

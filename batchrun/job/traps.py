@@ -23,7 +23,7 @@ _BY_LINE: tuple[tuple[re.Pattern[str], str], ...] = (
         'inside { } and [ ] a ${VAR} must be quoted: "${VAR}"',
     ),
     (
-        re.compile(r"(^\s*-|[:\[,{])\s+[>|](?![-+0-9]*\s*(#.*)?$)"),
+        re.compile(r"(^|(^\s*-|[:\[,{])\s+)[>|](?![-+0-9]*\s*(#.*)?$)"),
         'a value that begins with > or | opens a block of text in YAML: quote it, ">= 99%"',
     ),
     (

@@ -102,6 +102,7 @@ retry:
   backoff: {initial: 500ms, max: 60}
   timeout: {connect: 10, idle: 120, total: 10m, row: 1.5h}
 stop_when: {failed: "40%", after: 20}
+checks: {failed: "<= 1%", "parsed.label = gold_label": ">= 92.5 %", ok: ">3"}
 output:
   path: ../runs/ticket-triage
   columns: [ticket_id, subject]

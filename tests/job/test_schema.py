@@ -82,6 +82,8 @@ def test_it_takes_the_jobs_of_this_project(path: Path) -> None:
         "budget: {cost_usd: 1000000000, wall_time: 0.5s}",
         "prices: {openai/a/b: {input: 0, output: '${P}'}}",
         "tail: {hedge_after: p99.9}",
+        "checks: {failed: '<= ${MOST}%', 'a = b': '>= 99%', ok: '=3'}",
+        "checks: {}",
     ],
 )
 def test_it_takes_variables_and_variants(added: str) -> None:
@@ -109,7 +111,7 @@ def _mappings(value: Any, loc: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]
 
 
 FREE = {"vars", "types", "headers", "extra_body", "simulator", "faults", "endpoints"}
-FREE |= {"metadata", "parameters", "kwargs"}
+FREE |= {"metadata", "parameters", "kwargs", "checks"}
 STRICT = [
     loc for loc in _mappings(yaml.safe_load(FULL)) if not FREE & {*loc[-1:], *loc[-2:-1]} or len(loc) == 2
 ]

@@ -55,7 +55,7 @@ ADDED = [
         ["request.tool_choice: names the function tool 'g', which tools do not hold: f"],
     ),
     ("budget: {cost: 20}", 6, ["budget.cost is not a known key. Did you mean cost_usd?"]),
-    ("checks: {failed: 1}", 6, ["checks is not a known key"]),
+    ("checks: {failed: 1}", 6, ["checks.failed: must be a comparison", "found 1."]),
     ("request:\n  temprature: 0", 7, ["request.temprature is not a known key. Did you mean temperature?"]),
     ("request: {Temperature: 0}", 6, ["request.Temperature is not a known key. Did you mean temperature?"]),
     ("request: {model: x}", 6, ["request.model is not taken here", "`model` names the model"]),
