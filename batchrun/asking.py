@@ -22,9 +22,9 @@ from batchrun.answer.tail import Tail
 from batchrun.breaker import Breaker
 from batchrun.budget import Spend
 from batchrun.chat.families import refusals
-from batchrun.client.hiding import Hidden
+from batchrun.client import EndpointClient
 from batchrun.clock import Clock, PausableClock, SystemClock
-from batchrun.endpoints import key_sources, open_clients, secrets_of
+from batchrun.endpoints import key_sources, open_clients
 from batchrun.engines.local import Beside, LocalEngine
 from batchrun.engines.pausing import obey_pauses
 from batchrun.engines.storage_watch import watch_storage
@@ -112,7 +112,7 @@ class Asking:
                 self.counters,
                 clock,
             )
-            answerer = self._answerer(caller, admission, journal, clock)
+            answerer = self._answerer(caller, admission, journal, clock, clients)
             engine = LocalEngine(
                 answerer,
                 admission,
@@ -158,7 +158,14 @@ class Asking:
             write_admitted(self.survey.checkpoint.folder, learned.state)
         seal_file(journal.path, carried=False)
 
-    def _answerer(self, caller: Caller, admission: Admission, journal: Journal, clock: Clock) -> Answerer:
+    def _answerer(
+        self,
+        caller: Caller,
+        admission: Admission,
+        journal: Journal,
+        clock: Clock,
+        clients: Mapping[str, EndpointClient],
+    ) -> Answerer:
         job = self.survey.job
         asker = Asker(
             job.models,
@@ -175,7 +182,7 @@ class Asking:
             asker,
             admission,
             journal,
-            self._functions(),
+            self._functions(clients),
             Rules(job.retry.timeout.row, frozenset(job.fallback_on)),
             self.counters,
             price_of=self.prices.spelled,
@@ -183,11 +190,16 @@ class Asking:
             log=self.log,
         )
 
-    def _functions(self) -> Functions | None:
+    def _functions(self, clients: Mapping[str, EndpointClient]) -> Functions | None:
         """The job's functions; their results must not carry a key to a model or into the journal."""
         functions = self.survey.renderer.functions
-        hidden = Hidden(secrets_of(self.survey.job, self.env))
-        return functions and replace(functions, hide=hidden.hide_text)
+
+        def hide(text: str) -> str:
+            for client in clients.values():
+                text = client.hide_text(text)
+            return text
+
+        return functions and replace(functions, hide=hide)
 
     def _beside(self, view: View, caller: Caller) -> Iterator[Beside]:
         """What runs along with the calls."""

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from batchrun.errors import JobError, UsageError
 from batchrun.job import Endpoint, Job
-from batchrun.job.address import in_clear
+from batchrun.job.address import on_this_machine
 
 if TYPE_CHECKING:
     from batchrun.simulator import SimulatorConfig
@@ -55,9 +55,9 @@ def _has_program(job: Job, command: Sequence[str], env: Mapping[str, str]) -> bo
 def _check_proxy(endpoint: Endpoint) -> None:
     has_key = endpoint.api_key_env or endpoint.api_key_cmd
     plain = any(url.startswith("http:") for url in endpoint.base_urls)
-    if has_key and plain and endpoint.proxy and in_clear(endpoint.proxy):
+    if has_key and plain and endpoint.proxy and not on_this_machine(endpoint.proxy):
         raise UsageError(
-            f"endpoint {endpoint.name}: its proxy would be sent the key unencrypted, as base_url is http",
+            f"endpoint {endpoint.name}: its proxy would see the key, as base_url is http",
             hint="Remove endpoints.NAME.proxy, or use https in base_url: then the proxy only passes it on.",
         )
 

@@ -97,12 +97,6 @@ def _client(
     )
 
 
-def secrets_of(job: Job, env: Mapping[str, str]) -> Iterator[str]:
-    """The keys and passwords that the endpoints of the job's models are sent, but for those of commands."""
-    for name in dict.fromkeys(model.endpoint for model in job.models):
-        yield from _secrets(job, job.endpoints[name], env)
-
-
 def _secrets(job: Job, endpoint: Endpoint, env: Mapping[str, str]) -> Iterator[str]:
     if endpoint.api_key_env:
         yield env.get(endpoint.api_key_env, "")

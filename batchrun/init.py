@@ -21,6 +21,7 @@ from batchrun.job import PRESETS, job_schema
 from batchrun.job.known import did_you_mean
 from batchrun.source import Row, Source, open_source
 from batchrun.source.files import FORMATS
+from batchrun.wording import clean_line
 
 TaskKind = Literal["classify", "extract", "summarize", "generate"]
 TASK_KINDS: tuple[TaskKind, ...] = get_args(TaskKind)
@@ -227,7 +228,7 @@ def job_text(wish: Wish, table: Table, cwd: Path) -> str:
     body = "\n\n".join(f"{{{{ {name} }}}}" for name in table.texts)
     return _JOB.format(
         schema=SCHEMA_FILE,
-        about=f"Written by `batchrun init` for {Path(wish.data).name}.",
+        about=f"Written by `batchrun init` for {clean_line(Path(wish.data).name)}.",
         path=json.dumps(data, ensure_ascii=False),
         id=_ID.format(id=json.dumps(table.id, ensure_ascii=False)) if table.id else _NO_ID,
         columns=_comment(f"a minijinja template; columns: {', '.join(map(_shown, table.columns))}"),

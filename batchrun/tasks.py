@@ -72,8 +72,12 @@ def _asked(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[tuple
         found = survey.identifier.identify(row)
         resumed = under_way.take(found.key, found.request_hash)
         number, history = resumed or (next(numbers), History())
-        if resumed is None and failed_before:
-            history = failed.continued(part, position, number, failed_before) or history
+        received = len(history.lines)
+        if failed_before and (resumed is None or history.continues):
+            before = failed.continued(part, position, number, failed_before)
+            if before is not None:  # a kill may have torn what was carried of it
+                before.merge(history)
+                history = before
         if history.continues:
             earlier = history.continues.earlier
         else:
@@ -90,7 +94,7 @@ def _asked(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[tuple
                 models=chains.of(failed_before),
                 history=history,
                 earlier=earlier,
-                goes_on=resumed is None and history.continues is not None,
+                goes_on=history.continues is not None and len(history.lines) > received,
             ),
         )
     failed.close()

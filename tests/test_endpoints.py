@@ -143,6 +143,7 @@ def test_a_program_that_is_missing_is_found_out_without_running_it(tmp_path: Pat
     ("proxy", "base_url", "refused"),
     [
         ("http://proxy.example:3128", "http://localhost:8000/v1", True),
+        ("https://proxy.example:3128", "http://localhost:8000/v1", True),
         ("http://proxy.example:3128", "https://localhost:8000/v1", False),
         ("http://127.0.0.1:3128", "http://localhost:8000/v1", False),
     ],
@@ -153,5 +154,5 @@ def test_no_proxy_is_sent_a_key_unencrypted(tmp_path: Path, proxy: str, base_url
     if not refused:
         check_keys(job, {})
         return
-    with pytest.raises(UsageError, match="endpoint corp: its proxy would be sent the key unencrypted"):
+    with pytest.raises(UsageError, match="endpoint corp: its proxy would see the key"):
         check_keys(job, {})

@@ -343,6 +343,20 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
+def test_a_private_file_stays_private_while_it_is_replaced(tmp_path: Path) -> None:
+    """Nobody else may read the rows that are being written, and a link in their place is not followed."""
+    path, other = tmp_path / "x.csv", tmp_path / "other"
+    path.touch(0o600)
+    other.write_text("untouched")
+    (tmp_path / f".x.csv.{os.getpid()}.tmp").symlink_to(other)
+    with replacing(path) as file:
+        file.write(b"rows")
+        unfinished = next(entry for entry in tmp_path.iterdir() if entry.name.startswith("."))
+        assert unfinished.lstat().st_mode & 0o777 == 0o600
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("rows", 0o600)
+    assert other.read_text() == "untouched"
+
+
 @pytest.mark.skipif(not is_there(), reason="strace is missing")
 def test_a_power_cut_leaves_no_half_of_an_export(work: Work, tmp_path: Path) -> None:
     """What was written is on disk before it takes the place of what was there."""

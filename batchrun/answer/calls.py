@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import anyio
 import anyio.lowlevel
@@ -17,6 +18,7 @@ from batchrun.answer.tail import Latencies
 from batchrun.answer.task import AskKey, OutOfTimeError, Progress, Task
 from batchrun.budget import Amounts
 from batchrun.client import EndpointClient
+from batchrun.client.body import MAX_REFUSAL
 from batchrun.clock import Clock
 from batchrun.concurrency import Result
 from batchrun.errors import BudgetExhaustedError, OpenFilesError
@@ -151,6 +153,7 @@ class Caller:
         try:
             with self._flights.took_off(flight):
                 exchange = await client.call(call.body, timeout=call.progress.deadline - flight.started)
+                exchange = _shortened(exchange)
                 self._journal.append(Answered(call.task.number, number, self._clock.wall(), exchange))
                 _check_open_files(exchange)
         finally:
@@ -277,6 +280,14 @@ class Caller:
             step=call.ask.step,
             ask=call.ask.digest,
         )
+
+
+def _shortened(exchange: Exchange) -> Exchange:
+    """A long success that holds no answer, cut as errors are: the journal keeps what an unfinished row has
+    received in memory, and such a row is asked again and again."""
+    if not isinstance(exchange, Reply) or len(exchange.body) <= MAX_REFUSAL or judge(exchange).completion:
+        return exchange
+    return replace(exchange, body=exchange.body[:MAX_REFUSAL])
 
 
 def _check_open_files(exchange: Exchange) -> None:

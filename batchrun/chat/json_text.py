@@ -20,10 +20,10 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _THOUGHT = "</think>"
 _THOUGHT_OR_QUOTE = re.compile(rf'\\.|{_THOUGHT}|"(\s*[,:}}\]])?', re.DOTALL)
-_FENCED = re.compile(r"```[^\n`]*\n(.*?)\n?[ \t]*```", re.DOTALL)
+_FENCED = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 _OPENING = re.compile(r"[{\[]")
 _SPACE = re.compile(r"[ \t\r\n]*")
-_TRAILING_COMMA = re.compile(r'"(?:[^"\\]|\\.)*"|(,)(?=\s*[}\]])', re.DOTALL)
+_TRAILING_COMMA = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)|(,)(?=\s*[}\]])', re.DOTALL)
 _AFTER_VALUE = re.compile(r'["\d\]}el]\s*\Z')
 _CLOSING = {"{": "}", "[": "]"}
 _MOST_COMMA_REPAIRS = 20

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _NO_NAME = re.compile(r"[^a-zA-Z0-9_-]+")
 _MOST_SHOWN = 3
+_MOST_FITS = 20
 _LONGEST_ERROR = 160
 _LONGEST_VALUE = 60
 
@@ -171,12 +172,15 @@ def _repaired(text: str, check: Check, problem: str) -> Parsed | Invalid:
                 wrong = read
             elif read.value not in fits:
                 fits.append(read.value)
+                if len(fits) > _MOST_FITS:
+                    break
     except json_text.NotJsonError as error:
         wrong = wrong or Invalid(str(error))
     if len(fits) == 1:
         return Parsed(fits[0], repaired=True)
     if fits:
-        return Invalid(f"the text holds {len(fits)} different JSON values that fit; give one")
+        many = f"{len(fits)}" if len(fits) <= _MOST_FITS else f"more than {_MOST_FITS}"
+        return Invalid(f"the text holds {many} different JSON values that fit; give one")
     return wrong or Invalid(problem)
 
 

@@ -10,10 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from batchrun.chat.lenient import integer, members
+from batchrun.chat import lenient
+from batchrun.chat.lenient import members
 from batchrun.outcome import Usage
 
 _DEAREST = 1e9
+_MOST = 10**15
+"""Tokens of one call: what is no count. Sums over the attempts of a row stay within 64 bits."""
+
 _TICKS = 1e10
 """xAI's `cost_in_usd_ticks` in one USD."""
 
@@ -59,6 +63,12 @@ def read_cost(usage: Any) -> float | None:
         return cost
     ticks = _amount(known.get("cost_in_usd_ticks"), most=_DEAREST * _TICKS)
     return None if ticks is None else ticks / _TICKS
+
+
+def integer(value: Any) -> int | None:
+    """The value as a count of tokens."""
+    count = lenient.integer(value)
+    return count if count is None or abs(count) <= _MOST else None
 
 
 def _amount(value: Any, *, most: float = _DEAREST) -> float | None:

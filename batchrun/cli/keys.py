@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
+_KEY_ENV = re.compile(r"api_key_env[\"']?\s*[:=]\s*[\"']?([A-Za-z_][A-Za-z0-9_]*)")
+_MOST = 4_000_000
 _KEY_NAME = re.compile(r"key|token|secret|passw|credential|authorization", re.IGNORECASE)
 
 
 def without_keys(text: str, words: Sequence[str]) -> str:
     """`text` without the keys that a command with these words may know.
 
-    Those are what `--env-file` holds, and variables whose name or value is that of a key.
+    Those are what `--env-file` holds, and variables whose name or value is that of a key, or that a file
+    which the words name gives as an `api_key_env`.
     """
     from batchrun.client.hiding import Hidden  # not at the start: most commands never need it
 
@@ -26,13 +30,29 @@ def _known(words: Sequence[str]) -> Iterator[str]:
     from batchrun.job import read_env_file
     from batchrun.job.address import looks_like_key
 
+    named = {name for word in words for name in _named_in(word)}
     for name, value in os.environ.items():
-        if _KEY_NAME.search(name) or looks_like_key(value):
+        if name in named or _KEY_NAME.search(name) or looks_like_key(value):
             yield value
+    for path in _env_files(words):
+        with suppress(UsageError):  # it was told already, or is about to be
+            yield from read_env_file(path).values()
+
+
+def _named_in(word: str) -> Iterator[str]:
+    """The variables that a job file takes keys from; also of one with mistakes, or given by `--set`."""
+    yield from _KEY_ENV.findall(word)
+    # no file, or no path at all
+    with suppress(OSError, ValueError), Path(word).open(encoding="utf-8", errors="replace") as file:
+        yield from _KEY_ENV.findall(file.read(_MOST))
+
+
+def _env_files(words: Sequence[str]) -> Iterator[Path]:
+    """Those of the options, and of the variables that stand for them."""
     for before, word in pairwise(["", *words, ""]):
         option, _, path = before.partition("=")
         if option == "--env-file":
-            try:
-                yield from read_env_file(Path(path or word)).values()
-            except UsageError:
-                continue  # it was told already, or is about to be
+            yield Path(path or word)
+    for name, value in os.environ.items():
+        if name.startswith("BATCHRUN_") and name.endswith("_ENV_FILE") and value:
+            yield Path(value)

@@ -117,6 +117,10 @@ class Client:
                 return replace(exchange, renewed=await self._key.renew(number))
         return exchange
 
+    def hide_text(self, text: str) -> str:
+        """`text` without the keys, passwords and secrets that are sent."""
+        return self._hide(text.encode(errors="surrogatepass")).decode(errors="surrogatepass")
+
     async def aclose(self) -> None:
         """Close the transport and its connections."""
         await self._transport.aclose()

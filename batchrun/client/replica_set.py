@@ -29,6 +29,10 @@ class EndpointClient(Protocol):
         """Make one call, with at most `timeout` seconds for it; never raises for what a server does."""
         ...
 
+    def hide_text(self, text: str) -> str:
+        """`text` without the keys that are sent, those that a command gave included."""
+        ...
+
     async def aclose(self) -> None:
         """Close the connections."""
         ...
@@ -71,6 +75,12 @@ class ReplicaSet:
             self._replicas.ended(choice, self._clock(), result)
         self._tell(choice.replica, exchange)
         return exchange
+
+    def hide_text(self, text: str) -> str:
+        """`text` without any replica's keys."""
+        for client in self._clients:
+            text = client.hide_text(text)
+        return text
 
     async def aclose(self) -> None:
         """Close the connections to all replicas."""

@@ -31,7 +31,9 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     path = path.resolve()
     unfinished = path.with_name(f".{path.name[:60]}.{os.getpid()}.tmp")
     try:
-        with _opened(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, path) as file:
+        unfinished.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with _opened(unfinished, flags, path, 0o666 if before is None else 0o600) as file:
             yield cast("IO[bytes]", file)
             file.finish(before)
             os.replace(unfinished, path)  # noqa: PTH105 - beside os.open and os.fsync
@@ -82,9 +84,9 @@ class _Target(io.RawIOBase):
             ) from error
 
 
-def _opened(path: Path, flags: int, named: Path) -> _Target:
+def _opened(path: Path, flags: int, named: Path, mode: int = 0o666) -> _Target:
     try:
-        return _Target(os.open(path, flags, 0o666), named)
+        return _Target(os.open(path, flags, mode), named)
     except OSError as error:
         raise UsageError(
             f"--out {named}: cannot be written: {error.strerror}",

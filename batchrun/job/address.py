@@ -127,6 +127,11 @@ def in_clear(base_url: str) -> bool:
     return parts.scheme == "http" and not _is_loopback(parts.hostname or "")
 
 
+def on_this_machine(address: str) -> bool:
+    """Whether a URL, or a proxy's `host:port`, leads to a loopback address."""
+    return _is_loopback(urlsplit(address if "://" in address else f"http://{address}").hostname or "")
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost" or host.endswith(".localhost"):
         return True

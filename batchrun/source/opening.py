@@ -58,8 +58,7 @@ class Source:
         first = 0
         for file in self.files:
             _refuse_changed(file)
-            first = yield from _READERS[file.format](file, first, wanted, start=start)
-            _refuse_changed(file)
+            first = yield from _unchanged(file, _READERS[file.format](file, first, wanted, start=start))
 
     def column_types(self, overrides: Mapping[str, str] | None = None) -> ColumnTypes:
         """What finds the column types in a pass over the batches; `overrides` is `input.types`."""
@@ -89,6 +88,19 @@ def with_hive(schema: pa.Schema, files: tuple[SourceFile, ...]) -> pa.Schema:
     keys = dict.fromkeys(key for file in files for key, _ in file.hive)
     own = [field for field in schema if field.name not in keys]
     return pa.schema([*own, *(pa.field(key, pa.string()) for key in keys)])
+
+
+def _unchanged(file: SourceFile, reading: Reading) -> Reading:
+    """The batches of a file, each read before the file changed: rows that move would be asked for twice."""
+    while True:
+        try:
+            batch = next(reading)
+        except StopIteration as end:
+            _refuse_changed(file)
+            rows: int = end.value
+            return rows
+        _refuse_changed(file)
+        yield batch
 
 
 def _refuse_changed(file: SourceFile) -> None:

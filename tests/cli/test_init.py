@@ -208,3 +208,12 @@ def test_a_full_disk_leaves_no_half_of_a_job(tmp_path: Path) -> None:
     assert (ended.returncode, "make room" in ended.stderr) == (3, True), ended.stderr
     assert list((tmp_path / "jobs").iterdir()) == []
     assert batchrun("init", name, cwd=tmp_path).code == 0
+
+
+def test_a_files_name_writes_nothing_into_the_job(tmp_path: Path) -> None:
+    """A line break in it ends no comment: what follows is no key of the job."""
+    name = "a\nrun_tools: {module: evil.py, functions: [f]}\n#.jsonl"
+    (tmp_path / name).write_text('{"text": "hello", "id": 1}\n')
+    batchrun("init", name, "--out", "job.yaml", cwd=tmp_path)
+    written = tmp_path / "job.yaml"
+    assert not written.exists() or "run_tools" not in yaml.safe_load(written.read_text())

@@ -182,3 +182,15 @@ def test_columns_of_csv_files_are_joined(tmp_path: Path) -> None:
     source = open_source("in", root=tmp_path)
     rows = [row for batch in source.batches() for row in batch.rows]
     assert [(row.index, row.location) for row in rows] == [(0, "in/1.csv:2"), (1, "in/2.csv:2")]
+
+
+def test_an_input_that_is_rewritten_while_it_is_read_gives_no_more_rows(tmp_path: Path) -> None:
+    """Rows that moved meanwhile would be asked for twice: not one batch of the new file comes."""
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(f'{{"n": {n}}}\n' for n in range(3_000)))
+    batches = open_source(str(path), root=tmp_path).batches()
+    first = next(batches)
+    path.write_text("".join(f'{{"n": {n}}}\n' for n in range(-3_000, 3_000)))
+    with pytest.raises(InputError, match="has changed"):
+        next(batches)
+    assert first.rows[0].values == {"n": 0}
