@@ -17,7 +17,7 @@ from batchrun.run_folder.checkpoint import Checkpoint
 from batchrun.run_folder.columns import EARLIER_COLUMNS, earlier_askings
 from batchrun.run_folder.history import History
 from batchrun.run_folder.sealed import PartReader, histories
-from batchrun.source import Row, Source
+from batchrun.source import Row
 from batchrun.spool import spooled
 from batchrun.survey import Survey
 
@@ -67,7 +67,7 @@ def _asked(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[tuple
     failed = _FailedRows(survey)
     numbers = count(survey.checkpoint.next_task())
     columns = rows.select("error_type", "part", "position").iter_rows()
-    inputs = _read(survey.source, rows["row_index"])
+    inputs = survey.source.rows_at(rows["row_index"])
     for row, (failed_before, part, position) in zip(inputs, columns, strict=True):
         found = survey.identifier.identify(row)
         resumed = under_way.take(found.key, found.request_hash)
@@ -98,21 +98,6 @@ def _asked(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[tuple
             ),
         )
     failed.close()
-
-
-def _read(source: Source, positions: pl.Series) -> Iterator[Row]:
-    """The rows at these positions, ascending. Stops reading after the last one."""
-    wanted = iter(positions)
-    position = next(wanted, None)
-    if position is None:
-        return
-    for batch in source.batches(start=position):
-        first, last = batch.rows[0].index, batch.rows[-1].index
-        while position is not None and position <= last:
-            yield batch.rows[position - first]
-            position = next(wanted, None)
-        if position is None:
-            return
 
 
 class _FailedRows:

@@ -29,7 +29,7 @@ _VERBS = {
     "pause": "Let a running submit send nothing for now.",
     "resume": "Let a paused submit go on.",
     "show": "Look at rows of a run.",
-    "export": "Write a run's rows as CSV, JSONL or Parquet.",
+    "export": "Write a run's rows as CSV, JSONL or Parquet; requests for batches, chats for fine-tuning.",
     "report": "Write a run's report as one HTML file.",
     "init": "Write a job file for a prompt table.",
     "gc": "Drop answers to removed and edited rows.",

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import io
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 import click
 
 from batchrun.cli.options import JobArguments, as_json, column_names, run_options
-from batchrun.cli.text import shown_path, write, write_json
+from batchrun.cli.text import shown_path, wrapped, write, write_json
 from batchrun.errors import UsageError
 from batchrun.wording import clean, clean_line, counted
 
 if TYPE_CHECKING:
     from batchrun.export import Format
+    from batchrun.export.left_out import LeftOut
     from batchrun.run_folder.folder import RunFolder
 
-_FORMATS = ("csv", "jsonl", "parquet")
+_TABLES = ("csv", "jsonl", "parquet")
+_WHOLE = {"openai-batch": "request", "chat": "conversation"}
+_LINES = tuple(_WHOLE)
 _SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", "": "jsonl"}
 _COMPRESSED = (".gz", ".zst", ".bz2", ".xz", ".zip")
 
@@ -29,7 +33,7 @@ _COMPRESSED = (".gz", ".zst", ".bz2", ".xz", ".zip")
 @click.option(
     "--format",
     "form",
-    type=click.Choice(_FORMATS),
+    type=click.Choice((*_TABLES, *_LINES)),
     help="Default: by the suffix of --out; jsonl without one.",
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Default: standard output.")
@@ -38,7 +42,7 @@ _COMPRESSED = (".gz", ".zst", ".bz2", ".xz", ".zip")
 @as_json
 def command(
     arguments: JobArguments,
-    form: Format | None,
+    form: str | None,
     out: Path | None,
     where: str | None,
     columns: str | None,
@@ -52,36 +56,82 @@ def command(
     text that a spreadsheet would run as a formula (it starts with = + - @) has an apostrophe before it.
     JSONL and Parquet keep every value as it is.
 
+    openai-batch: the job's requests, a line each, as OpenAI's Batch API takes them; of all chosen rows of
+    the input, also before the first submit, or with --where of those rows of the results.
+
+    chat: answered rows as OpenAI's fine-tuning takes them: prompt, answer, tools; whole conversations of
+    turns and functions.
+
+    Both are JSONL with images, audio and files read in. Requests are rendered anew: from the job file, or of
+    a run folder from its copy of the job. Rows that cannot be are told, and left out.
+
     With --json, and --out, say in JSON what was written.
     """
-    from batchrun.export import export, replacing
-    from batchrun.run_folder.diagnosis import reading
-    from batchrun.run_folder.read import scan_run
-    from batchrun.show import Choice, choose
-
     out = None if out == Path("-") else out
     if as_json and out is None:
         raise UsageError("--json needs --out: the rows are on standard output", hint="Add --out FILE.")
     form = _format(form, out)
+    if form not in _LINES:
+        _told(_tables(arguments, form, out, where, columns), form, out, as_json=as_json)
+        return
+    if columns is not None:
+        raise UsageError(
+            f"--columns: {form} has no columns, a line holds a whole {_WHOLE[form]}",
+            hint="Leave --columns out; --where chooses rows.",
+        )
+    from batchrun.cli.export_lines import export_lines
+    from batchrun.export.left_out import LeftOut
+
+    left_out = LeftOut()
+    rows = export_lines(arguments, form, out, where, left_out, as_json=as_json)
+    _told(rows, form, out, left_out, as_json=as_json)
+
+
+def _tables(
+    arguments: JobArguments, form: str, out: Path | None, where: str | None, columns: str | None
+) -> int:
+    """Write the results' rows; how many there were."""
+    from batchrun.export import export
+    from batchrun.run_folder.diagnosis import reading
+    from batchrun.run_folder.read import scan_run
+    from batchrun.show import Choice, choose
+
     run = arguments.run()
     with reading(run):
         rows = scan_run(run)
         names = rows.collect_schema().names()
         wanted = column_names(columns, names) or names
         chosen = choose(rows, Choice(where=where))
-        if out is None:
-            export(chosen, wanted, form, _standard_output(form))
-            return
-        require_apart(out, run, arguments)
-        with replacing(out) as sink:
-            written = export(chosen, wanted, form, sink)
+        with target(out, form, run, arguments) as sink:
+            return export(chosen, wanted, cast("Format", form), sink)
+
+
+def _told(rows: int, form: str, out: Path | None, left_out: LeftOut | None = None, *, as_json: bool) -> None:
+    """Say what was written where, and what was not."""
     if as_json:
-        write_json({"rows": written, "format": form, "out": str(out)})
-    else:
-        click.echo(clean_line(f"{counted(written, 'row')} in {shown_path(out)}"), err=True)
+        about = {} if left_out is None else {"left_out": left_out.document()}
+        write_json({"rows": rows, "format": form, "out": str(out), **about})
+        return
+    for line in left_out.lines() if left_out else ():
+        click.echo(wrapped(clean_line(line), sys.stderr), err=True)
+    if out is not None:
+        click.echo(clean_line(f"{counted(rows, 'row')} in {shown_path(out)}"), err=True)
 
 
-def _format(given: Format | None, out: Path | None) -> Format:
+@contextmanager
+def target(out: Path | None, form: str, run: RunFolder, arguments: JobArguments) -> Iterator[IO[bytes]]:
+    """Where rows are written: a file that is there whole or not at all, or standard output."""
+    from batchrun.export import replacing
+
+    if out is None:
+        yield _standard_output(form)
+        return
+    require_apart(out, run, arguments)
+    with replacing(out) as sink:
+        yield sink
+
+
+def _format(given: str | None, out: Path | None) -> str:
     """What is meant to be written. Raises UsageError for a file that is called otherwise."""
     suffix = out.suffix.lower() if out else ""
     if suffix in _COMPRESSED:
@@ -94,7 +144,7 @@ def _format(given: Format | None, out: Path | None) -> Format:
             f"--out {out}: {suffix} is no format that is written",
             hint=f"Name a file in {', '.join(filter(None, _SUFFIXES))}, or add --format.",
         )
-    return given or cast("Format", _SUFFIXES[suffix])
+    return given or _SUFFIXES[suffix]
 
 
 def require_apart(out: Path, run: RunFolder, arguments: JobArguments) -> None:
@@ -123,7 +173,7 @@ class _StandardOutput(io.RawIOBase):
         return len(data)
 
 
-def _standard_output(form: Format) -> IO[bytes]:
+def _standard_output(form: str) -> IO[bytes]:
     if form == "parquet" and sys.stdout.isatty():
         raise UsageError("Parquet is nothing for a terminal", hint="Add --out FILE.parquet, or a pipe.")
     return cast("IO[bytes]", _StandardOutput())

@@ -66,6 +66,19 @@ class JobArguments:
             cwd=Path.cwd(),
         )
 
+    def load_any(self) -> Job:
+        """The job as the options change it; of a run folder, the job as it was submitted there last.
+
+        Raises JobError, and RunFolderError for a folder that holds no run.
+        """
+        self._require()
+        if not self.path.is_dir():
+            return self.load()
+        from batchrun.job.submitted import load_submitted
+
+        kept = self.run().job_yaml
+        return load_submitted(kept, sets=self.sets, env=self.environment(), cwd=Path.cwd())
+
     def run(self) -> RunFolder:
         """The run folder that is meant: that of the job, or the folder itself.
 
@@ -74,14 +87,17 @@ class JobArguments:
         from batchrun.run_folder.diagnosis import reading
         from batchrun.run_folder.folder import RunFolder
 
-        if not os.path.exists(self.path):  # noqa: PTH110 - gives no error for a name that is too long
-            raise UsageError(
-                f"{self.path}: no such file or folder", hint="Name a job file (.yaml) or a run folder."
-            )
+        self._require()
         run = RunFolder(self.path.resolve() if self.path.is_dir() else self.load().output_path)
         with reading(run):
             run.require()
         return run
+
+    def _require(self) -> None:
+        if not os.path.exists(self.path):  # noqa: PTH110 - gives no error for a name that is too long
+            raise UsageError(
+                f"{self.path}: no such file or folder", hint="Name a job file (.yaml) or a run folder."
+            )
 
     def reads(self, run: RunFolder) -> Iterator[Path]:
         """The files that the job is made of and reads: the one that is named, or that of the run folder."""

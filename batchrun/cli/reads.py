@@ -11,12 +11,9 @@ from typing import Any
 from batchrun.errors import InputError
 from batchrun.job import Job
 from batchrun.job.reading import read_whole
-from batchrun.job.snapshot import read_snapshot
+from batchrun.job.snapshot import read_snapshot, snapshot_folder
 from batchrun.run_folder.folder import RunFolder
 from batchrun.source.files import find_files
-
-_STARTS = re.compile(r"^# The job as submitted; its paths start at (.+)$", re.MULTILINE)
-"""The first line of a job in a run folder (`job.snapshot`)."""
 
 _TAG = re.compile(r"\{%.*?%\}", re.DOTALL)
 _TEXT = re.compile(r"'([^'\n]+)'|\"([^\"\n]+)\"")
@@ -36,10 +33,9 @@ def files_of_job(job: Job) -> Iterator[Path]:
 
 def files_of_run(run: RunFolder) -> Iterator[Path]:
     """What the job that was submitted last reads, as the run folder has it, and job files beside it."""
-    document = read_snapshot(run.job_yaml)
-    if document is None or (starts := _STARTS.search(run.job_yaml.read_text(encoding="utf-8"))) is None:
+    document, folder = read_snapshot(run.job_yaml), snapshot_folder(run.job_yaml)
+    if document is None or folder is None:
         return
-    folder = Path(starts[1])
     for pattern in ("*.yaml", "*.yml"):  # the snapshot does not say which of them it was made of
         yield from folder.glob(pattern)
     given = _mapping(document.get("input"))

@@ -49,7 +49,7 @@ class Job:
 
     Attributes:
         path: the job file, absolute.
-        folder: where relative paths of the file start: the file's own folder.
+        folder: where relative paths of the file start: the file's own folder, unless it is a run's copy.
         input: `input.path` as the job spells it, from `folder`; absolute when it came from the shell.
         media_root: the only folder that media may be read from, absolute.
         prompt: templates as they stand in the file; message files are not read yet.

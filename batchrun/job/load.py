@@ -33,6 +33,7 @@ def load_job(
     model: str | None = None,
     env: Mapping[str, str],
     cwd: Path,
+    folder: Path | None = None,
 ) -> Job:
     """Read the job file at `path`, a path from `cwd`, as the options of the shell change it.
 
@@ -41,6 +42,7 @@ def load_job(
         name: `--name`: the run's name and folder.
         model: `--model`: replaces the job's `model`.
         env: the environment, for `${VAR}` and OPENAI_BASE_URL.
+        folder: where the paths in the file start; default: the file's own folder.
 
     Raises JobError with every problem found, one a line, each with its place.
     """
@@ -52,7 +54,7 @@ def load_job(
     checked = check(document, stem=job_path.stem, env=env)
     if checked.file is None or checked.problems:
         raise JobError(places.report(checked.problems))
-    paths = Paths(job_path.parent, cwd, env.get("HOME"), places)
+    paths = Paths(folder or job_path.parent, cwd, env.get("HOME"), places)
     return _job(job_path, checked.file, document, paths, env, renamed=name is not None)
 
 
@@ -134,7 +136,7 @@ def _job(
     specs = {**{model.endpoint: EndpointSpec() for model in models}, **file.endpoints}
     return Job(
         path=path,
-        folder=path.parent,
+        folder=paths.folder,
         name=name,
         input=_input(file, paths),
         media_root=_media_root(file, paths),

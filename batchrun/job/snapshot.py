@@ -16,6 +16,9 @@ _LINE_ENDS = frozenset("\x85\u2028\u2029\ufeff")
 """What YAML keeps only as an escape."""
 
 
+_STARTS = "# The job as submitted; its paths start at "
+
+
 class _Dumper(yaml.SafeDumper):
     """Puts quotes around text that `document` would read as a number, as 1e-3: YAML 1.1 would not."""
 
@@ -50,7 +53,7 @@ def job_snapshot(
     if schema is not None:
         document["schema"] = dict(schema)
     text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-    return f"# The job as submitted; its paths start at {job.folder}\n{text}"
+    return f"{_STARTS}{job.folder}\n{text}"
 
 
 def read_snapshot(kept: Path | str) -> dict[str, Any] | None:
@@ -60,3 +63,13 @@ def read_snapshot(kept: Path | str) -> dict[str, Any] | None:
     except (OSError, ValueError, yaml.YAMLError):
         return None
     return document if isinstance(document, dict) else None
+
+
+def snapshot_folder(kept: Path) -> Path | None:
+    """Where the paths in a `job_snapshot` start; None where there is none to read."""
+    try:
+        with kept.open(encoding="utf-8") as file:
+            first = file.readline().rstrip("\n")
+    except (OSError, ValueError):
+        return None
+    return Path(first.removeprefix(_STARTS)) if first.startswith(_STARTS) else None

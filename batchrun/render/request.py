@@ -73,11 +73,16 @@ class Request:
         """
         try:
             document = self.renderer.document(self, model_index, messages or self.messages, last=last)
-            return codec.dumps(replace(document, self.media, self.renderer.media.content))
-        except MediaError as error:
-            raise RenderError(Error("media", str(error))) from error
+            return codec.dumps(self.with_media(document))
         except TypeError as error:
             raise no_json(error) from error
+
+    def with_media(self, value: Any) -> Any:
+        """`value` with media read in, as it is sent. Raises RenderError."""
+        try:
+            return replace(value, self.media, self.renderer.media.content)
+        except MediaError as error:
+            raise RenderError(Error("media", str(error))) from error
 
     def document(self, model_index: int, ask: Ask | None = None) -> dict[str, Any]:
         """What one model is sent, for people: media are named, not read. By default the first ask.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +14,7 @@ from batchrun.source import csv_records, jsonl, openai_batch, parquet
 from batchrun.source.batch import Batch, Reading
 from batchrun.source.column_types import ColumnTypes
 from batchrun.source.files import Format, SourceFile, find_files
+from batchrun.source.rows import Row
 
 
 class Reader(Protocol):
@@ -59,6 +60,23 @@ class Source:
         for file in self.files:
             _refuse_changed(file)
             first = yield from _unchanged(file, _READERS[file.format](file, first, wanted, start=start))
+
+    def rows_at(self, positions: Iterable[int]) -> Iterator[Row]:
+        """The rows at these positions, ascending; those beyond the input's end are no more.
+
+        Stops reading after the last one. Raises as `batches`.
+        """
+        wanted = iter(positions)
+        position = next(wanted, None)
+        if position is None:
+            return
+        for batch in self.batches(start=position):
+            first, last = batch.rows[0].index, batch.rows[-1].index
+            while position is not None and position <= last:
+                yield batch.rows[position - first]
+                position = next(wanted, None)
+            if position is None:
+                return
 
     def column_types(self, overrides: Mapping[str, str] | None = None) -> ColumnTypes:
         """What finds the column types in a pass over the batches; `overrides` is `input.types`."""

@@ -1,0 +1,68 @@
+"""A job's requests as the input file of OpenAI's Batch API, which `vllm run-batch` and a job read, too.
+
+A line for each row: `{"custom_id": …, "method": "POST", "url": "/v1/chat/completions", "body": {…}}`
+(OpenAI, Batch guide). The body is what the job's model is sent first, media read in. A batch streams
+nothing, so `stream` and `stream_options` are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from batchrun.errors import JobError
+from batchrun.export.left_out import LeftOut
+from batchrun.export.prompts import UNRENDERED, Prompts, placed
+from batchrun.job import Job
+from batchrun.outcome import Error
+from batchrun.render.evaluate import RenderError
+from batchrun.render.request import Request
+from batchrun.show import Chosen
+from batchrun.survey import Survey
+
+MAX_REQUESTS = 50_000
+MAX_BYTES = 200_000_000
+"""What one input file may hold (OpenAI, Batch guide)."""
+
+_URL = "/v1/chat/completions"
+_NOT_IN_BATCHES = ("stream", "stream_options")
+
+
+def require_single(job: Job) -> None:
+    """Raises JobError for a job whose rows take several requests, each made of the answers before it."""
+    key = "turns" if job.prompt.turns else None
+    where = job.where("prompt", key) if key else job.where("run_tools") if job.run_tools else None
+    if where is not None:
+        raise JobError(
+            f"{where}: a batch holds single requests, and these need the answers to earlier ones",
+            hint="Submit the job, and export its conversations with --format chat; or take that key out of "
+            "a copy of the job.",
+        )
+
+
+def requests(found: Survey, left_out: LeftOut) -> Iterator[dict[str, Any]]:
+    """A line for each chosen row of the input; those of which no request can be made are left out."""
+    for row in found.source.rows_at(found.rows["row_index"]):
+        known = found.identifier.identify(row)
+        try:
+            if isinstance(known.request, Error):
+                left_out.add(UNRENDERED, placed(row, known.request))
+            else:
+                yield _line(known.row_id, known.request)
+        except RenderError as failure:
+            left_out.add(UNRENDERED, placed(row, failure.error))
+
+
+def requests_of(prompts: Prompts, chosen: Chosen, left_out: LeftOut) -> Iterator[dict[str, Any]]:
+    """A line for each of these rows of the results."""
+    for result, request in prompts.asked(chosen, [], left_out):
+        try:
+            yield _line(result["row_id"], request)
+        except RenderError as failure:
+            left_out.add(UNRENDERED, f"{result['row_id']}: {failure.error.message}")
+
+
+def _line(row_id: str, request: Request) -> dict[str, Any]:
+    body: Mapping[str, Any] = request.renderer.document(request, 0, request.messages, last=True)
+    kept = {name: value for name, value in body.items() if name not in _NOT_IN_BATCHES}
+    return {"custom_id": row_id, "method": "POST", "url": _URL, "body": request.with_media(kept)}
