@@ -12,6 +12,7 @@ import polars as pl
 from batchrun.errors import ChangedRowsError
 from batchrun.forecast import price_of
 from batchrun.index import State
+from batchrun.job.sections import usual_id
 from batchrun.job.snapshot import read_snapshot
 from batchrun.run_folder.checkpoint import read_kept, write_kept
 from batchrun.run_folder.sealed import hash_prefix
@@ -109,4 +110,6 @@ def _asks_otherwise(found: Survey) -> bool:
 
 def _id(document: dict[str, Any]) -> str | None:
     section = document.get("input")
-    return section.get("id") if isinstance(section, dict) else None
+    if not isinstance(section, dict):
+        return None
+    return section.get("id") or usual_id(section.get("format"), section.get("run"))

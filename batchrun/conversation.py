@@ -68,9 +68,16 @@ def _inputs(row: Row, names: Sequence[str]) -> Iterator[Turn]:
     """The row's own columns; one that holds messages is a conversation already."""
     talks = [name for name in names if _is_talk(row[name])]
     if plain := [name for name in names if name not in talks]:
-        yield Turn("input", tuple(Part(spelled(row[name]), f"{name}: ") for name in plain))
+        yield Turn("input", tuple(Part(spelled(_without_nulls(row[name])), f"{name}: ") for name in plain))
     for name in talks:
         yield from transcript([flattened(message) for message in row[name]])
+
+
+def _without_nulls(value: Any) -> Any:
+    """A struct without its members that are null: it has all that any row's has."""
+    if not isinstance(value, dict):
+        return value
+    return {name: _without_nulls(item) for name, item in value.items() if item is not None}
 
 
 def _is_talk(value: Any) -> bool:

@@ -9,13 +9,15 @@ from batchrun.render.renderer import Renderer
 from batchrun.run_folder.layout import Layout
 from batchrun.run_folder.parsed import arrow_type
 from batchrun.run_folder.typed import Types, probabilities_type
+from batchrun.source.previous_run import ROW_ID
 
 
 def layout_of(job: Job, renderer: Renderer, columns: pa.Schema) -> Layout:
     """The layout of the job's results; `columns` are the input's."""
     output = job.output
     prompts = output.messages and not renderer.keeps_transcript
-    return Layout(columns, output.columns, prompts, output.raw, result_types(renderer))
+    known = frozenset({ROW_ID}) if job.input.run else frozenset[str]()
+    return Layout(columns, output.columns, prompts, output.raw, result_types(renderer), known)
 
 
 def result_types(renderer: Renderer) -> Types:

@@ -33,6 +33,7 @@ from batchrun.forecast.pace import is_auto, tighter
 from batchrun.index import Facts, State, counts, match
 from batchrun.job import Job, ModelChoice
 from batchrun.outcome import Error
+from batchrun.previous import not_there
 from batchrun.render.renderer import Renderer
 from batchrun.run_folder.checkpoint import KEPT_SCHEMA, read_kept
 from batchrun.run_folder.folder import RunFolder
@@ -177,13 +178,14 @@ def plan(
         sends=not stops and holds(job, spent, next_call),
         opens=open_to.opens,
         facts=found.facts,
-        input=job.input.path,
+        input=job.input.place,
         columns={field.name: str(field.type) for field in found.columns},
         models=tuple(_planned(job, model) for model in job.models),
         example=_example(found, asked if len(asked) else states, example),
         warnings=(
             *_warnings(found.renderer),
             *open_to.warnings(job),
+            *filter(None, [not_there(job, found.source)]),
         ),
         obstacles=(
             *_obstacles(job, found.run, env, running=running),

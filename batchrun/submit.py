@@ -24,6 +24,7 @@ from batchrun.index import State, counts
 from batchrun.job import Job, ModelChoice
 from batchrun.layout import layout_of, result_types
 from batchrun.outcome import Usage
+from batchrun.previous import not_there
 from batchrun.pricing import ModelPrices
 from batchrun.progress import Progress
 from batchrun.run_folder.checkpoint import read_checkpoint, write_admitted
@@ -90,11 +91,13 @@ class _Submit:
     def run(self) -> Summary:
         """All of it."""
         sweep(self._run)
-        self._progress.phase(f"reading {self._job.input.path}")
+        self._progress.phase(f"reading {self._job.input.place}")
         found = survey(self._job, on_rows=self._progress.read, keep_index=True)
+        if waiting := not_there(found.job, found.source):
+            self._progress.say(waiting)
         if not found.facts.rows:
             self._progress.say(
-                f"no row of {self._job.input.path} is chosen: look at input.where and the file"
+                f"no row of {self._job.input.place} is chosen: look at input.where and the file"
             )
         self._report_damage(found)
         if found.checkpoint.journals:  # before the files go that hold the last minute's calls

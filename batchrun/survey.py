@@ -23,6 +23,7 @@ from batchrun.errors import InputError, JobError
 from batchrun.index import Facts, Identifier, Index, State, build, match, sharing
 from batchrun.job import OPENAI_BATCH, Job
 from batchrun.layout import layout_of
+from batchrun.previous import open_input
 from batchrun.render.renderer import HASH_VERSION, Renderer
 from batchrun.run_folder import checksum
 from batchrun.run_folder.checkpoint import KEPT_SCHEMA, Checkpoint, read_checkpoint, read_kept
@@ -34,7 +35,7 @@ from batchrun.run_folder.sealed import write_parquet
 from batchrun.run_folder.shared import read_shared
 from batchrun.run_folder.upgrade import upgrade_parts
 from batchrun.selection import Selection
-from batchrun.source import Source, open_source
+from batchrun.source import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def survey(job: Job, *, on_rows: Callable[[int], None], keep_index: bool) -> Sur
     if keep_index and run.identity.exists():
         run.stamp()
         upgrade_parts(run.checkpoint)
-    source = open_source(job.input.path, root=job.folder, format=job.input.format)
+    source = open_input(job)
     renderer = Renderer(job)
     selection = Selection(source, job)
     identity = _identity(job, source, renderer)

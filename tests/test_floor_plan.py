@@ -49,7 +49,7 @@ ROWS = """
     admission
     client
     run_folder
-    layout checks
+    previous layout checks
     conversation
     flights
     answer

@@ -69,7 +69,7 @@ def _all_requests(job: Job, left_out: LeftOut, *, as_json: bool) -> Iterator[dic
 
     require_single(job)
     with showing(as_json=as_json) as progress:
-        progress.phase(f"reading {job.input.path}")
+        progress.phase(f"reading {job.input.place}")
         found = survey(job, on_rows=progress.read, keep_index=False)
     return requests(found, left_out)
 

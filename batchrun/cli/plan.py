@@ -56,7 +56,7 @@ def command(
     types = error_types(retry_failed, "--retry-failed", retryable())
     job = arguments.load()
     with showing(as_json=as_json) as progress:
-        progress.phase(f"reading {job.input.path}")
+        progress.phase(f"reading {job.input.place}")
         found = plan(
             job,
             env=arguments.environment(),

@@ -22,7 +22,7 @@ _TEXT = re.compile(r"'([^'\n]+)'|\"([^\"\n]+)\"")
 def files_of_job(job: Job) -> Iterator[Path]:
     """The job file, what it names, and what its templates name; also files that are not there."""
     yield job.path
-    yield from _input(job.input.path, job.folder, job.input.format)
+    yield from _input(job.input.path, job.input.run, job.folder, job.input.format)
     spelled = [job.answer_schema] if isinstance(job.answer_schema, str) else []
     yield from (job.folder / path for path in [*spelled, *([job.run_tools.module] if job.run_tools else [])])
     yield from (endpoint.ca_file for endpoint in job.endpoints.values() if endpoint.ca_file)
@@ -39,7 +39,7 @@ def files_of_run(run: RunFolder) -> Iterator[Path]:
     for pattern in ("*.yaml", "*.yml"):  # the snapshot does not say which of them it was made of
         yield from folder.glob(pattern)
     given = _mapping(document.get("input"))
-    yield from _input(str(given.get("path")), folder, given.get("format"))
+    yield from _input(given.get("path"), given.get("run"), folder, given.get("format"))
     endpoints = _mapping(document.get("endpoints")).values()
     named = [_mapping(endpoint).get("ca_file") for endpoint in endpoints]
     for path in [*named, _mapping(document.get("run_tools")).get("module")]:
@@ -49,9 +49,12 @@ def files_of_run(run: RunFolder) -> Iterator[Path]:
     yield from _included([run.job_yaml], folder)
 
 
-def _input(path: str, folder: Path, form: Any) -> Iterator[Path]:
+def _input(path: Any, run: Any, folder: Path, form: Any) -> Iterator[Path]:
+    if isinstance(run, str):
+        yield from RunFolder(folder / run).results.glob("*.parquet")
     with suppress(InputError):
-        yield from (file.path for file in find_files(path, root=folder, format=form))
+        if isinstance(path, str):
+            yield from (file.path for file in find_files(path, root=folder, format=form))
 
 
 def _message_files(document: Mapping[str, Any]) -> Iterator[str]:

@@ -10,10 +10,11 @@ from batchrun.export.left_out import LeftOut
 from batchrun.index import Identifier
 from batchrun.job import Job
 from batchrun.outcome import Error
+from batchrun.previous import open_input
 from batchrun.render.renderer import Renderer
 from batchrun.render.request import Request
 from batchrun.show import Chosen
-from batchrun.source import Row, Source, open_source
+from batchrun.source import Row, Source
 
 UNRENDERED = "no request can be made"
 CHANGED = (
@@ -34,8 +35,7 @@ class Prompts:
     @classmethod
     def of(cls, job: Job) -> Prompts:
         """Open the job's input. Raises InputError and JobError."""
-        source = open_source(job.input.path, root=job.folder, format=job.input.format)
-        return cls(source, Identifier(Renderer(job), job.input.id))
+        return cls(open_input(job), Identifier(Renderer(job), job.input.id))
 
     def asked(
         self, chosen: Chosen, columns: list[str], left_out: LeftOut

@@ -50,7 +50,8 @@ class Job:
     Attributes:
         path: the job file, absolute.
         folder: where relative paths of the file start: the file's own folder, unless it is a run's copy.
-        input: `input.path` as the job spells it, from `folder`; absolute when it came from the shell.
+        input: `input.path` or `input.run` as the job spells it, from `folder`; absolute when it came from
+            the shell.
         media_root: the only folder that media may be read from, absolute.
         prompt: templates as they stand in the file; message files are not read yet.
         answer_schema: the key `schema`: a path as the job spells it, from `folder` (absolute when it

@@ -18,7 +18,7 @@ from batchrun.job.models import JobFile
 from batchrun.job.override import SCHEMA, apply_set, is_class, replace
 from batchrun.job.parameters import Request
 from batchrun.job.place import Loc, Places, Problem
-from batchrun.job.sections import OPENAI_BATCH, Input, RunTools
+from batchrun.job.sections import Input, RunTools, usual_id
 from batchrun.job.serving import EndpointSpec, ModelSpec
 
 MAX_BYTES = 4_000_000
@@ -179,10 +179,10 @@ def _choice(model: str | ModelSpec, request: Request) -> ModelChoice:
 
 def _input(file: JobFile, paths: Paths) -> Input:
     """The input with its path, and with the id that rows of its format have."""
-    own = {"path": paths.spelled(("input", "path"), file.input.path)}
-    if file.input.id is None and file.input.format == OPENAI_BATCH:
-        own["id"] = "custom_id"
-    return file.input.model_copy(update=own)
+    given = {"path": file.input.path, "run": file.input.run}
+    own = {key: paths.spelled(("input", key), text) for key, text in given.items() if text is not None}
+    usual = usual_id(file.input.format, file.input.run)
+    return file.input.model_copy(update={**own, "id": file.input.id or usual})
 
 
 def _media_root(file: JobFile, paths: Paths) -> Path | None:

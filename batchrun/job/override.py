@@ -11,6 +11,7 @@ from batchrun.job.place import Loc, Problem, dotted
 
 PATHS: tuple[Loc, ...] = (
     ("input", "path"),
+    ("input", "run"),
     ("input", "media_root"),
     ("schema",),
     ("run_tools", "module"),

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from batchrun.job.fields import ColumnType, Count, Flag, Section, Text, Whole
 from batchrun.job.place import WrongPartsError
 
 OPENAI_BATCH = "openai-batch"
 """The format whose rows are whole requests: {custom_id, method, url, body}."""
+
+
+def usual_id(form: Any, run: Any) -> str | None:
+    """The column that names rows where the job names none, by `input.format` and `input.run`."""
+    return "row_id" if run is not None else "custom_id" if form == OPENAI_BATCH else None
 
 
 class Sample(Section):
@@ -25,12 +30,18 @@ class Sample(Section):
 class Input(Section):
     """The prompt table."""
 
-    path: Text
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["path"]}, {"required": ["run"]}]})
+
+    path: Text | None = None
     """A file, a glob or a folder of JSONL, CSV (both also .gz, .zst) or Parquet, from the job's folder."""
+    run: Text | None = None
+    """A run folder in place of a file, from the job's folder: the rows that are ok there, by their input
+    columns, and `previous`, a struct of what was answered: completion, parsed, reasoning, and so on."""
     format: Literal["jsonl", "csv", "parquet", "openai-batch"] | None = None
     """Default: told by the file's suffix. openai-batch: JSONL of whole requests, as OpenAI's batches take."""
     id: Text | None = None
-    """The column that names a row; without it rows are matched to earlier answers by their request."""
+    """The column that names a row; without it rows are matched to earlier answers by their request. Rows of
+    another run keep the ids that they have there."""
     types: dict[str, ColumnType] = Field(default_factory=dict)
     """Column to type, where the type found in the rows is not the one that is wanted."""
     where: Text | None = None
@@ -47,6 +58,23 @@ class Input(Section):
         if self.limit is not None and self.sample is not None:
             raise WrongPartsError([(("sample",), "excludes input.limit: keep one of the two")])
         return self
+
+    @model_validator(mode="after")
+    def _path_or_run(self) -> Self:
+        if self.path is None and self.run is None:
+            about = "A file, a glob or a folder; or input.run, another job's run folder"
+            raise WrongPartsError([(("path",), f"is required and missing. {about}")])
+        if self.run is not None:
+            beside = {"path": "keep one of the two", "format": "its results have one"}
+            text = "has no place beside input.run"
+            given = [key for key in beside if getattr(self, key) is not None]
+            WrongPartsError.raise_any([((key,), f"{text}: {beside[key]}") for key in given])
+        return self
+
+    @property
+    def place(self) -> str:
+        """Where the rows come from, as the job spells it."""
+        return self.path or self.run or ""
 
 
 class RunTools(Section):

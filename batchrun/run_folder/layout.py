@@ -15,7 +15,8 @@ class Layout:
     """What stands in the results beside our own columns.
 
     `inputs` are the input's columns with their types; `columns` those to carry. `prompts` asks for the
-    prompt in `messages`, for rows that are no conversations of several answers.
+    prompt in `messages`, for rows that are no conversations of several answers. `known` are columns that
+    `all` leaves out, because a column of ours holds the same.
     """
 
     inputs: pa.Schema
@@ -23,12 +24,14 @@ class Layout:
     prompts: bool
     raw: bool
     types: Types = Types()  # noqa: RUF009 - frozen
+    known: frozenset[str] = frozenset()
 
     @property
     def carried(self) -> pa.Schema:
         """The input columns that are carried."""
         if self.columns == "all":
-            return self.inputs
+            fields = [field for field in self.inputs if field.name not in self.known]
+            return pa.schema(fields) if self.known else self.inputs
         names = () if self.columns == "none" else self.columns
         return pa.schema([self.inputs.field(name) for name in names])
 

@@ -67,11 +67,11 @@ def scan_run(run: RunFolder) -> pl.LazyFrame:
 
 def published_rows(run: RunFolder) -> pl.LazyFrame | None:
     """The published results; None before the first publication."""
-    parts = _published_parts(run)
+    parts = published_parts(run)
     return pl.scan_parquet(parts) if parts else None
 
 
-def _published_parts(run: RunFolder) -> list[Path]:
+def published_parts(run: RunFolder) -> list[Path]:
     """The parts of the published results, in the order of their rows, each of them sound; none before the
     first publication. Raises FileNotFoundError where they have been removed."""
     if not run.results.exists():
@@ -90,7 +90,7 @@ def rows_by_part(run: RunFolder, since: pl.DataFrame) -> Iterator[pl.LazyFrame]:
     """The rows of `scan_run` in no order, some thousands at a time; `since` is `answered_since`."""
     types = read_types(run.checkpoint)
     replaced = since.select(pl.col("replaces").explode()).drop_nulls().lazy()
-    for part in _published_parts(run):
+    for part in published_parts(run):
         rows = _typed(pl.scan_parquet(part), types)
         yield rows.join(replaced, left_on="row_index", right_on="replaces", how="anti")
     yield from _rows(run, since)
@@ -130,7 +130,7 @@ def _shown(run: RunFolder) -> pl.DataFrame:
     schema = _task_schema()
     found = [pl.DataFrame(schema={name: schema[name] for name in ["row_index", *_IDENTITY]})]
     request = pl.col("request_hash").str.head(16).str.to_integer(base=16, dtype=pl.UInt64)
-    for part in _published_parts(run):
+    for part in published_parts(run):
         rows = pl.scan_parquet(part)
         own = "duplicate_of" not in rows.collect_schema() or pl.col("duplicate_of").is_null()
         found.append(rows.filter(own).select("row_index", request.alias("_hash"), "finished_at").collect())

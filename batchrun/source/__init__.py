@@ -1,4 +1,4 @@
-"""Rows in: JSONL, CSV, Parquet and OpenAI batch files, read as a stream of small batches."""
+"""Rows in: JSONL, CSV, Parquet, OpenAI batch files and other runs, read as a stream of small batches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from batchrun.source.batch import Batch
 from batchrun.source.column_types import ColumnTypes
 from batchrun.source.files import Format, SourceFile
 from batchrun.source.messages import message_list
-from batchrun.source.opening import Source, open_source
+from batchrun.source.opening import Source, open_run, open_source
 from batchrun.source.overrides import OVERRIDES, missing_column
 from batchrun.source.rows import Row
 
@@ -20,5 +20,6 @@ __all__ = [
     "SourceFile",
     "message_list",
     "missing_column",
+    "open_run",
     "open_source",
 ]

@@ -13,7 +13,9 @@ from urllib.parse import unquote
 
 from batchrun.errors import InputError
 
-Format: TypeAlias = Literal["jsonl", "csv", "parquet", "openai-batch"]
+Format: TypeAlias = Literal["jsonl", "csv", "parquet", "openai-batch", "run"]
+"""`run`: the results of another run."""
+
 Compression: TypeAlias = Literal["gzip", "zstd"]
 
 FORMATS: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}

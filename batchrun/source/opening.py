@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,7 +10,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from batchrun.errors import InputError
-from batchrun.source import csv_records, jsonl, openai_batch, parquet
+from batchrun.source import csv_records, jsonl, openai_batch, parquet, previous_run
 from batchrun.source.batch import Batch, Reading
 from batchrun.source.column_types import ColumnTypes
 from batchrun.source.files import Format, SourceFile, find_files
@@ -30,6 +30,7 @@ _READERS: dict[Format, Reader] = {
     "csv": csv_records.read,
     "parquet": parquet.read,
     "openai-batch": openai_batch.read,
+    "run": previous_run.read,
 }
 
 
@@ -101,6 +102,15 @@ def open_source(path: str, *, root: Path, format: Format | None = None) -> Sourc
     return Source(files, None)
 
 
+def open_run(parts: Sequence[Path], name: str) -> Source:
+    """The ok rows of another run, whose published results are `parts`; the job spells it `name`.
+
+    Raises InputError for a damaged part.
+    """
+    files = previous_run.described(parts, name)
+    return Source(files, previous_run.schema(files))
+
+
 def with_hive(schema: pa.Schema, files: tuple[SourceFile, ...]) -> pa.Schema:
     """`schema` with the string columns of `key=value` folders, which win over a file's own."""
     keys = dict.fromkeys(key for file in files for key, _ in file.hive)
@@ -125,7 +135,10 @@ def _refuse_changed(file: SourceFile) -> None:
     try:
         now = file.path.stat()
     except OSError as error:
-        raise InputError(f"{file.name}: cannot be read any more: {error.strerror}") from error
+        raise InputError(
+            f"{file.name}: cannot be read any more: {error.strerror}",
+            hint="submit again: answers to rows that stay the same are kept",
+        ) from error
     if (now.st_size, now.st_mtime_ns) != (file.size, file.mtime_ns):
         raise InputError(
             f"{file.name}: the file has changed while it was in use",

@@ -29,17 +29,18 @@ def read(file: SourceFile, first: int, columns: Collection[str] | None, *, start
     done = 0
     hive = {k: v for k, v in file.hive if columns is None or k in columns}
     try:
-        with _opened(file) as reader:
+        with opened(file) as reader:
             own = [n for n in reader.schema_arrow.names if n not in dict(file.hive)]
             names = [n for n in own if columns is None or n in columns]
             groups, done = _groups_from(reader.metadata, start - first)
             # pre_buffer would hold whole column chunks: a file of one 216 MB row group then peaked at 221 MB.
-            for table in reader.iter_batches(_batch_rows(reader), groups, names, use_threads=False):
+            for table in reader.iter_batches(batch_rows(reader), groups, names, use_threads=False):
+                places = [f"{file.name}: row {done + at + 1}" for at in range(table.num_rows)]
                 # iter_batches takes "a.b" for the member of a struct, too
-                yield ParquetBatch(file, table.select(names), first + done, done, hive, columns)
+                yield ParquetBatch(table.select(names), first + done, places, hive, columns)
                 done += table.num_rows
     except (OSError, pa.ArrowException) as error:
-        raise _damaged(file, error, f" after {done:,} rows") from error
+        raise damaged(file, error, f" after {done:,} rows") from error
     return first + done
 
 
@@ -54,29 +55,31 @@ def _groups_from(about: pq.FileMetaData, row: int) -> tuple[list[int], int]:
     return [], before
 
 
-def _opened(file: SourceFile) -> pq.ParquetFile:
+def opened(file: SourceFile) -> pq.ParquetFile:
+    """The file, read with little memory. Raises what pyarrow raises."""
     return pq.ParquetFile(file.path, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True)
 
 
 def _file_schema(file: SourceFile) -> pa.Schema:
     try:
-        with _opened(file) as reader:
+        with opened(file) as reader:
             found = reader.schema_arrow
             str(found)  # decodes every name, of members too: a damaged one is found here, not row by row
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        raise _damaged(file, error, "") from error
+        raise damaged(file, error) from error
     refuse_twice(file, found)
     return found
 
 
-def _damaged(file: SourceFile, error: Exception, where: str) -> InputError:
+def damaged(file: SourceFile, error: Exception, where: str = "") -> InputError:
+    """What to raise where pyarrow could not read a file."""
     return InputError(
         f"{file.name}: no readable Parquet file{where}: {' '.join(str(error).split())}",
         hint="write or copy the file again; a file that was cut short has no footer and no rows",
     )
 
 
-def _batch_rows(reader: pq.ParquetFile) -> int:
+def batch_rows(reader: pq.ParquetFile) -> int:
     """How many rows make about `BATCH_BYTES` where the file's rows are largest."""
     groups = (reader.metadata.row_group(at) for at in range(reader.metadata.num_row_groups))
     widest = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=1)
@@ -84,18 +87,20 @@ def _batch_rows(reader: pq.ParquetFile) -> int:
 
 
 class ParquetBatch(Batch):
-    """Rows of a Parquet file, which keeps their Arrow form beside the Python one."""
+    """Rows of a Parquet file, which keeps their Arrow form beside the Python one.
+
+    `places` says where each of them stands (`Row.location`).
+    """
 
     def __init__(
         self,
-        file: SourceFile,
         table: pa.RecordBatch,
         first: int,
-        row: int,
+        places: list[str],
         hive: dict[str, str | None],
         columns: Collection[str] | None,
     ) -> None:
-        super().__init__(rows_of(table, file.name, first, row, hive), columns)
+        super().__init__(rows_of(table, places, first, hive), columns)
         self._table = table
         self._hive = hive
 

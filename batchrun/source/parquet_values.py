@@ -19,9 +19,10 @@ _UNREADABLE = (ValueError, OverflowError, KeyError)
 """What pyarrow raises for a value that has no Python form."""
 
 
-def rows_of(table: pa.RecordBatch, name: str, first: int, row: int, hive: dict[str, str | None]) -> list[Row]:
-    """The rows of `table`, whose first one has the input position `first` and the file position `row`."""
-    locations = [f"{name}: row {row + at + 1}" for at in range(table.num_rows)]
+def rows_of(
+    table: pa.RecordBatch, locations: list[str], first: int, hive: dict[str, str | None]
+) -> list[Row]:
+    """The rows of `table`, each with where it stands; `first` is the input position of the first one."""
     names = table.schema.names
     try:
         columns = [_values(column) for column in table.columns]

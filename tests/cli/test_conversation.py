@@ -29,6 +29,12 @@ def message(role: str, content: str | None = None, **more: Any) -> dict[str, Any
     return {"role": role, "content": content, **dict.fromkeys(names), **more}
 
 
+def test_a_struct_of_the_input_is_shown_without_what_it_lacks() -> None:
+    """A Parquet struct has every member that any row's has, and so has `previous` of a chained job."""
+    row = {"a": {"x": None, "y": {"z": None, "w": 0}, "l": [None]}, "b": None}
+    assert shown(row, "a", "b") == [("input", ['a: {"y": {"w": 0}, "l": [null]}'])]
+
+
 def call(name: str = "f", arguments: str | None = "{}", **more: Any) -> dict[str, Any]:
     return {"id": "c1", "type": "function", "name": name, "arguments": arguments, "input": None, **more}
 

@@ -45,6 +45,7 @@ def _set(value: Any, *texts: str) -> Document:
         ({}, "a=1e-2", {"a": 0.01}),
         ({}, "input.path=x.jsonl", {"input": {"path": "/shell/x.jsonl"}}),
         ({}, "input={path: x.jsonl, id: x}", {"input": {"path": "/shell/x.jsonl", "id": "x"}}),
+        ({}, "input={run: runs/x}", {"input": {"run": "/shell/runs/x"}}),
         ({}, "input.path=/abs/x", {"input": {"path": "/abs/x"}}),
         ({}, "input.path=${DATA}/x", {"input": {"path": "${DATA}/x"}}),
         ({}, "endpoints.e.ca_file=ca.pem", {"endpoints": {"e": {"ca_file": "/shell/ca.pem"}}}),

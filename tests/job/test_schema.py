@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,15 @@ def test_it_refuses_wrong_values(tmp_path: Path, old: str, new: dict[str, Any]) 
     assert _errors(yaml.safe_dump(job)) != []
     with pytest.raises(JobError, match=rf"input\.{old}"):
         load(tmp_path, yaml.safe_dump(job))
+
+
+@pytest.mark.parametrize(("given", "known"), [("run: ../runs/x", True), ("limit: 3", False)])
+def test_it_asks_for_a_file_or_a_run(tmp_path: Path, given: str, known: bool) -> None:
+    """As the loader does."""
+    text = MINIMAL.replace("path: rows.jsonl", given)
+    assert (_errors(text) == []) is known
+    with nullcontext() if known else pytest.raises(JobError, match=r"input\.path is required"):
+        load(tmp_path, text)
 
 
 @pytest.mark.parametrize(

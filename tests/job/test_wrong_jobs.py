@@ -369,7 +369,7 @@ def test_a_wrong_part_of_a_job_is_named_with_its_line(
 # (what MINIMAL has, what stands there instead, the line, what the message holds)
 REPLACED = [
     ("{path: rows.jsonl}", "{pth: rows.jsonl}", 1, ["input.pth is not a known key. Did you mean path?"]),
-    ("{path: rows.jsonl}", "{}", 1, ["input.path is required and missing. A file, a glob"]),
+    ("{path: rows.jsonl}", "{}", 1, ["input.path is required and missing. A file, a glob", "input.run"]),
     ("{path: rows.jsonl}", "rows.jsonl", 1, ["input: must be a mapping", '"rows.jsonl"']),
     ("{path: rows.jsonl}", "{path: ''}", 1, ["input.path: must not be empty"]),
     (
@@ -385,7 +385,9 @@ REPLACED = [
     ("path: rows.jsonl", "path: a, sample: {seed: 5}", 1, ["input.sample.rows is required and missing"]),
     ("path: rows.jsonl", "path: a, types: {n: integer}", 1, ["input.types.n: must be one of", "found"]),
     ("path: rows.jsonl", "path: a, id: [a, b]", 1, ["input.id: must be text; found a list"]),
-    ("path: rows.jsonl", "run: ../runs/x", 1, ["input.run is not a known key"]),
+    ("path: rows.jsonl", "path: a, run: ../runs/x", 1, ["input.path has no place beside input.run"]),
+    ("path: rows.jsonl", "run: x, format: parquet", 1, ["input.format has no place beside input.run"]),
+    ("path: rows.jsonl", "run: ''", 1, ["input.run: must not be empty"]),
     ("path: rows.jsonl", "path: a, media_root: 3", 1, ["input.media_root: must be text; found 3"]),
     (
         "path: rows.jsonl",
