@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import polars.selectors as cs
 
+from batchrun import codec
 from batchrun.errors import UsageError
 from batchrun.predicate import Predicate, PredicateError
 
@@ -25,7 +26,7 @@ class Choice:
     """Which rows are wanted; all conditions hold together.
 
     `failed` are error types, empty for any; `sample` rows are drawn among those that fit, the same
-    ones for the same `seed`.
+    ones for the same `seed`. `limit` is about what is left then.
     """
 
     ids: tuple[str, ...] = ()
@@ -91,11 +92,16 @@ def choose(rows: pl.LazyFrame, choice: Choice) -> Chosen:
         _require(choice.ids, found["row_id"])
     matching, positions = len(found), found["row_index"]
     if choice.sample is not None and choice.sample < matching:
-        drawn = random.Random(choice.seed).sample(range(matching), choice.sample)
-        positions = positions.gather(sorted(drawn))
-    elif choice.limit is not None:
+        positions = positions.gather(_drawn(found["row_id"], choice.sample, choice.seed))
+    if choice.limit is not None:
         positions = positions.head(choice.limit)
     return Chosen(rows, positions, matching)
+
+
+def _drawn(row_ids: pl.Series, count: int, seed: int) -> list[int]:
+    """The places of the rows with the smallest hashes: rows that come on top change few of the others."""
+    scores = ((codec.hash64(f"{seed}:{row_id}".encode()), place) for place, row_id in enumerate(row_ids))
+    return sorted(place for _score, place in heapq.nsmallest(count, scores))
 
 
 def _is_text(text: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +17,9 @@ from batchrun.cli.options import (
     error_types,
     run_options,
 )
+from batchrun.cli.pager import user_pager, write_long
 from batchrun.cli.text import write_json
+from batchrun.errors import UsageError
 from batchrun.wording import clean, clean_line, counted, spelled
 
 if TYPE_CHECKING:
@@ -39,11 +43,14 @@ _STYLES = {"text": "", "note": "dim", "error": "red"}
 @click.option("--where", metavar="SQL", help="Rows for which this holds: \"status = 'ok' AND latency > 2\"")
 @click.option("--failed", metavar=TYPES, help="Failed rows: all, or those with these error types.")
 @click.option("--sample", type=click.IntRange(min=1), metavar="N", help="N rows drawn among those that fit.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed draws others.")
+@click.option("--seed", type=int, metavar="N", help="Another one draws another sample. Default: 0")
 @click.option("--columns", metavar="A,B,…", help="Show these columns of the results instead.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), help=f"At most so many rows. Default: {LIMIT}; all with --json"
+    "--limit",
+    type=click.IntRange(min=1),
+    help=f"At most so many rows. Default: {LIMIT}; all in a pager, with --json and with --sample",
 )
+@click.option("--no-pager", is_flag=True, help="Write to the terminal, also what is longer than it.")
 @as_json
 def command(
     arguments: JobArguments,
@@ -51,9 +58,10 @@ def command(
     where: str | None,
     failed: str | None,
     sample: int | None,
-    seed: int,
+    seed: int | None,
     columns: str | None,
     limit: int | None,
+    no_pager: bool,
     as_json: bool,
 ) -> None:
     """Show rows of a run as conversations: of a job file, or in a run folder.
@@ -63,25 +71,31 @@ def command(
 
     Also what a running or a killed submit has received and not published yet. With --json, a line of
     JSON for each row, with all columns.
+
+    On a terminal, what is longer than the screen goes through a pager: PAGER, or less. Rows are read as
+    they are looked at. PAGER=cat does without, as --no-pager does.
     """
     from batchrun.outcome import ERROR_TYPES
     from batchrun.run_folder.diagnosis import reading
     from batchrun.run_folder.read import scan_run
     from batchrun.show import Choice, choose
 
+    if seed is not None and sample is None:
+        raise UsageError("--seed draws another sample, and there is none", hint="Add --sample N.")
     types = error_types(failed, "--failed", frozenset(ERROR_TYPES)) if failed else None
     kinds = frozenset[str]() if failed == "" else types
-    if limit is None and not as_json and not ids:
+    pager = None if no_pager else user_pager()
+    if limit is None and not (as_json or ids or sample or pager):
         limit = LIMIT
     run = arguments.run()
     with reading(run):
         rows = scan_run(run)
         wanted = column_names(columns, rows.collect_schema().names())
-        chosen = choose(rows, Choice(ids, where, kinds, sample, seed, limit))
+        chosen = choose(rows, Choice(ids, where, kinds, sample, seed or 0, limit))
         if as_json:
             _lines(chosen, wanted)
         else:
-            _blocks(chosen, wanted, whole=bool(ids))
+            write_long(_blocks(chosen, wanted, whole=bool(ids)), pager)
             _say_how_many(chosen, sampled=sample is not None)
 
 
@@ -91,8 +105,9 @@ def _lines(chosen: Chosen, columns: list[str]) -> None:
             write_json(row)
 
 
-def _blocks(chosen: Chosen, columns: list[str], *, whole: bool) -> None:
-    from batchrun.cli.terminal import output
+def _blocks(chosen: Chosen, columns: list[str], *, whole: bool) -> Iterator[str]:
+    """Each row as the terminal shows it."""
+    from batchrun.cli.terminal import drawn
     from batchrun.conversation import NEEDED
     from batchrun.show import input_columns
 
@@ -102,11 +117,8 @@ def _blocks(chosen: Chosen, columns: list[str], *, whole: bool) -> None:
     names = ["row_id", *columns] if columns else [*inputs, *(name for name in NEEDED if name in present)]
     for frame in chosen.frames(list(dict.fromkeys(names)), at_once=_AT_ONCE):
         for row in frame.iter_rows(named=True):
-            with output() as console:
-                if columns:
-                    _columns(console, row, columns, longest)
-                else:
-                    _conversation(console, row, inputs, longest)
+            draw = partial(_columns, columns=columns) if columns else partial(_conversation, inputs=inputs)
+            yield drawn(partial(draw, row=row, longest=longest))
 
 
 def _say_how_many(chosen: Chosen, *, sampled: bool) -> None:
@@ -117,13 +129,13 @@ def _say_how_many(chosen: Chosen, *, sampled: bool) -> None:
         click.echo(f"{shown:,} of {counted(chosen.matching, 'row')}; --limit shows more", err=True)
 
 
-def _columns(console: Console, row: dict[str, Any], columns: list[str], longest: int | None) -> None:
+def _columns(console: Console, *, row: dict[str, Any], columns: list[str], longest: int | None) -> None:
     _head(console, str(row["row_id"]), "bold")
     for name in columns:
         _text(console, f"{name}: ", spelled(row[name]), longest, indent=2)
 
 
-def _conversation(console: Console, row: dict[str, Any], inputs: list[str], longest: int | None) -> None:
+def _conversation(console: Console, *, row: dict[str, Any], inputs: list[str], longest: int | None) -> None:
     from batchrun.conversation import facts, turns
 
     states = [row["status"], *(["stale"] if row["stale"] else [])]

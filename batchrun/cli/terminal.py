@@ -6,7 +6,7 @@ Only `Text` objects are printed, never markup: nothing that a model wrote is rea
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import StringIO
 from typing import IO, cast
@@ -36,6 +36,13 @@ def output() -> Iterator[Console]:
     text = StringIO()
     yield _console(sys.stdout, written_to=text)
     write(text.getvalue())
+
+
+def drawn(draw: Callable[[Console], None]) -> str:
+    """What `draw` prints on a console like that of standard output."""
+    text = StringIO()
+    draw(_console(sys.stdout, written_to=text))
+    return text.getvalue()
 
 
 def _console(stream: IO[str], *, written_to: IO[str] | None = None) -> Console:

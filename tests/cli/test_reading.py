@@ -14,6 +14,7 @@ import pytest
 
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.read import scan_run
+from batchrun.show import Choice, choose
 from tests.cli.conftest import BAD, REFUSED, ROWS, NewJob
 from tests.cli.running import batchrun
 from tests.runs import JobFolder
@@ -73,6 +74,21 @@ def test_a_sample_is_the_same_for_the_same_seed(run: JobFolder) -> None:
     assert drawn() == drawn() != drawn("--seed", "1")
 
 
+def test_rows_that_come_on_top_change_few_of_a_sample() -> None:
+    """Each row is drawn by itself: those that are in it stay, but for the ones that make room."""
+
+    def drawn(rows: range, seed: int = 1) -> set[str]:
+        table = pl.DataFrame({"row_index": rows, "row_id": [f"r{n}" for n in rows]}).lazy()
+        chosen = choose(table, Choice(sample=100, seed=seed))
+        assert chosen.positions.is_sorted()
+        return {f"r{n}" for n in chosen.positions}
+
+    before, after = drawn(range(1000)), drawn(range(1100))
+    assert (len(before), len(after)) == (100, 100)
+    assert 75 < len(before & after) < 100
+    assert len(before & drawn(range(1000), seed=2)) < 30
+
+
 def test_show_columns(run: JobFolder) -> None:
     """--columns shows these in their order."""
     ended = batchrun("show", "job.yaml", "r000002", "--columns", "n,text", "--json", cwd=run.folder)
@@ -89,6 +105,7 @@ def test_show_columns(run: JobFolder) -> None:
         (["--where", "n LIKE 3"], "--where"),
         (["--failed=refusl"], "Did you mean refusal?"),
         (["--columns", "nope"], "no column `nope`"),
+        (["--seed", "3"], "Add --sample N"),
     ],
 )
 def test_show_explains_a_wrong_choice(run: JobFolder, words: list[str], said: str) -> None:
