@@ -70,9 +70,7 @@ def left_behind(found: Survey, states: pl.DataFrame) -> ChangedRowsError | None:
     new = states.filter(pl.col("state") == State.NEW)
     if new.is_empty() or not _asks_otherwise(found):
         return None
-    answers = found.checkpoint.answers().filter("ok")
-    has_row = pl.col("key").is_in(states["key"].implode())
-    left = answers.filter(~has_row).join(states, on=["part", "position"], how="anti", nulls_equal=False)
+    left = without_row(found.checkpoint.answers().filter("ok"), states)
     left = left.filter(_were_rows(found, left["hash"]))
     if left.is_empty():
         return None
@@ -84,6 +82,12 @@ def left_behind(found: Survey, states: pl.DataFrame) -> ChangedRowsError | None:
         "edits one after the other: submit the changed rows to the job as it was, then edit the job. "
         "input.id makes rows known by a column.",
     )
+
+
+def without_row(answers: pl.DataFrame, states: pl.DataFrame) -> pl.DataFrame:
+    """Those of `answers` that stand for no row of `states` (see `index.match`), and whose own row is gone."""
+    has_row = pl.col("key").is_in(states["key"].implode())
+    return answers.filter(~has_row).join(states, on=["part", "position"], how="anti", nulls_equal=False)
 
 
 def _were_rows(found: Survey, hashes: pl.Series) -> pl.Series:

@@ -19,7 +19,7 @@ import minijinja
 
 from batchrun import codec
 from batchrun.template_bounds import BoundedFilters, UnboundedError, check_argument, check_syntax, check_text
-from batchrun.template_source import LITERALS, included_names, joined, words
+from batchrun.template_source import LITERALS, included_names, joined, loads_others, words
 from batchrun.template_source import has_markup as has_markup
 from batchrun.template_source import inline_includes as inline_includes
 from batchrun.template_values import plain, seen, to_print, to_read
@@ -38,6 +38,8 @@ _EXPRESSION = re.compile(r"\{\{-?((?:(?!\}\}|\{\{|\{%).)+?)-?\}\}", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ROW = re.compile(r"\brow\s*\[")
 _ROW_COLUMN = re.compile(r"""row\s*\[\s*(?:'([^'\\]*)'|"([^"\\]*)")\s*\]""")
+_DEBUG = re.compile(r"\bdebug\s*\(")
+"""What prints all that a template may see."""
 _CAUSE = re.compile(r"^caused by: (?:[a-z ]+: )?(.*)$", re.MULTILINE)
 _OWN_PLACE = re.compile(r" \(in <[^>]*>:\d+\)$")
 
@@ -154,6 +156,15 @@ class Templates:
         for name, _line in included_names(source):
             found |= self.names(self.included.get(name, ""))
         return found
+
+    def reads(self, source: str) -> set[str] | None:
+        """What `names` gives for a template that reads no column but those; None where it may read others."""
+        whole = inline_includes(source, self.included)
+        if loads_others(whole) or _DEBUG.search(whole):
+            return None
+        if "row" in self._environment.undeclared_variables_in_str(_ROW_COLUMN.sub("''", whole)):
+            return None
+        return self.names(whole)
 
     def _expression(self, expression: str) -> Prepared:
         as_text = self.text(f"{{{{ {expression} }}}}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from batchrun.codec import encodable
@@ -17,6 +17,12 @@ _WORD = re.compile(r"[^\s!-/:-@\[-^`{-~]+")
 _ANY_COLUMN = frozenset({"row", "debug"})
 """Words of a template that may show columns which it does not name."""
 
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_RESERVED = frozenset({"and", "or", "not", "in", "is", "if", "else", "true", "false", "none", "loop", "self"})
+"""Words that a template does not read as names."""
+_UNQUOTABLE = re.compile(r"\\|[{%#]\}|\{[{%#]|\}\}")
+"""What a quoted name must not hold: an escape, or a mark that begins or ends a tag."""
+
 _COLUMN = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 LITERALS = frozenset({"true", "false", "none", "True", "False", "None"})
 
@@ -28,6 +34,16 @@ def has_markup(value: Any) -> bool:
     if isinstance(value, list):
         return any(map(has_markup, value))
     return isinstance(value, Mapping) and any(map(has_markup, value.values()))
+
+
+def column_name(column: str, columns: Collection[str]) -> str | None:
+    """How a template names one of a row's `columns`: `subject`, `row["unit price"]`; None where it cannot."""
+    if _NAME.fullmatch(column) and column.lower() not in _RESERVED:
+        return column
+    quote = next((mark for mark in ('"', "'") if mark not in column), None)
+    if quote is None or not column.isprintable() or _UNQUOTABLE.search(column) or "row" in columns:
+        return None
+    return f"row[{quote}{column}{quote}]"
 
 
 def included_names(source: str) -> Iterator[tuple[str, int]]:
@@ -49,6 +65,11 @@ def inline_includes(source: str, files: Mapping[str, str]) -> str:
     return _INCLUDE.sub(text, source)
 
 
+def loads_others(source: str) -> bool:
+    """Whether a template without its literal includes (`inline_includes`) brings in others still."""
+    return _LOADING.search(source) is not None
+
+
 def words(source: str, files: Mapping[str, str]) -> frozenset[str] | None:
     """A set that holds every name which a template can read, those of included `files` too.
 
@@ -56,7 +77,7 @@ def words(source: str, files: Mapping[str, str]) -> frozenset[str] | None:
     """
     whole = inline_includes(source, files)
     found = frozenset(_WORD.findall(whole))
-    return None if found & _ANY_COLUMN or _LOADING.search(whole) else found
+    return None if found & _ANY_COLUMN or loads_others(whole) else found
 
 
 def joined(source: str) -> Callable[[Mapping[str, Any]], str | None] | None:

@@ -59,14 +59,14 @@ def test_a_plan_that_needs_no_word_has_no_warning(tmp_path: Path) -> None:
         ({"fallbacks": ["local/openai/o1"], "request": {"top_p": 0.5}}, "refuses top_p"),
         ({"schema": LABELS}, "request.logprobs: true"),
         ({"schema": LABELS, "model": "local/o3-mini"}, "gives no logprobs"),
-        ({"schema": {"type": "object", "additionalProperties": {"type": "integer"}}}, "JSON string"),
+        ({"schema": {"type": "array", "items": {"enum": [1, "a"]}}}, "`parsed`"),
     ],
 )
 def test_a_plan_warns_of_what_is_likely_not_meant(
     tmp_path: Path, sections: dict[str, Any], words: str
 ) -> None:
     """Parameters that a model family refuses, columns that will be null, schemas without an Arrow type."""
-    (warning,) = planned(tmp_path, **sections).warnings
+    (warning,) = planned(tmp_path, **{"request": {}} | sections).warnings
     assert words in warning
 
 
@@ -94,10 +94,10 @@ def test_the_example_shows_what_is_sent(tmp_path: Path) -> None:
         "turns": [{"content": "why {{ answer }}?"}],
     }
     found = planned(tmp_path, prompt=turns, schema=LABELS, request={"logprobs": True, "top_logprobs": 2})
-    assert found.example is not None
-    assert found.example.request["messages"] == [{"role": "user", "content": "r000000"}]
-    assert "response_format" not in found.example.request, "the schema holds for the last answer"
-    assert found.example.turns == ({"role": "user", "content": "why {{ answer }}?"},)
+    first = found.examples[0]
+    assert first.request["messages"] == [{"role": "user", "content": "r000000"}]
+    assert "response_format" not in first.request, "the schema holds for the last answer"
+    assert first.turns == ({"role": "user", "content": "why {{ answer }}?"},)
 
 
 def test_the_first_refusal_says_what_the_family_is_known_to_refuse(tmp_path: Path) -> None:

@@ -194,6 +194,10 @@ class Admission:
         gates = self._models[endpoint, model], self._endpoints[endpoint]
         return self._closed(gates, self._clock.monotonic()) is None
 
+    def gates_of(self, endpoint: str, model: str) -> tuple[Gate, Gate]:
+        """The gate of a model and that of its endpoint, which its calls pass. KeyError: not listed."""
+        return self._models[endpoint, model], self._endpoints[endpoint]
+
     def reasons(self) -> list[Closed]:
         """What is closed now, and why: endpoints first."""
         now = self._clock.monotonic()

@@ -1,9 +1,9 @@
-"""What known model families refuse, so that a plan can say it before a call is paid for.
+"""What known model families refuse, and which reason, so that a plan can say it before a call is paid for.
 
 Sources: OpenAI's reasoning guide (limitations) and latest-model guide (parameter compatibility),
-the errors that its API answers for search and audio models, and DeepSeek's guide to its reasoning
-model. A model that is not known here is taken to accept everything. A vendor's prefix, as in
-`openai/o3`, does not count, and neither does what stands behind a colon.
+the errors that its API answers for search and audio models, DeepSeek's guide to its reasoning
+model, and the model cards of open models that reason. A model that is not known here is taken to accept
+everything. A vendor's prefix, as in `openai/o3`, does not count, and neither does what stands behind a colon.
 """
 
 from __future__ import annotations
@@ -35,6 +35,27 @@ _IGNORED_BY_DEEPSEEK = ("temperature", "top_p", "presence_penalty", "frequency_p
 
 _SAMPLES_WITHOUT_EFFORT = range(1, 5)
 """Minor versions of gpt-5 that reason only when they are told to: 5.1 to 5.4."""
+
+
+_THINKS = re.compile(r"deepseek-(r1|reasoner)|qwq|magistral|gpt-oss|(?<!non)[-_]thinking")
+"""Names of models that reason, beside OpenAI's own."""
+_TOLD_OTHERWISE = ("reasoning", "thinking", "enable_thinking", "chat_template_kwargs")
+"""Parameters by which servers let a request say how much it reasons."""
+_NO_EFFORT = ("none", "minimal")
+
+
+def thinks(model: str, parameters: Mapping[str, Any]) -> bool:
+    """Whether `model` reasons before it answers, in tokens that count against the answer's limit.
+
+    False where that is not known, and where a parameter may turn it off in a way that is not known here.
+    """
+    name, effort = _bare(model), parameters.get("reasoning_effort")
+    told = any(parameters.get(one) is not None for one in _TOLD_OTHERWISE)
+    if told or has_markup(effort) or effort in _NO_EFFORT:
+        return False
+    if _reasons(name):
+        return effort is not None or not _can_sample(name)
+    return _THINKS.search(name) is not None
 
 
 def refusals(model: str, parameters: Mapping[str, Any]) -> list[str]:

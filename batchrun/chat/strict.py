@@ -9,7 +9,7 @@ out: the answer is checked against the job's own schema anyway.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from batchrun.chat.json_schema import (
@@ -49,6 +49,33 @@ def strict_schema(schema: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str
         return None, str(error)
     except RecursionError:
         return None, "it is nested too deeply"
+
+
+def strict_fault(schema: Mapping[str, Any]) -> str | None:
+    """What strict mode refuses in a plain, valid schema that is sent as it stands; None where nothing."""
+    if is_wrapped(schema):
+        return "the root: no object"
+    _, obstacle = strict_schema(schema)
+    return obstacle or next(_loose_objects(schema, "the root"), None)
+
+
+def _loose_objects(schema: Any, at: str) -> Iterator[str]:
+    """Objects that `strict_schema` would have to rewrite, with what they lack."""
+    if isinstance(schema, list):
+        for branch in schema:
+            yield from _loose_objects(branch, at)
+    if not isinstance(schema, Mapping):
+        return
+    if isinstance(properties := schema.get("properties"), Mapping):
+        if schema.get("additionalProperties") is not False:
+            yield f"{at}: additionalProperties is not false"
+        if missing := [name for name in properties if name not in (schema.get("required") or ())]:
+            yield f"{at}: required lacks {missing[0]}"
+    for members in (properties, *(schema.get(key) for key in DEFINITIONS)):
+        for name, member in members.items() if isinstance(members, Mapping) else ():
+            yield from _loose_objects(member, name)
+    for key in ("items", "anyOf"):
+        yield from _loose_objects(schema.get(key), at)
 
 
 def is_wrapped(schema: Mapping[str, Any]) -> bool:

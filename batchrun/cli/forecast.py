@@ -22,7 +22,9 @@ def tell_forecast(console: Console, found: Plan) -> None:
     said = found.forecast
     if said.cost_usd is not None:
         fact(console, "cost", spread(said.cost_usd, usd))
-    if said.unpriced is not None:
+    if said.unpriced is not None and found.models[0].base_url is None:
+        fact(console, "cost", "nothing: a simulator makes the answers up")
+    elif said.unpriced is not None:
         fact(console, "cost", said.unpriced, style="yellow")
     fact(console, "tokens", f"prompts {spread(said.prompt_tokens, number)}")
     fact(console, "", f"answers {spread(said.completion_tokens, number)}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,17 +15,18 @@ from batchrun.wording import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from batchrun.conversation import Turn
-    from batchrun.plan import Example, Plan, PlannedModel
+    from batchrun.plan import Plan, PlannedLimit, PlannedModel
 
 _STATES = {
-    "new": "never answered: asked",
+    "new": "new: asked",
     "retry": "failed before: asked again",
     "changed": "changed since they were answered",
-    "ok": "answered: left as is",
-    "failed": "failed, and waiting for a decision (--retry-failed)",
-    "kept": "changed, with the older answer kept (stale)",
+    "ok": "unchanged: answered, and left as they are",
+    "failed": "failed before: left for a decision (--retry-failed)",
+    "kept": "changed: their older answers are kept (stale)",
 }
+
+_STRETCHES = {1: "a second", 60: "a minute", 3_600: "an hour", 86_400: "a day", 2_592_000: "a month"}
 
 
 @click.command(cls=OptionalValues)
@@ -33,7 +34,7 @@ _STATES = {
 @click.option("--rerun-changed", is_flag=True, help="As with submit.")
 @click.option("--retry-failed", metavar=TYPES, help="As with submit.")
 @click.option(
-    "--example", metavar="ID", help="The row whose request is shown. Default: the first to be asked."
+    "--example", metavar="ID", help="Show the request for this row, whole. Default: three rows, shortened."
 )
 @as_json
 def command(
@@ -41,7 +42,9 @@ def command(
 ) -> int:
     """Say what a submit of JOB would do.
 
-    No call is made and nothing is written, also while another submit is running.
+    What happens to the rows, what it costs and takes, what is likely not meant, within which limits it runs,
+    and three of the requests: the first, the longest, and a further one. No call is made and nothing is
+    written, also while another submit is running.
 
     Exit code 2: a submit would be refused, for the reasons given (another one that is running aside).
     Exit code 3: it would stop before its first call, or what is left of the budget may not be enough.
@@ -69,13 +72,14 @@ def command(
         write_json(found.document())
         return found.exit_code
     with output() as console:
-        _tell(console, found, rerun_changed=rerun_changed)
+        _tell(console, found, arguments, rerun_changed=rerun_changed)
         retry = [] if retry_failed is None else [f"--retry-failed={retry_failed}".removesuffix("=")]
         _next(console, found, arguments, [*["--rerun-changed"] * rerun_changed, *retry])
     return found.exit_code
 
 
-def _tell(console: Console, found: Plan, *, rerun_changed: bool) -> None:
+def _tell(console: Console, found: Plan, arguments: JobArguments, *, rerun_changed: bool) -> None:
+    from batchrun.cli.examples import tell_examples
     from batchrun.cli.forecast import tell_forecast
     from batchrun.cli.terminal import fact, headline
 
@@ -83,17 +87,28 @@ def _tell(console: Console, found: Plan, *, rerun_changed: bool) -> None:
     if found.forecast.rows:
         tell_forecast(console, found)
     fact(console, "input", f"{found.input}: {', '.join(found.columns) or 'no columns'}")
+    for number, line in enumerate(_rows(found, arguments, rerun_changed=rerun_changed)):
+        fact(console, "" if number else "rows", line)
+    _tell_warnings(console, found, rerun_changed=rerun_changed)
+    for number, model in enumerate(found.models):
+        fact(console, f"fallback {number}" if number else "model", _model(model))
+        for at, line in enumerate(_limits(model)):
+            fact(console, "" if at else "limits", line)
+    fact(console, "results", shown_path(found.results), whole=True)
+    console.print()
+    tell_examples(console, found.examples)
+
+
+def _rows(found: Plan, arguments: JobArguments, *, rerun_changed: bool) -> Iterator[str]:
+    """How many rows there are of each kind, and what happens to them."""
     for state, meaning in _STATES.items():
         if number := found.rows[state]:
             if state == "changed" and rerun_changed:
                 meaning = "changed: asked again, replacing their answers"
-            fact(console, counted(number, "row"), meaning)
-    _tell_warnings(console, found, rerun_changed=rerun_changed)
-    for number, model in enumerate(found.models, start=1):
-        fact(console, "model" if number == 1 else f"fallback {number - 1}", _model(model))
-    fact(console, "results", shown_path(found.results), whole=True)
-    if found.example:
-        _tell_example(console, found.example)
+            yield f"{number:,} {meaning}"
+    if number := found.rows["removed"]:
+        drops = arguments.again("gc")
+        yield f"{number:,} removed: not among the job's rows any more; {drops} drops their answers"
 
 
 def _tell_warnings(console: Console, found: Plan, *, rerun_changed: bool) -> None:
@@ -123,37 +138,36 @@ def _tell_warnings(console: Console, found: Plan, *, rerun_changed: bool) -> Non
 
 
 def _model(model: PlannedModel) -> str:
-    concurrency = "concurrency auto up to" if model.auto else "concurrency"
-    limits = {"rpm": model.rpm, "tpm": model.tpm, concurrency: model.concurrency}
-    said = ", ".join(f"{name} {value:,}" for name, value in limits.items() if value is not None)
-    return f"{model.model} at {model.base_url or 'a simulator that batchrun starts'}, {said}"
+    return f"{model.model} at {model.base_url or 'a simulator that batchrun starts'}"
 
 
-def _tell_example(console: Console, example: Example) -> None:
-    from rich.text import Text
-
-    from batchrun.chat.transcript import flattened
-    from batchrun.cli.terminal import fact, headline
-    from batchrun.conversation import transcript
-
-    console.print()
-    headline(console, f"The request for row {example.row_id} ({example.location})")
-    request: dict[str, Any] = dict(example.request)
-    for turn in transcript([flattened(message) for message in request.pop("messages")]):
-        fact(console, turn.role, _said(turn))
-    for turn in transcript([flattened(message) for message in example.turns]):
-        fact(console, "then", _said(turn))
-    parameters = [f"{name} {_spelled(value)}" for name, value in request.items()]
-    fact(console, "with", ", ".join(parameters))
-    console.print(Text())
+def _limits(model: PlannedModel) -> Iterator[str]:
+    """Each limit, and in brackets who says so."""
+    rates = [limit for limit in model.limits if not limit.counts.startswith("calls")]
+    for limit in rates:
+        stretch = "in a time that is not clear yet" if limit.seconds is None else _stretch(limit.seconds)
+        yield f"{limit.most:,} {limit.counts.replace('-', ' ')} {stretch} ({_source(limit)})"
+    if not rates:
+        yield "requests and tokens: none known (answers may tell of some)"
+    begins = next((limit for limit in model.limits if limit.counts == "calls at first"), None)
+    for limit in model.limits:
+        if limit.counts == "calls at once":
+            most = counted(limit.most, "call")
+            yield f"{most} at once{', at most' if begins else ''} ({_source(limit)}){_beginning(begins)}"
 
 
-def _said(turn: Turn) -> str:
-    return "\n".join(f"{part.label}{part.text}" for part in turn.parts).rstrip("\n")
+def _stretch(seconds: float) -> str:
+    return _STRETCHES.get(round(seconds), f"in {seconds:g} s")
 
 
-def _spelled(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+def _source(limit: PlannedLimit) -> str:
+    return limit.key or ("told by its answers" if limit.source == "endpoint" else "the default")
+
+
+def _beginning(begins: PlannedLimit | None) -> str:
+    if begins is None:
+        return ""
+    return f", beginning with {begins.most:,}{' by the last submit' if begins.source == 'endpoint' else ''}"
 
 
 def _next(console: Console, found: Plan, arguments: JobArguments, options: list[str]) -> None:

@@ -14,7 +14,6 @@ import polars as pl
 from batchrun.answer.needs import Estimator
 from batchrun.breaker import Breaker
 from batchrun.budget import Amounts
-from batchrun.clock import Clock
 from batchrun.engines.closings import describe
 from batchrun.forecast.looking import first_request
 from batchrun.index import State
@@ -60,11 +59,8 @@ class Doors:
             yield f"{reasons}. Until then rows go to {job.models[self.first].spelled}."
 
 
-def doors(found: Survey, clock: Clock) -> Doors:
-    """What is closed to a row, as an earlier submit left it; in the order of the job's models."""
-    from batchrun.restore import gates  # not for a submit that asks for nothing
-
-    job, admission = found.job, gates(found.job, found.checkpoint, clock)
+def doors(job: Job, admission: Admission) -> Doors:
+    """What is closed to a row, as an earlier submit left it (`restore.gates`); in the order of its models."""
     closed: list[Closed] = []
     for at, model in enumerate(job.models):
         why = _closed(admission, model.endpoint, model.name)

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 ROWS_SCHEMA = {"row_index": pl.Int64, "key": pl.UInt64, "hash": pl.UInt64}
 """The index of every job; `build` says when SENDABLE, PREFIX and UNBOUNDED come on top."""
 
+_COUNTED = ("rows", "bad_rows", "unrendered", "null_printed", "prompt_tokens", "longest_tokens")
+
 UNBOUNDED = "unbounded"
 """Column of the index, present under a cap on cost or tokens: whether what the row's request takes has no
 upper bound. Of every row, because the first of them may be paid for before the last is found."""
@@ -53,6 +55,10 @@ class Facts:
     """Rows in which a null or NaN prints as nothing."""
     prompt_tokens: int = 0
     """Estimate over all rows."""
+    longest: int = -1
+    """The `row_index` of the row with the longest prompt; -1 where none can be rendered."""
+    longest_tokens: int = 0
+    """Estimate of that prompt."""
     first_failure: str = ""
     """The first row that cannot be rendered, and why."""
 
@@ -138,7 +144,7 @@ def build(
     identifier = Identifier(renderer, id_column)
     positions, keys, hashes = array("q"), array("Q"), array("Q")
     asks, begins, boundless = array("b"), array("Q"), array("b")
-    counted = dict.fromkeys(("rows", "bad_rows", "unrendered", "null_printed", "prompt_tokens"), 0)
+    counted = dict.fromkeys(_COUNTED, 0) | {"longest": -1}
     first_failure = ""
     templates = renderer.templates
     for batch, rows in selection.batches():
@@ -155,7 +161,7 @@ def build(
                 begins.append(_prefix(found.request))
             if is_unbounded is not None:
                 boundless.append(not isinstance(found.request, Error) and is_unbounded(found.request))
-            _count(counted, found, null_printed=templates.null_printed)
+            _count(counted, row.index, found, null_printed=templates.null_printed)
             if not first_failure and isinstance(found.request, Error) and found.request.type != "bad_row":
                 first_failure = f"{row.location}: {found.request.message}"
         on_rows(len(positions))
@@ -186,13 +192,16 @@ def _prefix(request: Request | Error) -> int:
     return prefix_key(request.messages)
 
 
-def _count(counted: dict[str, int], found: Identified, *, null_printed: bool) -> None:
+def _count(counted: dict[str, int], row_index: int, found: Identified, *, null_printed: bool) -> None:
     counted["rows"] += 1
     if isinstance(found.request, Error):
         counted["bad_rows" if found.request.type == "bad_row" else "unrendered"] += 1
         return
     counted["null_printed"] += null_printed
-    counted["prompt_tokens"] += found.request.prompt_tokens
+    tokens = found.request.prompt_tokens
+    counted["prompt_tokens"] += tokens
+    if tokens > counted["longest_tokens"]:
+        counted["longest"], counted["longest_tokens"] = row_index, tokens
 
 
 def _refuse_duplicates(frame: pl.DataFrame, selection: Selection, id_column: str) -> None:

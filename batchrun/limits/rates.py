@@ -149,6 +149,11 @@ class RateLimits:
         return min([*([float(given)] if given is not None else []), *stated], default=None)
 
     @property
+    def stated(self) -> tuple[Discovered, ...]:
+        """The limits that answers have told of."""
+        return tuple(self._found.values())
+
+    @property
     def counted(self) -> Literal["asked", "used"] | None:
         """What the server counts of a call's tokens; None while that is not known."""
         return None if self._doubtful else self._count

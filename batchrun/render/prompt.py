@@ -106,7 +106,7 @@ class Prompt:
     def _inlined_turns(self) -> list[tuple[dict[str, Any], set[str]]]:
         """The turns with included files in place, and the names that each of them reads."""
         return [
-            (turn, {name for text in _texts(turn) for name in self._templates.names(text)})
+            (turn, {name for text in texts(turn) for name in self._templates.names(text)})
             for turn in self.inlined(self.spelled_turns)
         ]
 
@@ -175,15 +175,16 @@ def _checked(messages: Any, place: str) -> list[dict[str, Any]]:
     return found
 
 
-def _texts(value: Any) -> Iterator[str]:
+def texts(value: Any) -> Iterator[str]:
+    """Every text in a value of any shape, keys aside."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from _texts(item)
+            yield from texts(item)
     elif isinstance(value, list):
         for item in value:
-            yield from _texts(item)
+            yield from texts(item)
 
 
 def _inlined(value: Any, files: Mapping[str, str]) -> Any:

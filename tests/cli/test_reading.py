@@ -151,12 +151,13 @@ def test_plan_of_a_finished_run(run: JobFolder) -> None:
 
 
 def test_plan_shows_a_request_and_writes_nothing(new_job: NewJob) -> None:
-    """Before the first submit: rows, tokens, models and limits, and one request as it would be sent."""
+    """Before the first submit: rows, tokens, models and limits, and requests as they would be sent."""
     job = new_job(fallbacks=["groq/big"])
     before = files(job.folder)
     plan = batchrun("plan", "job.yaml", "--example", "r000002", "--json", cwd=job.folder).json
     assert (plan["to_do"], plan["rows"]["new"]) == (3, 3)
-    assert plan["example"]["request"] == {
+    (example,) = plan["examples"]
+    assert example["request"] == {
         "model": "small",
         "messages": [{"role": "user", "content": "row 000002: please answer"}],
         "max_completion_tokens": 20,

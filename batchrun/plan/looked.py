@@ -1,0 +1,88 @@
+"""A job's rows held against its checkpoint, to which a running submit may be adding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import polars as pl
+
+from batchrun.budget import Amounts
+from batchrun.changes import without_row
+from batchrun.forecast import Forecast, forecast, spent_so_far
+from batchrun.index import match
+from batchrun.index.sharing import HOLDER
+from batchrun.job import Job
+from batchrun.run_folder.checkpoint import KEPT_SCHEMA, read_kept
+from batchrun.run_folder.sealed import ANSWERS_SCHEMA
+from batchrun.run_folder.shared import read_shared
+from batchrun.survey import Survey, survey, to_do
+
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a job's input and checkpoint say together.
+
+    Attributes:
+        states: a line for each row (see `index.match`).
+        to_do: those of them that a submit asks for.
+        removed: rows that an answer belongs to, and that are gone; of equal rows without ids one counts.
+        forecast: what asking for them takes.
+        spent: what counts against the budget already.
+    """
+
+    survey: Survey
+    states: pl.DataFrame
+    to_do: pl.DataFrame
+    removed: int
+    forecast: Forecast
+    spent: Amounts
+
+
+def look(
+    job: Job,
+    on_rows: Callable[[int], None],
+    retry_failed: frozenset[str],
+    now: float,
+    *,
+    rerun_changed: bool,
+) -> Looked:
+    """Read both; `on_rows` is told how many rows were read, `now` in seconds since the epoch."""
+    for left_over in reversed(range(_TRIES)):
+        try:
+            return _looked(job, on_rows, retry_failed, now, rerun_changed=rerun_changed)
+        except FileNotFoundError:  # a running submit sealed the journal file that was about to be read
+            if not left_over:
+                raise
+    raise AssertionError
+
+
+def _looked(
+    job: Job,
+    on_rows: Callable[[int], None],
+    retry_failed: frozenset[str],
+    now: float,
+    *,
+    rerun_changed: bool,
+) -> Looked:
+    found = survey(job, on_rows=on_rows, keep_index=False)
+    answers, kept = pl.DataFrame(schema=ANSWERS_SCHEMA), pl.DataFrame(schema=KEPT_SCHEMA)
+    if found.run.checkpoint.exists():
+        answers = found.checkpoint.answers()
+        kept = kept if rerun_changed else read_kept(found.run.checkpoint)  # as submit forgets what was kept
+    shared = read_shared(found.run.checkpoint)
+    has_ids = job.input.id is not None
+    states = match(found.rows, answers, kept, has_ids=has_ids, retry_failed=retry_failed, shared=shared)
+    removed = _removed(answers, states)
+    del answers
+    wanted = to_do(states, rerun_changed=rerun_changed)
+    expected = forecast(found, states, wanted, now=now)
+    return Looked(found, states, wanted, removed, expected, spent_so_far(found, now))
+
+
+def _removed(answers: pl.DataFrame, states: pl.DataFrame) -> int:
+    if HOLDER not in states.columns and states["part"].count() == len(answers):  # each answer has its row
+        return 0
+    return without_row(answers.select("key", "part", "position"), states)["key"].n_unique()

@@ -1,0 +1,230 @@
+"""`plan`: what a submit would do, without a call and without a write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from time import time
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from batchrun import codec
+from batchrun.budget import Amounts
+from batchrun.caps import unbounded
+from batchrun.changes import left_behind
+from batchrun.clock import SystemClock
+from batchrun.endpoint_checks import check_keys, check_simulators
+from batchrun.errors import UsageError
+from batchrun.forecast import (
+    Forecast,
+    canary,
+    doors,
+    first_bound,
+    first_requests,
+    holds,
+    left,
+    over_budget,
+)
+from batchrun.forecast.pace import is_auto, tighter
+from batchrun.index import Facts, State, counts
+from batchrun.job import Job
+from batchrun.plan.doubts import doubts
+from batchrun.plan.examples import Example, example_of, examples
+from batchrun.plan.limits import PlannedLimit, limits_of
+from batchrun.plan.looked import Looked, look
+from batchrun.previous import not_there
+from batchrun.restore import gates
+from batchrun.run_folder.lock import is_locked
+from batchrun.survey import Survey, duplicates
+
+if TYPE_CHECKING:
+    from batchrun.admission import Admission
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedModel:
+    """A model of the chain, where it is, and the limits that its calls keep to."""
+
+    model: str
+    base_url: str | None
+    """None where batchrun starts the simulator."""
+    rpm: int | None
+    tpm: int | None
+    concurrency: int | None
+    """Calls under way at once, at most."""
+    auto: bool = False
+    """Whether it is found out while the run goes how many there may be."""
+    limits: tuple[PlannedLimit, ...] = ()
+    """All of them, with who says so: the job, answers that an earlier submit got, or nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a submit would do.
+
+    Attributes:
+        rows: how many rows are in each state, by the lower-case names of `index.State`; and `removed`: rows
+            that an answer in the checkpoint belongs to, and that are not among the job's any more.
+        to_do: rows that would be asked.
+        duplicates: rows that take the answer of an equal request that is asked (`dedupe`).
+        forecast: what asking for them takes.
+        spent: what counts against the budget already.
+        left: what the budget still allows, by its keys.
+        over_budget: which parts of the budget the high estimate exceeds, a sentence each.
+        stops: why a submit would send nothing now, though it can be continued, a sentence each; where what is
+            left of the budget is the reason, `over_budget` says so.
+        undecided: whether a submit would ask what to do about answers that an edit leaves behind.
+        left_behind: why, where the job and its rows have changed at once.
+        sends: whether nothing of that kind keeps it from sending.
+        opens: when a model is open again, in seconds since the epoch; None where one is open.
+        facts: what the pass over the input counted.
+        columns: of the input, with their types.
+        examples: some rows as they would be asked.
+        warnings: what is likely not meant, each with what to do about it.
+        obstacles: what would keep a submit from starting, likewise.
+        running: another submit is at work on the run folder, which is one of them.
+    """
+
+    name: str
+    rows: dict[str, int]
+    to_do: int
+    duplicates: int
+    forecast: Forecast
+    spent: Amounts
+    left: dict[str, float]
+    over_budget: tuple[str, ...]
+    stops: tuple[str, ...]
+    undecided: bool
+    left_behind: str | None
+    sends: bool
+    opens: float | None
+    facts: Facts
+    input: str
+    columns: dict[str, str]
+    models: tuple[PlannedModel, ...]
+    examples: tuple[Example, ...]
+    warnings: tuple[str, ...]
+    obstacles: tuple[str, ...]
+    running: bool
+    run_folder: str
+    results: str
+
+    @property
+    def exit_code(self) -> int:
+        """2 when a submit would be refused, once no other one is running; 6 when finished rows would be paid
+        for again; 3 when it would stop at once, or what is left of the budget may not be enough."""
+        if len(self.obstacles) > self.running:
+            return 2
+        if self.undecided:
+            return 6
+        return 3 if self.over_budget or self.stops else 0
+
+    def document(self) -> dict[str, Any]:
+        """The plan as plain values."""
+        return {**asdict(self), "exit_code": self.exit_code}
+
+
+def plan(
+    job: Job,
+    *,
+    env: Mapping[str, str],
+    on_rows: Callable[[int], None],
+    rerun_changed: bool = False,
+    retry_failed: frozenset[str] = frozenset(),
+    example: str | None = None,
+) -> Plan:
+    """Look at the input and the checkpoint; another submit may be running on the folder.
+
+    `example` is the id of the only row to show, in place of three (`examples`). Raises JobError, InputError,
+    and UsageError when no row has that id, or it cannot be rendered.
+    """
+    check_simulators(job)
+    now = time()
+    seen = look(job, on_rows, retry_failed, now, rerun_changed=rerun_changed)
+    found, states, asked = seen.survey, seen.states, seen.to_do
+    number = counts(states)
+    shown = _shown(seen, example)
+    running = is_locked(found.run.lock)
+    admission = gates(job, found.checkpoint, SystemClock())
+    open_to = doors(job, admission)
+    first = canary(job, lambda: states, retrying=bool(retry_failed))
+    behind = None if rerun_changed else _left_behind(found, states)
+    stops = (*open_to.stops(), *filter(None, [first.failed])) if seen.forecast.rows else ()
+    next_call = first_bound(found, asked, open_to.first or 0, now=now)
+    by_state = {state.name.lower(): rows for state, rows in number.items()}
+    return Plan(
+        name=job.name,
+        rows={**by_state, "removed": seen.removed},
+        to_do=len(asked),
+        duplicates=duplicates(states, rerun_changed=rerun_changed),
+        forecast=seen.forecast,
+        spent=seen.spent,
+        left=left(job, seen.spent),
+        over_budget=tuple(over_budget(job, seen.forecast, seen.spent, next_call, now=now)),
+        stops=stops,
+        undecided=behind is not None or bool(number[State.CHANGED] and not rerun_changed),
+        left_behind=behind,
+        sends=not stops and holds(job, seen.spent, next_call),
+        opens=open_to.opens,
+        facts=found.facts,
+        input=job.input.place,
+        columns={field.name: str(field.type) for field in found.columns},
+        models=tuple(_planned(found, at, admission) for at in range(len(job.models))),
+        examples=shown,
+        warnings=(
+            *doubts(found, shown, answered=bool(number[State.OK])),
+            *open_to.warnings(job),
+            *filter(None, [not_there(job, found.source)]),
+        ),
+        obstacles=tuple(_obstacles(seen, env, now, running=running)),
+        running=running,
+        run_folder=str(job.output_path),
+        results=str(found.run.results / "*.parquet"),
+    )
+
+
+def _shown(seen: Looked, wanted: str | None) -> tuple[Example, ...]:
+    """Rows that would be asked, where there are any, or the one that is `wanted`."""
+    if wanted is not None:
+        return (example_of(seen.survey, wanted),)
+    return tuple(examples(seen.survey, seen.to_do if len(seen.to_do) else seen.states))
+
+
+def _left_behind(found: Survey, states: pl.DataFrame) -> str | None:
+    """What a submit would stop with, where the job and its rows have changed at once."""
+    error = left_behind(found, states)
+    if error is None:
+        return None
+    return f"a submit stops with exit code {error.exit_code}: {error.message}. {error.hint}"
+
+
+def _planned(found: Survey, at: int, admission: Admission) -> PlannedModel:
+    job, model = found.job, found.job.models[at]
+    return PlannedModel(
+        model.spelled,
+        job.endpoints[model.endpoint].base_url,
+        rpm=tighter(job, model, "rpm"),
+        tpm=tighter(job, model, "tpm"),
+        concurrency=tighter(job, model, "most_in_flight"),
+        auto=is_auto(job, model),
+        limits=tuple(limits_of(job, at, admission, found.checkpoint)),
+    )
+
+
+def _obstacles(seen: Looked, env: Mapping[str, str], now: float, *, running: bool) -> Iterator[str]:
+    job, run = seen.survey.job, seen.survey.run
+    try:
+        check_keys(job, env)
+    except UsageError as error:
+        yield ". ".join(filter(None, [error.message, error.hint]))
+    if run.identity.exists():
+        owner = codec.loads(run.identity.read_bytes()).get("name")
+        if owner != job.name:
+            yield (
+                f"the run folder holds the run of another job, {owner!r}. "
+                "Give this job another output.path, or another --name."
+            )
+    if running:
+        yield "another submit is running on the run folder. Wait until it has ended, or stop it."
+    yield from unbounded(job, first_requests(seen.survey, seen.to_do), now=now)
