@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +14,8 @@ import click
 
 from batchrun.cli.options import as_json
 from batchrun.cli.text import command_line, shown_path, write, write_json
-from batchrun.errors import UsageError
-from batchrun.wording import clean_line
+from batchrun.errors import InputError, UsageError
+from batchrun.wording import clean, clean_line
 
 if TYPE_CHECKING:
     from batchrun.init import Table, Wish
@@ -21,7 +24,7 @@ _SIMULATOR = "simulator"
 
 
 @click.command()
-@click.argument("data")
+@click.argument("data", required=False)
 @click.option(
     "--task", type=click.Choice(["classify", "extract", "summarize", "generate"]), help="What to do."
 )
@@ -30,45 +33,89 @@ _SIMULATOR = "simulator"
 @click.option("--out", type=click.Path(path_type=Path), help="The file to write. Default: jobs/NAME.yaml")
 @as_json
 def command(
-    data: str, task: str | None, endpoint: str | None, model: str | None, out: Path | None, as_json: bool
+    data: str | None,
+    task: str | None,
+    endpoint: str | None,
+    model: str | None,
+    out: Path | None,
+    as_json: bool,
 ) -> None:
     """Write a job file for DATA, a table in JSONL, CSV or Parquet.
 
-    It has comments to begin with, passes `plan`, and runs at once on the simulator. No file is ever
+    It has comments to begin with, passes `plan`, and runs at once on the simulator. On a terminal, what is
+    not given is asked for; elsewhere the task is generate and the endpoint the simulator. No file is ever
     overwritten.
+
+    \b
+    batchrun init my.csv --task classify
+    batchrun init my.jsonl --endpoint openai --model gpt-4.1-mini --out jobs/mine.yaml
     """
-    from batchrun.init import look, write_job
+    from batchrun.init import refuse_taken, write_job
 
     cwd = Path.cwd()
-    table = look(data, cwd)
-    asking = not as_json and task is endpoint is model is None and sys.stdin.isatty() and sys.stderr.isatty()
-    wish = _wish(data, task, endpoint, model, out, asking=asking)
-    path = write_job(wish, table, cwd)
+    asking = not as_json and sys.stdin.isatty() and sys.stderr.isatty()
+    data, table = _table(data, cwd, asking=asking)
+    path = out or _default_out(data)
+    refuse_taken(path, cwd)
+    wish = _wish(data, table, path, _Given(task, endpoint, model), asking=asking)
+    job = write_job(wish, table, cwd)
     if as_json:
-        write_json({"job": str(path), "id": table.id, "columns": table.columns, "texts": table.texts})
+        write_json({"job": str(job), "id": table.id, "columns": table.columns, "texts": table.texts})
         return
-    write(f"{clean_line(shown_path(path))}\n")
-    _say_what_next(table, shown_path(path))
+    write(f"{clean_line(shown_path(job))}\n")
+    _say_what_next(wish, table, shown_path(job))
 
 
-def _wish(
-    data: str, task: str | None, endpoint: str | None, model: str | None, out: Path | None, *, asking: bool
-) -> Wish:
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What the shell says of the job."""
+
+    task: str | None
+    endpoint: str | None
+    model: str | None
+
+
+def _table(data: str | None, cwd: Path, *, asking: bool) -> tuple[str, Table]:
+    """The table that is meant, and what is in it; asked for until it can be read."""
+    from batchrun.init import look
+
+    if data is not None:
+        return data, look(data, cwd)
+    if not asking:
+        raise UsageError(
+            "no table is named", hint="Name one in JSONL, CSV or Parquet: batchrun init my.jsonl"
+        )
+    while True:
+        named = click.prompt("Which table (JSONL, CSV or Parquet)", err=True)
+        try:
+            return named, look(named, cwd)
+        except (UsageError, InputError) as error:
+            click.echo(clean(f"{error}"), err=True)
+
+
+def _wish(data: str, table: Table, out: Path, given: _Given, *, asking: bool) -> Wish:
     from batchrun.init import TASK_KINDS, TaskKind, Wish, checked_endpoint
-    from batchrun.job import PRESETS
+    from batchrun.job import ANY_MODEL, PRESETS
 
-    if asking:
+    task, endpoint, model = given.task, given.endpoint, given.model
+    has_prompt = not (table.requests or table.messages)
+    if asking and task is None and has_prompt:
         task = click.prompt("What shall be done", type=click.Choice(TASK_KINDS), default="classify", err=True)
+    if asking and endpoint is None:
         endpoint = click.prompt("Where", type=click.Choice(list(PRESETS)), default=_SIMULATOR, err=True)
-        if endpoint != _SIMULATOR:
-            model = click.prompt("Which model", err=True)
     endpoint = checked_endpoint(endpoint or _SIMULATOR)
-    if model is None and endpoint != _SIMULATOR:
+    if model is None and table.requests:
+        model = ANY_MODEL
+    if model is None and endpoint == _SIMULATOR:
+        model = "small"
+    if model is None and asking:
+        model = click.prompt(f"Which model, as {endpoint} names it", err=True)
+    if model is None:
         raise UsageError(
             f"--endpoint {endpoint} needs --model", hint="Use the name that the endpoint gives it."
         )
     kind: TaskKind = next((known for known in TASK_KINDS if known == task), "generate")
-    return Wish(data, kind, endpoint, model or "small", out or _default_out(data))
+    return Wish(data, kind, endpoint, model, out)
 
 
 def _default_out(data: str) -> Path:
@@ -76,15 +123,33 @@ def _default_out(data: str) -> Path:
     return Path("jobs") / f"{re.sub(r'[^A-Za-z0-9_-]+', '-', stem).strip('-') or 'job'}.yaml"
 
 
-def _say_what_next(table: Table, path: str) -> None:
+def _say_what_next(wish: Wish, table: Table, path: str) -> None:
+    from batchrun.job import PRESETS
+
+    for line in _said(wish, table):
+        click.echo(clean_line(line), err=True)
+    click.echo("Next:", err=True)
+    variable = PRESETS[wish.endpoint].api_key_env
+    if variable is not None and variable not in os.environ:
+        click.echo(f"  export {variable}=…", err=True)
+    for verb in ("plan", "submit"):
+        click.echo(clean_line(f"  {command_line(verb, path)}"), err=True)
+
+
+def _said(wish: Wish, table: Table) -> Iterator[str]:
+    """What was found in the table, and what was not."""
+    if table.requests:
+        yield "Each row is a whole request, named by its custom_id."
+        return
     named = f"rows are named by {table.id}" if table.id else "no column names its rows"
     if table.not_id:
         named += f": {' '.join(table.not_id)}"
-    click.echo(clean_line(f"The prompt uses {' and '.join(table.texts)}; {named}."), err=True)
+    if table.messages is not None:
+        yield f"The column {table.messages} holds each row's messages; {named}."
+        return
+    yield f"The prompt uses {' and '.join(table.texts)}; {named}."
+    if wish.task == "classify" and not table.labels:
+        yield "No column of labels was found: put yours into the prompt."
     if table.unnameable:
         left_out = ", ".join(map(repr, table.unnameable))
-        said = f"Left out, because a template cannot name them (letters, digits and _ can be): {left_out}."
-        click.echo(clean_line(said), err=True)
-    click.echo("Next:", err=True)
-    for verb in ("plan", "submit"):
-        click.echo(clean_line(f"  {command_line(verb, path)}"), err=True)
+        yield f"Left out, because a template cannot name them: {left_out}."

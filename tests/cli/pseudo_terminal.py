@@ -49,7 +49,7 @@ def here_on_a_terminal(words: Sequence[str | Path], folder: Path) -> tuple[int, 
     """The same within this process, which is quicker; what rich draws there is 80 columns wide."""
     ours, theirs = pty.openpty()
     written = bytearray()
-    reader = threading.Thread(target=_read_all, args=(ours, written))
+    reader = threading.Thread(target=read_all, args=(ours, written))
     reader.start()
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -70,7 +70,8 @@ def here_on_a_terminal(words: Sequence[str | Path], folder: Path) -> tuple[int, 
     return code, written.decode()
 
 
-def _read_all(fd: int, written: bytearray) -> None:
+def read_all(fd: int, written: bytearray) -> None:
+    """Read what is written on the other side until it is closed."""
     with contextlib.suppress(OSError):  # the other side is closed
         while data := os.read(fd, 65536):
             written += data

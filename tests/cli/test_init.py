@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
 import resource
 import signal
 import subprocess
 import sys
 import urllib.request
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import polars as pl
 import pytest
 import yaml
 
+from tests.cli.pseudo_terminal import read_all
 from tests.cli.running import batchrun
 
 TICKETS = [
@@ -30,15 +37,19 @@ TICKETS = [
 
 
 def write_table(folder: Path, suffix: str) -> str:
-    frame, path = pl.DataFrame(TICKETS), folder / f"my tickets{suffix}"
-    match suffix:
+    path = folder / f"my tickets{suffix}"
+    write_frame(pl.DataFrame(TICKETS), path)
+    return path.name
+
+
+def write_frame(frame: pl.DataFrame, path: Path) -> None:
+    match path.suffix:
         case ".jsonl":
             frame.write_ndjson(path)
         case ".csv":
             frame.write_csv(path)
         case _:
             frame.write_parquet(path)
-    return path.name
 
 
 @pytest.mark.parametrize(
@@ -61,6 +72,159 @@ def test_init_plan_submit(tmp_path: Path, suffix: str, task: str) -> None:
     if task == "classify":
         assert "labels: a, b." in text
         assert batchrun("submit", "jobs/my-tickets.yaml", cwd=tmp_path).code == 0
+
+
+@pytest.mark.parametrize("task", ["classify", "extract", "summarize", "generate"])
+def test_every_comment_of_the_job_is_a_key_that_works(tmp_path: Path, task: str) -> None:
+    """Taking the marks of the comments away gives a job that passes plan, and says more."""
+    batchrun("init", write_table(tmp_path, ".jsonl"), "--task", task, cwd=tmp_path)
+    path = tmp_path / "jobs" / "my-tickets.yaml"
+    before = yaml.safe_load(path.read_text())
+    keys = "where|limit|schema|fallbacks|budget|canary|checks|output"
+    path.write_text(re.sub(rf"^( *)# ((?:{keys}): )", r"\1\2", path.read_text(), flags=re.MULTILINE))
+    after = yaml.safe_load(path.read_text())
+    assert {*after, *after["input"]} - {*before, *before["input"]} == {*keys.split("|")} - {*before}
+    plan = batchrun("plan", "jobs/my-tickets.yaml", "--json", cwd=tmp_path)
+    assert (plan.code, plan.json["to_do"]) == (0, 6)
+
+
+ODD: dict[str, list[Any]] = {
+    "Ticket ID": [1, 2],
+    "Review Title": ["Good", "Bad"],
+    "the 'full' text": ["It works.", "It broke after two days."],
+    "größe": [1.5, 2.5],
+    "if": ["x", "y"],
+    "User Sentiment": ["glad", "sad"],
+    "tags": [["a"], ["b", "c"]],
+    "when": [date(2026, 1, 1)] * 2,
+    "price": [Decimal("1.20")] * 2,
+    "picture": [b"x", b"y"],
+}
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_odd_names_of_columns_are_no_obstacle(tmp_path: Path, suffix: str) -> None:
+    """With spaces, quotes, letters of other alphabets: as they come from spreadsheets."""
+    plain = {name: [str(value) for value in values] for name, values in ODD.items()}
+    frame = pl.DataFrame(ODD if suffix == ".parquet" else plain)
+    write_frame(frame, tmp_path / f"odd{suffix}")
+    ended = batchrun("init", f"odd{suffix}", "--task", "classify", cwd=tmp_path)
+    assert ended.err.startswith(
+        "The prompt uses Review Title and the 'full' text; rows are named by Ticket ID.\n"
+    )
+    assert "Left out" not in ended.err
+    plan = batchrun("plan", "jobs/odd.yaml", "--json", cwd=tmp_path)
+    assert (plan.code, plan.json["facts"]["unrendered"], plan.json["warnings"]) == (0, 0, [])
+    messages = plan.json["examples"][1]["request"]["messages"]
+    assert messages[1]["content"] == "Bad\n\nIt broke after two days.\n"
+    assert "labels: glad, sad." in messages[0]["content"]
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_a_column_of_messages_is_the_prompt(tmp_path: Path, as_text: bool) -> None:
+    """Also where it is JSON text, as in a CSV."""
+    chat = [{"role": "user", "content": "hi"}]
+    rows = [{"uid": n, "chat": json.dumps(chat) if as_text else chat, "text": "word " * 90} for n in range(2)]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ended = batchrun("init", "t.jsonl", cwd=tmp_path)
+    assert "The column chat holds each row's messages; rows are named by uid." in ended.err
+    plan = batchrun("plan", "jobs/t.yaml", "--json", cwd=tmp_path)
+    assert (plan.code, plan.json["examples"][0]["request"]["messages"]) == (0, chat)
+
+
+def test_a_file_of_requests_is_a_job_as_it_is(tmp_path: Path) -> None:
+    """In OpenAI's batch format: each row names its model and brings its messages."""
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    row = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body}
+    (tmp_path / "t.jsonl").write_text(json.dumps(row) + "\n")
+    assert batchrun("init", "t.jsonl", cwd=tmp_path).code == 0
+    plan = batchrun("plan", "jobs/t.yaml", "--json", cwd=tmp_path)
+    assert (plan.code, plan.json["examples"][0]["request"]) == (0, body)
+    assert plan.json["models"][0]["model"] == "simulator/*"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "model"),
+    [
+        ("openai", "gpt-4.1-mini"),
+        ("openai", "gpt-5-mini"),
+        ("openai", "o3"),
+        ("together", "openai/gpt-oss-20b"),
+        ("lunos", "deepseek/deepseek-reasoner"),
+    ],
+)
+@pytest.mark.parametrize("task", ["classify", "generate"])
+def test_the_parameters_suit_the_model(tmp_path: Path, task: str, endpoint: str, model: str) -> None:
+    """None that it refuses, and room to reason: the plan has no word of warning."""
+    words = ["init", write_table(tmp_path, ".csv"), "--task", task, "--endpoint", endpoint, "--model", model]
+    assert batchrun(*words, cwd=tmp_path).code == 0
+    plan = batchrun("plan", "jobs/my-tickets.yaml", "--json", cwd=tmp_path).json
+    assert plan["warnings"] == []
+    assert [reason[:10] for reason in plan["obstacles"]] == ["no API key"]
+
+
+_NO_MORE = b"\x04"
+"""Ctrl-D: a further question is not waited for."""
+
+
+def typed(folder: Path, words: list[str], *answers: str) -> tuple[int, str]:
+    """Run a command on a terminal where somebody answers its questions."""
+    ours, theirs = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "batchrun", *words],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=folder,
+        env=environment,
+    ) as process:
+        os.close(theirs)
+        os.write(ours, "".join(f"{answer}\n" for answer in answers).encode() + _NO_MORE)
+        written = bytearray()
+        read_all(ours, written)
+    os.close(ours)
+    return process.returncode, written.decode().replace("\r\n", "\n")
+
+
+def test_on_a_terminal_it_asks_for_what_is_not_said(tmp_path: Path) -> None:
+    """For the table until it can be read, the task, the endpoint and the model."""
+    data = write_table(tmp_path, ".csv")
+    code, said = typed(tmp_path, ["init"], "nowhere.csv", data, "extract", "openai", "gpt-4.1-mini")
+    assert code == 0, said
+    _, between, _ = said.split("Which table")
+    assert "nowhere.csv: no file to read there" in between
+    assert "  export OPENAI_API_KEY=…\n  batchrun plan jobs/my-tickets.yaml\n" in said
+    document = yaml.safe_load((tmp_path / "jobs" / "my-tickets.yaml").read_text())
+    assert (document["model"], "schema" in document) == ("openai/gpt-4.1-mini", True)
+
+
+def test_on_a_terminal_flags_answer_questions(tmp_path: Path) -> None:
+    """Each by itself; with all of them nothing is asked."""
+    data = write_table(tmp_path, ".csv")
+    words = ["init", data, "--task", "generate", "--endpoint", "groq"]
+    code, said = typed(tmp_path, words, "some-model")
+    assert (code, said.count("Which"), "What shall" in said, "Where" in said) == (0, 1, False, False)
+    words += ["--model", "some-model", "--out", "jobs/other.yaml"]
+    code, said = typed(tmp_path, words)
+    assert (code, said.startswith("jobs/other.yaml\n")) == (0, True)
+
+
+def test_a_file_that_is_there_is_told_before_any_question(tmp_path: Path) -> None:
+    """Nobody answers four questions for nothing."""
+    data = write_table(tmp_path, ".csv")
+    batchrun("init", data, cwd=tmp_path)
+    code, said = typed(tmp_path, ["init", data])
+    assert (code, "exists already" in said, "What shall" in said) == (2, True, False)
+
+
+def test_without_a_terminal_a_table_must_be_named(tmp_path: Path) -> None:
+    """With what to write."""
+    ended = batchrun("init", cwd=tmp_path)
+    assert (ended.code, ended.err) == (
+        2,
+        "error: no table is named\n  Name one in JSONL, CSV or Parquet: batchrun init my.jsonl\n",
+    )
 
 
 def test_init_never_overwrites(tmp_path: Path) -> None:
@@ -100,8 +264,8 @@ def test_only_a_column_that_names_every_row_is_the_id(
     [
         ("id,text\n1,a\n1,b\n", "no column names its rows: id has duplicates"),
         ("id,text\n1,a\n,b\n", "no column names its rows: id is empty in some rows"),
-        ("id,text,unit price,if\n1,a,2,3\n", "Left out, because a template cannot name them"),
-        ("id,text,unit price,if\n1,a,2,3\n", ": 'unit price', 'if'."),
+        ("id,text,a\\b,row\n1,a,2,3\n", "Left out, because a template cannot name them: 'a\\\\b'."),
+        ("id,text,unit price,row\n1,a,2,3\n", "Left out, because a template cannot name them: 'unit price'."),
     ],
 )
 def test_init_says_what_it_could_not_use(tmp_path: Path, table: str, said: str) -> None:
@@ -139,10 +303,10 @@ def test_a_folder_is_a_table_when_files_lie_in_it(tmp_path: Path) -> None:
 
 def test_a_table_without_a_usable_column_is_refused(tmp_path: Path) -> None:
     """Names that no template can spell are said, and nothing is written."""
-    (tmp_path / "t.csv").write_text("my text,if\nhello,x\n")
+    (tmp_path / "t.csv").write_text("my\\text,b\\\nhello,x\n")
     ended = batchrun("init", "t.csv", cwd=tmp_path)
     assert ended.code == 2
-    assert "my text, if" in ended.err
+    assert "my\\text, b\\. Rename one" in ended.err
     assert not (tmp_path / "jobs").exists()
 
 

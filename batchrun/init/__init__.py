@@ -1,0 +1,17 @@
+"""`init`: a job file to begin with, fitted to a prompt table."""
+
+from batchrun.init.job_file import SCHEMA_FILE, Wish, checked_endpoint, refuse_taken, write_job
+from batchrun.init.table import Table, look
+from batchrun.init.tasks import TASK_KINDS, TaskKind
+
+__all__ = [
+    "SCHEMA_FILE",
+    "TASK_KINDS",
+    "Table",
+    "TaskKind",
+    "Wish",
+    "checked_endpoint",
+    "look",
+    "refuse_taken",
+    "write_job",
+]
