@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -74,6 +74,8 @@ class Asking:
     """Rows that go first, unless so many have gone well before."""
     seal_rows: int
     """Finished rows after which a journal file is sealed."""
+    interrupts: Callable[[], int] | None = None
+    """How often the user has asked to stop, where signals do not come to this thread."""
     clock: Clock = SystemClock()  # noqa: RUF009 - it has no state
 
     def ask(self, rows: pl.DataFrame) -> Stop | None:
@@ -128,6 +130,7 @@ class Asking:
                 seal_rows=self.seal_rows,
                 say=self.progress.say,
                 keys=key_sources(job),
+                interrupts=self.interrupts,
             )
             first = job.models[0]
             view = View(self.counters, flights, admission, clock, (first.endpoint, first.name))

@@ -17,7 +17,7 @@ import polars as pl
 from batchrun.job import ModelChoice, load_job
 from batchrun.progress import View
 from batchrun.simulator import Call, SimulatorConfig, read_ledger, start_process
-from batchrun.submit import Options, submit
+from batchrun.submitting import Options, submit
 from batchrun.summary import Summary
 
 

@@ -21,10 +21,10 @@ from batchrun.forecast import price_of
 from batchrun.forecast.estimate import Range, exactly
 from batchrun.index import UNBOUNDED, State
 from batchrun.job import load_job
-from batchrun.plan import Plan, plan
+from batchrun.planning import Plan, plan
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import locked
-from batchrun.submit import Options, submit
+from batchrun.submitting import Options, submit
 from batchrun.survey import survey
 from tests.runs import JobFolder, Silent, simulated, write_rows
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -133,6 +135,16 @@ def test_the_first_command_prints_what_is_shown(tmp_path: Path) -> None:
     snippet = block("import polars as pl").replace("runs/quickstart", f"{tmp_path}/runs/quickstart")
     exec(snippet.replace("answers.select", "chosen = answers.select"), names)
     assert names["chosen"].height == 400
+
+
+def test_the_python_snippet_runs(tmp_path: Path) -> None:
+    """As it stands, beside the jobs that come along."""
+    for name in ("jobs", "sample_data"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    words = [sys.executable, "-c", block("import batchrun\n")]
+    ended = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert batchrun.scan_results(tmp_path / "runs" / "five").collect().height == 5
 
 
 def masked(line: str) -> str:

@@ -14,7 +14,7 @@ from batchrun.conversation import Turn, transcript
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from batchrun.plan import Example
+    from batchrun.planning import Example
 
 _LINES = 12
 """Lines of the longest text that is shown whole."""

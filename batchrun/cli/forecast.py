@@ -12,7 +12,7 @@ from batchrun.wording import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from batchrun.plan import Plan
+    from batchrun.planning import Plan
 
 _PER = {"input": "in", "cached": "cached", "output": "out"}
 

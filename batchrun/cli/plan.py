@@ -15,7 +15,7 @@ from batchrun.wording import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from batchrun.plan import Plan, PlannedLimit, PlannedModel
+    from batchrun.planning import Plan, PlannedLimit, PlannedModel
 
 _STATES = {
     "new": "new: asked",
@@ -54,7 +54,7 @@ def command(
     from batchrun.cli.progress import showing
     from batchrun.cli.submit import retryable
     from batchrun.cli.terminal import output
-    from batchrun.plan import plan
+    from batchrun.planning import plan
 
     types = error_types(retry_failed, "--retry-failed", retryable())
     job = arguments.load()

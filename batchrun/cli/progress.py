@@ -3,10 +3,12 @@ machines."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchrun.cli.standing import details, figures, hindrance
@@ -28,8 +30,12 @@ LINE = 30.0
 
 
 @contextmanager
-def showing(*, as_json: bool) -> Iterator[Progress]:
-    """The display that fits standard error; `as_json` asks for lines of JSON."""
+def showing(*, as_json: bool, silent: bool = False) -> Iterator[Progress]:
+    """The display that fits standard error; `as_json` asks for lines of JSON, `silent` for none."""
+    if silent:
+        with Path(os.devnull).open("w", encoding="utf-8") as nothing:
+            yield LineProgress(Lenient(nothing))
+        return
     if as_json:
         yield JsonProgress(Lenient(sys.stderr))
         return

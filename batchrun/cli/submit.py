@@ -60,7 +60,7 @@ def command(
     from batchrun.cli.progress import showing
     from batchrun.cli.step_summary import append_summary
     from batchrun.cli.summary import tell
-    from batchrun.submit import Options, submit
+    from batchrun.submitting import Options, submit
 
     if rerun_changed and keep_changed:
         raise UsageError("--rerun-changed and --keep-changed exclude each other: choose one")

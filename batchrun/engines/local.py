@@ -53,7 +53,8 @@ class LocalEngine:
     journal file into a sealed part, in a thread. The first `canary` rows must keep within the breaker's
     share before the rest goes. `time_left` is how long the run may take, in seconds: sending stops a tenth of
     it, or the drain, before. A journal file is sealed after `seal_rows` finished rows, or SEAL_BYTES.
-    `say` is told of an interruption at once; `keys` says whose key each endpoint is sent.
+    `say` is told of an interruption at once; `keys` says whose key each endpoint is sent;
+    `interrupts`, how often the user has asked to stop, where signals do not come to this thread.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class LocalEngine:
         seal_rows: int = SEAL_ROWS,
         say: Callable[[str], None] = lambda text: None,
         keys: Mapping[str, str] = MappingProxyType({}),
+        interrupts: Callable[[], int] | None = None,
     ) -> None:
         self._answerer = answerer
         self._admission = admission
@@ -89,6 +91,7 @@ class LocalEngine:
         self._seal_rows = seal_rows
         self._say = say
         self._keys = keys
+        self._interrupts = interrupts
         self._supply = Supply(CHUNK)
         self._workers = 0
         self._hire: Callable[[], None] = _nobody
@@ -113,7 +116,7 @@ class LocalEngine:
             own: list[Beside] = [
                 self._journal.commit_forever,
                 self._seal_full_files,
-                lambda: obey_signals(self._interrupt),
+                lambda: obey_signals(self._interrupt, self._interrupts),
                 self._keep_hiring,
             ]
             if self._time_left is not None:

@@ -20,6 +20,9 @@ from batchrun.run_folder.records import FORMAT_VERSION
 
 GENERATIONS = "generations"
 
+FRAMES = "input-*.parquet"
+"""Frames that were given as input, each named by its content."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:

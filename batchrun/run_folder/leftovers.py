@@ -5,18 +5,21 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.folder import FRAMES, RunFolder
 from batchrun.run_folder.room import SPARE_NAME
 
 
-def sweep(run: RunFolder) -> None:
+def sweep(run: RunFolder, *, keep: str | None = None) -> None:
     """Remove unfinished files, the spare file, what was said to and by a submit that is gone, and generations
-    but the published one and the one before it.
+    but the published one and the one before it; of frames that were the input all but `keep`, if it is given.
 
     For the holder of the lock alone, before it writes anything: a generation newer than the published one is
     then one whose publication was cut short.
     """
     spare = run.checkpoint.glob(SPARE_NAME)
+    for path in run.path.glob(FRAMES) if keep is not None else ():
+        if path != Path(keep or ""):
+            _remove(path)
     run.pause.unlink(missing_ok=True)
     run.live.unlink(missing_ok=True)
     for path in [*run.path.glob("*.tmp"), *run.checkpoint.glob("*.tmp"), *spare]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from batchrun.job import load_job
-from batchrun.plan import Plan, plan
+from batchrun.planning import Plan, plan
 from tests.runs import JobFolder
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from batchrun.job import load_job
-from batchrun.plan import plan
+from batchrun.planning import plan
 from tests.plan.planning import asking, job_of, planned
 from tests.runs import simulated
 

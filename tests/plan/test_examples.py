@@ -10,7 +10,7 @@ import pytest
 
 from batchrun import codec
 from batchrun.errors import UsageError
-from batchrun.plan import Plan, examples
+from batchrun.planning import Plan, examples
 from tests.plan.planning import asking, job_of, planned
 from tests.runs import simulated
 

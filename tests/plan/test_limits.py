@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batchrun.plan import PlannedLimit
+from batchrun.planning import PlannedLimit
 from tests.plan.planning import job_of, planned
 from tests.runs import JobFolder, simulated
 

@@ -9,8 +9,8 @@ from batchrun.chat.families import no_logprobs, refusals, thinks
 from batchrun.chat.json_schema import plain
 from batchrun.chat.strict import strict_fault
 from batchrun.job import Job, ModelChoice
-from batchrun.plan.examples import Example
-from batchrun.plan.unused import unused
+from batchrun.planning.examples import Example
+from batchrun.planning.unused import unused
 from batchrun.render.renderer import WITHOUT_STRICT, Renderer
 from batchrun.run_folder.parsed import arrow_type
 from batchrun.survey import Survey

@@ -29,10 +29,10 @@ from batchrun.forecast import (
 from batchrun.forecast.pace import is_auto, tighter
 from batchrun.index import Facts, State, counts
 from batchrun.job import Job
-from batchrun.plan.doubts import doubts
-from batchrun.plan.examples import Example, example_of, examples
-from batchrun.plan.limits import PlannedLimit, limits_of
-from batchrun.plan.looked import Looked, look
+from batchrun.planning.doubts import doubts
+from batchrun.planning.examples import Example, example_of, examples
+from batchrun.planning.limits import PlannedLimit, limits_of
+from batchrun.planning.looked import Looked, look
 from batchrun.previous import not_there
 from batchrun.restore import gates
 from batchrun.run_folder.lock import is_locked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -53,6 +53,8 @@ class Options:
     limit: int | None = None
     """At most so many rows now; the rest stays pending."""
     drain: float = 30.0
+    interrupts: Callable[[], int] | None = None
+    """How often the user has asked to stop: for a submit outside the main thread, which no signal reaches."""
     seal_rows: int = SEAL_ROWS
     """Finished rows after which a journal file becomes a sealed part: fewer where rows are very large."""
 
@@ -90,7 +92,7 @@ class _Submit:
 
     def run(self) -> Summary:
         """All of it."""
-        sweep(self._run)
+        sweep(self._run, keep=self._job.input.path or "")
         self._progress.phase(f"reading {self._job.input.place}")
         found = survey(self._job, on_rows=self._progress.read, keep_index=True)
         if waiting := not_there(found.job, found.source):
@@ -189,6 +191,7 @@ class _Submit:
             time_left=None if wall_time is None else wall_time - (time.time() - self._started),
             canary=first.rows,
             seal_rows=options.seal_rows,
+            interrupts=options.interrupts,
         )
         return asking.ask(rows)
 

@@ -1,0 +1,222 @@
+"""batchrun from Python: what the commands do, as functions.
+
+They work inside a running event loop too, as in a notebook, and then in a thread of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import polars as pl
+
+from batchrun.cli.progress import showing
+from batchrun.errors import JobError, UsageError
+from batchrun.frames import Frame, write_frame
+from batchrun.job import Job, load_job
+from batchrun.outcome import ERROR_TYPES
+from batchrun.planning import Plan
+from batchrun.planning import plan as plan_job
+from batchrun.run_folder.diagnosis import reading
+from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.read import scan_run
+from batchrun.submitting import Options
+from batchrun.submitting import submit as submit_job
+from batchrun.summary import Summary
+
+_T = TypeVar("_T")
+
+JobFile = str | os.PathLike[str]
+
+
+def submit(
+    job: JobFile,
+    input: Frame | None = None,
+    *,
+    name: str | None = None,
+    model: str | None = None,
+    set: Mapping[str, Any] | None = None,
+    limit: int | None = None,
+    rerun_changed: bool = False,
+    keep_changed: bool = False,
+    retry_failed: bool | Iterable[str] = False,
+    drain: float = 30.0,
+    show: bool = True,
+) -> Summary:
+    """Bring the output of the job file `job` up to date with its input, as `batchrun submit` does.
+
+    Args:
+        input: rows in place of the job's input file: a polars or pandas frame. They are kept in the run
+            folder, so that the same frame goes on where it ended.
+        name: another name, and so another run folder.
+        model: another model, ENDPOINT/MODEL.
+        set: values of the job to replace, by dotted keys: {"request.temperature": 0.5}. Paths start at the
+            working folder.
+        limit: at most so many rows now.
+        rerun_changed, keep_changed: what becomes of answers that an edit leaves behind.
+        retry_failed: ask failed rows again: all (True), or those with these error types.
+        drain: seconds that calls under way may take when it is interrupted.
+        show: tell how it goes on standard error.
+
+    Gives the Summary, whatever the rows came to: `exit_code` says it as the command would. Raises a
+    BatchrunError when the run cannot go on.
+    """
+    if rerun_changed and keep_changed:
+        raise UsageError("rerun_changed and keep_changed exclude each other: choose one")
+    env = dict(os.environ)
+    loaded = _load(job, name, model, set)
+    if input is not None:
+        run = RunFolder(loaded.output_path)
+        run.claim(loaded.name)
+        loaded = _load(job, name, model, _with_input(set, write_frame(input, run.path)))
+    interrupted: list[None] = []
+    options = Options(
+        rerun_changed=rerun_changed,
+        keep_changed=keep_changed,
+        retry_failed=_types(retry_failed),
+        limit=limit,
+        drain=drain,
+        interrupts=lambda: len(interrupted),
+    )
+
+    def work() -> Summary:
+        with showing(as_json=False, silent=not show) as progress:
+            return submit_job(loaded, options, env=env, progress=progress)
+
+    return _apart(work, lambda: interrupted.append(None))
+
+
+def plan(
+    job: JobFile,
+    input: Frame | None = None,
+    *,
+    name: str | None = None,
+    model: str | None = None,
+    set: Mapping[str, Any] | None = None,
+    rerun_changed: bool = False,
+    retry_failed: bool | Iterable[str] = False,
+) -> Plan:
+    """Say what a submit of the job file `job` would do, as `batchrun plan` does: no call, and nothing kept.
+
+    The arguments are those of `submit`. Raises a BatchrunError.
+    """
+    with tempfile.TemporaryDirectory(prefix="batchrun-") as folder:
+        if input is not None:
+            set = _with_input(set, write_frame(input, Path(folder)))
+        return plan_job(
+            _load(job, name, model, set),
+            env=dict(os.environ),
+            on_rows=lambda _rows: None,
+            rerun_changed=rerun_changed,
+            retry_failed=_types(retry_failed),
+        )
+
+
+def scan_results(run: JobFile | Iterable[JobFile], *more: JobFile) -> pl.LazyFrame:
+    """The rows of a run: of a run folder, or of a job file's. Also what is answered and not published yet.
+
+    Several runs come one after the other, each with its folder's name in the column `run`; a column that
+    one of them does not have is null there. Raises a BatchrunError where there is no run, and UsageError
+    where a column has types in them that do not go together.
+    """
+    runs = [run] if isinstance(run, str | os.PathLike) else list(run)
+    folders = [_run_folder(Path(one)) for one in [*runs, *more]]
+    if len(folders) == 1:
+        return _scan(folders[0])
+    frames = [_scan(folder).with_columns(run=pl.lit(folder.path.name)) for folder in folders]
+    try:
+        together = pl.concat(frames, how="diagonal_relaxed")
+        together.collect_schema()
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(
+            f"the runs have a column of different types: {str(error).splitlines()[0]}",
+            hint="Scan each by itself and cast that column.",
+        ) from error
+    return together
+
+
+def _scan(run: RunFolder) -> pl.LazyFrame:
+    with reading(run):
+        return scan_run(run)
+
+
+def _run_folder(path: Path) -> RunFolder:
+    if not path.exists():
+        raise UsageError(f"{path}: no such file or folder", hint="Name a job file (.yaml) or a run folder.")
+    run = RunFolder(path.resolve() if path.is_dir() else _load(path, None, None, None).output_path)
+    with reading(run):
+        run.require()
+    return run
+
+
+def _load(job: JobFile, name: str | None, model: str | None, values: Mapping[str, Any] | None) -> Job:
+    path = Path(job)
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: a job file is needed here", hint="Name the .yaml file itself.")
+    try:
+        sets = [f"{key}={json.dumps(value)}" for key, value in (values or {}).items()]
+    except TypeError as error:
+        raise JobError(
+            f"set: {error}", hint="Values are those of JSON: text, numbers, lists, dicts."
+        ) from error
+    return load_job(path, sets=sets, name=name, model=model, env=dict(os.environ), cwd=Path.cwd())
+
+
+def _with_input(values: Mapping[str, Any] | None, path: Path) -> dict[str, Any]:
+    return {**(values or {}), "input.path": str(path), "input.format": "parquet"}
+
+
+def _types(wanted: bool | Iterable[str]) -> frozenset[str]:
+    if isinstance(wanted, bool):
+        return frozenset(ERROR_TYPES) if wanted else frozenset()
+    types = frozenset([wanted] if isinstance(wanted, str) else wanted)
+    if unknown := types - frozenset(ERROR_TYPES):
+        raise UsageError(
+            f"retry_failed: no error type {', '.join(sorted(unknown))}",
+            hint=f"There are {', '.join(ERROR_TYPES)}.",
+        )
+    return types
+
+
+def _apart(work: Callable[[], _T], interrupt: Callable[[], None]) -> _T:
+    """Do it here, or in a thread where an event loop runs here, whose work Ctrl-C then interrupts."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return work()
+    ended: list[_T | BaseException] = []
+
+    def run() -> None:
+        try:
+            ended.append(work())
+        except BaseException as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=run, name="batchrun")
+    with _on_interrupt(interrupt):  # asyncio would cancel its task, which waits here
+        thread.start()
+        thread.join()
+    (result,) = ended
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+@contextmanager
+def _on_interrupt(interrupt: Callable[[], None]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda _number, _frame: interrupt())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
