@@ -87,13 +87,16 @@ def published_parts(run: RunFolder) -> list[Path]:
 
 
 def rows_by_part(run: RunFolder, since: pl.DataFrame) -> Iterator[pl.LazyFrame]:
-    """The rows of `scan_run` in no order, some thousands at a time; `since` is `answered_since`."""
+    """The rows of `scan_run` in no order, some thousands at a time; `since` is `answered_since`.
+
+    Those that were not published yet are without their input columns.
+    """
     types = read_types(run.checkpoint)
     replaced = since.select(pl.col("replaces").explode()).drop_nulls().lazy()
     for part in published_parts(run):
         rows = _typed(pl.scan_parquet(part), types)
         yield rows.join(replaced, left_on="row_index", right_on="replaces", how="anti")
-    yield from _rows(run, since)
+    yield from (_typed(rows, types) for rows in _rows(run, since))
 
 
 def answered_since(run: RunFolder) -> pl.DataFrame:
