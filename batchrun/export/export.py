@@ -23,8 +23,13 @@ def export(chosen: Chosen, columns: list[str], form: Format, sink: IO[bytes]) ->
     As many rows are held at a time as take a few megabytes.
     """
     schema = chosen.rows.select(cs.by_name(columns)).collect_schema()
-    _WRITERS[form](schema, chosen.pieces(columns), sink)
+    write_table(schema, chosen.pieces(columns), form, sink)
     return len(chosen.positions)
+
+
+def write_table(schema: pl.Schema, pieces: Iterable[pl.DataFrame], form: Format, sink: IO[bytes]) -> None:
+    """Write the rows of a table, some at a time, to `sink`."""
+    _WRITERS[form](schema, pieces, sink)
 
 
 def _write_csv(schema: pl.Schema, pieces: Iterable[pl.DataFrame], sink: IO[bytes]) -> None:
