@@ -68,7 +68,7 @@ ROWS = """
     asking
     changes
     submitting planning show status gc pausing
-    export report
+    export report diff
     init
     cli
     library
@@ -89,7 +89,7 @@ OWNERS = {
     "jsonschema_rs": "chat job",
     "pyarrow": "source run_folder layout checks survey gc export",
     "polars": "predicate index run_folder checks survey frames tasks forecast asking changes submitting "
-    "planning show status gc init export report library",
+    "planning show status gc init export report diff library",
     "genai_prices": "prices",
     "anyio": "clock admission client run_folder functions flights answer engines standing asking gc cli",
     "click": "cli",

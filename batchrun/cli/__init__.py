@@ -31,6 +31,7 @@ _VERBS = {
     "show": "Look at rows of a run.",
     "export": "Write a run's rows as CSV, JSONL or Parquet; requests for batches, chats for fine-tuning.",
     "report": "Write a run's report as one HTML file.",
+    "diff": "Compare runs row by row.",
     "init": "Write a job file for a prompt table.",
     "gc": "Drop answers to removed and edited rows.",
     "schema": "Print the job file's JSON Schema.",

@@ -55,7 +55,8 @@ class JobArguments:
         if os.path.isdir(self.path):  # noqa: PTH112 - gives no error for a name that is too long
             raise UsageError(
                 f"{self.path} is a folder: a job file is needed here",
-                hint="Name the job file (.yaml) itself. Run folders are for status, show, export and report.",
+                hint="Name the job file (.yaml) itself. "
+                "Run folders are for status, show, export, report and diff.",
             )
         return load_job(
             self.path,
@@ -126,6 +127,18 @@ def run_options(verb: Verb) -> Verb:
     """Give a verb that reads a run the job file or run folder, as JobArguments."""
     argument = click.argument("job", metavar="JOB_OR_FOLDER", type=click.Path(path_type=Path))
     return _gathered(verb, [argument, _SETS, _NAME, _ENV_FILE])
+
+
+def runs_options(verb: Verb) -> Verb:
+    """Give a verb that reads several runs their job files or run folders, as JobArguments of each."""
+
+    @wraps(verb)
+    def gathered(*, jobs: tuple[Path, ...], env_file: Path | None, **others: Any) -> int | None:
+        return verb([JobArguments(job, env_file=env_file) for job in jobs], **others)
+
+    argument = click.argument("jobs", metavar="A B [C]...", nargs=-1, type=click.Path(path_type=Path))
+    command: Verb = argument(_ENV_FILE(gathered))
+    return command
 
 
 def _gathered(verb: Verb, parameters: list[Callable[[Verb], Verb]]) -> Verb:

@@ -13,7 +13,7 @@ import pytest
 from batchrun.cli.collecting import seldom_collecting
 from tests.runs import JobFolder
 
-_PROGRAM = """\
+PROGRAM = """\
 import gc, json, sys
 from batchrun.cli import main
 looks = []
@@ -64,7 +64,7 @@ def test_a_verb_loads_what_it_uses(
 ) -> None:
     """Of a finished run too; and Python's collector of cycles is not kept busy with it."""
     of = [] if where is None else [str(getattr(run, where))]
-    command = [sys.executable, "-c", _PROGRAM, verb, *options, *of]
+    command = [sys.executable, "-c", PROGRAM, verb, *options, *of]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(ended.stderr.rpartition("\n")[2])
     assert found["code"] in (0, 1), ended.stderr  # 1: a row of this run failed

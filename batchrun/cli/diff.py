@@ -1,0 +1,92 @@
+"""`batchrun diff`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from batchrun.cli.memory import keep_memory_small
+from batchrun.cli.options import JobArguments, as_json, runs_options
+from batchrun.cli.text import shown_path, write_json
+from batchrun.errors import UsageError
+from batchrun.wording import clean_line, counted
+
+if TYPE_CHECKING:
+    from batchrun.export import Format
+
+_SUFFIXES = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+
+
+@click.command()
+@runs_options
+@click.option("--field", metavar="PATH", help="Compare this member of the results: parsed.label")
+@click.option("--truth", metavar="COLUMN", help="The column of the input that holds the right answers.")
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=5, show_default=True, help="At most so many examples."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write all rows side by side: .parquet, .csv or .jsonl.",
+)
+@as_json
+def command(
+    jobs: list[JobArguments],
+    field: str | None,
+    truth: str | None,
+    limit: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Compare runs by the ids of their rows: of job files, or in run folders. The first is the base.
+
+    Says which answers changed, how far the runs agree, and what they cost and took. What is compared is
+    `parsed` where every run has it, else `completion`, or --field; the rows are those that are ok in both.
+
+    \b
+    Another model, and what it changes:
+      batchrun submit job.yaml --name large --model openai/gpt-4.1
+      batchrun diff job.yaml runs/large --field parsed.label --truth gold_label
+
+    With --truth, says how often each run is right: texts must be equal to the letter, and a failed row
+    counts as wrong. --out has a column for each run: status@large, label@large.
+
+    Also what a running or a killed submit has received and not published yet.
+    """
+    keep_memory_small()
+    from batchrun.cli.comparison import tell
+    from batchrun.cli.export import require_apart
+    from batchrun.cli.terminal import output
+    from batchrun.diff import diff
+    from batchrun.export import replacing, write_table
+
+    form = _format(out) if out else None
+    runs = [arguments.run() for arguments in jobs]
+    if out:
+        for run, arguments in zip(runs, jobs, strict=True):
+            require_apart(out, run, arguments)
+    found = diff(runs, field=field, truth=truth, limit=limit)
+    if out and form:
+        with replacing(out) as sink:
+            write_table(found.table.schema(), found.table.pieces(), form, sink)
+    if as_json:
+        write_json({**found.document(), "out": None if out is None else str(out)})
+        return
+    with output() as console:
+        tell(console, found)
+    if out:
+        rows = counted(found.rows_in_all + found.rows_in_some, "row")
+        click.echo(clean_line(f"{rows} in {shown_path(out)}"), err=True)
+
+
+def _format(out: Path) -> Format:
+    """What is meant to be written. Raises UsageError for a file that is called otherwise."""
+    if (form := _SUFFIXES.get(out.suffix.lower())) is None:
+        raise UsageError(
+            f"--out {out}: {out.suffix or 'no suffix'} is no format that is written",
+            hint=f"Name a file in {', '.join(_SUFFIXES)}.",
+        )
+    return cast("Format", form)

@@ -1,0 +1,104 @@
+"""A run as one side of a comparison: its rows, some at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import polars as pl
+
+from batchrun import codec
+from batchrun.diff.names import short_names
+from batchrun.errors import UsageError
+from batchrun.run_folder.damaged import readable
+from batchrun.run_folder.diagnosis import reading
+from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.read import answered_since, rows_by_part, scan_run
+from batchrun.show import input_columns
+
+Columns: TypeAlias = Callable[[pl.Schema], Sequence[pl.Expr]]
+"""What is wanted of rows with this schema."""
+
+KEY = pl.col("row_id").hash().alias("key")
+"""What stands for a row's id where many rows are held: 8 bytes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """A run that is compared.
+
+    Attributes:
+        name: what it is called among the others.
+        rows: all of them, as `scan_run` gives them, with their `schema`.
+        since: those that no publication has, as `answered_since` gives them.
+    """
+
+    name: str
+    run: RunFolder
+    rows: pl.LazyFrame
+    schema: pl.Schema
+    since: pl.DataFrame
+
+    @property
+    def inputs(self) -> pl.Schema:
+        """The columns of its input."""
+        return pl.Schema({name: self.schema[name] for name in input_columns(self.schema.names())})
+
+    def frames(self, columns: Columns) -> Iterator[pl.DataFrame]:
+        """These columns of all rows, in no order, some thousands at a time.
+
+        Raises RunFolderError for a damaged folder.
+        """
+        with reading(self.run):
+            for part in rows_by_part(self.run, self.since):
+                present = part.collect_schema().names()
+                missing = [(name, kind) for name, kind in self.inputs.items() if name not in present]
+                rows = part.with_columns(pl.lit(None, kind).alias(name) for name, kind in missing)
+                yield rows.select(columns(rows.collect_schema())).collect()
+
+    def at(self, places: pl.DataFrame, columns: Columns) -> pl.DataFrame:
+        """`row_index`, `key` and these columns of the rows with this `row_index` and `key`, in no order.
+
+        Raises RunFolderError for a damaged folder.
+        """
+        wanted = places.drop_nulls()
+        near = pl.col("row_index").is_between(wanted["row_index"].min(), wanted["row_index"].max())
+        rows = self.rows.filter(near).with_columns(KEY)  # skips row groups by their statistics
+        rows = rows.join(wanted.lazy(), on=["row_index", "key"], how="semi")
+        with reading(self.run):
+            found = rows.select("row_index", "key", *columns(self.schema)).collect()
+        return found.unique(["row_index", "key"], keep="last")
+
+
+def sides_of(runs: Sequence[RunFolder]) -> list[Side]:
+    """The runs as sides, the base first.
+
+    Raises UsageError for fewer than two runs and for one that is named twice, RunFolderError for a damaged
+    one.
+    """
+    if len(runs) < 2:
+        raise UsageError(
+            f"diff compares two runs or more, and {len(runs) or 'none'} was named",
+            hint="Name a job file (.yaml) or a run folder for each: batchrun diff A B",
+        )
+    folders = [run.path.resolve() for run in runs]
+    for place, folder in enumerate(folders):
+        if folder in folders[:place]:
+            raise UsageError(
+                f"{folder} is named twice",
+                hint="A job has one run for each --name: name another run's folder.",
+            )
+    names = short_names([(_name(run), folder) for run, folder in zip(runs, folders, strict=True)])
+    return [_side(run, name) for run, name in zip(runs, names, strict=True)]
+
+
+def _name(run: RunFolder) -> str:
+    with readable(run.identity):
+        return str(codec.loads(run.identity.read_bytes()).get("name"))
+
+
+def _side(run: RunFolder, name: str) -> Side:
+    with reading(run):
+        rows = scan_run(run)
+        return Side(name, run, rows, rows.collect_schema(), answered_since(run))
