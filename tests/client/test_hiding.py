@@ -27,6 +27,12 @@ SECRETS = [
 ]
 
 
+@pytest.mark.parametrize(("value", "is_secret"), [("1234567", False), ("12345678", True)])
+def test_what_is_too_short_is_no_secret(value: str, is_secret: bool) -> None:
+    """Under 8 characters it may stand in any text."""
+    assert (Hidden([value]).hide_text(f"it is {value}.") != f"it is {value}.") is is_secret
+
+
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @pytest.mark.parametrize("secret", SECRETS, ids=range(len(SECRETS)))
 def test_a_secret_is_hidden_however_it_is_spelled(secret: str, spelling: str) -> None:

@@ -44,6 +44,17 @@ def test_the_file_is_still_parquet(tmp_path: Path) -> None:
     assert pl.read_parquet(path).to_arrow().equals(ROWS)
 
 
+def test_another_reader_is_told_of_damage(tmp_path: Path) -> None:
+    """A changed byte of a page does not fit the page's own checksum."""
+    path = written(tmp_path)
+    column = pq.read_metadata(path).row_group(0).column(0)
+    data = bytearray(path.read_bytes())
+    data[column.data_page_offset + column.total_compressed_size - 1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(OSError, match="CRC checksum"):
+        pq.read_table(path, page_checksum_verification=True)
+
+
 @pytest.mark.parametrize("length", [0, 1, 700, -1])
 def test_a_file_that_was_cut_is_not_sound(tmp_path: Path, length: int) -> None:
     """The checksum is gone with the end, so the end itself is looked for."""
