@@ -17,6 +17,9 @@ import pytest
 from batchrun.cli.pager import user_pager, write_long
 from tests.runs import JobFolder
 
+_LEFT_OUT = ("COLUMNS", "LESS", "LINES", "NO_COLOR", "PAGER")
+"""Variables of whoever runs the tests: a worker of xdist has the size of a terminal of its own."""
+
 ROWS = 40
 LINES = 24
 
@@ -27,7 +30,7 @@ def shown(
     """What `show` writes to a terminal of 80 columns at which somebody sits, who keeps what is paged."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, 80, 0, 0))
-    kept = {name: value for name, value in os.environ.items() if name not in ("LESS", "NO_COLOR", "PAGER")}
+    kept = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
     environment = {**kept, "TERM": "xterm-256color", "PAGER": "sh -c 'cat > paged.txt'", **(env or {})}
     command = shell.format(" ".join([sys.executable, "-m", "batchrun", "show", "runs/job", *words]))
     process = subprocess.Popen(
