@@ -32,15 +32,8 @@ def on_a_terminal(words: list[str], folder: Path, **env: str) -> tuple[int, str]
         [sys.executable, "-m", "batchrun", *words], stdout=theirs, stderr=theirs, cwd=folder, env=environment
     )
     os.close(theirs)
-    written = b""
-    while True:
-        try:
-            data = os.read(ours, 65536)
-        except OSError:  # the other side is closed
-            break
-        if not data:
-            break
-        written += data
+    written = bytearray()
+    read_all(ours, written)
     os.close(ours)
     return process.wait(timeout=20), written.decode()
 

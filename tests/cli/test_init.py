@@ -378,6 +378,8 @@ def test_a_files_name_writes_nothing_into_the_job(tmp_path: Path) -> None:
     """A line break in it ends no comment: what follows is no key of the job."""
     name = "a\nrun_tools: {module: evil.py, functions: [f]}\n#.jsonl"
     (tmp_path / name).write_text('{"text": "hello", "id": 1}\n')
-    batchrun("init", name, "--out", "job.yaml", cwd=tmp_path)
-    written = tmp_path / "job.yaml"
-    assert not written.exists() or "run_tools" not in yaml.safe_load(written.read_text())
+    ended = batchrun("init", name, "--out", "job.yaml", cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    written = yaml.safe_load((tmp_path / "job.yaml").read_text())
+    assert written["input"]["path"] == name
+    assert "run_tools" not in written

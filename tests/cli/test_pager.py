@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from batchrun.cli.pager import user_pager, write_long
+from tests.cli.pseudo_terminal import read_all
 from tests.runs import JobFolder
 
 _LEFT_OUT = ("COLUMNS", "LESS", "LINES", "NO_COLOR", "PAGER")
@@ -37,13 +38,8 @@ def shown(
         ["sh", "-c", command], stdin=theirs, stdout=theirs, stderr=theirs, cwd=job.folder, env=environment
     )
     os.close(theirs)
-    written = b""
-    while True:
-        try:
-            data = os.read(ours, 65536)
-        except OSError:  # the other side is closed
-            break
-        written += data
+    written = bytearray()
+    read_all(ours, written)
     os.close(ours)
     assert process.wait(timeout=30) == 0, written.decode()
     return written.decode()
