@@ -37,6 +37,8 @@ class Held:
     sent: dict[CallId, Ask] = field(default_factory=dict)
     answered: set[CallId] = field(default_factory=set)
     """Whatever came of the call."""
+    carried: dict[int, int] = field(default_factory=dict)
+    """How many calls a task took over from an asking that failed, which made them."""
     answers: dict[Ask, set[str]] = field(default_factory=dict)
     """The ids of completions (status 200) received for an ask."""
 
@@ -46,6 +48,8 @@ class Held:
             record = _record(line.rstrip(b"\n"))
             if "sent" in record:
                 self.sent[record["sent"], record["call"]] = (record["row"], record.get("step", 0))
+            elif "continues" in record:
+                self.carried[record["continues"]] = record["first"]
             elif "answer" in record:
                 call = (record["answer"], record["call"])
                 self.answered.add(call)
@@ -57,12 +61,17 @@ class Held:
         """Take over what other files hold."""
         self.sent |= other.sent
         self.answered |= other.answered
+        self.carried |= other.carried
         for ask, ids in other.answers.items():
             self.answers.setdefault(ask, set()).update(ids)
 
     def open_calls(self) -> set[CallId]:
         """Calls that were sent, and of which nothing else is known."""
-        return self.sent.keys() - self.answered
+        return {
+            (task, call)
+            for task, call in self.sent.keys() - self.answered
+            if call >= self.carried.get(task, 0)
+        }
 
 
 def _record(line: bytes) -> dict[str, Any]:

@@ -26,6 +26,9 @@ LATENCY = {"latency": {"kind": "uniform", "low": 0.02, "high": 0.12}}
 START_UP = 0.1
 """The share of kills at any time since a process began, most of them before its first call."""
 
+ROWS_FAILED = 1
+"""The exit code of a submit that leaves failed rows."""
+
 LONGEST = 0.8
 """Seconds that the others live on, at most, once a call has been made."""
 
@@ -41,6 +44,8 @@ class Kind:
     asks: int = 1
     config: Mapping[str, Any] = field(default_factory=dict)
     sections: Mapping[str, Any] = field(default_factory=dict)
+    submits: int = 1
+    """As many as it takes undisturbed: all but the last leave failed rows."""
 
 
 def conversation(asks: int) -> dict[str, Any]:
@@ -58,6 +63,26 @@ CONVERSATIONS = Kind(
     sections={"prompt": conversation(3)},
 )
 
+CARRIED_ON = Kind(
+    "conversations that fail and go on",
+    160,
+    4,
+    20,
+    asks=3,
+    config={
+        "faults": [
+            {"match": f"{digit}: please answer, turn", "first": 1, "status": 503} for digit in (2, 5, 8)
+        ]
+    },
+    sections={
+        "prompt": conversation(3),
+        "retry": {"max_attempts": 1},
+        "stop_when": {"failed": "100%", "after": 1_000},
+    },
+    submits=3,
+)
+"""Three rows in ten fail once for want of their second answer, and once for want of their third."""
+
 FALLBACKS = Kind(
     "a tenth of the rows fall back",
     1_000,
@@ -69,7 +94,10 @@ FALLBACKS = Kind(
 
 LARGE = Kind("two results parts", 6_000, 32, 700)
 
-KINDS = (CONVERSATIONS, FALLBACKS, LARGE)
+KINDS = (CONVERSATIONS, CARRIED_ON, FALLBACKS, LARGE)
+
+SHORT = {CONVERSATIONS: 60, CARRIED_ON: 60, FALLBACKS: 250}
+"""Rows of the kinds that the short size has."""
 
 
 @dataclass(slots=True)
@@ -95,9 +123,13 @@ def kill_and_resume(folder: Path, kind: Kind, *, kills: int, seed: int, tally: T
         auditor = Auditor(job, Reader(), tally.books)
         words = life.command(job, seal_rows=kind.seal_rows)
         times: list[float] = []
-        while len(times) < kills and (at := _killed(job, words, rng, auditor, tally)):
-            times.append(at)
-        auditor.ended(subprocess.run(words, cwd=life.ROOT, capture_output=True, timeout=600).returncode)
+        code = -signal.SIGKILL
+        while len(times) < kills and (code == -signal.SIGKILL or (code == ROWS_FAILED and kind.submits > 1)):
+            code, at = _life(job, words, rng, tally)
+            if code == -signal.SIGKILL:
+                auditor.killed()
+                times.append(at)
+        auditor.ended(_undisturbed(words, kind))
         calls = job.calls()
     auditor.finished(calls, range(kind.rows), asks=kind.asks)
     tally.between += sum(calls[0].at < at < calls[-1].at for at in times)
@@ -106,10 +138,8 @@ def kill_and_resume(folder: Path, kind: Kind, *, kills: int, seed: int, tally: T
     tally.calls += len(calls)
 
 
-def _killed(
-    job: JobFolder, words: list[str], rng: random.Random, auditor: Auditor, tally: Tally
-) -> float | None:
-    """Let a process live for a random time; when it was killed, or None when it was done before."""
+def _life(job: JobFolder, words: list[str], rng: random.Random, tally: Tally) -> tuple[int, float]:
+    """Let a process live for a random time; its exit code, and when it was killed, unless it ended before."""
     early = rng.random() < START_UP
     size = job.ledger.stat().st_size
     process = life.start(words)
@@ -121,18 +151,24 @@ def _killed(
         time.sleep(rng.uniform(0, LONGEST))
     at = time.time()
     process.send_signal(signal.SIGKILL)
-    if process.wait() != -signal.SIGKILL:
-        auditor.ended(process.returncode)
-        return None
-    tally.asking += job.ledger.stat().st_size > size
-    auditor.killed()
-    return at
+    code = process.wait()
+    tally.asking += code == -signal.SIGKILL and job.ledger.stat().st_size > size
+    return code, at
+
+
+def _undisturbed(words: list[str], kind: Kind) -> int:
+    """Submit until no row is failed, or as often as that may take; the last exit code."""
+    code = ROWS_FAILED
+    for _submit in range(kind.submits):
+        if code == ROWS_FAILED:
+            code = subprocess.run(words, cwd=life.ROOT, capture_output=True, timeout=600).returncode
+    return code
 
 
 def lines(folder: Path, full: bool) -> Iterator[Line]:
-    """SIGKILL at random times in jobs of three sizes."""
+    """SIGKILL at random times in jobs of every kind."""
     wanted = 1_000 if full else 10
-    kinds = KINDS if full else (replace(CONVERSATIONS, rows=60), replace(FALLBACKS, rows=250))
+    kinds = KINDS if full else tuple(replace(kind, rows=rows) for kind, rows in SHORT.items())
     tallies = {kind: Tally() for kind in kinds}
     for seed, kind in zip(count(), cycle(list(tallies))):
         left = wanted - sum(tally.books.kills for tally in tallies.values())
