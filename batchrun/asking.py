@@ -133,7 +133,9 @@ class Asking:
                 interrupts=self.interrupts,
             )
             first = job.models[0]
-            view = View(self.counters, flights, admission, clock, (first.endpoint, first.name))
+            view = View(
+                self.counters, flights, admission, clock, (first.endpoint, first.name), caller.latencies[0]
+            )
             wanted = tasks(self.survey, rows, self.chains)
             try:
                 more = FUNCTION_ROWS if job.run_tools else 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from batchrun.admission import Admission
+    from batchrun.answer.tail import Latencies
     from batchrun.clock import PausableClock
     from batchrun.flights import Flights
     from batchrun.summary import Counters
@@ -22,6 +23,8 @@ class View:
     clock: PausableClock
     first: tuple[str, str]
     """Endpoint and model that rows are asked of first."""
+    latencies: Latencies
+    """How long that model took."""
 
 
 class Progress(Protocol):

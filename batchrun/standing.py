@@ -5,20 +5,24 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 
 from batchrun.admission import Closed
+from batchrun.admission.gate import Reason
 from batchrun.admission.states import Wait
 from batchrun.outcome import Error
 from batchrun.progress import View
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.live import write_live
+from batchrun.time_left import Moment, TimeLeft
 
 _WORTH_TELLING = 1.0
 """Seconds from which a wait is told: shorter ones are the pace of the job's limits."""
 _MINUTE = 60.0
+_PACE: tuple[Reason, ...] = ("limits", "rate limit")
+"""Waits that come again and again: they are a part of the pace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,8 @@ class Standing:
         near_budget: calls wait for others to leave them a part of the budget.
         landing: the run is stopping; calls under way may land.
         paused: nothing is sent until somebody says `resume`.
-        seconds_left: until the last row is done at this pace, announced waits included; None where nothing
-            moves.
+        seconds_left: until the last row is done (`TimeLeft`), announced waits included; None where nothing
+            says how long.
     """
 
     to_do: int
@@ -95,6 +99,7 @@ class Watcher:
         self._view = view
         self._span = span
         self._seen: deque[_Seen] = deque()
+        self._time_left = TimeLeft()
 
     def look(self, now: float | None = None) -> Standing:
         """How it stands `now` (monotonic seconds)."""
@@ -106,7 +111,6 @@ class Watcher:
             self._seen.popleft()
         rate = self._pace(at - self._span, "rows")
         waits = tuple(wait for wait in view.admission.waiting() if wait.seconds >= _WORTH_TELLING)
-        left = counters.to_do - counters.finished
         gone, cap = self._budget()
         return Standing(
             to_do=counters.to_do,
@@ -129,8 +133,32 @@ class Watcher:
             near_budget=bool(view.admission.short),
             landing=view.flights.landing,
             paused=view.clock.is_paused,
-            seconds_left=left / rate + max((wait.seconds for wait in waits), default=0.0) if rate else None,
+            seconds_left=self._time_left.look(self._moment(at, waits)),
         )
+
+    def _moment(self, at: float, waits: tuple[Wait, ...]) -> Moment:
+        view, counters = self._view, self._view.counters
+        in_flight = len(view.flights)
+        return Moment(
+            at,
+            counters.to_do,
+            counters.finished,
+            in_flight,
+            is_paused=view.clock.is_paused,
+            longest=view.latencies.quantile(1 - 1 / (in_flight + 1)),
+            youngest=min((at - flight.started for flight in view.flights), default=0.0),
+            wait=max((wait.seconds for wait in waits if wait.reason in _PACE), default=0.0),
+            away=max((wait.seconds for wait in waits if wait.reason not in _PACE), default=0.0),
+            least=max(
+                self._least("requests", counters.calls, counters.finished + in_flight),
+                self._least("tokens", counters.prompt_tokens + counters.completion_tokens, counters.finished),
+            ),
+        )
+
+    def _least(self, unit: Literal["requests", "tokens"], taken: int, rows: int) -> float:
+        """Seconds for a row that takes as much as these have, by the limits of the first model."""
+        limit = self._view.admission.per_minute(*self._view.first, unit)
+        return taken / rows / limit * _MINUTE if limit and rows else 0.0
 
     def _pace(self, since: float, what: str) -> float:
         """What was done a second since then; 0 before two moments are known."""

@@ -133,6 +133,7 @@ class Stack:
             retry=retry_rules(job),
         )
         self.counters = Counters()
+        self.flights = Flights()
         self.journal = Journal(folder, 1, _Still())
         timeout = job.retry.timeout
         timeouts = Timeouts(timeout.connect, timeout.idle, timeout.total)
@@ -148,8 +149,9 @@ class Stack:
         }
         prices = ModelPrices(job, EPOCH)
         caller = Caller(
-            job.models, clients, prices, self.admission, self.journal, Flights(), self.counters, self.clock
+            job.models, clients, prices, self.admission, self.journal, self.flights, self.counters, self.clock
         )
+        self.latencies = caller.latencies[0]
         asker = Asker(
             job.models,
             caller,
@@ -186,7 +188,7 @@ def ask(folder: Path, endpoints: Mapping[str, Iterable[Says]], *, rows: int = 1,
 
     The model is `main/large`. `main` and `spare` are the endpoints.
     """
-    job = _job(folder, sections)
+    job = job_of(folder, sections)
     scripts = {name: Script(list(lines)) for name, lines in endpoints.items()}
 
     async def main() -> Report:
@@ -225,7 +227,7 @@ def _closing(closed: Closed) -> str:
     return name if closed.until is None else f"{name} for {closed.until - EPOCH:g} s"
 
 
-def _job(folder: Path, sections: Mapping[str, Any]) -> Job:
+def job_of(folder: Path, sections: Mapping[str, Any]) -> Job:
     (folder / "rows.jsonl").write_text('{"text": "row 0"}\n')
     limits = {"concurrency": 32}
     document: dict[str, Any] = {

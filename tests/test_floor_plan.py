@@ -54,6 +54,7 @@ ROWS = """
     flights
     answer
     engines
+    time_left
     progress
     standing
     simulator
