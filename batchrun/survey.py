@@ -21,6 +21,7 @@ from batchrun.caps import BoundCheck, needs_bounds
 from batchrun.checks import require_checks
 from batchrun.errors import InputError, JobError
 from batchrun.index import Facts, Identifier, Index, State, build, match, sharing
+from batchrun.index.sharing import SENDABLE
 from batchrun.job import OPENAI_BATCH, Job
 from batchrun.layout import layout_of
 from batchrun.previous import open_input
@@ -53,7 +54,8 @@ class Survey:
     identifier: Identifier
     facts: Facts
     columns: pa.Schema
-    read_rows: Callable[[], pl.DataFrame]
+    read_rows: Callable[[Callable[[str], bool]], pl.DataFrame]
+    """Takes what says which columns to read."""
     checkpoint: Checkpoint
     identity: str
     """Names job, input files and program: what results depend on beside the rows' answers."""
@@ -61,7 +63,7 @@ class Survey:
     @property
     def rows(self) -> pl.DataFrame:
         """The index (`index.ROWS_SCHEMA`), in the order of the input."""
-        return self.read_rows()
+        return self.read_rows(lambda name: True)
 
     def states(self, retry_failed: Iterable[str] = (), *, rerun: bool = False) -> pl.DataFrame:
         """What is done of each row, as the checkpoint has it now.
@@ -69,14 +71,17 @@ class Survey:
         `rerun`: older answers that the user has kept are to be replaced, as changed ones are.
         """
         kept = pl.DataFrame(schema=KEPT_SCHEMA) if rerun else read_kept(self.run.checkpoint)
-        return match(
+        needed = ["key", "hash", *(["row_index", SENDABLE] if self.job.dedupe else [])]
+        matched = match(
             answers=self.checkpoint.answers(),  # before the rows, as reading it takes more than it holds
-            rows=self.rows,
+            rows=self.read_rows(lambda name: name in needed),
             kept=kept,
             has_ids=self.job.input.id is not None,
             retry_failed=retry_failed,
             shared=read_shared(self.run.checkpoint),
         )
+        rest = self.read_rows(lambda name: name not in matched.columns)  # 8 bytes a row, or more
+        return pl.concat([rest, matched], how="horizontal")
 
 
 def survey(job: Job, *, on_rows: Callable[[int], None], keep_index: bool) -> Survey:
@@ -127,7 +132,7 @@ def survey(job: Job, *, on_rows: Callable[[int], None], keep_index: bool) -> Sur
         identifier=Identifier(renderer, job.input.id),
         facts=index.facts,
         columns=columns,
-        read_rows=partial(_read_rows, run.checkpoint) if keep_index else lambda: index.rows,
+        read_rows=partial(_read_rows, run.checkpoint) if keep_index else partial(_chosen, index.rows),
         checkpoint=read_checkpoint(run.checkpoint) if run.identity.exists() else Checkpoint(run.checkpoint),
         identity=identity,
     )
@@ -191,10 +196,16 @@ def _load(checkpoint: Path, identity: str, folder: Path) -> tuple[Index, pa.Sche
     return None
 
 
-def _read_rows(checkpoint: Path) -> pl.DataFrame:
+def _read_rows(checkpoint: Path, wanted: Callable[[str], bool]) -> pl.DataFrame:
     """The rows of the last pass. Raises RunFolderError where they have been damaged since."""
-    with readable(checkpoint / "index.parquet"):
-        return pl.read_parquet(checkpoint / "index.parquet", memory_map=False)
+    path = checkpoint / "index.parquet"
+    with readable(path):
+        names = [name for name in pl.read_parquet_schema(path) if wanted(name)]
+        return pl.read_parquet(path, columns=names, memory_map=False)
+
+
+def _chosen(rows: pl.DataFrame, wanted: Callable[[str], bool]) -> pl.DataFrame:
+    return rows.select(name for name in rows.columns if wanted(name))
 
 
 def _unchanged(included: dict[str, str], folder: Path) -> bool:

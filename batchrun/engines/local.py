@@ -41,7 +41,7 @@ Beside: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 CHUNK = 64
 """Rows rendered at a time, in a thread."""
 
-SEAL_ROWS = 5_000
+SEAL_ROWS = 2_500
 SEAL_BYTES = 16_000_000
 """A journal file is closed and sealed after so many finished rows or bytes."""
 

@@ -13,7 +13,7 @@ from batchrun.index.repeats import repeats
 from batchrun.index.sharing import HOLDER, SENDABLE
 from batchrun.outcome import NEVER_SENT, PASSING
 
-_SHARE = 100_000
+_SHARE = 40_000
 """Rows, or answers, that are sorted at once, about."""
 
 _LAST = 2**62
@@ -48,6 +48,8 @@ def match(
 ) -> pl.DataFrame:
     """Say for each row what is done: `rows` with `state`, and `part` and `position` of its answer.
 
+    Of `rows` it needs `key` and `hash`; with SENDABLE `row_index`, too.
+
     `answers` holds finished tasks (`run_folder.sealed.ANSWERS_SCHEMA`), `kept` the pairs of key and
     hash whose older answer the user keeps. A row is matched with an answer to the same request: by
     key and hash, then by the hash alone, equal requests pairing off: no answer is paid for again because its
@@ -61,7 +63,7 @@ def match(
     """
     if SENDABLE in rows.columns:
         answers = answers.sort(_preference())
-    decided = rows.select(_both().is_in(kept.select(_both()).to_series().implode())).to_series()
+    decided = _decided(rows, kept)
     place = pl.repeat(None, len(rows), dtype=pl.UInt32, eager=True)
     place = _pair(place, rows, answers, _both(), "key")
     if not (has_ids and SENDABLE in rows.columns):  # such rows share the answers of others, below
@@ -81,6 +83,13 @@ def match(
         _states(exact, place.is_not_null(), decided, again)
     )
     return _with_holders(matched, place, own) if SENDABLE in rows.columns else matched
+
+
+def _decided(rows: pl.DataFrame, kept: pl.DataFrame) -> pl.Series:
+    """For which rows the user keeps an older answer."""
+    if kept.is_empty():
+        return pl.repeat(False, len(rows), eager=True)  # noqa: FBT003 - a value
+    return rows.select(_both().is_in(kept.select(_both()).to_series().implode())).to_series()
 
 
 def _shareable(
@@ -146,7 +155,8 @@ def _pair(
 
 
 def _shares(values: pl.Series, shares: int) -> pl.Series:
-    return (values % shares).cast(pl.UInt16)
+    """A number below `shares` for each value, by its low bits: two bytes a row."""
+    return values.cast(pl.UInt16, wrap_numerical=True) % shares
 
 
 def _paired(sought: pl.Series, offered: pl.DataFrame) -> pl.Series:
