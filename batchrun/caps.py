@@ -64,7 +64,7 @@ class BoundCheck:
             if why := no_upper_bound(document, price):
                 yield (
                     f"{cap}: what a request to {model.spelled} takes has no upper bound: {why}. "
-                    "budget.soft: true lets it pass."
+                    "Set budget.soft: true to let it pass."
                 )
 
 

@@ -20,7 +20,7 @@ from batchrun.summary import CheckOutcome
 _OK, _FAILED = "status = 'ok'", "status = 'failed'"
 _LONGEST = 300
 _PLAIN = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
-_HINT = "A check counts `failed` or `ok` rows, a column of the results, or an SQL condition over them."
+_HINT = "Count `failed` or `ok` rows, a column of the results, or an SQL condition over them."
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ def _lazy(frame: Frame) -> pl.LazyFrame:
         return pl.from_pandas(frame).lazy()
     raise UsageError(
         f"input is a {type(frame).__name__}: it must be a polars or a pandas frame",
-        hint="A path to a file goes into the job's input.path, as in set={'input.path': 'rows.parquet'}.",
+        hint="Put a path to a file into the job's input.path, as in set={'input.path': 'rows.parquet'}.",
     )
 
 

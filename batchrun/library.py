@@ -70,7 +70,10 @@ def submit(
     BatchrunError when the run cannot go on.
     """
     if rerun_changed and keep_changed:
-        raise UsageError("rerun_changed and keep_changed exclude each other: choose one")
+        raise UsageError(
+            "rerun_changed and keep_changed exclude each other",
+            hint="Choose one: rerun_changed asks changed rows again, keep_changed leaves their answers.",
+        )
     env = dict(os.environ)
     loaded = _load(job, name, model, set)
     if input is not None:
@@ -165,7 +168,7 @@ def _load(job: JobFile, name: str | None, model: str | None, values: Mapping[str
         sets = [f"{key}={json.dumps(value)}" for key, value in (values or {}).items()]
     except TypeError as error:
         raise JobError(
-            f"set: {error}", hint="Values are those of JSON: text, numbers, lists, dicts."
+            f"set: {error}", hint="Give values that JSON has: text, numbers, lists, dicts."
         ) from error
     return load_job(path, sets=sets, name=name, model=model, env=dict(os.environ), cwd=Path.cwd())
 

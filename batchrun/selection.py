@@ -90,7 +90,10 @@ def _predicate(job: Job) -> Predicate | None:
     try:
         predicate = Predicate(job.input.where)
     except PredicateError as error:
-        raise JobError(f"{job.where('input', 'where')}: {error}") from error
+        raise JobError(
+            f"{job.where('input', 'where')}: {error}",
+            hint="Write an SQL condition over the input's columns, as in lang = 'en' AND stars < 3.",
+        ) from error
     if not predicate.looks_at_one_row:
         raise JobError(
             f"{job.where('input', 'where')}: the condition sets a row against others (an aggregate or OVER)",

@@ -86,7 +86,8 @@ def choose(rows: pl.LazyFrame, choice: Choice) -> Chosen:
         found = fitting.select("row_index", "row_id").collect()
     except pl.exceptions.PolarsError as error:
         raise UsageError(
-            f"--where: `{choice.where}` does not fit the rows: {str(error).splitlines()[0]}"
+            f"--where: `{choice.where}` does not fit the rows: {str(error).splitlines()[0]}",
+            hint="Compare values of one kind; CAST(stars AS DOUBLE) makes a number of a text.",
         ) from error
     if choice.ids and choice.where is None and choice.failed is None:
         _require(choice.ids, found["row_id"])
@@ -117,7 +118,10 @@ def _condition(where: str, names: list[str]) -> pl.Expr:
     try:
         predicate = Predicate(where)
     except PredicateError as error:
-        raise UsageError(f"--where: {error}") from error
+        raise UsageError(
+            f"--where: {error}",
+            hint="Write an SQL condition over the columns of the results: \"status = 'ok' AND latency > 2\"",
+        ) from error
     require_columns(predicate.columns, names, "--where")
     return pl.sql_expr(predicate.sql)
 
@@ -143,7 +147,7 @@ def _require(ids: tuple[str, ...], found: pl.Series) -> None:
     if missing:
         raise UsageError(
             f"no finished row has the id {', '.join(map(repr, missing))}",
-            hint="A row's id is its value in the column of input.id, else its number from 0.",
+            hint="Name a row by its value in the column of input.id, else by its number from 0.",
         )
 
 

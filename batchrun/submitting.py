@@ -236,7 +236,7 @@ class _Submit:
         if ok + failed + pending != found.facts.rows:
             raise BatchrunError(
                 f"{found.facts.rows} rows went in; {ok} ok + {failed} failed + {pending} pending came out",
-                hint="This is a bug in batchrun. The checkpoint is intact.",
+                hint="This is a bug in batchrun: please report it. The checkpoint is intact, keep it.",
             )
         totals = read_totals(self._run.results)
         spent = found.checkpoint.spend(self._prices.spelled).total()

@@ -27,7 +27,7 @@ PRICED: dict[str, Any] = {"prices": {"local/small": PRICE}}
 DEAR = {"cost_usd": 100}
 PICTURE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
 BOUNDLESS = "what a request to local/small takes has no upper bound: "
-PASSES = " budget.soft: true lets it pass."
+PASSES = " Set budget.soft: true to let it pass."
 
 
 def messages(*parts: Mapping[str, Any]) -> dict[str, Any]:

@@ -422,7 +422,7 @@ def test_a_function_that_cancels_itself_is_an_error_of_its_own(tmp_path: Path) -
         ("def g(): ...\ndef _h(): ...", "no function `f` in {path}: it has none of", "Functions: g"),
         ("f = 3", "no function `f` in {path}: `f` there is a int", "Functions: none"),
         ("class f: ...", "no function `f` in {path}: `f` there is a type", None),
-        ("\ndef f(a): ...", "{path}:2: f: the parameter `a` has no type hint", "For example: a: str"),
+        ("\ndef f(a): ...", "{path}:2: f: the parameter `a` has no type hint", "Give it one, for example a"),
         ("def f(*args: int): ...", "{path}:1: f: the parameter `*args: int` cannot be given", None),
         ("def f(**more: int): ...", "{path}:1: f: the parameter `**more: int` cannot be given", None),
         ("def f(a: int, /): ...", "cannot be given by its name", "without *args, **kwargs and `/`"),

@@ -63,7 +63,7 @@ class Estimator:
             reason = no_upper_bound(document, price) or f"no price is known for {model.spelled}"
             raise BudgetExhaustedError(
                 f"budget.{what}: the request of row {row_id} has no upper bound: {reason}",
-                hint="budget.soft: true lets such requests pass.",
+                hint="Set budget.soft: true to let such requests pass.",
             )
         return Needs(named, prompt, size, price, bound)
 

@@ -168,7 +168,10 @@ def _tools(given: Mapping[str, Any]) -> Iterator[Finding]:
         for kind, wanted in (named for chosen in _chosen(choice) if (named := _named(chosen))):
             if (kind, wanted) not in known:
                 names = ", ".join(name for _, name in known)
-                yield "tool_choice", f"names the {kind} tool {wanted!r}, which tools do not hold: {names}"
+                yield (
+                    "tool_choice",
+                    f"names the {kind} tool {wanted!r}, which tools do not hold: name one of {names}",
+                )
 
 
 def _chosen(choice: Mapping[str, Any]) -> list[Any]:
@@ -192,6 +195,9 @@ def _functions(given: Mapping[str, Any]) -> Iterator[Finding]:
     elif isinstance(call, Mapping) and isinstance(functions, list) and not has_markup([functions, call]):
         known = [function.get("name") for function in functions if isinstance(function, Mapping)]
         if call.get("name") not in known:
-            yield "function_call", f"names {call.get('name')!r}, which functions do not hold"
+            yield (
+                "function_call",
+                f"names {call.get('name')!r}, which functions do not hold: name one that they do",
+            )
     if functions and given.get("tools"):
         yield "functions", "is the older form of tools: keep one of the two"

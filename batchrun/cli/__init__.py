@@ -12,13 +12,13 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from io import StringIO
 from typing import Any
 
 import click
 
 from batchrun import __version__
 from batchrun.cli.collecting import seldom_collecting
+from batchrun.cli.mistakes import mistake
 from batchrun.cli.signals import EXIT_CODES, Received, stoppable
 from batchrun.errors import BatchrunError
 
@@ -117,10 +117,11 @@ def _stopped(number: signal.Signals, words: list[str]) -> int:
 
 
 def _failed(error: Exception, words: list[str]) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):  # its message is the help
+        _say(lambda: click.echo(error.format_message(), err=True))
+        return error.exit_code
     if isinstance(error, click.ClickException):
-        shown = _shown(error)
-        _say(lambda: _echo(shown, words))
-        return _ended("UsageError", error.format_message(), None, error.exit_code, words)
+        return _told(mistake(error), words)
     if isinstance(error, BatchrunError):
         return _told(error, words)
     # the last resort: everything that no one foresaw is a bug of ours
@@ -128,13 +129,6 @@ def _failed(error: Exception, words: list[str]) -> int:
     _say(lambda: _echo(trace, words))
     _say(lambda: click.echo("error: this is a bug in batchrun; what was received is kept", err=True))
     return _ended(type(error).__name__, str(error), None, BatchrunError.exit_code, words)
-
-
-def _shown(error: click.ClickException) -> str:
-    """What click says of a wrong command line."""
-    text = StringIO()
-    error.show(file=text)
-    return text.getvalue()
 
 
 def _echo(text: str, words: list[str]) -> None:

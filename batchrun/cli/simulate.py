@@ -24,6 +24,8 @@ serving {url} until Ctrl-C
     local: {{base_url: "{url}"}}
 """
 
+_OPTIONS = "`batchrun simulate --help` lists the options."
+
 
 @click.command()
 @click.option(
@@ -130,11 +132,13 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         document = read_document(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path}: cannot be read: {error}") from error
+        raise UsageError(
+            f"--config {path}: cannot be read: {error}", hint="Name a YAML file of the simulator's options."
+        ) from error
     if document.problems:
-        raise UsageError(f"--config {path}: {document.problems[0].text}")
+        raise UsageError(f"--config {path}: {document.problems[0].text}", hint=_OPTIONS)
     if not isinstance(document.value, dict):
-        raise UsageError(f"--config {path}: must be a mapping of options; see `batchrun simulate --help`")
+        raise UsageError(f"--config {path}: must be a mapping of options", hint=_OPTIONS)
     return document.value
 
 
@@ -164,6 +168,4 @@ def _checked(settings: dict[str, Any], where: str) -> SimulatorConfig:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ": ".join([where, *([".".join(map(str, first["loc"]))] if first["loc"] else [])])
-        raise UsageError(
-            f"{place}: {first['msg']}", hint="`batchrun simulate --help` lists the options."
-        ) from error
+        raise UsageError(f"{place}: {first['msg']}", hint=_OPTIONS) from error

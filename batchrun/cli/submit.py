@@ -63,7 +63,10 @@ def command(
     from batchrun.submitting import Options, submit
 
     if rerun_changed and keep_changed:
-        raise UsageError("--rerun-changed and --keep-changed exclude each other: choose one")
+        raise UsageError(
+            "--rerun-changed and --keep-changed exclude each other",
+            hint="Choose one: --rerun-changed asks changed rows again, --keep-changed leaves their answers.",
+        )
     types = error_types(retry_failed, "--retry-failed", retryable())
     job, retry_model = _loaded(arguments, retrying=retry_failed is not None)
     options = Options(

@@ -72,7 +72,7 @@ def _imported(module: Path, where: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     if not path.is_file() or spec is None or spec.loader is None:
         what = "is no Python file (.py)" if path.exists() else "does not exist"
-        raise JobError(f"{where}: {module} {what}")
+        raise JobError(f"{where}: {module} {what}", hint="Name the file that the functions are in.")
     loaded = importlib.util.module_from_spec(spec)
     sys.modules[name] = loaded  # dataclasses and hints written as text look their module up there
     try:
@@ -80,7 +80,10 @@ def _imported(module: Path, where: str) -> ModuleType:
             spec.loader.exec_module(loaded)
     except (Exception, SystemExit) as error:  # a user's file may raise anything
         del sys.modules[name]
-        raise JobError(f"{where}: {_origin(error, path)}: {type(error).__name__}: {error}") from error
+        raise JobError(
+            f"{where}: {_origin(error, path)}: {type(error).__name__}: {error}",
+            hint="Put that right: the file is run once, to take its functions.",
+        ) from error
     return loaded
 
 

@@ -47,7 +47,8 @@ def arguments_model(function: Callable[..., Any]) -> type[BaseModel]:
             )
         if parameter.name not in hints:
             raise SignatureError(
-                f"the parameter `{parameter.name}` has no type hint", f"For example: {parameter.name}: str"
+                f"the parameter `{parameter.name}` has no type hint",
+                f"Give it one, for example {parameter.name}: str",
             )
         hint = _named(hints[parameter.name], parameter.name, described.get(parameter.name))
         default = ... if parameter.default is Parameter.empty else parameter.default

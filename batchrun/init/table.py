@@ -107,7 +107,10 @@ def _first_rows(source: Source, data: str) -> list[Row]:
     if rows:
         return rows[:_LOOKED_AT]
     if first_error:
-        raise InputError(f"{data}: no row of it can be read. The first: {first_error.message}")
+        raise InputError(
+            f"{data}: no row of it can be read. The first: {first_error.message}",
+            hint="Put the rows right, or name another file: JSONL has one JSON object a line.",
+        )
     names = ", ".join(source.declared.names) if source.declared else ""
     raise InputError(
         f"{data}: no rows{f', only the columns {names}' if names else ''}",

@@ -40,7 +40,7 @@ def check_base_url(url: str | None) -> str | None:
     if url is None:
         return None
     if re.search(r"[,;\s]\s*https?://", url):
-        raise ValueError("holds several URLs: replicas are a list, base_url: [http://…, http://…]")
+        raise ValueError("holds several URLs: write replicas as a list, base_url: [http://…, http://…]")
     parts = _http_url(url)
     if "@" in parts.netloc:
         raise ValueError(f"must not hold a user or a password: {NAME_THE_VARIABLE}")
@@ -115,7 +115,7 @@ def _wrong_header(name: str, value: str) -> str | None:
     if name.lower() in _OURS:
         return "is set by batchrun: leave it out"
     if not _HEADER_NAME.fullmatch(name):
-        return "is no name for a header"
+        return "is no name for a header: use letters, digits and -"
     if not value.isascii() or not value.isprintable():
         return "must be printable ASCII"
     return None

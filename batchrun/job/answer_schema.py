@@ -21,7 +21,8 @@ from batchrun.job.reading import read_whole
 _YAML = (".yaml", ".yml")
 _WRAPPING = frozenset({"type", "name", "description", "strict", "schema"})
 """Members of ResponseFormatJSONSchema.json_schema; the newer API has `type` beside them."""
-_HINT = "`schema` is a JSON Schema, the path of one (.json, .yaml), or package.module:PydanticModel."
+_HINT = "Give a JSON Schema, the path of one (.json, .yaml), or package.module:PydanticModel."
+_PUT_RIGHT = "Put the schema right: it must be a JSON Schema that refers to nothing outside it."
 
 
 def load_answer_schema(spelled: str | Mapping[str, Any], *, folder: Path, where: str) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def load_answer_schema(spelled: str | Mapping[str, Any], *, folder: Path, where:
         schema = plain(found)
         compiled(schema)
     except SchemaError as error:
-        raise JobError(f"{named}: {error}") from error
+        raise JobError(f"{named}: {error}", hint=_PUT_RIGHT) from error
     return schema
 
 
@@ -94,7 +95,7 @@ def _yaml(text: str, spelled: str, where: str) -> Any:
     if document.problems:
         problem = document.problems[0]
         line = problem.line or document.lines.get(problem.loc, 1)
-        raise JobError(f"{where}: {spelled}:{line}: {problem.text}")
+        raise JobError(f"{where}: {spelled}:{line}: {problem.text}", hint=_HINT)
     return document.value
 
 
@@ -106,14 +107,20 @@ def _model_schema(spelled: str, folder: Path, where: str) -> dict[str, Any]:
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # whatever the user's module raises, SystemExit too
-            raise JobError(_failed_import(spelled, module_name, folder, where, error)) from error
+            message = _failed_import(spelled, module_name, folder, where, error)
+            raise JobError(
+                message, hint=f"`python -c 'import {module_name}'` must work in {folder}."
+            ) from error
         if not (isinstance(found, type) and issubclass(found, BaseModel)):
             what = "has no" if found is None else "has something else as"
             raise JobError(f"{where}: {module_name} {what} pydantic model {name}", hint=_HINT)
         try:
             return found.model_json_schema()
         except PydanticUserError as error:
-            raise JobError(f"{where}: {spelled} has no JSON Schema: {error.message}") from error
+            raise JobError(
+                f"{where}: {spelled} has no JSON Schema: {error.message}",
+                hint="Give its fields types that JSON has: text, numbers, lists, Literal, Enum, models.",
+            ) from error
 
 
 def _failed_import(spelled: str, module: str, folder: Path, where: str, error: BaseException) -> str:

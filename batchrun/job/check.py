@@ -86,7 +86,7 @@ def _name(value: dict[str, Any], stem: str) -> Iterator[Problem]:
     try:
         run_name(stem)
     except ValueError:
-        text = f"name is missing, and {stem!r}, from the file's name, cannot name a folder."
+        text = f"name is missing, and {stem!r}, from the file's name, cannot name a folder: add a name."
         yield Problem(("name",), text)
 
 

@@ -86,7 +86,7 @@ def _refuse_large(text: str) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             line = event.start_mark.line + 1 if event.start_mark else 1
-            raise _TooLargeError(f"nested more than {MAX_DEPTH} levels deep", line)
+            raise _TooLargeError(f"nested more than {MAX_DEPTH} levels deep: write it flatter", line)
 
 
 class _Builder:
@@ -101,7 +101,9 @@ class _Builder:
         self.document.lines.setdefault(loc, line)
         self.count += 1
         if self.count > MAX_VALUES or depth > MAX_DEPTH:
-            raise _TooLargeError("aliases (*name) that repeat too much, or contain themselves", line)
+            raise _TooLargeError(
+                "aliases (*name) that repeat too much, or contain themselves: write the values out", line
+            )
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, loc)
         if node.tag not in (f"{_TAG}map", f"{_TAG}seq"):
@@ -143,7 +145,7 @@ class _Builder:
         merged: dict[str, Any] = {}
         for item in reversed(nodes):
             if not isinstance(item, yaml.MappingNode):
-                self._wrong(loc, "<< merges mappings only", item)
+                self._wrong(loc, "<< merges mappings only: write the keys out", item)
                 continue
             merged.update(self.build(item, loc, depth + 1))
         return merged

@@ -12,6 +12,8 @@ from batchrun.errors import UsageError
 MAX_BYTES = 1_000_000
 """Far above what an environment can hold for a process."""
 
+_LINES = "NAME=value lines, in UTF-8"
+
 _LINE = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*?)\s*")
 _QUOTED = re.compile(r"""(?:'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)")\s*(?:#.*)?""")
 _ESCAPE = re.compile(r"\\(.)")
@@ -42,14 +44,19 @@ def _read_private(path: Path) -> str:
                 raise UsageError(f"{path} can be read by other users", hint=f"run: chmod 600 {path}")
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise UsageError(f"--env-file {path}: {error.strerror}") from error
+        raise UsageError(
+            f"--env-file {path}: {error.strerror}", hint="name a file that you may read"
+        ) from error
     if len(data) > MAX_BYTES:
-        raise UsageError(f"--env-file {path}: larger than {MAX_BYTES:,} bytes, which no file of variables is")
+        raise UsageError(
+            f"--env-file {path}: larger than {MAX_BYTES:,} bytes, which no file of variables is",
+            hint=f"name a file of {_LINES}",
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         # not chained: its object holds the file's bytes
-        raise UsageError(f"--env-file {path}: not UTF-8 text") from None
+        raise UsageError(f"--env-file {path}: not UTF-8 text", hint=f"name a file of {_LINES}") from None
 
 
 def _variable(line: str, place: str) -> tuple[str, str]:
@@ -64,7 +71,10 @@ def _value(text: str, place: str) -> str:
         return "" if text.startswith("#") else re.split(r"\s#", text, maxsplit=1)[0].rstrip()
     match = _QUOTED.fullmatch(text)
     if match is None:
-        raise UsageError(f"{place}: the quotes do not close at the end of the value")
+        raise UsageError(
+            f"{place}: the quotes do not close at the end of the value",
+            hint='close them there; inside "…" a quote is written \\"',
+        )
     if match["single"] is not None:
         return match["single"]
     return _ESCAPE.sub(lambda escape: _ESCAPES.get(escape[1], escape[1]), match["double"])

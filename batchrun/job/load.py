@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,10 @@ from batchrun.job.serving import EndpointSpec, ModelSpec
 
 MAX_BYTES = 4_000_000
 """A job file above this is most likely the prompt table."""
+
+_JOBS = (".yaml", ".yml", ".json")
+
+_NO_FILE = "Name a job file (.yaml) that you may read, or write one with `batchrun init TABLE`."
 
 
 def load_job(
@@ -53,7 +58,7 @@ def load_job(
     job_path = (cwd / path).parent.resolve() / path.name
     checked = check(document, stem=job_path.stem, env=env)
     if checked.file is None or checked.problems:
-        raise JobError(places.report(checked.problems))
+        raise JobError(places.report(checked.problems), hint=_if_table(path))
     paths = Paths(folder or job_path.parent, cwd, env.get("HOME"), places)
     return _job(job_path, checked.file, document, paths, env, renamed=name is not None)
 
@@ -63,27 +68,37 @@ def _read(path: Path, shown: str) -> Document:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise JobError(f"{shown}: cannot be read: {error.strerror}") from error
+        raise JobError(f"{shown}: cannot be read: {error.strerror}", hint=_NO_FILE) from error
     if len(data) > MAX_BYTES:
         raise JobError(
             f"{shown}: larger than {MAX_BYTES:,} bytes",
-            hint="is this the prompt table? A job file names it in input.path",
+            hint=_if_table(Path(shown)) or "is this the prompt table? Name it in a job file's input.path",
         )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise JobError(f"{shown}:{line}: not UTF-8 text: byte {data[error.start]:#04x}") from None
+        raise JobError(
+            f"{shown}:{line}: not UTF-8 text: byte {data[error.start]:#04x}",
+            hint=_if_table(Path(shown)) or "Save the file as UTF-8.",
+        ) from None
     document = read_document(text)
     if not document.problems and not isinstance(document.value, dict):
         document.problems.append(Problem((), _no_mapping(document.value)))
     return document
 
 
+def _if_table(path: Path) -> str | None:
+    """What to do with a file that is called like a prompt table; None for one called like a job."""
+    if path.suffix in _JOBS:
+        return None
+    return f"If this is the prompt table, `batchrun init {shlex.quote(str(path))}` writes a job file for it."
+
+
 def _no_mapping(value: Any) -> str:
     if value is None:
         return "the job file is empty. `batchrun init` writes one to begin with."
-    return "a job file is a mapping of keys, `key: value` a line, with a space after the colon."
+    return "a job file must be a mapping of keys, `key: value` a line, with a space after the colon."
 
 
 def _override(

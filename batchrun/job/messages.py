@@ -17,6 +17,9 @@ from batchrun.job.place import Problem
 from batchrun.job.prompt import MessageFile
 from batchrun.job.reading import read_whole
 
+_FILE = "Name a file in UTF-8 below the job's folder; the path starts there."
+_LIST = "A message file must be a list of messages, each with `role` and `content`."
+
 
 @cache
 def _messages() -> TypeAdapter[list[AnyMessage]]:
@@ -40,14 +43,19 @@ def _read(job: Job, item: MessageFile, place: str) -> list[AnyMessage]:
     try:
         path = (job.folder / item.file).resolve()
     except RuntimeError as error:  # so Python 3.11 says that links lead in a circle
-        raise JobError(f"{place}: {item.file} cannot be read: its links lead in a circle") from error
+        raise JobError(
+            f"{place}: {item.file} cannot be read: its links lead in a circle", hint=_FILE
+        ) from error
     if not path.is_relative_to(job.folder.resolve()):
-        raise JobError(f"{place}: {item.file} is not below the job's folder, {job.folder}")
+        raise JobError(
+            f"{place}: {item.file} is not below the job's folder, {job.folder}",
+            hint="Copy it there: a job is one folder, and reads no messages from elsewhere.",
+        )
     try:
         text = read_whole(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise JobError(f"{place}: {item.file} cannot be read: {reason}") from error
+        raise JobError(f"{place}: {item.file} cannot be read: {reason}", hint=_FILE) from error
     document = read_document(text)
     if document.problems:
         raise _wrong(item, document, document.problems[0])
@@ -55,12 +63,11 @@ def _read(job: Job, item: MessageFile, place: str) -> list[AnyMessage]:
         return _messages().validate_python(document.value)
     except ValidationError as error:
         first = next(complaints(error, document, root=list[AnyMessage]))
-        hint = "A message file is a list of messages, each with `role` and `content`."
-        raise _wrong(item, document, first, hint) from error
+        raise _wrong(item, document, first) from error
 
 
-def _wrong(item: MessageFile, document: Document, problem: Problem, hint: str | None = None) -> JobError:
+def _wrong(item: MessageFile, document: Document, problem: Problem) -> JobError:
     loc = problem.loc
     known = (document.lines.get(loc[:length]) for length in range(len(loc), -1, -1))
     line = problem.line or next((found for found in known if found is not None), 1)
-    return JobError(f"{item.file}:{line}: {problem.text}", hint=hint)
+    return JobError(f"{item.file}:{line}: {problem.text}", hint=_LIST)

@@ -128,7 +128,10 @@ class JobFile(Section):
     def _reasons_can_fall_back(self) -> Self:
         wrong = [reason for reason in _ANSWERS_UNLESS_FAILED if reason not in self.fail_on]
         texts = {
-            reason: f"has no effect while fail_on does not hold {reason}: {_ANSWERS_UNLESS_FAILED[reason]}"
+            reason: (
+                f"has no effect while fail_on does not hold {reason}: add it there, or remove it here; "
+                f"{_ANSWERS_UNLESS_FAILED[reason]}"
+            )
             for reason in wrong
         }
         at = [(at, reason) for at, reason in enumerate(self.fallback_on) if reason in texts]

@@ -12,8 +12,8 @@ from batchrun.job.interpolate import Unquoted
 from batchrun.job.place import Loc, WrongPartsError
 
 OTHERWISE_GIVEN: dict[str, str] = {
-    "model": "the job's own key `model` names the model",
-    "messages": "the job's own key `prompt.messages` holds the messages",
+    "model": "use the job's own key `model`",
+    "messages": "use the job's own key `prompt.messages`",
 }
 """Names of the API that have another place in a job."""
 

@@ -124,10 +124,12 @@ class Budget(Section):
     def _has_an_effect(self) -> Self:
         wrong: list[tuple[Loc, str]] = []
         if self.soft and self.cost_usd is None and self.tokens is None:
-            wrong.append((("soft",), "has no effect without cost_usd or tokens"))
+            wrong.append((("soft",), "has no effect without cost_usd or tokens: add one, or remove it"))
         # an amount of null counts as given: so one submit is freed of it in the shell
         if "per" in self.model_fields_set and not {"cost_usd", "tokens", "requests"} & self.model_fields_set:
-            wrong.append((("per",), "has no effect without cost_usd, tokens or requests"))
+            wrong.append(
+                (("per",), "has no effect without cost_usd, tokens or requests: add one, or remove it")
+            )
         WrongPartsError.raise_any(wrong)
         return self
 

@@ -34,7 +34,7 @@ def together(file: JobFile, shell: Collection[Loc] = ()) -> Iterator[Problem]:
 def _schemas(loc: Loc, given: dict[str, Any]) -> Iterator[Problem]:
     for path, reason in schema_findings(given):
         here = (*loc, *path)
-        yield Problem(here, f"{dotted(here)}: {reason}.")
+        yield Problem(here, f"{dotted(here)}: {reason}: correct the schema.")
 
 
 def _prompt(file: JobFile) -> Iterator[Problem]:
@@ -47,7 +47,8 @@ def _prompt(file: JobFile) -> Iterator[Problem]:
     for key in ("messages", "messages_column", "turns"):
         if getattr(prompt, key):
             text = (
-                f"prompt.{key} has no place with input.format: {OPENAI_BATCH}: its rows are whole requests."
+                f"prompt.{key} has no place with input.format: {OPENAI_BATCH}: remove it; "
+                "its rows are whole requests."
             )
             yield Problem(("prompt", key), text)
 

@@ -12,6 +12,10 @@ TEMPLATE = (
     "or write it as a block below `|`"
 )
 
+_INDENTED = "this line is indented differently from the ones it belongs to: give it their indentation"
+
+_QUOTE = "quote a value that holds signs"
+
 _BY_LINE: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(r"^ *\t|^\s*(- )?[\w.-]+:\t"),
@@ -50,18 +54,21 @@ _BY_LINE: tuple[tuple[re.Pattern[str], str], ...] = (
 """Tried in order on the lines an error names; the first match explains it."""
 
 _BY_PROBLEM: tuple[tuple[str, str], ...] = (
-    ("unexpected end of stream", "a quote that is opened here is never closed"),
+    (
+        "unexpected end of stream",
+        "a quote that is opened here is never closed: close it, or put the value in a block below `|`",
+    ),
     ("unknown escape character", "a backslash inside \"…\" begins an escape: write '…', or double it"),
     ("another document", "a job file holds one document: remove the line `---`"),
     (
         "undefined alias",
         "a value that begins with * is an alias in YAML, and no anchor has its name: quote it",
     ),
-    ("',' or '}'", "a { that is opened here is not closed, or a comma is missing"),
-    ("',' or ']'", "a [ that is opened here is not closed, or a comma is missing"),
-    ("mapping values are not allowed", "this line is indented differently from the ones it belongs to"),
-    ("expected key", "this line is indented differently from the ones it belongs to"),
-    ("<block end>", "this line is indented differently from the ones it belongs to"),
+    ("',' or '}'", "a { that is opened here is not closed, or a comma is missing: add it"),
+    ("',' or ']'", "a [ that is opened here is not closed, or a comma is missing: add it"),
+    ("mapping values are not allowed", _INDENTED),
+    ("expected key", _INDENTED),
+    ("<block end>", _INDENTED),
 )
 
 
@@ -82,7 +89,7 @@ def explain(error: yaml.YAMLError, text: str) -> SyntaxTrap:
     if isinstance(error, yaml.reader.ReaderError):
         return _unreadable(error, text)
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return SyntaxTrap(1, f"this is no YAML: {error}")
+        return SyntaxTrap(1, f"this is no YAML: {error}; {_QUOTE}")
     lines = text.splitlines() or [""]
     found = _by_line(_candidates(error, lines), lines)
     return found or _by_problem(error, last=len(lines))
@@ -91,9 +98,9 @@ def explain(error: yaml.YAMLError, text: str) -> SyntaxTrap:
 def _unreadable(error: yaml.reader.ReaderError, text: str) -> SyntaxTrap:
     found = yaml.reader.Reader.NON_PRINTABLE.search(text)
     if found is None:  # the error's own position counts bytes or characters, as the parser likes
-        return SyntaxTrap(1, f"YAML cannot be read: {error.reason}")
+        return SyntaxTrap(1, f"YAML cannot be read: {error.reason}; {_QUOTE}")
     line = text.count("\n", 0, found.start()) + 1
-    return SyntaxTrap(line, f"a character that YAML does not allow: U+{ord(found.group()):04X}")
+    return SyntaxTrap(line, f"a character that YAML does not allow, U+{ord(found.group()):04X}: remove it")
 
 
 def _candidates(error: yaml.MarkedYAMLError, lines: list[str]) -> list[int]:
@@ -119,4 +126,4 @@ def _by_problem(error: yaml.MarkedYAMLError, last: int) -> SyntaxTrap:
     for words, text in _BY_PROBLEM:
         if words in problem:
             return SyntaxTrap(min((began if " here is " in text else stopped) + 1, last), text)
-    return SyntaxTrap(min(stopped + 1, last), f"YAML cannot be read here: {problem}")
+    return SyntaxTrap(min(stopped + 1, last), f"YAML cannot be read here: {problem}; {_QUOTE}")

@@ -89,12 +89,13 @@ def example_of(found: Survey, row_id: str) -> Example:
             request = found.identifier.identify(row).request
             if isinstance(request, Error):
                 raise UsageError(
-                    f"--example: nothing is asked for the row {row_id!r}: {row.location}: {request.message}"
+                    f"--example: nothing is asked for the row {row_id!r}: {row.location}: {request.message}",
+                    hint="Put the row or the template right, or name another row.",
                 )
             return _example(found, row, request, why="chosen")
     raise UsageError(
         f"--example: no row has the id {row_id!r}",
-        hint="A row's id is its value in the column of input.id, else its number from 0.",
+        hint="Name a row by its value in the column of input.id, else by its number from 0.",
     )
 
 

@@ -14,6 +14,8 @@ from batchrun.template import Context, Prepared, TemplateError
 _PYTHON_ERRORS = (AttributeError, TypeError, ValueError, LookupError, ArithmeticError, MemoryError)
 """What methods of a row's values raise, for example a date's `strftime`."""
 
+_TEMPLATE = "Put the template right; text that is no template goes between {% raw %} and {% endraw %}."
+
 
 class RenderError(ValueError):
     """A row that cannot become a request; `error` is the row's failure."""
@@ -40,7 +42,7 @@ def at(place: str, source: Any) -> Iterator[None]:
         yield
     except TemplateError as error:
         line = f" (line {error.line} of the template)" if error.line and "\n" in str(source) else ""
-        raise JobError(f"{place}: {error}{line}") from error
+        raise JobError(f"{place}: {error}{line}", hint=_TEMPLATE) from error
 
 
 def evaluated(name: str, prepared: Prepared, context: Context) -> Any:

@@ -59,7 +59,9 @@ def _introduce(process: subprocess.Popen[bytes], config: SimulatorConfig, ledger
         selector.register(process.stdout, selectors.EVENT_READ)
         line = process.stdout.readline() if selector.select(START_TIMEOUT) else b""
     if not line:
-        raise BatchrunError("the simulator did not start", hint="What it said is above, on standard error.")
+        raise BatchrunError(
+            "the simulator did not start", hint="Look at what it said: it is above, on standard error."
+        )
     return line.decode().strip()
 
 

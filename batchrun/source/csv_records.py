@@ -58,7 +58,7 @@ def read(
 def _header(file: SourceFile, records: _Records) -> tuple[str, ...]:
     names = next(records, None)
     if names is None:
-        raise InputError(f"{file.name}: the file is empty", hint="a CSV starts with a line of column names")
+        raise InputError(f"{file.name}: the file is empty", hint="begin it with a line of column names")
     if isinstance(names, ValueError):
         raise InputError(
             f"{file.name}:{records.start}: the line of column names cannot be read: {names}",

@@ -53,7 +53,10 @@ def find_files(path: str, *, root: Path, format: Format | None) -> tuple[SourceF
     try:
         files = tuple(_described(base, name, part, format) for base, name, part in _matches(path, root))
     except OSError as error:
-        raise InputError(f"input {path}: {error.strerror}: {error.filename}") from error
+        raise InputError(
+            f"input {path}: {error.strerror}: {error.filename}",
+            hint="name files and folders that you may read",
+        ) from error
     if not files:
         raise InputError(f"input {path}: no file to read there", hint=_nearest(path, root))
     _refuse_mixture(files)
@@ -152,7 +155,7 @@ def _refuse_mixture(files: tuple[SourceFile, ...]) -> None:
 
 def _nearest(path: str, root: Path) -> str:
     target = root / Path(path).expanduser()
-    hint = f"relative paths start at the job's folder, {root}"
+    hint = f"name a file that is there; relative paths start at the job's folder, {root}"
     if _MAGIC & set(path) or not target.parent.is_dir() or target.exists():
         return hint
     near = get_close_matches(target.name, [entry.name for entry in target.parent.iterdir()], n=1)

@@ -133,7 +133,7 @@ def forced_fields(overrides: Mapping[str, str]) -> dict[str, pa.Field]:
             near = get_close_matches(kind, OVERRIDES, n=1)
             raise InputError(
                 f"input.types.{name}: unknown type {kind!r}; the types are {', '.join(OVERRIDES)}",
-                hint=f"did you mean {near[0]}?" if near else None,
+                hint=f"did you mean {near[0]}?" if near else "name one of them",
             )
     return {name: marked(name, kind) for name, kind in overrides.items()}
 
@@ -145,5 +145,5 @@ def missing_column(name: str, names: Iterable[str], setting: str) -> InputError:
     listed = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
     return InputError(
         f"{setting}: the input has no column {name!r}; it has {listed or 'no columns'}",
-        hint=f"did you mean {near[0]}?" if near else None,
+        hint=f"did you mean {near[0]}?" if near else "name one that it has",
     )

@@ -299,7 +299,7 @@ TOGETHER: list[tuple[dict[str, Any], str]] = [
     ({"parallel_tool_calls": False}, "parallel_tool_calls: needs tools"),
     (
         {"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "g"}}},
-        "tool_choice: names the function tool 'g', which tools do not hold: f, g",
+        "tool_choice: names the function tool 'g', which tools do not hold: name one of f, g",
     ),
     (
         {

@@ -75,7 +75,7 @@ def test_limit_leaves_the_rest_pending_with_0(new_job: NewJob) -> None:
         (["submit", "job.yaml", "--rerun-changed", "--keep-changed"], "exclude each other"),
         (["submit", "job.yaml", "--env-file", "nowhere.env"], "nowhere.env"),
         (["submit", "job.yaml", "--limit", "0"], "--limit"),
-        (["submit"], "Missing argument 'JOB'"),
+        (["submit"], "missing argument 'JOB'"),
         (["sumbit", "job.yaml"], "Did you mean submit?"),
         (["job.yaml"], "Is `batchrun submit job.yaml` meant?"),
         (["plan", "job.yaml", "--example", "nobody"], "no row has the id 'nobody'"),

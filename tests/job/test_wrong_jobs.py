@@ -11,6 +11,7 @@ from batchrun.errors import JobError
 from batchrun.job import load_job
 from batchrun.job.models import FallbackReason
 from batchrun.outcome import ERROR_TYPES, NEVER_SENT
+from tests.instructions import tells_what_to_do
 from tests.job.jobs import MINIMAL, load
 
 OPENAI = MINIMAL.replace("simulator/small", "openai/gpt-4.1-mini")
@@ -52,13 +53,13 @@ ADDED = [
         "run_tools: {module: t.py, functions: [f]}\nrequest:\n"
         "  tool_choice: {type: function, function: {name: g}}",
         8,
-        ["request.tool_choice: names the function tool 'g', which tools do not hold: f"],
+        ["request.tool_choice: names the function tool 'g', which tools do not hold: name one of f"],
     ),
     ("budget: {cost: 20}", 6, ["budget.cost is not a known key. Did you mean cost_usd?"]),
     ("checks: {failed: 1}", 6, ["checks.failed: must be a comparison", "found 1."]),
     ("request:\n  temprature: 0", 7, ["request.temprature is not a known key. Did you mean temperature?"]),
     ("request: {Temperature: 0}", 6, ["request.Temperature is not a known key. Did you mean temperature?"]),
-    ("request: {model: x}", 6, ["request.model is not taken here", "`model` names the model"]),
+    ("request: {model: x}", 6, ["request.model is not taken here", "own key `model`"]),
     ("request: {messages: []}", 6, ["request.messages is not taken here", "prompt.messages"]),
     ("request:\n  extra_body:\n    model: x", 8, ["request.extra_body.model must not be given"]),
     (
@@ -115,7 +116,7 @@ ADDED = [
         "request:\n  tools:\n  - {type: web_search}\n  - type: function\n    function:\n      name: f\n"
         "      parameters: {required: a}",
         12,
-        ['request.tools.1.function.parameters.required: a is not of type "array".'],
+        ['request.tools.1.function.parameters.required: a is not of type "array": correct the schema.'],
     ),
     (
         "request:\n  functions:\n  - name: f\n    parameters: {$ref: '#/$defs/A'}",
@@ -282,7 +283,7 @@ ADDED = [
     (
         "endpoints: {vllm: {base_url: 'http://a/v1,http://b/v1'}}",
         6,
-        ["vllm.base_url: holds several URLs: replicas are a list, base_url: [http://…, http://…]"],
+        ["vllm.base_url: holds several URLs: write replicas as a list, base_url: [http://…, http://…]"],
     ),
     ("endpoints: {vllm: {base_url: http://a/v1 http://b/v1}}", 6, ["base_url: holds several URLs"]),
     ("endpoints: {vllm: {base_url: ['http://a/v1; http://b/v1']}}", 6, ["base_url.0 holds several URLs"]),
@@ -347,7 +348,7 @@ ADDED = [
     ("output: {raw: true", 6, ["a { that is opened here is not closed"]),
     ("output:\n  raw: true\n messages: true", 8, ["indented differently"]),
     ("---\nname: x", 6, ["a job file holds one document"]),
-    ("name: 😀é\nrequest: {stop: x\x00y}", 7, ["a character that YAML does not allow: U+0000"]),
+    ("name: 😀é\nrequest: {stop: x\x00y}", 7, ["a character that YAML does not allow, U+0000"]),
     ("output: " + "[" * 60 + "]" * 60, 6, ["nested more than 40 levels deep"]),
     ("? [a, b]\n: c", 6, ["a key must be one word or a quoted text"]),
     ("output: !!set {a}", 6, ["output: YAML's tag tag:yaml.org,2002:set has no place in a job"]),
@@ -364,6 +365,7 @@ def test_a_wrong_part_of_a_job_is_named_with_its_line(
     message = next(text for text in str(caught.value).splitlines() if parts[0] in text)
     assert message.startswith(f"job.yaml:{line}: ")
     assert [part for part in parts if part not in message] == []
+    assert tells_what_to_do(message)
 
 
 # (what MINIMAL has, what stands there instead, the line, what the message holds)
@@ -465,8 +467,8 @@ REPLACED = [
     ("model: simulator/small", "model: {}", 5, ["model.model is required and missing"]),
     ("model: simulator/small\n", "", 1, ["model is required and missing. ENDPOINT/MODEL"]),
     (MINIMAL, "", 1, ["the job file is empty"]),
-    (MINIMAL, "input\n", 1, ["a job file is a mapping of keys"]),
-    (MINIMAL, "- input\n", 1, ["a job file is a mapping of keys"]),
+    (MINIMAL, "input\n", 1, ["a job file must be a mapping of keys"]),
+    (MINIMAL, "- input\n", 1, ["a job file must be a mapping of keys"]),
     ('"{{ text }}"}', "{{ text }}, {{ more }}}", 4, ["unquoted {{"]),
     ('{role: user, content: "{{ text }}"}', "{% if x %}", 4, ["unquoted {{ … }} or {% … %}"]),
     (
@@ -489,6 +491,7 @@ def test_a_wrong_required_part_is_named_with_its_line(
     message = next(text for text in str(caught.value).splitlines() if parts[0] in text)
     assert message.startswith(f"job.yaml:{line}: ")
     assert [part for part in parts if part not in message] == []
+    assert tells_what_to_do(message)
 
 
 def test_every_problem_of_a_file_is_told_at_once(tmp_path: Path) -> None:
@@ -623,7 +626,7 @@ def test_a_file_that_is_no_job_is_named(tmp_path: Path) -> None:
         "none.yaml": "none.yaml: cannot be read: No such file",
         ".": ".: cannot be read: Is a directory",
         "latin.yaml": "latin.yaml:2: not UTF-8 text: byte 0xe9",
-        "rows.jsonl": "rows.jsonl: larger than 4,000,000 bytes\n  is this the prompt table?",
+        "rows.jsonl": "rows.jsonl: larger than 4,000,000 bytes\n  If this is the prompt table, `batchrun init rows.jsonl`",
     }.items():
         with pytest.raises(JobError) as caught:
             load_job(Path(file), env={}, cwd=tmp_path)
