@@ -29,7 +29,7 @@ _VERBS = {
     "pause": "Let a running submit send nothing for now.",
     "resume": "Let a paused submit go on.",
     "show": "Look at rows of a run.",
-    "export": "Write a run's rows as CSV, JSONL or Parquet; requests for batches, chats for fine-tuning.",
+    "export": "Write a run's rows as CSV, JSONL, Parquet, chats or requests.",
     "report": "Write a run's report as one HTML file.",
     "diff": "Compare runs row by row.",
     "init": "Write a job file for a prompt table.",
@@ -38,6 +38,13 @@ _VERBS = {
     "simulate": "Serve the simulated endpoint.",
 }
 """Verb to its help; the module of a verb is imported when it is used."""
+
+_GROUPS = {
+    "Before": ("init", "plan"),
+    "During": ("submit", "status", "pause", "resume"),
+    "After": ("show", "export", "report", "diff"),
+}
+"""When verbs are used, as the help has them; those that are in no group are tools."""
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "BATCHRUN", "max_content_width": 100}
 
@@ -61,8 +68,11 @@ class _Verbs(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_VERBS.items()))
+        width = max(map(len, _VERBS))
+        others = [verb for verb in _VERBS if not any(verb in verbs for verbs in _GROUPS.values())]
+        for heading, verbs in {**_GROUPS, "Tools": others}.items():
+            with formatter.section(heading):
+                formatter.write_dl([(f"{verb:{width}}", _VERBS[verb]) for verb in verbs])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -80,7 +90,11 @@ def _unknown_verb(word: str) -> str:
     return f"{word!r} is no command.{f' Did you mean {near[0]}?' if near else ''}"
 
 
-@click.group(cls=_Verbs, context_settings=_CONTEXT)
+@click.group(
+    cls=_Verbs,
+    context_settings=_CONTEXT,
+    epilog="`batchrun VERB --help` explains a command, with examples.",
+)
 @click.version_option(__version__, message="batchrun %(version)s")
 def cli() -> None:
     """Large offline prompt jobs: a prompt table in, a typed Parquet table out.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from batchrun.cli.help import Explained
 from batchrun.cli.memory import keep_memory_small
 from batchrun.cli.options import JobArguments, as_json, runs_options
 from batchrun.cli.text import shown_path, write_json
@@ -19,12 +20,27 @@ if TYPE_CHECKING:
 _SUFFIXES = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
-@click.command()
+EXAMPLES = [
+    ("Another model, and what it changes:", "batchrun diff job.yaml runs/large"),
+    (
+        "How often each is right, by a column of the input with the right answers:",
+        "batchrun diff job.yaml runs/large --field parsed.label --truth gold_label",
+    ),
+    ("All rows side by side, as a table:", "batchrun diff runs/job runs/large --out side-by-side.parquet"),
+]
+
+
+@click.command(cls=Explained, examples=EXAMPLES)
 @runs_options
 @click.option("--field", metavar="PATH", help="Compare this member of the results: parsed.label")
 @click.option("--truth", metavar="COLUMN", help="The column of the input that holds the right answers.")
 @click.option(
-    "--limit", type=click.IntRange(min=0), default=5, show_default=True, help="At most so many examples."
+    "--limit",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=5,
+    show_default=True,
+    help="At most so many examples.",
 )
 @click.option(
     "--out",
@@ -46,10 +62,7 @@ def command(
     Says which answers changed, how far the runs agree, and what they cost and took. What is compared is
     `parsed` where every run has it, else `completion`, or --field; the rows are those that are ok in both.
 
-    \b
-    Another model, and what it changes:
-      batchrun submit job.yaml --name large --model openai/gpt-4.1
-      batchrun diff job.yaml runs/large --field parsed.label --truth gold_label
+    `batchrun submit job.yaml --name large --model openai/gpt-4.1` makes a run to compare with.
 
     With --truth, says how often each run is right: texts must be equal to the letter, and a failed row
     counts as wrong. --out has a column for each run: status@large, label@large.

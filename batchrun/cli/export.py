@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 import click
 
+from batchrun.cli.help import Explained
 from batchrun.cli.options import JobArguments, as_json, column_names, run_options
 from batchrun.cli.text import shown_path, wrapped, write, write_json
 from batchrun.errors import UsageError
@@ -28,15 +29,37 @@ _SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "
 _COMPRESSED = (".gz", ".zst", ".bz2", ".xz", ".zip")
 
 
-@click.command()
+EXAMPLES = [
+    (
+        "A table for a spreadsheet:",
+        "batchrun export job.yaml --out answers.csv --columns row_id,parsed",
+    ),
+    (
+        "The answers to learn from, as OpenAI's fine-tuning takes them:",
+        "batchrun export job.yaml --format chat --out train.jsonl",
+    ),
+    (
+        "The job's requests as a file for OpenAI's Batch API:",
+        "batchrun export job.yaml --format openai-batch --out requests.jsonl",
+    ),
+    ("All columns as lines of JSON, for another program:", "batchrun export runs/job > answers.jsonl"),
+]
+
+
+@click.command(cls=Explained, examples=EXAMPLES)
 @run_options
 @click.option(
     "--format",
     "form",
     type=click.Choice((*_TABLES, *_LINES)),
-    help="Default: by the suffix of --out; jsonl without one.",
+    help="What to write. Default: by the suffix of --out; jsonl without one.",
 )
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Default: standard output.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The file to write. Default: standard output.",
+)
 @click.option("--where", metavar="SQL", help="Rows for which this holds: \"status = 'ok' AND latency > 2\"")
 @click.option("--columns", metavar="A,B,…", help="These columns of the results, in this order.")
 @as_json

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from batchrun.cli.help import Explained
 from batchrun.cli.options import JobArguments, as_json, job_options
 from batchrun.cli.text import write_json
 from batchrun.wording import counted
@@ -15,7 +16,13 @@ if TYPE_CHECKING:
     from batchrun.gc import Garbage
 
 
-@click.command()
+EXAMPLES = [
+    ("Say what would be dropped, and change nothing:", "batchrun gc job.yaml"),
+    ("Drop it:", "batchrun gc job.yaml --yes"),
+]
+
+
+@click.command(cls=Explained, examples=EXAMPLES)
 @job_options
 @click.option("--yes", is_flag=True, help="Do it. Without this, only say what would be dropped.")
 @as_json

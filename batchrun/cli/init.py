@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from batchrun.cli.help import Explained
 from batchrun.cli.options import as_json
 from batchrun.cli.text import command_line, shown_path, write, write_json
 from batchrun.errors import InputError, UsageError
@@ -23,14 +24,28 @@ if TYPE_CHECKING:
 _SIMULATOR = "simulator"
 
 
-@click.command()
+EXAMPLES = [
+    ("Look at the table, ask what is to be done, and write jobs/my.yaml:", "batchrun init my.csv"),
+    ("Without questions:", "batchrun init my.csv --task classify --out jobs/classify.yaml"),
+    ("For a provider:", "batchrun init my.csv --endpoint openai --model gpt-4.1-mini"),
+]
+
+
+@click.command(cls=Explained, examples=EXAMPLES)
 @click.argument("data", required=False)
 @click.option(
-    "--task", type=click.Choice(["classify", "extract", "summarize", "generate"]), help="What to do."
+    "--task",
+    type=click.Choice(["classify", "extract", "summarize", "generate"]),
+    help="What to do with each row. Default: generate.",
 )
 @click.option("--endpoint", metavar="NAME", help="Where to send it: a preset. Default: the simulator.")
-@click.option("--model", metavar="MODEL", help="What the endpoint calls the model.")
-@click.option("--out", type=click.Path(path_type=Path), help="The file to write. Default: jobs/NAME.yaml")
+@click.option("--model", metavar="MODEL", help="The model, by the name that the endpoint gives it.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The file to write. Default: jobs/NAME.yaml",
+)
 @as_json
 def command(
     data: str | None,
@@ -45,10 +60,6 @@ def command(
     It has comments to begin with, passes `plan`, and runs at once on the simulator. On a terminal, what is
     not given is asked for; elsewhere the task is generate and the endpoint the simulator. No file is ever
     overwritten.
-
-    \b
-    batchrun init my.csv --task classify
-    batchrun init my.jsonl --endpoint openai --model gpt-4.1-mini --out jobs/mine.yaml
     """
     from batchrun.init import refuse_taken, write_job
 

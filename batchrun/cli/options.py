@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from batchrun.cli.help import Explained
 from batchrun.cli.text import command_line
 from batchrun.errors import UsageError
 
@@ -23,12 +24,19 @@ Verb = Callable[..., int | None]
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON to stdout, for programs.")
 
 _SETS = click.option(
-    "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a value: request.temperature=0.5"
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a value of the job: request.temperature=0.5",
 )
 _NAME = click.option("--name", metavar="NAME", help="Another name, and so another run folder.")
 _MODEL = click.option("--model", metavar="ENDPOINT/MODEL", help="Another model than the job's.")
 _ENV_FILE = click.option(
-    "--env-file", type=click.Path(path_type=Path), help="Read variables (API keys) from this file."
+    "--env-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Read variables (API keys) from this file of NAME=value lines.",
 )
 
 
@@ -160,7 +168,7 @@ def _gathered(verb: Verb, parameters: list[Callable[[Verb], Verb]]) -> Verb:
     return command
 
 
-class OptionalValues(click.Command):
+class OptionalValues(Explained):
     """A command with options whose value may be left out, as `--failed` or `--failed=TYPE`.
 
     As GNU tools have it, such a value stands after an equals sign: the next word never is it, so

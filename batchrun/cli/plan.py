@@ -29,10 +29,27 @@ _STATES = {
 _STRETCHES = {1: "a second", 60: "a minute", 3_600: "an hour", 86_400: "a day", 2_592_000: "a month"}
 
 
-@click.command(cls=OptionalValues)
+EXAMPLES = [
+    ("What would be asked, and what it would cost and take:", "batchrun plan job.yaml"),
+    (
+        "The same with another model, in a run folder of its own:",
+        "batchrun plan job.yaml --name large --model openai/gpt-4.1",
+    ),
+    ("The request for one row as it would be sent, whole:", "batchrun plan job.yaml --example T-0007"),
+]
+
+EXIT_CODES = {
+    "0": "a submit would run, or find nothing to do",
+    "2": "a submit would be refused, for the reasons given (another one that is running aside)",
+    "3": "it would stop before its first call, or what is left of the budget may not be enough",
+    "6": "finished rows would be paid for again, and the submit would ask what to do about them",
+}
+
+
+@click.command(cls=OptionalValues, examples=EXAMPLES, exit_codes=EXIT_CODES)
 @job_options
-@click.option("--rerun-changed", is_flag=True, help="As with submit.")
-@click.option("--retry-failed", metavar=TYPES, help="As with submit.")
+@click.option("--rerun-changed", is_flag=True, help="Plan a submit that asks changed rows again.")
+@click.option("--retry-failed", metavar=TYPES, help="Plan a submit that asks failed rows again.")
 @click.option(
     "--example", metavar="ID", help="Show the request for this row, whole. Default: three rows, shortened."
 )
@@ -45,10 +62,6 @@ def command(
     What happens to the rows, what it costs and takes, what is likely not meant, within which limits it runs,
     and three of the requests: the first, the longest, and a further one. No call is made and nothing is
     written, also while another submit is running.
-
-    Exit code 2: a submit would be refused, for the reasons given (another one that is running aside).
-    Exit code 3: it would stop before its first call, or what is left of the budget may not be enough.
-    Exit code 6: finished rows would be paid for again, and the submit would ask what to do about them.
     """
     keep_memory_small()
     from batchrun.cli.progress import showing

@@ -7,19 +7,25 @@ from pathlib import Path
 
 import click
 
+from batchrun.cli.help import Explained
 from batchrun.cli.options import JobArguments, as_json, run_options
 from batchrun.cli.text import shown_path, write, write_json
 from batchrun.errors import StorageError, UsageError
 from batchrun.wording import clean_line
 
+EXAMPLES = [
+    ("Write report.html into the run folder, and say where it is:", "batchrun report job.yaml"),
+    ("Into a file elsewhere, to send to somebody:", "batchrun report runs/job --out triage.html"),
+]
 
-@click.command()
+
+@click.command(cls=Explained, examples=EXAMPLES)
 @run_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Default: report.html in the run folder; - is standard output.",
+    help="The file to write. Default: report.html in the run folder; - is standard output.",
 )
 @as_json
 def command(arguments: JobArguments, out: Path | None, as_json: bool) -> None:

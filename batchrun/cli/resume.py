@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import click
 
+from batchrun.cli.help import Explained
 from batchrun.cli.options import JobArguments, as_json, run_options
 from batchrun.cli.text import write_json
 from batchrun.wording import clean_line
 
+EXAMPLES = [
+    ("Go on:", "batchrun resume job.yaml"),
+    ("By its folder:", "batchrun resume runs/job"),
+]
 
-@click.command()
+
+@click.command(cls=Explained, examples=EXAMPLES)
 @run_options
 @as_json
 def command(arguments: JobArguments, as_json: bool) -> None:

@@ -37,7 +37,21 @@ _AT_ONCE = 100
 _STYLES = {"text": "", "note": "dim", "error": "red"}
 
 
-@click.command(cls=OptionalValues)
+EXAMPLES = [
+    ("The rows that failed, with the error of each:", "batchrun show job.yaml --failed"),
+    (
+        "Five rows by chance, only the id and the answer:",
+        "batchrun show job.yaml --sample 5 --columns row_id,parsed",
+    ),
+    ("One row, whole:", "batchrun show job.yaml T-0007"),
+    (
+        "The rows that an SQL condition holds for:",
+        "batchrun show job.yaml --where \"parsed.label = 'billing' AND latency > 0.1\"",
+    ),
+]
+
+
+@click.command(cls=OptionalValues, examples=EXAMPLES)
 @run_options
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.option("--where", metavar="SQL", help="Rows for which this holds: \"status = 'ok' AND latency > 2\"")
@@ -48,6 +62,7 @@ _STYLES = {"text": "", "note": "dim", "error": "red"}
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
+    metavar="N",
     help=f"At most so many rows. Default: {LIMIT}; all in a pager, with --json and with --sample",
 )
 @click.option("--no-pager", is_flag=True, help="Write to the terminal, also what is longer than it.")

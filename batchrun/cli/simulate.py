@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from batchrun.cli.help import Explained
 from batchrun.cli.options import as_json
 from batchrun.cli.text import write_json
 from batchrun.errors import UsageError
@@ -27,19 +28,49 @@ serving {url} until Ctrl-C
 _OPTIONS = "`batchrun simulate --help` lists the options."
 
 
-@click.command()
+EXAMPLES = [
+    ("An endpoint to try a job on:", "batchrun simulate"),
+    ("One with a limit, whose answers take half a second:", "batchrun simulate --rpm 60 --latency 0.5"),
+    (
+        "One that fails as a file says, and writes down every call:",
+        "batchrun simulate --config simulator.yaml --ledger calls.jsonl",
+    ),
+]
+
+
+@click.command(cls=Explained, examples=EXAMPLES)
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="0: any free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    default=8787,
+    show_default=True,
+    help="The port to listen on; 0: any free one.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--config", type=click.Path(path_type=Path), help="A YAML file with the options below.")
 @click.option(
-    "--ledger", type=click.Path(path_type=Path), help="Write down every call and every answer here."
+    "--config", type=click.Path(path_type=Path), metavar="FILE", help="A YAML file with the options above."
 )
-@click.option("--rpm", type=click.IntRange(min=1), help="Requests in any minute, per model.")
-@click.option("--tpm", type=click.IntRange(min=1), help="Tokens in any minute, per model.")
+@click.option(
+    "--ledger",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write every call and every answer down here, a line of JSON each.",
+)
+@click.option(
+    "--rpm",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Refuse requests beyond so many in any minute, per model.",
+)
+@click.option(
+    "--tpm",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Refuse requests beyond so many tokens in any minute, per model.",
+)
 @click.option("--latency", type=click.FloatRange(min=0), metavar="SECONDS", help="How long an answer takes.")
-@click.option("--seed", type=int, help="Another seed gives other texts, latencies and faults.")
+@click.option("--seed", type=int, metavar="N", help="Another seed gives other texts, latencies and faults.")
 @as_json
 def command(
     port: int,

@@ -10,6 +10,7 @@ import click
 
 from batchrun.budget import usd
 from batchrun.cli.going_on import going_on
+from batchrun.cli.help import Explained
 from batchrun.cli.memory import keep_memory_small
 from batchrun.cli.options import JobArguments, as_json, run_options
 from batchrun.cli.text import shown_path, write_json
@@ -31,7 +32,14 @@ _STATES = {
 }
 
 
-@click.command()
+EXAMPLES = [
+    ("How a run stands, also from another shell while it is running:", "batchrun status job.yaml"),
+    ("By its folder, where the job file is not at hand:", "batchrun status runs/job"),
+    ("The same for a program:", "batchrun status job.yaml --json"),
+]
+
+
+@click.command(cls=Explained, examples=EXAMPLES)
 @run_options
 @as_json
 def command(arguments: JobArguments, as_json: bool) -> None:

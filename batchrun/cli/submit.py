@@ -17,7 +17,39 @@ if TYPE_CHECKING:
     from batchrun.job import Job, ModelChoice
 
 
-@click.command(cls=OptionalValues)
+EXAMPLES = [
+    (
+        "Ask for every row that has no answer yet; after a stop the same command goes on:",
+        "batchrun submit job.yaml",
+    ),
+    (
+        "Try ten rows first; `plan` then tells the price of the rest from them:",
+        "batchrun submit job.yaml --limit 10",
+    ),
+    (
+        "Another model, with a run folder of its own, to compare the two:",
+        "batchrun submit job.yaml --name large --model openai/gpt-4.1",
+    ),
+    (
+        "Ask again for the rows that were refused, and only for those, at another model:",
+        "batchrun submit job.yaml --retry-failed=refusal --model openai/gpt-4.1",
+    ),
+]
+
+EXIT_CODES = {
+    "0": "finished, and every check of the job holds (without `checks`: no row failed)",
+    "1": "finished, and a check does not hold",
+    "2": "the command or the job file is wrong",
+    "3": "stopped early, can be continued: budget, wall time, too many failures, no model left, disk",
+    "4": "the endpoint refused the key or the model",
+    "5": "another submit is running on the run folder",
+    "6": "finished rows would be paid for again: choose --rerun-changed, --keep-changed or --name",
+    "70": "a bug in batchrun",
+    "130, 143": "interrupted by Ctrl-C or SIGTERM, can be continued",
+}
+
+
+@click.command(cls=OptionalValues, examples=EXAMPLES, exit_codes=EXIT_CODES)
 @job_options
 @click.option(
     "--limit", type=click.IntRange(min=1), metavar="N", help="At most N rows now; the rest stays pending."
@@ -49,12 +81,10 @@ def command(
 ) -> int:
     """Bring the output of JOB up to date with its input.
 
-    Run it again and it continues, or finds nothing to do.
+    JOB is a job file; `batchrun init` writes one. Run it again and it continues, or finds nothing to do:
+    what was received is kept, whatever ends the process.
 
-    Exit codes: 0 finished, and every check of the job holds (without `checks`: no row failed);
-    1 finished, and one does not; 2 the command or the job is wrong; 3 stopped early, can be continued;
-    4 the endpoint refused the key or the model; 5 another submit is running; 6 finished rows would be
-    paid for again; 130, 143 interrupted.
+    A first Ctrl-C stops sending and waits for the calls under way, a second one stops at once.
     """
     keep_memory_small()
     from batchrun.cli.progress import showing

@@ -626,7 +626,7 @@ def test_a_file_that_is_no_job_is_named(tmp_path: Path) -> None:
         "none.yaml": "none.yaml: cannot be read: No such file",
         ".": ".: cannot be read: Is a directory",
         "latin.yaml": "latin.yaml:2: not UTF-8 text: byte 0xe9",
-        "rows.jsonl": "rows.jsonl: larger than 4,000,000 bytes\n  If this is the prompt table, `batchrun init rows.jsonl`",
+        "rows.jsonl": "rows.jsonl: larger than 4,000,000 bytes\n  If this is the prompt table",
     }.items():
         with pytest.raises(JobError) as caught:
             load_job(Path(file), env={}, cwd=tmp_path)
