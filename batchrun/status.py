@@ -35,7 +35,8 @@ class Status:
         state: running, or paused; as `run.json` has it; killed: the last submit could not publish; not
             started: no submit has come so far as to ask.
         rows: of the input, None while it has never been read to its end.
-        changed: rows among `ok` whose answer is to an older request, and about which nothing is decided.
+        changed: rows among `ok` whose answer is to an older request.
+        rerun: rows of these that the last submit was to ask again (`--rerun-changed`), and left pending.
         unpublished: answered rows that the results do not show yet.
         possibly_paid: calls without an answer; those of a running submit may still get one.
         usage, cost_usd, saved_usd: of all rows as they were published last; USD.
@@ -56,6 +57,7 @@ class Status:
     failed: int
     pending: int | None
     changed: int
+    rerun: int
     stale: int
     unpublished: int
     possibly_paid: int
@@ -104,6 +106,7 @@ def status(run: RunFolder) -> Status:
         failed=number[State.FAILED] + number[State.RETRY],
         pending=number[State.NEW] if known else None,
         changed=number[State.CHANGED],
+        rerun=min(number[State.CHANGED], said.get("changed", 0)) if up_to_date else 0,
         stale=number[State.KEPT],
         unpublished=unpublished,
         possibly_paid=_unanswered(run, since) + checkpoint.possibly_paid(),

@@ -249,6 +249,7 @@ class _Submit:
             ok=ok,
             failed=failed,
             pending=pending,
+            changed=number[State.CHANGED],
             stale=number[State.KEPT],
             errors=totals.errors,
             usage=totals.usage,

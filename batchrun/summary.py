@@ -118,6 +118,8 @@ class Summary:
     ok: int
     failed: int
     pending: int
+    changed: int
+    """Pending rows with an answer to an older request: the results show it as stale until they are asked."""
     stale: int
     errors: dict[str, int]
     usage: dict[str, int | None]

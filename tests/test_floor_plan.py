@@ -20,7 +20,7 @@ ROWS = """
     importing
     value
     outcome
-    codec
+    remedies codec
     wording
     clock
     summary

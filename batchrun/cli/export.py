@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import click
 
@@ -19,7 +19,6 @@ from batchrun.wording import clean, clean_line, counted
 
 if TYPE_CHECKING:
     from batchrun.export import Format
-    from batchrun.export.left_out import LeftOut
     from batchrun.run_folder.folder import RunFolder
 
 _TABLES = ("csv", "jsonl", "parquet")
@@ -73,7 +72,8 @@ def command(
 ) -> None:
     """Write the rows of a run as CSV, JSONL or Parquet: of a job file, or in a run folder.
 
-    Also what a running or a killed submit has received and not published yet.
+    Also what a running or a killed submit has received and not published yet: without the input's columns,
+    which come with the publication by the next submit.
 
     In CSV a column of structs becomes one for each member (usage.prompt_tokens), lists are JSON, and a
     text that a spreadsheet would run as a formula (it starts with = + - @) has an apostrophe before it.
@@ -95,7 +95,11 @@ def command(
         raise UsageError("--json needs --out: the rows are on standard output", hint="Add --out FILE.")
     form = _format(form, out)
     if form not in _LINES:
-        _told(_tables(arguments, form, out, where, columns), form, out, as_json=as_json)
+        rows, bare = _tables(arguments, form, out, where, columns)
+        if bare and not as_json:
+            text = f"{counted(bare, 'row')} without the input's columns: the next submit fills them in"
+            click.echo(wrapped(text, sys.stderr), err=True)
+        _told(rows, form, out, {"without_input": bare}, as_json=as_json)
         return
     if columns is not None:
         raise UsageError(
@@ -107,37 +111,42 @@ def command(
 
     left_out = LeftOut()
     rows = export_lines(arguments, form, out, where, left_out, as_json=as_json)
-    _told(rows, form, out, left_out, as_json=as_json)
+    if not as_json:
+        for line in left_out.lines():
+            click.echo(wrapped(clean_line(line), sys.stderr), err=True)
+    _told(rows, form, out, {"left_out": left_out.document()}, as_json=as_json)
 
 
 def _tables(
     arguments: JobArguments, form: str, out: Path | None, where: str | None, columns: str | None
-) -> int:
-    """Write the results' rows; how many there were."""
+) -> tuple[int, int]:
+    """Write the results' rows; how many there were, and how many of them have no input columns yet."""
     from batchrun.export import export
     from batchrun.run_folder.diagnosis import reading
-    from batchrun.run_folder.read import scan_run
-    from batchrun.show import Choice, choose
+    from batchrun.run_folder.read import answered_since, scan_run
+    from batchrun.show import Choice, choose, input_columns
 
     run = arguments.run()
     with reading(run):
-        rows = scan_run(run)
+        since = answered_since(run)
+        rows = scan_run(run, since)
         names = rows.collect_schema().names()
         wanted = column_names(columns, names) or names
         chosen = choose(rows, Choice(where=where))
         with target(out, form, run, arguments) as sink:
-            return export(chosen, wanted, cast("Format", form), sink)
+            written = export(chosen, wanted, cast("Format", form), sink)
+    if inputs := input_columns(names):
+        lacking = not set(wanted).isdisjoint(inputs)
+    else:  # the first publication brings them
+        lacking = columns is None and not run.results.exists()
+    return written, int(chosen.positions.is_in(since["row_index"].implode()).sum()) if lacking else 0
 
 
-def _told(rows: int, form: str, out: Path | None, left_out: LeftOut | None = None, *, as_json: bool) -> None:
-    """Say what was written where, and what was not."""
+def _told(rows: int, form: str, out: Path | None, about: Mapping[str, Any], *, as_json: bool) -> None:
+    """Say what was written where; `about` is what a program is told beside that."""
     if as_json:
-        about = {} if left_out is None else {"left_out": left_out.document()}
         write_json({"rows": rows, "format": form, "out": str(out), **about})
-        return
-    for line in left_out.lines() if left_out else ():
-        click.echo(wrapped(clean_line(line), sys.stderr), err=True)
-    if out is not None:
+    elif out is not None:
         click.echo(clean_line(f"{counted(rows, 'row')} in {shown_path(out)}"), err=True)
 
 

@@ -10,7 +10,7 @@ import click
 from batchrun.cli.memory import keep_memory_small
 from batchrun.cli.options import TYPES, JobArguments, OptionalValues, as_json, error_types, job_options
 from batchrun.cli.text import shown_path, write_json
-from batchrun.wording import counted
+from batchrun.wording import clean_line, counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -107,6 +107,7 @@ def _tell(console: Console, found: Plan, arguments: JobArguments, *, rerun_chang
         fact(console, f"fallback {number}" if number else "model", _model(model))
         for at, line in enumerate(_limits(model)):
             fact(console, "" if at else "limits", line)
+    fact(console, "checks", _checks(found.checks))
     fact(console, "results", shown_path(found.results), whole=True)
     console.print()
     tell_examples(console, found.examples)
@@ -167,6 +168,13 @@ def _limits(model: PlannedModel) -> Iterator[str]:
         if limit.counts == "calls at once":
             most = counted(limit.most, "call")
             yield f"{most} at once{', at most' if begins else ''} ({_source(limit)}){_beginning(begins)}"
+
+
+def _checks(checks: dict[str, str]) -> str:
+    """What a finished run is held to, and what every job is held to that gives nothing."""
+    if checks == {"failed": "<= 0"}:
+        return "no row may fail"
+    return "; ".join(f"{clean_line(name)} {wanted}" for name, wanted in checks.items())
 
 
 def _stretch(seconds: float) -> str:

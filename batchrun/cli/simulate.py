@@ -28,6 +28,60 @@ serving {url} until Ctrl-C
 _OPTIONS = "`batchrun simulate --help` lists the options."
 
 
+_HELP = """\
+Serve an OpenAI-compatible endpoint that makes its answers up, the same ones each time.
+
+The options of --config are those of `endpoints.NAME.simulator` in a job:
+
+\b
+  seed: 7
+  models: [small, large]     # default: any name
+  context_window: 128000
+  api_key: made-up           # or in turn, each for so many calls:
+  api_keys: [{key: one, calls: 50}, {key: two}]
+  limits:
+    rpm: 600                 # or steps, by seconds since the first call:
+    tpm: [{at: 0, tpm: 100000}, {at: 15, tpm: 20000}]
+    rpd: 14400               # requests in a day
+    window: 60               # of rpm and tpm, seconds
+    kind: sliding            # or bucket: comes back all the time
+    count: estimate          # on arrival; or actual, afterwards
+    count_refused: false
+    concurrency: 16          # or steps [{at: 0, concurrency: 16}]
+    queue: true              # false: calls beyond concurrency are 429s
+    headers: openai          # seconds, anthropic, cerebras, azure, groq,
+                             # openrouter, ietf, litellm, none
+    retry_after: header      # date, ms, message, none
+  latency: {kind: constant, seconds: 0.2}
+         | {kind: uniform, low: 0.1, high: 0.5}
+         | {kind: lognormal, median: 0.4, sigma: 0.6, max: 20}
+  slowdown: 40               # 41 at once take twice as long as one
+  cache: {tokens: 1024, seconds: 300}  # prompts that begin alike
+  cost: {input: 0.15, output: 0.6, cached: 0.075, report: true}
+                             # USD per million tokens, for cost_usd in the
+                             # ledger; report shows usage.cost in answers
+  tokens_per_byte: 0.5       # tokens that a prompt really takes
+  faults:                    # the first that applies to a call strikes
+    - {rate: 0.05, status: 429, retry_after: 2}
+    - {rate: 0.02, reset: mid_body}    # or close; before_headers,
+                                       # after_headers, mid_body
+    - {match: urgent, first: 1, stall: 30}
+    - {rate: 0.01, stall: 30}          # stragglers; a copy is drawn anew
+    - {calls: [10, 20], drip: 100}     # bytes a second
+    - {model: large, error_in_200: 500}
+    - {rate: 0.01, answer: malformed}  # empty, null_choices, no_choices,
+                                       # null_message, refusal, content_filter
+    - {rate: 0.01, finish_reason: length}
+    - {match: urgent, output: invalid, first: 1, per: conversation}
+                             # JSON that breaks its schema, once in each
+                             # conversation; or fence, preface, postscript,
+                             # truncated, whitespace
+    - {mentions: secret, refusal: I will not}
+    - {rate: 0.1, stream: error}       # or no_done, comments
+  reasoning: reasoning_content   # show reasoning under this name
+  bodies: true               # write requests' bodies into the ledger
+"""
+
 EXAMPLES = [
     ("An endpoint to try a job on:", "batchrun simulate"),
     ("One with a limit, whose answers take half a second:", "batchrun simulate --rpm 60 --latency 0.5"),
@@ -38,7 +92,7 @@ EXAMPLES = [
 ]
 
 
-@click.command(cls=Explained, examples=EXAMPLES)
+@click.command(cls=Explained, help=_HELP, examples=EXAMPLES)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -83,58 +137,7 @@ def command(
     seed: int | None,
     as_json: bool,
 ) -> None:
-    """Serve an OpenAI-compatible endpoint that makes its answers up, the same ones each time.
-
-    The options of --config are those of `endpoints.NAME.simulator` in a job:
-
-    \b
-      seed: 7
-      models: [small, large]     # default: any name
-      context_window: 128000
-      api_key: made-up           # or in turn, each for so many calls:
-      api_keys: [{key: one, calls: 50}, {key: two}]
-      limits:
-        rpm: 600                 # or steps, by seconds since the first call:
-        tpm: [{at: 0, tpm: 100000}, {at: 15, tpm: 20000}]
-        rpd: 14400               # requests in a day
-        window: 60               # of rpm and tpm, seconds
-        kind: sliding            # or bucket: comes back all the time
-        count: estimate          # on arrival; or actual, afterwards
-        count_refused: false
-        concurrency: 16          # or steps [{at: 0, concurrency: 16}]
-        queue: true              # false: calls beyond concurrency are 429s
-        headers: openai          # seconds, anthropic, cerebras, azure, groq,
-                                 # openrouter, ietf, litellm, none
-        retry_after: header      # date, ms, message, none
-      latency: {kind: constant, seconds: 0.2}
-             | {kind: uniform, low: 0.1, high: 0.5}
-             | {kind: lognormal, median: 0.4, sigma: 0.6, max: 20}
-      slowdown: 40               # 41 at once take twice as long as one
-      cache: {tokens: 1024, seconds: 300}  # prompts that begin alike
-      cost: {input: 0.15, output: 0.6, cached: 0.075, report: true}
-                                 # USD per million tokens, for cost_usd in the
-                                 # ledger; report shows usage.cost in answers
-      tokens_per_byte: 0.5       # tokens that a prompt really takes
-      faults:                    # the first that applies to a call strikes
-        - {rate: 0.05, status: 429, retry_after: 2}
-        - {rate: 0.02, reset: mid_body}    # or close; before_headers,
-                                           # after_headers, mid_body
-        - {match: urgent, first: 1, stall: 30}
-        - {rate: 0.01, stall: 30}          # stragglers; a copy is drawn anew
-        - {calls: [10, 20], drip: 100}     # bytes a second
-        - {model: large, error_in_200: 500}
-        - {rate: 0.01, answer: malformed}  # empty, null_choices, no_choices,
-                                           # null_message, refusal, content_filter
-        - {rate: 0.01, finish_reason: length}
-        - {match: urgent, output: invalid, first: 1, per: conversation}
-                                 # JSON that breaks its schema, once in each
-                                 # conversation; or fence, preface, postscript,
-                                 # truncated, whitespace
-        - {mentions: secret, refusal: I will not}
-        - {rate: 0.1, stream: error}       # or no_done, comments
-      reasoning: reasoning_content   # show reasoning under this name
-      bodies: true               # write requests' bodies into the ledger
-    """
+    """Serve the endpoint until it is stopped."""
     from batchrun.simulator import run
 
     given = {"rpm": rpm, "tpm": tpm, "latency": latency, "seed": seed}

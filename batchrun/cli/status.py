@@ -64,10 +64,11 @@ def command(arguments: JobArguments, as_json: bool) -> None:
 
 def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
     from batchrun.cli.checks import tell_checks
+    from batchrun.cli.failures import tell_failures
     from batchrun.cli.summary import row_counts
     from batchrun.cli.terminal import fact, headline
 
-    headline(console, f"{found.name}: {found.state}", _STATES.get(found.state, "bold"))
+    headline(console, f"{found.name}: {_state(found)}", _STATES.get(found.state, "bold"))
     if found.state == "killed":
         fact(console, "", "the last submit was cut off; every answer that it received is kept")
     if found.state == "not started":
@@ -79,11 +80,9 @@ def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
     total = "the input was never read to its end" if found.rows is None else f"{found.rows:,} in all"
     fact(console, "rows", f"{rows} ({total})")
     if found.changed:
-        text = f"{_of_them(found.changed)} an older prompt: --rerun-changed, --keep-changed or --name NEW"
-        fact(console, "changed", text, style="yellow")
-    for kind, number in found.errors.items():
-        fact(console, "failed", f"{number:,} {kind}", style="red")
-    tell_checks(console, found.checks, pending=found.pending or 0)
+        fact(console, "changed", f"{_of_them(found.changed)} an older prompt: {_ways(found)}", style="yellow")
+    tell_failures(console, found.errors)
+    tell_checks(console, found.checks, pending=found.pending or found.rerun)
     if found.possibly_paid:
         what = "in flight, or possibly paid" if found.is_running else "possibly paid"
         fact(console, "unanswered", f"{counted(found.possibly_paid, 'call')} sent without an answer: {what}")
@@ -95,6 +94,12 @@ def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
     _tell_places(console, found)
     for label, text in _next(found, arguments):
         fact(console, label, text, whole=True)
+
+
+def _state(found: Status) -> str:
+    """Where nothing stopped the last submit, it ended with rows pending because `--limit` said so."""
+    as_asked = found.state == "stopped" and found.stopped_by is None
+    return "rows pending, as --limit asked" if as_asked else found.state
 
 
 def _tell_live(console: Console, found: Status) -> None:
@@ -147,6 +152,13 @@ def _of_them(rows: int) -> str:
     return "1 of them answers" if rows == 1 else f"{rows:,} of them answer"
 
 
+def _ways(found: Status) -> str:
+    """What becomes of answers to an older prompt; of those that are asked again, that is decided."""
+    if found.rerun == found.changed:
+        return "pending, to be asked again (--rerun-changed)"
+    return "--rerun-changed, --keep-changed or --name NEW"
+
+
 def _tell_places(console: Console, found: Status) -> None:
     from batchrun.cli.terminal import fact
 
@@ -166,7 +178,9 @@ def _next(found: Status, arguments: JobArguments) -> list[tuple[str, str]]:
         steps.append(("to go on", arguments.again("resume")))
     unfinished = found.pending or found.unpublished or found.rows is None
     by_folder = arguments.path.is_dir()
-    if found.changed and not found.is_running:  # a plain submit would be refused
+    if found.rerun and found.rerun == found.changed and not by_folder:
+        steps.append(("to go on", arguments.again("submit", "--rerun-changed")))
+    elif found.changed and not found.is_running:  # a plain submit would be refused
         plan = "plan the job: it says what each way asks for" if by_folder else arguments.again("plan")
         steps.append(("to decide", plan))
     elif unfinished and not found.is_running:

@@ -10,6 +10,7 @@ import click
 
 from batchrun.cli.checks import given, sentence
 from batchrun.cli.summary import money, row_counts
+from batchrun.remedies import REMEDIES
 from batchrun.summary import Summary
 from batchrun.wording import clean_line, counted, duration
 
@@ -42,7 +43,7 @@ def _facts(summary: Summary) -> Iterator[tuple[str, str]]:
     if summary.stopped_by:
         yield "stopped by", summary.stopped_by.kind
     for kind, number in summary.errors.items():
-        yield "failed", f"{number:,} {kind}"
+        yield "failed", f"{number:,} {kind}: {REMEDIES[kind]}" if kind in REMEDIES else f"{number:,} {kind}"
     for check in given(summary.checks):
         yield "check", sentence(check, pending=summary.pending)
     prompt, completion = (summary.usage.get(name) for name in ("prompt_tokens", "completion_tokens"))

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from batchrun.budget import usd
 from batchrun.cli.checks import missed, rows_against, tell_checks
+from batchrun.cli.failures import tell_failures
 from batchrun.cli.going_on import going_on
 from batchrun.cli.options import JobArguments
 from batchrun.cli.terminal import error_console, fact, headline
@@ -51,6 +52,10 @@ def _whole(console: Console, summary: Summary) -> None:
     if summary.stopped_by:
         fact(console, "stopped by", summary.stopped_by.message, style="yellow")
     fact(console, "rows", row_counts(summary.ok, summary.failed, summary.pending, summary.stale))
+    if summary.changed:
+        older = "keeps its answer" if summary.changed == 1 else "keep their answers"
+        text = f"{summary.changed:,} of the pending {older} to the older prompt until asked again"
+        fact(console, "", text)
     _paid(console, summary)
     rate = f", {done['rows'] / done['seconds']:,.1f} rows/s" if done["seconds"] else ""
     calls = f", {counted(done['calls'], 'call')}"
@@ -133,11 +138,7 @@ def _failures(console: Console, summary: Summary) -> None:
         return
     from batchrun.show import example_failures
 
-    examples = example_failures(Path(summary.results))
-    for kind, number in summary.errors.items():
-        row_id, message = examples.get(kind, ("", ""))
-        example = f", for example {row_id}: {message[:300]}" if row_id else ""
-        fact(console, "failed", f"{number:,} {kind}{example}", style="red")
+    tell_failures(console, summary.errors, example_failures(Path(summary.results)))
 
 
 def next_steps(summary: Summary, arguments: JobArguments, *, rerun_changed: bool) -> list[tuple[str, str]]:

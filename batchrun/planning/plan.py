@@ -80,6 +80,7 @@ class Plan:
         opens: when a model is open again, in seconds since the epoch; None where one is open.
         facts: what the pass over the input counted.
         columns: of the input, with their types.
+        checks: what the finished run is held to: which rows, and how many there should be.
         examples: some rows as they would be asked.
         warnings: what is likely not meant, each with what to do about it.
         obstacles: what would keep a submit from starting, likewise.
@@ -103,6 +104,7 @@ class Plan:
     input: str
     columns: dict[str, str]
     models: tuple[PlannedModel, ...]
+    checks: dict[str, str]
     examples: tuple[Example, ...]
     warnings: tuple[str, ...]
     obstacles: tuple[str, ...]
@@ -171,6 +173,7 @@ def plan(
         input=job.input.place,
         columns={field.name: str(field.type) for field in found.columns},
         models=tuple(_planned(found, at, admission) for at in range(len(job.models))),
+        checks={check.name: str(check.wanted) for check in job.checks},
         examples=shown,
         warnings=(
             *doubts(found, shown, answered=bool(number[State.OK])),

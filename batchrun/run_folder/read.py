@@ -45,15 +45,16 @@ def _without_sealed(found: Checkpoint) -> Checkpoint:
     return found
 
 
-def scan_run(run: RunFolder) -> pl.LazyFrame:
-    """The rows of a run, by the results' columns, in input order.
+def scan_run(run: RunFolder, since: pl.DataFrame | None = None) -> pl.LazyFrame:
+    """The rows of a run, by the results' columns, in input order; `since` is `answered_since`, if known.
 
     Those published, and those answered since: their input columns are null until the next submit
     publishes them. A row that was asked again stands here once, with the answer that counts: the one to
     its request as it is now, else, `stale`, the newest to an older one. Rows that share another's answer
     stand as they were published last.
     """
-    published, since, types = published_rows(run), answered_since(run), read_types(run.checkpoint)
+    since = answered_since(run) if since is None else since
+    published, types = published_rows(run), read_types(run.checkpoint)
     if since.is_empty():
         return pl.DataFrame(schema=_results_schema(types)).lazy() if published is None else published
     fresh = [_typed(rows, types) for rows in _rows(run, since)]

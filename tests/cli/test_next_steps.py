@@ -64,8 +64,12 @@ def test_going_on_with_changed_rows(new_job: NewJob) -> None:
     edited(job)
     ended = batchrun("submit", "job.yaml", "--rerun-changed", "--limit", "2", cwd=job.folder)
     assert suggested(ended.err, "to go on") == ["submit", "job.yaml", "--rerun-changed"]
+    assert "2 ok, 1 pending" in ended.err
+    assert "1 of the pending keeps its answer to the older prompt until asked again" in ended.err
     status = batchrun("status", "job.yaml", cwd=job.folder).out
-    assert "1 of them answers an older prompt" in status
+    assert status.startswith("job: rows pending, as --limit asked\n")
+    assert "1 of them answers an older prompt: pending, to be asked again (--rerun-changed)" in status
+    assert suggested(status, "to go on") == suggested(ended.err, "to go on")
     ended = batchrun(*suggested(ended.err, "to go on"), "--json", cwd=job.folder)
     assert (ended.code, ended.json["ok"], ended.json["submit"]["calls"]) == (0, 3, 1)
 

@@ -151,3 +151,21 @@ def test_a_plan_fits_a_terminal(new_job: NewJob, rows: int) -> None:
     lines = lines_seen(written)
     assert (code, max(map(len, lines)) <= 80) == (0, True)
     assert len([line for line in lines if line.strip()]) < 70
+
+
+@pytest.mark.parametrize(
+    ("checks", "said_of_them"),
+    [
+        ({}, "no row may fail"),
+        ({"failed": "<= 0"}, "no row may fail"),
+        ({"failed": "<= 1%", "parsed": ">= 99%"}, "failed <= 1%; parsed >= 99%"),
+    ],
+)
+def test_the_checks_that_the_run_is_held_to(
+    tmp_path: Path, checks: dict[str, str], said_of_them: str
+) -> None:
+    """On one line, before anything is paid."""
+    job = job_of(tmp_path, [{"id": "a", "text": "one"}], **({"checks": checks} if checks else {}))
+    assert f"  checks      {said_of_them}\n" in said(job)
+    planned = batchrun("plan", "job.yaml", "--json", cwd=job.folder).json
+    assert planned["checks"] == (checks or {"failed": "<= 0"})
