@@ -270,7 +270,8 @@ def test_formats_that_are_not_there_are_refused(work: Work, form: str) -> None:
 
 def test_what_is_written_is_said(work: Work, tmp_path: Path) -> None:
     """On standard error, or with --json as JSON; which needs a file, for the rows go to standard output."""
-    out, some = tmp_path / "x.csv", ["--out", tmp_path / "x.csv", "--where", "row_index < 4"]
+    out = tmp_path / "x.csv"
+    some: list[str | Path] = ["--out", out, "--where", "row_index < 4"]
     assert batchrun("export", work.run.path, *some, cwd=tmp_path).err == "3 rows in x.csv\n"
     said = batchrun("export", work.run.path, *some, "--json", cwd=tmp_path).json
     assert said == {"rows": 3, "format": "csv", "out": str(out), "without_input": 0}
@@ -280,10 +281,8 @@ def test_what_is_written_is_said(work: Work, tmp_path: Path) -> None:
 
 def test_rows_without_their_input_are_told(work: Work, tmp_path: Path) -> None:
     """Those that no submit has published yet, where a column of the input is written."""
-    words, lacking = (
-        ["export", work.run.path, "--out", tmp_path / "x.csv"],
-        "1 row without the input's columns",
-    )
+    words = ["export", str(work.run.path), "--out", str(tmp_path / "x.csv")]
+    lacking = "1 row without the input's columns"
     assert batchrun(*words, cwd=tmp_path).err.startswith(f"{lacking}: the next submit fills them in\n")
     assert batchrun(*words, "--json", cwd=tmp_path).json["without_input"] == 1
     assert lacking in batchrun(*words, "--columns", "row_id,text", cwd=tmp_path).err
@@ -294,7 +293,7 @@ def test_before_the_first_publication_no_row_has_its_input(tmp_path: Path) -> No
     """That is told, too, unless only other columns are wanted."""
     work = Work(tmp_path).write(ROWS)
     work.answer([0, 1])
-    words = ["export", work.run.path, "--out", tmp_path / "x.csv"]
+    words = ["export", str(work.run.path), "--out", str(tmp_path / "x.csv")]
     assert batchrun(*words, cwd=tmp_path).err.startswith("2 rows without the input's columns")
     assert batchrun(*words, "--columns", "row_id", cwd=tmp_path).err == "2 rows in x.csv\n"
 

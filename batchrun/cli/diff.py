@@ -90,6 +90,9 @@ def command(
         return
     with output() as console:
         tell(console, found)
+    if 0 < len(found.examples) < found.rows_changed:
+        rows = counted(found.rows_changed, "row")
+        click.echo(f"{len(found.examples):,} of {rows} that differ; --limit shows more", err=True)
     if out:
         rows = counted(found.rows_in_all + found.rows_in_some, "row")
         click.echo(clean_line(f"{rows} in {shown_path(out)}"), err=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -96,10 +96,8 @@ def command(
     form = _format(form, out)
     if form not in _LINES:
         rows, bare = _tables(arguments, form, out, where, columns)
-        if bare and not as_json:
-            text = f"{counted(bare, 'row')} without the input's columns: the next submit fills them in"
-            click.echo(wrapped(text, sys.stderr), err=True)
-        _told(rows, form, out, {"without_input": bare}, as_json=as_json)
+        lacking = f"{counted(bare, 'row')} without the input's columns: the next submit fills them in"
+        _told(rows, form, out, {"without_input": bare}, [lacking] if bare else [], as_json=as_json)
         return
     if columns is not None:
         raise UsageError(
@@ -111,10 +109,7 @@ def command(
 
     left_out = LeftOut()
     rows = export_lines(arguments, form, out, where, left_out, as_json=as_json)
-    if not as_json:
-        for line in left_out.lines():
-            click.echo(wrapped(clean_line(line), sys.stderr), err=True)
-    _told(rows, form, out, {"left_out": left_out.document()}, as_json=as_json)
+    _told(rows, form, out, {"left_out": left_out.document()}, left_out.lines(), as_json=as_json)
 
 
 def _tables(
@@ -142,11 +137,16 @@ def _tables(
     return written, int(chosen.positions.is_in(since["row_index"].implode()).sum()) if lacking else 0
 
 
-def _told(rows: int, form: str, out: Path | None, about: Mapping[str, Any], *, as_json: bool) -> None:
-    """Say what was written where; `about` is what a program is told beside that."""
+def _told(
+    rows: int, form: str, out: Path | None, about: Mapping[str, Any], lines: Iterable[str], *, as_json: bool
+) -> None:
+    """Say what was written where; `about` is what a program is told beside that, and people in `lines`."""
     if as_json:
         write_json({"rows": rows, "format": form, "out": str(out), **about})
-    elif out is not None:
+        return
+    for line in lines:
+        click.echo(wrapped(clean_line(line), sys.stderr), err=True)
+    if out is not None:
         click.echo(clean_line(f"{counted(rows, 'row')} in {shown_path(out)}"), err=True)
 
 

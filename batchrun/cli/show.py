@@ -147,6 +147,8 @@ def _say_how_many(chosen: Chosen, *, sampled: bool) -> None:
 def _columns(console: Console, *, row: dict[str, Any], columns: list[str], longest: int | None) -> None:
     _head(console, str(row["row_id"]), "bold")
     for name in columns:
+        if name == "row_id":  # which is the heading
+            continue
         _text(console, f"{name}: ", spelled(row[name]), longest, indent=2)
 
 
@@ -185,4 +187,6 @@ def _text(
         console.print(Padding(lines, (0, 0, 0, indent), expand=False))
     else:
         padding = Text(" " * indent)
-        console.print(Text("\n").join(padding + line for line in lines.split("\n")), soft_wrap=True)
+        console.print(
+            Text("\n").join(padding + line if line else line for line in lines.split("\n")), soft_wrap=True
+        )

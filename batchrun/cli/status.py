@@ -90,7 +90,8 @@ def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
         fact(console, label, text)
     if last := found.last_submit:
         spent = f"{counted(last['rows'], 'row')} in {duration(last['seconds'])}"
-        fact(console, "last submit", f"{last['started_at'].replace('T', ' ')}, {spent}")
+        began = last["started_at"].replace("T", " ").replace("+00:00", " UTC")
+        fact(console, "last submit", f"{began}, {spent}")
     _tell_places(console, found)
     for label, text in _next(found, arguments):
         fact(console, label, text, whole=True)
@@ -145,7 +146,7 @@ def _taken(found: Status) -> Iterator[str]:
         if cap is not None:
             yield f"{'an unknown part' if amount is None else write(amount)} of {write(cap)}{unit}"
         elif amount and not found.up_to_date:
-            yield f"{write(amount)}{unit}"
+            yield counted(amount, unit.strip(" s")) if unit else usd(amount)
 
 
 def _of_them(rows: int) -> str:

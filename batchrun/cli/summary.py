@@ -67,10 +67,10 @@ def _whole(console: Console, summary: Summary) -> None:
     _concerns(console, summary)
     _failures(console, summary)
     tell_checks(console, summary.checks, pending=summary.pending)
+    if not summary.ok + summary.failed:
+        return
     if not Path(summary.results).parent.exists():
         fact(console, "results", "not published yet: the next submit does it, `batchrun show` sees them now")
-        return
-    if not summary.ok + summary.failed:
         return
     results = shown_path(summary.results)
     fact(console, "results", results, whole=True)

@@ -5,6 +5,7 @@ Only `Text` objects are printed, never markup: nothing that a model wrote is rea
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,6 +56,7 @@ def _console(stream: IO[str], *, written_to: IO[str] | None = None) -> Console:
         highlight=False,
         markup=False,
         emoji=False,
+        color_system=None if os.environ.get("NO_COLOR") else "auto",  # rich would leave bold and dim
     )
 
 
@@ -70,4 +72,6 @@ def fact(console: Console, label: str, text: str, *, style: str = "", whole: boo
     for number, line in enumerate(lines or [Text("")]):
         line.rstrip()
         head = f"  {clean_line(label):<{INDENT - 3}} " if number == 0 else " " * INDENT
-        console.print(Text(head, style="dim") + line, soft_wrap=True)
+        shown = Text(head, style="dim") + line
+        shown.rstrip()  # of an empty line
+        console.print(shown, soft_wrap=True)

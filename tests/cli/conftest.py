@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from batchrun.simulator import SimulatorConfig, start_process
 from tests.cli.running import batchrun
+from tests.cli.workspace import workspace_in
 from tests.runs import JobFolder, write_rows
 
 ROWS = 40
@@ -58,3 +60,17 @@ def run(tmp_path_factory: pytest.TempPathFactory, endpoint: str) -> JobFolder:
     job.write(endpoint)
     assert batchrun("submit", "job.yaml", cwd=job.folder).code == 1
     return job
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a table, a job, and a run of it for each of two models. Not to be changed."""
+    folder = tmp_path_factory.mktemp("workspace")
+    with workspace_in(folder):
+        yield folder
+
+
+@pytest.fixture
+def workspace(runs: Path, tmp_path: Path) -> Path:
+    """A copy for one test, which may change it."""
+    return Path(shutil.copytree(runs, tmp_path / "workspace", symlinks=True))

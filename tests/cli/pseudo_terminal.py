@@ -38,7 +38,7 @@ def on_a_terminal(words: list[str], folder: Path, **env: str) -> tuple[int, str]
     return process.wait(timeout=20), written.decode()
 
 
-def here_on_a_terminal(words: Sequence[str | Path], folder: Path) -> tuple[int, str]:
+def here_on_a_terminal(words: Sequence[str | Path], folder: Path, **env: str) -> tuple[int, str]:
     """The same within this process, which is quicker; what rich draws there is 80 columns wide."""
     ours, theirs = pty.openpty()
     written = bytearray()
@@ -54,6 +54,8 @@ def here_on_a_terminal(words: Sequence[str | Path], folder: Path) -> tuple[int, 
         patch.setenv("TERM", "xterm-256color")
         patch.setenv("COLUMNS", "80")
         patch.delenv("NO_COLOR", raising=False)
+        for name, value in env.items():
+            patch.setenv(name, value)
         with pytest.raises(SystemExit) as end:
             main([str(word) for word in words])
     reader.join()

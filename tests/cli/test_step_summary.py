@@ -17,7 +17,7 @@ def test_a_submit_appends_to_the_step_summary(tmp_path: Path) -> None:
     lines = page.read_text().splitlines()
     assert lines[:2] == ["before", "### batchrun: a\\_b finished"]
     assert "| rows | 0 ok, 3 failed |" in lines
-    assert any(line.startswith("| failed | 3 invalid\\_request: change the row") for line in lines)
+    assert any(line.startswith("| failed | 3 invalid\\_request: correct the row") for line in lines)
     assert lines[-2:] == ["| exit code | 1 |", ""]
 
 

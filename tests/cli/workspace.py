@@ -1,0 +1,99 @@
+"""A folder as a user has it: a table, a job, runs of it by two models; and what goes on there."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from batchrun import __file__ as package
+from batchrun.simulator import SimulatorConfig, start_process
+from tests.cli.running import batchrun
+from tests.runs import JobFolder
+
+TICKETS = Path(package).parents[1] / "sample_data" / "tickets.jsonl"
+
+ROWS = 30
+
+REFUSED = "T-0001"
+
+JOB = {
+    "input": {"path": "my.jsonl", "id": "ticket_id"},
+    "prompt": {"messages": [{"role": "user", "content": "{{ subject }}\n\n{{ body }}"}]},
+    "schema": {
+        "type": "object",
+        "properties": {"label": {"type": "string", "enum": ["billing", "bug", "shipping", "other"]}},
+        "required": ["label"],
+        "additionalProperties": False,
+    },
+    "model": "openai/gpt-4.1-mini",
+    "endpoints": {"openai": {"limits": {"concurrency": 32}}},
+}
+FAULTS = [
+    {"match": "headset", "model": "gpt-4.1-mini", "answer": "refusal"},
+    {"model": "slow", "stall": 60},
+]
+
+
+@contextlib.contextmanager
+def workspace_in(folder: Path) -> Iterator[None]:
+    """`job.yaml` asks OpenAI, which is a simulator; one row of runs/job is refused, none of runs/large."""
+    job = JobFolder(folder)
+    tickets = TICKETS.read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "my.jsonl").write_text("".join(tickets[:ROWS]), encoding="utf-8")
+    (folder / "my.csv").write_text("id,text\n1,a first text\n2,a second one\n", encoding="utf-8")
+    (folder / "simulator.yaml").write_text("faults: [{rate: 0.05, status: 429}]\n", encoding="utf-8")
+    (folder / "jobs").mkdir()
+    with start_process(SimulatorConfig.model_validate({"faults": FAULTS})) as base_url, environment(base_url):
+        job.write(base_url, **JOB)
+        assert batchrun("submit", "job.yaml", cwd=folder).code == 1
+        large = ["--name", "large", "--model", "openai/gpt-4.1"]
+        assert batchrun("submit", "job.yaml", *large, cwd=folder).code == 0
+        yield
+
+
+@contextlib.contextmanager
+def environment(base_url: str) -> Iterator[None]:
+    """OpenAI is a simulator, and any free port will do for another."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_BASE_URL", base_url)
+        patch.setenv("OPENAI_API_KEY", "made-up")
+        patch.setenv("BATCHRUN_SIMULATE_PORT", "0")
+        yield
+
+
+@contextlib.contextmanager
+def serving(words: list[str], folder: Path) -> Iterator[str]:
+    """A simulator while the block runs, and the first line that it wrote to standard error."""
+    command = [sys.executable, "-m", "batchrun", *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder) as process:
+        assert process.stderr is not None
+        yield process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+
+
+@contextlib.contextmanager
+def waiting(folder: Path, *, paused: bool = False) -> Iterator[None]:
+    """A submit that waits for its answers while the block runs, in place of the run in runs/job."""
+    shutil.rmtree(folder / "runs" / "job", ignore_errors=True)
+    command = [sys.executable, "-m", "batchrun", "submit", "job.yaml", "--model", "openai/slow"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=folder)
+    try:
+        journal, end = folder / "runs" / "job" / "checkpoint" / "journal-000001.log", time.monotonic() + 20
+        while not (journal.exists() and b'"sent"' in journal.read_bytes()):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        if paused:
+            assert batchrun("pause", "job.yaml", cwd=folder).code == 0
+        yield
+    finally:
+        process.kill()
+        process.wait()
