@@ -11,7 +11,7 @@ _VERBS = """
 """
 
 _INSTRUCTION = re.compile(
-    rf"(^|[.,:;(?]|\bor|\bplease|\band|\bfirst,|\bthen|\bto)\s*({'|'.join(_VERBS.split())})\b"
+    rf"(^|[.,:;(?]|\bor|\bplease|\band|\bfirst,|\bthen|\bto)\s*({'|'.join(_VERBS.split())})\b(?!\()"
     r"|\bmust\b|\bneeds?\b|\bis required\b|\bhas to\b|did you mean|\bis `batchrun"
     r"|`batchrun [a-z]+|--[a-z-]+\b"  # the command or the option that does it
     # what there is to choose from
