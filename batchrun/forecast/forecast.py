@@ -118,7 +118,10 @@ def price_of(found: Survey, changed: pl.DataFrame, *, now: float) -> str:
     said = forecast(found, changed, changed, now=now)
     if said.cost_usd is not None:
         return spread(said.cost_usd, usd)
-    return f"{spread(said.tokens, number)} tokens; {said.unpriced}"
+    tokens = f"{spread(said.tokens, number)} tokens"
+    if found.job.endpoints[found.job.models[0].endpoint].base_url is None:
+        return f"{tokens} of a simulator, at no cost"
+    return f"{tokens}; {said.unpriced}"
 
 
 def _sent_rows(found: Survey, states: pl.DataFrame, wanted: pl.DataFrame) -> int:

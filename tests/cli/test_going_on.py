@@ -17,6 +17,7 @@ from batchrun.summary import StopKind
 from tests.cli.conftest import NewJob
 from tests.cli.running import batchrun
 from tests.cli.test_next_steps import suggested
+from tests.runs import JobFolder, write_rows
 
 JOB = JobArguments(Path("job.yaml"), sets=("budget.requests=2", "request.seed=1"))
 KEPT, PLAIN = "--set budget.requests=2 --set request.seed=1", "--set request.seed=1"
@@ -176,3 +177,14 @@ def read_until(process: subprocess.Popen[bytes], wanted: bytes, seconds: float) 
         assert ready, f"not said within {seconds} s: {wanted!r}"
         found += os.read(process.stderr.fileno(), 65_536)
     return found
+
+
+def test_an_edit_costs_nothing_at_a_simulator(tmp_path: Path) -> None:
+    """No price is asked for where answers are made up."""
+    job = JobFolder(tmp_path)
+    write_rows(job.rows, 2)
+    job.write("", model="simulator/small", endpoints={})
+    batchrun("submit", "job.yaml", cwd=job.folder)
+    job.edit(prompt={"messages": [{"role": "user", "content": "{{ text }}!"}]})
+    ended = batchrun("submit", "job.yaml", cwd=job.folder)
+    assert (ended.code, "tokens of a simulator, at no cost" in ended.err) == (6, True), ended.err
