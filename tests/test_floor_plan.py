@@ -24,6 +24,7 @@ ROWS = """
     wording
     clock
     summary
+    verdict
     prices budget
     limits
     concurrency

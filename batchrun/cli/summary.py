@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from batchrun.budget import usd
-from batchrun.cli.checks import missed, rows_against, tell_checks
+from batchrun.cli.checks import rows_against, tell_checks
 from batchrun.cli.failures import tell_failures
 from batchrun.cli.going_on import going_on
 from batchrun.cli.options import JobArguments
@@ -15,6 +15,7 @@ from batchrun.cli.terminal import error_console, fact, headline
 from batchrun.cli.text import shown_path
 from batchrun.outcome import NEVER_SENT, PASSING
 from batchrun.summary import Summary
+from batchrun.verdict import missed
 from batchrun.wording import counted, duration
 
 _STYLES = {"finished": "bold green", "stopped": "bold yellow", "interrupted": "bold yellow"}
