@@ -19,7 +19,7 @@ from batchrun.run_folder.journal import journal_files
 from batchrun.run_folder.live import read_live
 from batchrun.run_folder.lock import is_locked
 from batchrun.run_folder.older import has_ids
-from batchrun.run_folder.read import answered_since, read_steadily, rows_by_part
+from batchrun.run_folder.read import Seen, read_steadily, rows_by_part, see
 from batchrun.run_folder.sealed import sealed_parts
 from batchrun.run_folder.shared import read_shared
 from batchrun.summary import CheckOutcome
@@ -86,13 +86,12 @@ class Status:
         return asdict(self)
 
 
-def status(run: RunFolder) -> Status:
-    """Read how the run in a folder stands; changes nothing."""
+def status(run: RunFolder, seen: Seen | None = None) -> Status:
+    """Read how the run in a folder stands, or stood when it was seen; changes nothing."""
     running, live = is_locked(run.lock), read_live(run)
     said = run.read_run_json()
-    checkpoint = read_steadily(run.checkpoint)
-    since = answered_since(run)
-    unpublished = len(since)
+    seen = seen or see(run)
+    checkpoint, unpublished = seen.checkpoint, len(seen.since)
     found = _rows(run, checkpoint)
     number = counts(found)
     known = (run.checkpoint / "index.parquet").exists()
@@ -109,7 +108,7 @@ def status(run: RunFolder) -> Status:
         rerun=min(number[State.CHANGED], said.get("changed", 0)) if up_to_date else 0,
         stale=number[State.KEPT],
         unpublished=unpublished,
-        possibly_paid=_unanswered(run, since) + checkpoint.possibly_paid(),
+        possibly_paid=_unanswered(seen) + checkpoint.possibly_paid(),
         errors=_errors(found),
         stopped_by=said.get("stopped_by") if up_to_date else None,
         usage=said.get("usage", {}),
@@ -178,9 +177,9 @@ def _errors(found: pl.DataFrame) -> dict[str, int]:
     return dict(failed["error_type"].value_counts(sort=True).iter_rows())
 
 
-def _unanswered(run: RunFolder, since: pl.DataFrame) -> int:
-    """Calls of finished rows that were sent and never answered; `since`: see `answered_since`."""
+def _unanswered(seen: Seen) -> int:
+    """Calls of finished rows that were sent and never answered."""
     attempt = pl.element().struct
     lost = pl.col("attempts").list.eval(attempt.field("sent") & attempt.field("http_status").is_null())
-    parts = rows_by_part(run, since)
+    parts = rows_by_part(seen)
     return sum(part.select(lost.list.sum().sum()).collect().item() or 0 for part in parts)

@@ -16,7 +16,7 @@ from batchrun.gc import collect
 from batchrun.job import load_job
 from batchrun.run_folder.checkpoint import read_kept
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.read import answered_since, scan_run
+from batchrun.run_folder.read import scan_run, see
 from tests.runs import JobFolder, asked, run_batchrun, simulated
 
 EDITED = {"messages": [{"role": "user", "content": "{{ text }} Be brief."}]}
@@ -195,7 +195,7 @@ def test_a_rerun_of_some_rows_leaves_the_others_their_older_answers(tmp_path: Pa
         summary = job.submit_here(rerun_changed=True, limit=1)
         assert (summary.ok, summary.failed, summary.pending) == (1, 0, 3)
         assert job.results()["stale"].to_list() == [False, True, True, True]
-        assert answered_since(RunFolder(job.run)).is_empty()
+        assert see(RunFolder(job.run)).since.is_empty()
 
 
 def test_what_is_kept_is_forgotten_with_its_replacement_and_no_sooner(tmp_path: Path) -> None:

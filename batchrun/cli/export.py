@@ -118,13 +118,13 @@ def _tables(
     """Write the results' rows; how many there were, and how many of them have no input columns yet."""
     from batchrun.export import export
     from batchrun.run_folder.diagnosis import reading
-    from batchrun.run_folder.read import answered_since, scan_run
+    from batchrun.run_folder.read import scan_seen, see
     from batchrun.show import Choice, choose, input_columns
 
     run = arguments.run()
     with reading(run):
-        since = answered_since(run)
-        rows = scan_run(run, since)
+        seen = see(run)
+        rows = scan_seen(seen)
         names = rows.collect_schema().names()
         wanted = column_names(columns, names) or names
         chosen = choose(rows, Choice(where=where))
@@ -134,7 +134,7 @@ def _tables(
         lacking = not set(wanted).isdisjoint(inputs)
     else:  # the first publication brings them
         lacking = columns is None and not run.results.exists()
-    return written, int(chosen.positions.is_in(since["row_index"].implode()).sum()) if lacking else 0
+    return written, int(chosen.positions.is_in(seen.since["row_index"].implode()).sum()) if lacking else 0
 
 
 def _told(

@@ -14,7 +14,7 @@ from batchrun.errors import UsageError
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.diagnosis import reading
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.read import answered_since, rows_by_part, scan_run
+from batchrun.run_folder.read import Seen, rows_by_part, scan_seen, see
 from batchrun.show import input_columns
 
 Columns: TypeAlias = Callable[[pl.Schema], Sequence[pl.Expr]]
@@ -30,15 +30,15 @@ class Side:
 
     Attributes:
         name: what it is called among the others.
-        rows: all of them, as `scan_run` gives them, with their `schema`.
-        since: those that no publication has, as `answered_since` gives them.
+        rows: all of them, as `scan_seen` gives them, with their `schema`.
+        seen: the run as it was when it was opened.
     """
 
     name: str
     run: RunFolder
     rows: pl.LazyFrame
     schema: pl.Schema
-    since: pl.DataFrame
+    seen: Seen
 
     @property
     def inputs(self) -> pl.Schema:
@@ -51,7 +51,7 @@ class Side:
         Raises RunFolderError for a damaged folder.
         """
         with reading(self.run):
-            for part in rows_by_part(self.run, self.since):
+            for part in rows_by_part(self.seen):
                 present = part.collect_schema().names()
                 missing = [(name, kind) for name, kind in self.inputs.items() if name not in present]
                 rows = part.with_columns(pl.lit(None, kind).alias(name) for name, kind in missing)
@@ -100,5 +100,6 @@ def _name(run: RunFolder) -> str:
 
 def _side(run: RunFolder, name: str) -> Side:
     with reading(run):
-        rows = scan_run(run)
-        return Side(name, run, rows, rows.collect_schema(), answered_since(run))
+        seen = see(run)
+        rows = scan_seen(seen)
+        return Side(name, run, rows, rows.collect_schema(), seen)

@@ -11,7 +11,7 @@ import polars as pl
 from batchrun.budget import usd
 from batchrun.conversation import NEEDED, facts, turns
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.read import scan_run
+from batchrun.run_folder.read import scan_seen, see
 from batchrun.show import Choice, choose, input_columns
 from batchrun.status import Status, status
 from batchrun.wording import clean, clean_line, counted, duration
@@ -93,8 +93,8 @@ class Gathered:
 
 def gather(run: RunFolder, *, failures: int = FAILURES, sample: int = SAMPLE) -> Gathered:
     """Read a run, whatever state it is in; at most `failures` failed rows and `sample` others."""
-    found = status(run)
-    rows = scan_run(run)
+    seen = see(run)
+    found, rows = status(run, seen), scan_seen(seen)
     failed = choose(rows, Choice(failed=frozenset(), limit=failures))
     others = choose(rows, Choice(where="status = 'ok'", sample=sample))
     present = rows.collect_schema().names()

@@ -27,7 +27,7 @@ def older_answers(
 ) -> pl.DataFrame:
     """Those of `fresh` that rows stand by although they answer another request than theirs.
 
-    `current` is the index, `tasks` all finished tasks (see `read.answered_since`), `fresh` those of them
+    `current` is the index, `tasks` all finished tasks (see `read.see`), `fresh` those of them
     that the results do not show. A submit that was refused, or killed before it had asked again, leaves
     such answers: the rows are `CHANGED` or `KEPT`.
     """

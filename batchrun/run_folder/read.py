@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -45,31 +46,58 @@ def _without_sealed(found: Checkpoint) -> Checkpoint:
     return found
 
 
-def scan_run(run: RunFolder, since: pl.DataFrame | None = None) -> pl.LazyFrame:
-    """The rows of a run, by the results' columns, in input order; `since` is `answered_since`, if known.
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was in a run folder at one time: who reads its rows more than once decodes its journal once, and
+    reads the same rows each time.
+
+    Attributes:
+        parts: those of the published results.
+        unsealed: finished tasks of journal files that have no sealed part, by the file's number.
+        since: rows answered since the publication, one line for each: the task whose answer counts. `part` is
+            the sealed part it is in (negative: an unsealed journal file), `replaces` lists the `row_index` of
+            published rows that it takes the place of, `stale` says that it answers an older request.
+    """
+
+    run: RunFolder
+    parts: list[Path]
+    checkpoint: Checkpoint
+    unsealed: dict[int, pa.Table]
+    since: pl.DataFrame
+
+
+def see(run: RunFolder) -> Seen:
+    """Look into a run folder. A submit may publish meanwhile: the parts that were there stay readable."""
+    parts = published_parts(run)
+    checkpoint = read_steadily(run.checkpoint)
+    unsealed = checkpoint.unsealed_tables()
+    return Seen(run, parts, checkpoint, unsealed, _since(parts, checkpoint, unsealed))
+
+
+def scan_run(run: RunFolder) -> pl.LazyFrame:
+    """The rows of a run, by the results' columns, in input order; `scan_seen` says which."""
+    return scan_seen(see(run))
+
+
+def scan_seen(seen: Seen) -> pl.LazyFrame:
+    """The rows of a run as it was seen, by the results' columns, in input order.
 
     Those published, and those answered since: their input columns are null until the next submit
     publishes them. A row that was asked again stands here once, with the answer that counts: the one to
     its request as it is now, else, `stale`, the newest to an older one. Rows that share another's answer
     stand as they were published last.
     """
-    since = answered_since(run) if since is None else since
-    published, types = published_rows(run), read_types(run.checkpoint)
+    since, types = seen.since, read_types(seen.run.checkpoint)
+    published = pl.scan_parquet(seen.parts) if seen.parts else None
     if since.is_empty():
         return pl.DataFrame(schema=_results_schema(types)).lazy() if published is None else published
-    fresh = [_typed(rows, types) for rows in _rows(run, since)]
+    fresh = [_typed(rows, types) for rows in _rows(seen)]
     if published is None:
         return pl.concat(fresh).sort("row_index")
     published = _typed(published, types)
     replaced = since.select(pl.col("replaces").explode()).drop_nulls()
     kept = published.join(replaced.lazy(), left_on="row_index", right_on="replaces", how="anti")
     return pl.concat([kept, *fresh], how="diagonal").sort("row_index")
-
-
-def published_rows(run: RunFolder) -> pl.LazyFrame | None:
-    """The published results; None before the first publication."""
-    parts = published_parts(run)
-    return pl.scan_parquet(parts) if parts else None
 
 
 def published_parts(run: RunFolder) -> list[Path]:
@@ -87,35 +115,30 @@ def published_parts(run: RunFolder) -> list[Path]:
     return parts
 
 
-def rows_by_part(run: RunFolder, since: pl.DataFrame) -> Iterator[pl.LazyFrame]:
-    """The rows of `scan_run` in no order, some thousands at a time; `since` is `answered_since`.
+def rows_by_part(seen: Seen) -> Iterator[pl.LazyFrame]:
+    """The rows of `scan_seen` in no order, some thousands at a time.
 
     Those that were not published yet are without their input columns.
     """
-    types = read_types(run.checkpoint)
-    replaced = since.select(pl.col("replaces").explode()).drop_nulls().lazy()
-    for part in published_parts(run):
+    types = read_types(seen.run.checkpoint)
+    replaced = seen.since.select(pl.col("replaces").explode()).drop_nulls().lazy()
+    for part in seen.parts:
         rows = _typed(pl.scan_parquet(part), types)
         yield rows.join(replaced, left_on="row_index", right_on="replaces", how="anti")
-    yield from (_typed(rows, types) for rows in _rows(run, since))
+    yield from (_typed(rows, types) for rows in _rows(seen))
 
 
-def answered_since(run: RunFolder) -> pl.DataFrame:
-    """Rows answered since the last publication, one line for each: the task whose answer counts.
-
-    `part` is the sealed part it is in (negative: an unsealed journal file), `replaces` lists the
-    `row_index` of published rows that it takes the place of, `stale` says that it answers an older request.
-    """
-    tasks, shown = _tasks(read_steadily(run.checkpoint)), _shown(run)
+def _since(parts: list[Path], checkpoint: Checkpoint, unsealed: dict[int, pa.Table]) -> pl.DataFrame:
+    folder, tasks, shown = checkpoint.folder, _tasks(checkpoint, unsealed), _shown(parts)
     fresh = filtered(tasks, shown, {name: name for name in _IDENTITY}, "anti")
     fresh = fresh.with_columns(stale=pl.lit(value=False))
     if fresh.is_empty():
         return fresh.with_columns(replaces=pl.lit(None, pl.List(pl.Int64)))
     older = fresh.clear()
-    if (index := run.checkpoint / "index.parquet").exists():  # it says which requests are today's
+    if (index := folder / "index.parquet").exists():  # it says which requests are today's
         with readable(index):
             current = pl.read_parquet(index)
-        older = older_answers(run.checkpoint, current, tasks, fresh).with_columns(stale=pl.lit(value=True))
+        older = older_answers(folder, current, tasks, fresh).with_columns(stale=pl.lit(value=True))
         fresh = filtered(fresh, current, {"_key": "key", "_hash": "hash"}, "semi")
         if SENDABLE in current.columns:  # an equal request went well: its answer stands for this one's, too
             well = tasks.join(shown, on=_IDENTITY, how="semi").filter("ok")
@@ -129,12 +152,12 @@ def answered_since(run: RunFolder) -> pl.DataFrame:
     return _without_superseded(fresh, rivals.join(shown, on=_IDENTITY, suffix="_shown"))
 
 
-def _shown(run: RunFolder) -> pl.DataFrame:
+def _shown(parts: list[Path]) -> pl.DataFrame:
     """Published rows that show an answer of their own, by `row_index` and what tells the answer apart."""
     schema = _task_schema()
     found = [pl.DataFrame(schema={name: schema[name] for name in ["row_index", *_IDENTITY]})]
     request = pl.col("request_hash").str.head(16).str.to_integer(base=16, dtype=pl.UInt64)
-    for part in published_parts(run):
+    for part in parts:
         rows = pl.scan_parquet(part)
         own = "duplicate_of" not in rows.collect_schema() or pl.col("duplicate_of").is_null()
         found.append(rows.filter(own).select("row_index", request.alias("_hash"), "finished_at").collect())
@@ -157,7 +180,7 @@ def _without_superseded(fresh: pl.DataFrame, shown: pl.DataFrame) -> pl.DataFram
     return fresh.join(superseded, on="_task", how="anti").join(replaces, on="_task", how="left")
 
 
-def _tasks(checkpoint: Checkpoint) -> pl.DataFrame:
+def _tasks(checkpoint: Checkpoint, journals: dict[int, pa.Table]) -> pl.DataFrame:
     """All finished tasks, by the columns that tell whose they are."""
     sealed = []
     for number, path in sealed_parts(checkpoint.folder).items():
@@ -166,7 +189,7 @@ def _tasks(checkpoint: Checkpoint) -> pl.DataFrame:
         sealed.append(rows.with_columns(part=pl.lit(number, pl.Int32)))
     unsealed = [
         pl.DataFrame(table.select(_TASK)).with_columns(part=pl.lit(-number, pl.Int32))
-        for number, table in checkpoint.unsealed_tables().items()
+        for number, table in journals.items()
     ]
     schema = {**_task_schema(), "part": pl.Int32()}
     tasks = pl.concat([pl.DataFrame(schema=schema), *sealed, *unsealed])
@@ -175,18 +198,17 @@ def _tasks(checkpoint: Checkpoint) -> pl.DataFrame:
     return tasks.with_columns(ok=pl.col("status") == "ok")
 
 
-def _rows(run: RunFolder, since: pl.DataFrame) -> Iterator[pl.LazyFrame]:
-    """The rows of these tasks."""
-    sealed = sealed_parts(run.checkpoint)
-    unsealed = read_steadily(run.checkpoint).unsealed_tables() if since["part"].lt(0).any() else {}
+def _rows(seen: Seen) -> Iterator[pl.LazyFrame]:
+    """The rows that were answered since the publication."""
+    folder = seen.run.checkpoint
+    sealed = sealed_parts(folder)
     recorded = (name for name in RESULT_SCHEMA.names if name not in ("duplicate_of", "stale"))
     columns = [*recorded, "_task"]
-    for (part,), tasks in since.partition_by("part", as_dict=True).items():
-        if part < 0 and -part in unsealed:
-            table = unsealed[-part].select(columns)
-            rows = pl.DataFrame(table).lazy()
-        else:  # sealed, by now
-            rows = scan_part(sealed.get(abs(part)) or sealed_parts(run.checkpoint)[abs(part)])
+    for (part,), tasks in seen.since.partition_by("part", as_dict=True).items():
+        if part < 0:
+            rows = pl.DataFrame(seen.unsealed[-part].select(columns)).lazy()
+        else:
+            rows = scan_part(sealed[part])
         chosen = rows.select(columns).join(tasks.lazy().select("_task", "stale"), on="_task")
         nobody = pl.lit(None, pl.String).alias("duplicate_of")
         yield chosen.drop("_task").with_columns(nobody).select(RESULT_SCHEMA.names)

@@ -12,7 +12,7 @@ from batchrun.diff import diff
 from batchrun.diff.names import short_names
 from batchrun.errors import UsageError
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.read import answered_since, rows_by_part, scan_run
+from batchrun.run_folder.read import rows_by_part, scan_run, see
 from tests.diff.comparing import LABELS, Answer, Failure, labels, run_of
 from tests.run_folder.answering import Work
 
@@ -112,7 +112,7 @@ def test_what_was_not_published_counts(base: RunFolder, tmp_path: Path) -> None:
 def test_rows_that_were_not_published_have_the_types_of_the_others(tmp_path: Path) -> None:
     """Also where a run is read part by part."""
     run = run_of(tmp_path / "a", labels("x", "y"), schema=LABELS, unpublished=1)
-    parts = [part.select("row_id", "parsed").collect() for part in rows_by_part(run, answered_since(run))]
+    parts = [part.select("row_id", "parsed").collect() for part in rows_by_part(see(run))]
     assert pl.concat(parts).equals(scan_run(run).select("row_id", "parsed").collect())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from batchrun.run_folder.older import has_ids
-from batchrun.run_folder.read import answered_since, scan_run
+from batchrun.run_folder.read import scan_run, see
 from tests.run_folder.answering import Work, failed
 
 ROWS = [{"id": "a", "text": "one"}, {"id": "b", "text": "two"}]
@@ -36,7 +36,7 @@ def test_an_answer_stands_until_there_is_one_to_the_new_request(work: Work) -> N
     work.answer([0])
     assert shown(work) == [("a", "answer 3", False), ("b", "answer 2", True)]
     work.publish()
-    assert answered_since(work.run).is_empty()
+    assert see(work.run).since.is_empty()
     work.answer([1], failed)
     assert shown(work) == [("a", "answer 3", False), ("b", None, False)]
 
@@ -63,7 +63,7 @@ def test_an_older_answer_of_a_row_that_has_anothers_does_not_come_back(work: Wor
     work.write([{"id": "a", "text": "two"}, {"id": "b", "text": "one"}])
     work.publish()
     assert work.results()["completion"].to_list() == ["answer 2", "answer 1"]
-    assert answered_since(work.run).is_empty()
+    assert see(work.run).since.is_empty()
 
 
 def test_answers_of_removed_rows_do_not_come_back(work: Work) -> None:
