@@ -96,6 +96,7 @@ OWNERS = {
     "anyio": "clock admission client run_folder functions flights answer engines standing asking gc cli",
     "click": "cli",
     "rich": "cli",
+    "vl_convert": "report",
 }
 """Each third-party library, and which files and folders may import it."""
 
@@ -104,6 +105,7 @@ DISTRIBUTIONS = {
     "jsonschema_rs": "jsonschema-rs",
     "yaml": "pyyaml",
     "pydantic_core": "pydantic",
+    "vl_convert": "vl-convert-python",
 }
 
 LEVEL = {name: level for level, row in enumerate(ROWS.strip().splitlines()) for name in row.split()}

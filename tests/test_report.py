@@ -13,14 +13,16 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchrun.report import Gathered, gather, page
-from batchrun.report.gathered import Failure, Part, Row, Turn
+from batchrun.report.charts import Chart
+from batchrun.report.gathered import Failure, Part, Row, Turn, Verdict
+from batchrun.report.specs import Bar, bars
 from batchrun.run_folder.folder import RunFolder
 from tests.cli.running import batchrun
-from tests.hostile import ALL, hostile_run, obeyed, storable
+from tests.hostile import ALL, harmless_ones, hostile_run, obeyed, storable
 from tests.run_folder.answering import Work, failed
 
 VOID = frozenset({"meta", "input", "br", "img", "link", "base", "embed", "source"})
@@ -79,6 +81,9 @@ def said(text: str) -> Gathered:
         name=text,
         state=text,
         facts=((text, text),),
+        checks=(Verdict(True, text, ""), Verdict(False, text, text)),
+        charts=(Chart(text, text, bars([Bar(text, (1.0, 2.0), "3")], names=["a", "b"])),),
+        charts_note=text,
         failures=(Failure(text, 1, text),),
         failed=1,
         rows=(row, replace(row, is_ok=True, kind="ok")),
@@ -100,6 +105,7 @@ def test_data_is_text_in_every_place(text: str) -> None:
     assert hostile.open == []
 
 
+@settings(deadline=None)  # the first chart of a process takes a while
 @given(st.text(alphabet=st.sampled_from("<>\"'&/=`-! ascriptlonx\x00\n;#{}%"), min_size=1))
 def test_no_text_makes_an_element(text: str) -> None:
     """Whatever it is put together of; a text of white space alone is no text to see."""
@@ -112,7 +118,7 @@ def test_a_run_full_of_hostile_texts(tmp_path: Path, half: int) -> None:
     """From its columns, names and members to the page: the same elements as of harmless rows. Half of them at
     a time, which a report shows whole."""
     texts, pages = ALL[half::2], []
-    for number, written in enumerate((texts, ["harmless"] * len(texts))):
+    for number, written in enumerate((texts, harmless_ones(texts))):
         run = hostile_run(tmp_path / str(number), written)
         assert batchrun("report", run.path, cwd=tmp_path).code == 0
         pages.append((run.path / "report.html").read_bytes().decode())
@@ -190,6 +196,7 @@ def test_where_a_report_goes(tmp_path: Path) -> None:
     assert ended.json == {
         "report": str(path),
         "rows": 1,
+        "charts": 1,
         "left_out": {"failed": 0, "ok": 0},
         "bytes": path.stat().st_size,
     }

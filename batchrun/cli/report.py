@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import click
 
 from batchrun.cli.help import Explained
 from batchrun.cli.options import JobArguments, as_json, run_options
-from batchrun.cli.text import shown_path, write, write_json
+from batchrun.cli.text import shown_path, wrapped, write, write_json
 from batchrun.errors import StorageError, UsageError
 from batchrun.wording import clean_line
 
@@ -31,8 +32,10 @@ EXAMPLES = [
 def command(arguments: JobArguments, out: Path | None, as_json: bool) -> None:
     """Write how a run stands as one HTML file: of a job file, or in a run folder.
 
-    Its figures, the errors by kind, and a table to search with the failed rows and a sample of the
-    others. The file needs no network, and nothing that a model wrote can run in it.
+    Its figures and checks, the errors by kind, charts (throughput, latency, concurrency and errors over
+    time; tokens and cost by model; attempts, finish reasons, confidence, and the values of parsed), and a
+    table to search with the failed rows and a sample of the others. The file needs no network, and
+    nothing that a model wrote can run in it.
 
     Also while a submit is running, and after one was killed.
     """
@@ -42,7 +45,7 @@ def command(arguments: JobArguments, out: Path | None, as_json: bool) -> None:
         raise UsageError("--json needs a file: the report is on standard output", hint="Give --out FILE.")
     from batchrun.cli.export import require_apart
     from batchrun.export import replacing
-    from batchrun.report import gather, page
+    from batchrun.report import MISSING, drawer, gather, page
     from batchrun.run_folder.diagnosis import reading
     from batchrun.run_folder.folder import write_atomically
 
@@ -51,6 +54,9 @@ def command(arguments: JobArguments, out: Path | None, as_json: bool) -> None:
         found = gather(run)
     made = f"batchrun {version('batchrun')}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     text = page(found, made=made)
+    drawn = len(found.charts) if drawer() else 0
+    if drawn < len(found.charts):
+        click.echo(wrapped(f"{MISSING}: pip install vl-convert-python", sys.stderr), err=True)
     if out == Path("-"):
         write(text)
         return
@@ -68,6 +74,7 @@ def command(arguments: JobArguments, out: Path | None, as_json: bool) -> None:
             file.write(text)
     if as_json:
         left_out = {"failed": found.failures_left_out, "ok": found.others_left_out}
-        write_json({"report": str(path), "rows": len(found.rows), "left_out": left_out, "bytes": len(text)})
+        made_of = {"rows": len(found.rows), "charts": drawn, "left_out": left_out, "bytes": len(text)}
+        write_json({"report": str(path), **made_of})
     else:
         write(f"{clean_line(shown_path(path))}\n")

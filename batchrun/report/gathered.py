@@ -10,10 +10,15 @@ import polars as pl
 
 from batchrun.budget import usd
 from batchrun.conversation import NEEDED, facts, turns
+from batchrun.job.snapshot import read_snapshot
+from batchrun.report.charts import Chart, charts, pauses
+from batchrun.report.figures import Figures, figures
+from batchrun.report.members import MOST
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.read import scan_seen, see
+from batchrun.run_folder.read import Seen, rows_by_part, scan_seen, see
 from batchrun.show import Choice, choose, input_columns
 from batchrun.status import Status, status
+from batchrun.verdict import given, sentence
 from batchrun.wording import clean, clean_line, counted, duration
 
 FAILURES = 1_000
@@ -72,11 +77,22 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether one of the job's checks holds, in a sentence; `error` says why it cannot be counted."""
+
+    holds: bool
+    text: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class Gathered:
     """All that stands in a report.
 
     Attributes:
         facts: label and text, the most important first.
+        checks: those that the job gives, as the last submit found them.
+        charts: of all finished rows; `charts_note` says what they leave out.
         rows: in input order; all failures, or the first of them, and a sample of the others.
         failures_left_out, others_left_out: finished rows that are not among `rows`.
     """
@@ -84,6 +100,9 @@ class Gathered:
     name: str
     state: str
     facts: tuple[tuple[str, str], ...]
+    checks: tuple[Verdict, ...]
+    charts: tuple[Chart, ...]
+    charts_note: str
     failures: tuple[Failure, ...]
     failed: int
     rows: tuple[Row, ...]
@@ -94,7 +113,7 @@ class Gathered:
 def gather(run: RunFolder, *, failures: int = FAILURES, sample: int = SAMPLE) -> Gathered:
     """Read a run, whatever state it is in; at most `failures` failed rows and `sample` others."""
     seen = see(run)
-    found, rows = status(run, seen), scan_seen(seen)
+    found, rows, drawn = status(run, seen), scan_seen(seen), _figures(seen)
     failed = choose(rows, Choice(failed=frozenset(), limit=failures))
     others = choose(rows, Choice(where="status = 'ok'", sample=sample))
     present = rows.collect_schema().names()
@@ -110,6 +129,9 @@ def gather(run: RunFolder, *, failures: int = FAILURES, sample: int = SAMPLE) ->
         name=clean_line(found.name),
         state=clean_line(found.state),
         facts=tuple((label, clean_line(text)) for label, text in _facts(found, run.read_run_json())),
+        checks=tuple(_checks(found)),
+        charts=tuple(charts(drawn)) if drawn else (),
+        charts_note=" ".join(_charts_note(drawn)) if drawn else "",
         failures=tuple(_failures(found, rows)),
         failed=found.failed,
         rows=tuple(sorted(told, key=lambda row: row.index)),
@@ -138,6 +160,25 @@ def _facts(found: Status, said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if last := found.last_submit:
         spent = f"{counted(last['rows'], 'row')} in {duration(last['seconds'])}"
         yield "last submit", f"{last['started_at'].replace('T', ' ')}, {spent}"
+
+
+def _checks(found: Status) -> Iterator[Verdict]:
+    for check in given(found.checks):
+        text = sentence(check, pending=found.pending or 0)
+        yield Verdict(check.holds, text, clean_line(check.error or ""))
+
+
+def _figures(seen: Seen) -> Figures | None:
+    """What is drawn of a run; what the schema enumerates is known from the job as it was submitted last."""
+    schema = (read_snapshot(seen.run.job_yaml) or {}).get("schema")
+    return figures(lambda: rows_by_part(seen), schema if isinstance(schema, Mapping) else None)
+
+
+def _charts_note(drawn: Figures) -> Iterator[str]:
+    if text := pauses(drawn):
+        yield text
+    if drawn.left_out:
+        yield f"Members of parsed beyond the first {MOST} are left out: {drawn.left_out}."
 
 
 def _failures(found: Status, rows: pl.LazyFrame) -> Iterator[Failure]:

@@ -37,8 +37,9 @@ RARE = {
     "genai_prices",
     "httptools",
     "jsonschema_rs",
+    "vl_convert",
 }
-"""What jobs must ask for: functions, schemas, prices, the simulator."""
+"""What jobs must ask for: functions, schemas, prices, the simulator; and what only a report needs."""
 
 JOBS = {"pydantic", "pydantic_core", "yaml", "batchrun.job"}
 """What reads a job file."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from batchrun.report import gather, page
 from tests.cli.pseudo_terminal import here_on_a_terminal
 from tests.cli.running import batchrun
-from tests.hostile import ALL, hostile_run, obeyed
+from tests.hostile import ALL, harmless_ones, hostile_run, obeyed
 from tests.reliability.table import Line
 from tests.test_export import harmless
 from tests.test_report import Tree
@@ -62,7 +62,7 @@ def _pages(folder: Path, texts: list[str]) -> Line:
         [element for element in Tree(page(gather(run), made="now").decode()).elements if element != "text"]
         for run in (
             hostile_run(folder / "hostile", texts),
-            hostile_run(folder / "harmless", ["harmless"] * len(texts)),
+            hostile_run(folder / "harmless", harmless_ones(texts)),
         )
     ]
     same = trees[0] == trees[1]
