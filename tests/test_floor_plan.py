@@ -68,7 +68,8 @@ ROWS = """
     tasks
     forecast
     asking
-    changes
+    changes opening
+    finishing
     submitting planning show status gc pausing
     export report diff
     init
@@ -90,8 +91,8 @@ OWNERS = {
     "httptools": "simulator",
     "jsonschema_rs": "chat job",
     "pyarrow": "source run_folder layout checks survey gc export",
-    "polars": "predicate index run_folder checks survey frames tasks forecast asking changes submitting "
-    "planning show status gc init export report diff library",
+    "polars": "predicate index run_folder checks survey frames tasks forecast asking changes finishing "
+    "submitting planning show status gc init export report diff library",
     "genai_prices": "prices",
     "anyio": "clock admission client run_folder functions flights answer engines standing asking gc cli",
     "click": "cli",

@@ -1,0 +1,152 @@
+"""The end of a submit: results published, rows counted, all of it written down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from batchrun import __version__, codec
+from batchrun.changes import forget_replaced
+from batchrun.checks import evaluate
+from batchrun.errors import BatchrunError, StorageError
+from batchrun.index import State, counts
+from batchrun.job import Job
+from batchrun.layout import layout_of
+from batchrun.outcome import Usage
+from batchrun.pricing import ModelPrices
+from batchrun.progress import Progress
+from batchrun.run_folder.checkpoint import read_checkpoint
+from batchrun.run_folder.folder import RunFolder, write_atomically
+from batchrun.run_folder.journal import is_full
+from batchrun.run_folder.publish import Publisher, release_memory
+from batchrun.run_folder.totals import read_totals
+from batchrun.summary import CheckOutcome, Counters, RunState, Stop, Summary
+from batchrun.survey import Survey
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What the end of a submit is told of: `counters` of what it has done, `started` in seconds since the
+    epoch. For the holder of the run folder's lock."""
+
+    job: Job
+    run: RunFolder
+    prices: ModelPrices
+    counters: Counters
+    progress: Progress
+    started: float
+
+    def finish(self, found: Survey, stop: Stop | None = None, *, rerun: bool = False) -> Summary:
+        """Publish what is there, add it up, and write it down.
+
+        `rerun`: older answers that the user has kept wait to be replaced. Raises StorageError when the
+        disk refuses it.
+        """
+        self.progress.phase("publishing results")
+        release_memory()  # of the asking: matching the answers with the rows takes some itself
+        found = replace(found, checkpoint=read_checkpoint(self.run.checkpoint))
+        states = found.states(rerun=rerun)
+        try:
+            if not (stop and stop.at_once):
+                self._publish(found, states)
+                forget_replaced(self.run.checkpoint, states)
+        except OSError as error:
+            remedy = "Free some space" if is_full(error) else "Put that right"
+            raise StorageError(
+                f"cannot publish the results in {self.run.path}: {error.strerror}",
+                hint=f"Every answer is kept. {remedy}, then submit again.",
+            ) from error
+        number = counts(states)
+        del states  # adding up takes some memory itself
+        summary = self._summary(found, number, stop)
+        write_atomically(self.run.run_json, codec.dumps(summary.document()) + b"\n")
+        return summary
+
+    def _publish(self, found: Survey, states: pl.DataFrame) -> None:
+        layout = layout_of(self.job, found.renderer, found.columns)
+        identity = codec.digest(codec.dumps([found.identity, self.job.output.model_dump()]))
+        publisher = Publisher(self.run, layout, found.identifier, identity)
+        publisher.publish(found.source.batches(), states)
+
+    def _summary(self, found: Survey, number: Mapping[State, int], stop: Stop | None) -> Summary:
+        ok, failed = number[State.OK] + number[State.KEPT], number[State.FAILED] + number[State.RETRY]
+        pending = number[State.NEW] + number[State.CHANGED]
+        if ok + failed + pending != found.facts.rows:
+            raise BatchrunError(
+                f"{found.facts.rows} rows went in; {ok} ok + {failed} failed + {pending} pending came out",
+                hint="This is a bug in batchrun: please report it. The checkpoint is intact, keep it.",
+            )
+        totals = read_totals(self.run.results)
+        spent = found.checkpoint.spend(self.prices.spelled).total()
+        checks = () if stop and stop.at_once else self._evaluate(found)
+        return Summary(
+            name=self.job.name,
+            state=_state(stop, pending),
+            exit_code=_exit_code(stop, pending, checks),
+            rows=found.facts.rows,
+            ok=ok,
+            failed=failed,
+            pending=pending,
+            changed=number[State.CHANGED],
+            stale=number[State.KEPT],
+            errors=totals.errors,
+            usage=totals.usage,
+            cost_usd=totals.cost_usd,
+            latency=totals.latency,
+            possibly_paid=totals.possibly_paid + found.checkpoint.possibly_paid(),
+            saved_usd=self._saved(totals.usage_by_model),
+            budget=budget_of(self.job),
+            spent=asdict(spent if totals.cost_usd is not None else self.prices.known_of(spent)),
+            cut=totals.cut,
+            stopped_by=stop,
+            checks=checks,
+            submit={
+                "started_at": datetime.fromtimestamp(self.started, tz=UTC).isoformat(timespec="seconds"),
+                "seconds": round(time.time() - self.started, 3),
+                "rows": self.counters.finished,
+                "ok": self.counters.ok,
+                "failed": self.counters.failed,
+                "calls": self.counters.calls,
+                "hedged": self.counters.hedged,
+                "cost_usd": self.counters.cost_usd,
+                "tool_calls": self.counters.tool_calls,
+                "tool_errors": self.counters.tool_errors,
+            },
+            run_folder=str(self.run.path),
+            results=str(self.run.results / "*.parquet"),
+            version=__version__,
+        )
+
+    def _evaluate(self, found: Survey) -> tuple[CheckOutcome, ...]:
+        """The job's checks, over the published results."""
+        columns = layout_of(self.job, found.renderer, found.columns).schema()
+        return evaluate(self.job, columns, self.run.results)
+
+    def _saved(self, usages: Mapping[str, Usage]) -> float | None:
+        """What the providers' caches saved, where prices are known and anything was cached."""
+        price = self.prices.spelled
+        saved = [found.saved(usage) for model, usage in usages.items() if (found := price(model))]
+        return sum(saved) if any(saved) else None
+
+
+def budget_of(job: Job) -> dict[str, Any]:
+    """The amounts of a job's budget, as far as it gives any."""
+    return job.budget.model_dump(exclude_none=True, exclude={"soft"})
+
+
+def _exit_code(stop: Stop | None, pending: int, checks: Sequence[CheckOutcome]) -> int:
+    """What the shell sees; while rows are pending, as after `--limit`, the checks do not decide."""
+    if stop is not None:
+        return stop.exit_code
+    return 0 if pending or all(check.holds for check in checks) else 1
+
+
+def _state(stop: Stop | None, pending: int) -> RunState:
+    if stop is not None and stop.kind in ("SIGINT", "SIGTERM"):
+        return "interrupted"
+    return "stopped" if stop or pending else "finished"

@@ -1,0 +1,46 @@
+"""The beginning of a submit: its input read, and what earlier ones left brought into order."""
+
+from __future__ import annotations
+
+from batchrun.clock import SystemClock
+from batchrun.job import Job
+from batchrun.layout import result_types
+from batchrun.previous import not_there
+from batchrun.progress import Progress
+from batchrun.run_folder.checkpoint import write_admitted
+from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.leftovers import sweep
+from batchrun.run_folder.log import Log
+from batchrun.survey import Survey, survey
+
+
+def open_run(job: Job, run: RunFolder, progress: Progress, log: Log) -> Survey:
+    """The job's rows beside the answers that are there, all finished ones sealed.
+
+    For the holder of the run folder's lock. Raises InputError, JobError, RunFolderError, StorageError.
+    """
+    sweep(run, keep=job.input.path or "")
+    progress.phase(f"reading {job.input.place}")
+    found = survey(job, on_rows=progress.read, keep_index=True)
+    if waiting := not_there(found.job, found.source):
+        progress.say(waiting)
+    if not found.facts.rows:
+        progress.say(f"no row of {job.input.place} is chosen: look at input.where and the file")
+    _report_damage(found, progress, log)
+    if found.checkpoint.journals:  # before the files go that hold the last minute's calls
+        from batchrun.restore import gates  # not for a submit that finds nothing to do
+
+        write_admitted(run.checkpoint, gates(job, found.checkpoint, SystemClock()).snapshot())
+    found.checkpoint.seal()
+    result_types(found.renderer).save(run.checkpoint)
+    return found
+
+
+def _report_damage(found: Survey, progress: Progress, log: Log) -> None:
+    for damage in found.checkpoint.damage:
+        kind = "an unfinished last record" if damage.is_tail else "a damaged record"
+        progress.say(
+            f"{damage.path}:{damage.line}: {kind} of {damage.bytes} bytes was passed over; "
+            "if it was an answer, its row is asked again"
+        )
+        log("damage", path=damage.path.name, line=damage.line, bytes=damage.bytes)
