@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from batchrun.edits import edited, is_of_form
 from batchrun.errors import ChangedRowsError
 from batchrun.forecast import price_of
 from batchrun.index import State
@@ -19,8 +20,8 @@ from batchrun.run_folder.sealed import hash_prefix
 from batchrun.survey import Survey
 from batchrun.wording import counted
 
-_ASKED = ("prompt", "schema", "request", "model", "run_tools")
-"""Sections of a job that change what is asked."""
+_REPARSE = "`batchrun reparse` reads the answers by the new schema, without a call, "
+"""The way that is open where nothing else than the schema has changed."""
 
 
 def decide(found: Survey, *, rerun: bool, keep: bool, retry_failed: Iterable[str]) -> pl.DataFrame:
@@ -35,11 +36,12 @@ def decide(found: Survey, *, rerun: bool, keep: bool, retry_failed: Iterable[str
     states = found.states(retry_failed)
     changed = states.filter(pl.col("state") == State.CHANGED)
     if not (changed.is_empty() or keep):
+        reparse = _REPARSE if is_of_form(edited_since(found)) else ""
         raise ChangedRowsError(
             f"{counted(len(changed), 'finished row')} would be paid for again, because the job or their "
             f"input has changed since they were answered: {price_of(found, changed, now=time.time())}",
-            hint="Choose: --rerun-changed replaces their answers, --name NEW keeps both, --keep-changed "
-            "keeps the answers (marked stale) and uses the new prompt for new rows only. "
+            hint=f"Choose: {reparse}--rerun-changed replaces their answers, --name NEW keeps both, "
+            "--keep-changed keeps the answers (marked stale) and uses the new prompt for new rows only. "
             "Taking the edit back costs nothing.",
         )
     if (error := left_behind(found, states)) is not None:
@@ -101,15 +103,27 @@ def _were_rows(found: Survey, hashes: pl.Series) -> pl.Series:
     return hashes.is_in({hash_prefix(one) for one in shown.drop_nulls()})
 
 
+def edited_since(found: Survey) -> list[str]:
+    """The keys that change what is asked and are others than at the last submit; none before the first."""
+    jobs = _jobs(found)
+    return edited(*jobs) if jobs else []
+
+
+def _jobs(found: Survey) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The job at the last submit and as it is now; None before the first."""
+    before, now = read_snapshot(found.run.job_yaml), read_snapshot(found.renderer.snapshot())
+    return None if before is None or now is None else (before, now)
+
+
 def _asks_otherwise(found: Survey) -> bool:
     """Whether the job asks something else than at the last submit, and its ids do not say of whom."""
-    before, now = read_snapshot(found.run.job_yaml), read_snapshot(found.renderer.snapshot())
-    if before is None or now is None:
+    jobs = _jobs(found)
+    if jobs is None:
         return False
-    ids = [_id(document) for document in (before, now)]
+    ids = [_id(document) for document in jobs]
     if ids[0] == ids[1] is not None:
         return False
-    return any(before.get(section) != now.get(section) for section in _ASKED)
+    return bool(edited(*jobs))
 
 
 def _id(document: dict[str, Any]) -> str | None:

@@ -68,9 +68,10 @@ ROWS = """
     tasks
     forecast
     asking
+    edits
     changes opening
     finishing
-    submitting planning show status gc pausing
+    submitting planning reparse show status gc pausing
     export report diff
     init
     cli
@@ -92,7 +93,7 @@ OWNERS = {
     "jsonschema_rs": "chat job",
     "pyarrow": "source run_folder layout checks survey gc export",
     "polars": "predicate index run_folder checks survey frames tasks forecast asking changes finishing "
-    "submitting planning show status gc init export report diff library",
+    "submitting planning reparse show status gc init export report diff library",
     "genai_prices": "prices",
     "anyio": "clock admission client run_folder functions flights answer engines standing asking gc cli",
     "click": "cli",

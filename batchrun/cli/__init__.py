@@ -32,6 +32,7 @@ _VERBS = {
     "export": "Write a run's rows as CSV, JSONL, Parquet, chats or requests.",
     "report": "Write a run's report as one HTML file.",
     "diff": "Compare runs row by row.",
+    "reparse": "Read a run's stored answers by the job's new schema. Nothing is sent.",
     "init": "Write a job file for a prompt table.",
     "gc": "Drop answers to removed and edited rows.",
     "schema": "Print the job file's JSON Schema.",

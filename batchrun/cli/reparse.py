@@ -1,0 +1,124 @@
+"""`batchrun reparse`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import click
+
+from batchrun.cli.memory import keep_memory_small
+from batchrun.cli.options import JobArguments, as_json, job_options
+from batchrun.cli.text import shown_path, write_json
+from batchrun.wording import counted
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from batchrun.reparse import Reason, Reparsed
+
+_LEFT = {
+    "pending": "without an answer",
+    "changed": "changed otherwise since they were answered",
+    "stale": "with an older answer that is kept",
+}
+
+
+@click.command()
+@job_options
+@click.option("--dry-run", is_flag=True, help="Only say what it would come to. Nothing is written.")
+@as_json
+def command(arguments: JobArguments, dry_run: bool, as_json: bool) -> int:
+    """Read the stored answers of JOB by its schema as it is now. Nothing is sent.
+
+    For a schema that was edited, added or taken away. Each answer that fits makes its row ok, also where it
+    failed by the schema before; one that does not makes it failed, and waits for `submit --retry-failed`.
+    What the rows took stays as it was, and so do the older readings: taking the edit back costs nothing.
+
+    Exit codes: 0 done, and every check of the job holds, or rows are pending; 1 one does not hold;
+    5 a submit is running; 6 more than the schema has changed.
+    """
+    keep_memory_small()
+    from batchrun.cli.progress import showing
+    from batchrun.reparse import look, reparse
+
+    job, env = arguments.load(), arguments.environment()
+    with showing(as_json=as_json) as progress:
+        found = (look if dry_run else reparse)(job, env=env, progress=progress)
+    code = found.summary.exit_code if found.summary else 0
+    if as_json:
+        with suppress(BrokenPipeError):  # the exit code counts more than a reader that has gone
+            write_json(found.document())
+        return code
+    from batchrun.cli.terminal import output
+
+    with suppress(BrokenPipeError), output() as console:
+        _tell(console, found, arguments)
+    return code
+
+
+def _tell(console: Console, found: Reparsed, arguments: JobArguments) -> None:
+    from batchrun.cli.checks import tell_checks
+    from batchrun.cli.summary import row_counts
+    from batchrun.cli.terminal import fact, headline
+
+    headline(console, f"{found.name}: {_said(found)}")
+    for label, text in _outcomes(found):
+        fact(console, label, text)
+    if found.done:
+        fact(console, "left as is", f"{counted(found.done, 'row')} with an outcome by this schema")
+    for reason in found.reasons:
+        fact(console, "reason", _because(reason), style="red")
+    if found.left:
+        fact(console, "not read", ", ".join(_left(found.left)))
+    if run := found.summary:
+        fact(console, "the run now", row_counts(run.ok, run.failed, run.pending, run.stale))
+        tell_checks(console, run.checks, pending=run.pending)
+        if found.reread:
+            fact(console, "results", shown_path(run.results), whole=True)
+    for label, text in _next(found, arguments):
+        fact(console, label, text, whole=True)
+
+
+def _said(found: Reparsed) -> str:
+    if not found.reread:
+        return "no stored answer to read by another schema"
+    would = "would be read" if found.dry_run else "read"
+    return f"{counted(found.reread, 'stored answer')} {would} by the new schema, without a call"
+
+
+def _outcomes(found: Reparsed) -> Iterator[tuple[str, str]]:
+    """How the rows that were read have gone."""
+    for label, number, turned, before in (
+        ("ok", found.ok, found.now_ok, "had failed"),
+        ("failed", found.failed, found.now_failed, "were ok"),
+    ):
+        ways = [f"{number - turned:,} as before"] * (number > turned) + [f"{turned:,} that {before}"] * (
+            turned > 0
+        )
+        if number:
+            yield label, f"{counted(number, 'row')}: {', '.join(ways)}"
+
+
+def _because(reason: Reason) -> str:
+    return f"{reason.rows:,} {reason.error_type}, for example {reason.row_id}: {reason.message[:300]}"
+
+
+def _left(left: dict[str, int]) -> Iterator[str]:
+    for kind, number in left.items():
+        yield f"{counted(number, 'row')} {_LEFT.get(kind) or f'failed by {kind}, with no answer'}"
+
+
+def _next(found: Reparsed, arguments: JobArguments) -> Iterator[tuple[str, str]]:
+    """What the user most likely wants now, each with its command line."""
+    if found.dry_run:
+        if found.reread:
+            yield "do it", arguments.again("reparse")
+        return
+    if found.failed:
+        yield "see failed", arguments.again("show", "--failed")
+        yield "edit again", f"{arguments.again('reparse')}  # once the schema is edited: no call"
+        yield "ask again", arguments.again("submit", f"--retry-failed={','.join(found.errors)}")
+    if found.left:
+        yield "to go on", arguments.again("submit")

@@ -1,0 +1,230 @@
+"""`reparse`: the stored answers of a run read by the job's present schema, and recorded as answers to it.
+
+Each answer that is read becomes a further finished task, beside the one that it was, under the hash of the
+request as it is now; what is recorded once is found done the next time. Tasks are written as sealed parts,
+each there whole or not at all: cut short anywhere, the same command goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import count
+
+import polars as pl
+
+from batchrun.changes import edited_since
+from batchrun.edits import FORM
+from batchrun.engines.local import SEAL_BYTES, SEAL_ROWS
+from batchrun.errors import ChangedRowsError, StorageError
+from batchrun.finishing import Ending
+from batchrun.index import Identified, State
+from batchrun.job import Job
+from batchrun.job.submitted import load_submitted
+from batchrun.opening import open_run
+from batchrun.outcome import Completed, Error, Failed
+from batchrun.pricing import ModelPrices
+from batchrun.progress import Progress
+from batchrun.reparse.counting import Reparsed, Tally
+from batchrun.reparse.reading import reread
+from batchrun.reparse.rows import PLACED, as_answered, asked, open_rows
+from batchrun.reparse.stored import stored
+from batchrun.run_folder.checkpoint import Checkpoint
+from batchrun.run_folder.folder import RunFolder, storage_of, write_atomically
+from batchrun.run_folder.history import History
+from batchrun.run_folder.lock import locked
+from batchrun.run_folder.log import open_log
+from batchrun.run_folder.records import encode
+from batchrun.run_folder.sealed import seal
+from batchrun.summary import Counters
+from batchrun.survey import Survey, survey
+from batchrun.wording import counted
+
+
+def look(job: Job, *, env: Mapping[str, str], progress: Progress) -> Reparsed:
+    """Say what `reparse` would come to. Nothing is written.
+
+    Raises as `reparse`.
+    """
+    run = _run_of(job)
+    with storage_of(run), locked(run.lock):
+        older = _older(job, run, env, progress)
+        progress.phase(f"reading {job.input.place}")
+        work = _Reparse(survey(job, on_rows=progress.read, keep_index=False), older, progress)
+        for _task in work.tasks():
+            pass
+        return work.result(dry_run=True)
+
+
+def reparse(job: Job, *, env: Mapping[str, str], progress: Progress, seal_rows: int = SEAL_ROWS) -> Reparsed:
+    """Read the stored answers by the job's schema, record what they are to it, and publish the results.
+
+    `seal_rows` is how many of them are written at once, fewer where they are large. Raises RunLockedError
+    while a submit is running, ChangedRowsError when the job was edited otherwise, too, RunFolderError,
+    JobError, InputError and StorageError.
+    """
+    run, started = _run_of(job), time.time()
+    with storage_of(run), locked(run.lock), open_log(run.log) as log:
+        older = _older(job, run, env, progress)  # before the index of the last submit is replaced
+        found = open_run(job, run, progress, log)
+        work = _Reparse(found, replace(older, checkpoint=found.checkpoint), progress)
+        _record(work, found.checkpoint, seal_rows)
+        # not before the last answer is recorded: until then it says what the others were asked
+        write_atomically(run.job_yaml, found.renderer.snapshot().encode())
+        counters = Counters(ok=work.tally.ok, failed=work.tally.errors.total())
+        ending = Ending(job, run, ModelPrices(job, started), counters, progress, started)
+        result = replace(work.result(), summary=ending.finish(found))
+        log("reparse", rows=result.reread, ok=result.ok, failed=result.failed)
+        return result
+
+
+def _run_of(job: Job) -> RunFolder:
+    run = RunFolder(job.output_path)
+    run.require()
+    run.claim(job.name)
+    return run
+
+
+def _older(job: Job, run: RunFolder, env: Mapping[str, str], progress: Progress) -> Survey:
+    """The job's rows as they were asked in the form of the last submit."""
+    progress.phase(f"reading {job.input.place} as it was asked")
+    before = load_submitted(run.job_yaml, env=env, cwd=job.folder)
+    return survey(as_answered(job, before), on_rows=progress.read, keep_index=False)
+
+
+class _Reparse:
+    """One reading of the rows of `found` that have answers in the form of `older`.
+
+    Raises ChangedRowsError.
+    """
+
+    def __init__(self, found: Survey, older: Survey, progress: Progress) -> None:
+        self.tally = Tally()
+        self._found = found
+        self._progress = progress
+        rows = open_rows(found.states(), older.states())
+        _refuse_others(found, rows)
+        self._open = len(rows)
+        self._left = Counter(_waiting(rows.filter(~pl.col(PLACED))))
+        self._asked = asked(rows)
+
+    def tasks(self) -> Iterator[History]:
+        """The answers that can be read, in input order, as finished tasks for the rows as they are now."""
+        if self._asked.is_empty():
+            return
+        found, checkpoint = self._found, self._found.checkpoint
+        numbers = count(checkpoint.next_task())
+        self._progress.phase(f"reading {counted(len(self._asked), 'stored answer')} by the new schema")
+        inputs = found.source.rows_at(self._asked["row_index"])
+        sharing = self._asked["rows"]
+        for row, history, rows in zip(inputs, stored(checkpoint, self._asked), sharing, strict=True):
+            identified = found.identifier.identify(row)
+            task = _task(history, identified, row.index, next(numbers))
+            self._count(history, task, rows)
+            self._progress.read(self.tally.reread)
+            if task is not None:
+                yield task
+
+    def _count(self, before: History, task: History | None, rows: int) -> None:
+        assert before.done is not None, "a finished task"
+        outcome = before.done.outcome
+        if task is not None and task.done is not None:
+            self.tally.note(task.done, task.done.row_id, rows, was_ok=isinstance(outcome, Completed))
+        elif isinstance(outcome, Failed):
+            self._left[outcome.error.type] += rows
+
+    def result(self, *, dry_run: bool = False) -> Reparsed:
+        """What it came to, once all tasks were taken."""
+        tally, rows = self.tally, self._found.facts.rows
+        return Reparsed(
+            name=self._found.job.name,
+            rows=rows,
+            done=rows - self._open,
+            reread=tally.reread,
+            ok=tally.ok,
+            failed=tally.errors.total(),
+            now_ok=tally.now_ok,
+            now_failed=tally.now_failed,
+            errors=dict(tally.errors.most_common()),
+            reasons=tally.reasons(),
+            left=dict(self._left.most_common()),
+            dry_run=dry_run,
+        )
+
+
+def _task(history: History, row: Identified, row_index: int, number: int) -> History | None:
+    """The task that has the same records, and its outcome for the row as it is now; None where there is none.
+
+    Its calls are the earlier task's: they count against no budget again (`Continues.first`).
+    """
+    if isinstance(row.request, Error):
+        return None
+    read = reread(history, row.request)
+    if read is None:
+        return None
+    task = history.continued(number, frozenset())
+    done = replace(
+        read,
+        task=number,
+        row=row_index,
+        row_id=row.row_id,
+        key=row.key,
+        request_hash=row.request_hash,
+        spend=None,
+    )
+    task.add(done, encode(done))
+    return task
+
+
+def _record(work: _Reparse, checkpoint: Checkpoint, most: int) -> None:
+    """Write the tasks as sealed parts, each durable when the next is begun."""
+    try:
+        for finished in _parts(work.tasks(), most):
+            seal(finished, checkpoint.folder, checkpoint.next_number)
+    except StorageError as error:
+        raise StorageError(
+            error.message,
+            hint="Every answer is kept. Free some space or mend the disk, then reparse again: it goes on.",
+        ) from error
+
+
+def _parts(tasks: Iterator[History], most: int) -> Iterator[list[History]]:
+    """Tasks in lists of the size of a sealed part, of `most` at most."""
+    part: list[History] = []
+    size = 0
+    for task in tasks:
+        part.append(task)
+        size += sum(map(len, task.lines))
+        if len(part) >= most or size >= SEAL_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _refuse_others(found: Survey, rows: pl.DataFrame) -> None:
+    """Raises ChangedRowsError where an edit beyond the form of the answers leaves rows without theirs."""
+    others = [name for name in edited_since(found) if name not in FORM]
+    if not others:
+        return
+    changed = rows.filter(~pl.col(PLACED) & (pl.col("state") == State.CHANGED))
+    if changed.is_empty() and rows[PLACED].any():
+        return  # what was edited stands in no request
+    verb = "has" if len(others) == 1 else "have"
+    raise ChangedRowsError(
+        f"{' and '.join(others)} {verb} changed, too, since the answers were given: whatever the schema is, "
+        "they are answers to another request",
+        hint="Take that edit back and reparse, then make it again and submit. Or let `batchrun submit` ask "
+        "anew: --rerun-changed replaces the answers, --name NEW keeps both.",
+    )
+
+
+def _waiting(rows: pl.DataFrame) -> dict[str, int]:
+    """Rows that have nothing to read, by what they wait for (see `Reparsed.left`)."""
+    named = {State.NEW: "pending", State.CHANGED: "changed", State.KEPT: "stale"}
+    left: Counter[str] = Counter()
+    for state, error_type, number in rows.group_by("state", "error_type").len().iter_rows():
+        left[named.get(State(state)) or error_type] += number
+    return left

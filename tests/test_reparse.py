@@ -1,0 +1,635 @@
+"""Stored answers read by another schema: what becomes of each row, and that nothing is asked or lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import batchrun.reparse.stored as stored_records
+from batchrun.errors import ChangedRowsError, RunLockedError
+from batchrun.job import load_job
+from batchrun.reparse import Reparsed, look, reparse
+from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.lock import locked
+from batchrun.run_folder.read import scan_run
+from batchrun.run_folder.sealed import sealed_parts
+from tests.runs import JobFolder, Silent, row_of, run_batchrun, simulated, write_rows
+from tests.scripted import answering, completion
+
+LABELS = ["bug", "billing"]
+
+
+def schema(labels: Sequence[str] = LABELS, **score: Any) -> dict[str, Any]:
+    """One label, and a score that may be bounded."""
+    return {
+        "type": "object",
+        "properties": {"label": {"enum": list(labels)}, "score": {"type": "integer", **score}},
+        "required": ["label"],
+        "additionalProperties": False,
+    }
+
+
+def says(label: str, **more: Any) -> str:
+    return json.dumps({"label": label, **more})
+
+
+LONG = {"max_completion_tokens": 300}
+
+Requests = list[dict[str, Any]]
+Script = Mapping[int, Sequence[str]]
+"""What each row is answered, ask by ask; the last text is given again."""
+
+
+@contextmanager
+def scripted(
+    folder: Path, script: Script, **sections: Any
+) -> Iterator[tuple[JobFolder, list[dict[str, Any]]]]:
+    """A job whose rows are answered as the script says, and the requests that came."""
+
+    asked: Counter[int] = Counter()
+
+    def act(body: dict[str, Any]) -> tuple[int, bytes]:
+        row = row_of(body["messages"][0]["content"])
+        asked[row] += 1
+        return 200, completion(script[row][min(asked[row], len(script[row])) - 1])
+
+    job = JobFolder(folder)
+    write_rows(job.rows, len(script))
+    with answering(act) as (base_url, seen):
+        job.write(base_url, **sections)
+        yield job, seen
+
+
+def here(job: JobFolder, *, act: Callable[..., Reparsed] = reparse, **options: Any) -> Reparsed:
+    """The verb, in this process."""
+    env = dict(os.environ)
+    return act(load_job(job.job, env=env, cwd=job.folder), env=env, progress=Silent(), **options)
+
+
+def statuses(job: JobFolder) -> list[str]:
+    """Each row's status, or the type of its error."""
+    return [row["error_type"] or row["status"] for row in job.results().to_dicts()]
+
+
+TAKEN = ("row_id", "usage", "cost_usd", "started_at", "finished_at", "latency", "model", "response_id")
+
+
+def taken(job: JobFolder, columns: Sequence[str] = TAKEN) -> list[dict[str, Any]]:
+    """What each row took, and its calls, but for what was thought of their answers."""
+    calls = ("model", "started_at", "latency", "request_id", "usage", "sent")
+    return [
+        {name: row[name] for name in columns}
+        | {"calls": [[a[name] for name in calls] for a in row["attempts"]]}
+        for row in job.results().to_dicts()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "text", "was", "becomes", "parsed"),
+    [
+        (schema(), schema([*LABELS, "new"]), says("new"), "invalid_output", "ok", {"label": "new"}),
+        (schema(), schema([*LABELS, "new"]), says("bug"), "ok", "ok", {"label": "bug"}),
+        (schema(), schema(["new"]), says("bug"), "ok", "invalid_output", None),
+        (schema(), schema(["new"]), says("odd"), "invalid_output", "invalid_output", None),
+        (schema(maximum=5), schema(maximum=9), says("bug", score=7), "invalid_output", "ok", {"score": 7}),
+        (schema(maximum=9), schema(maximum=5), says("bug", score=7), "ok", "invalid_output", None),
+        (schema(), {**schema(), "required": []}, "{}", "invalid_output", "ok", {"label": None}),
+        (schema(), {**schema(), "required": ["score"]}, says("bug"), "ok", "invalid_output", None),
+        (None, schema(), says("bug"), "ok", "ok", {"label": "bug"}),
+        (None, schema(), "```json\n" + says("bug") + "\n```", "ok", "ok", {"label": "bug"}),
+        (None, schema(), "no JSON", "ok", "invalid_output", None),
+        (schema(), None, says("odd"), "invalid_output", "ok", None),
+        (schema(), {"enum": ["bug"]}, says("bug"), "ok", "invalid_output", None),
+        ({"type": "array"}, schema(), says("bug"), "invalid_output", "ok", {"label": "bug"}),
+    ],
+)
+def test_an_answer_is_what_it_is_to_the_new_schema(
+    tmp_path: Path, before: Any, now: Any, text: str, was: str, becomes: str, parsed: Any
+) -> None:
+    """As if it had come under that schema; nothing is asked, then or at the next submit."""
+    with scripted(tmp_path, {0: [text]}, schema=before, retry={"reask": 0}) as (job, seen):
+        job.submit_here()
+        assert statuses(job) == [was]
+        took = taken(job)
+        job.edit(schema=now)
+        found = here(job)
+        assert statuses(job) == [becomes]
+        row = job.results().to_dicts()[0]
+        assert job.submit_here().submit["calls"] == 0
+        assert len(seen) == 1
+    assert (found.reread, found.ok, found.failed) == (1, becomes == "ok", becomes != "ok")
+    assert (found.now_ok, found.now_failed) == (
+        becomes == "ok" != was,
+        was == "ok" != becomes,
+    )
+    assert taken(job) == took
+    assert row["completion"] == text
+    assert row["stale"] is False
+    if parsed is None:
+        assert row["parsed"] is None
+    else:
+        assert parsed.items() <= row["parsed"].items()
+
+
+def test_only_answers_that_do_not_fit_are_asked_for_again_and_only_when_asked_to(tmp_path: Path) -> None:
+    """They wait for a decision, as any answer that was paid for and will not do."""
+    script = {0: [says("bug", score=3)], 1: [says("bug", score=8)], 2: [says("odd")]}
+    with scripted(tmp_path, script, schema=schema(), retry={"reask": 1}) as (job, seen):
+        job.submit_here()
+        assert len(seen) == 4
+        job.edit(schema=schema([*LABELS, "odd"], maximum=5))
+        found = here(job)
+        assert statuses(job) == ["ok", "invalid_output", "ok"]
+        assert (found.now_ok, found.now_failed) == (1, 1)
+        assert found.summary is not None
+        assert (found.summary.ok, found.summary.failed, found.summary.exit_code) == (2, 1, 1)
+        job.submit_here(retry_failed=frozenset({"invalid_output"}))
+        assert [row_of(body["messages"][0]["content"]) for body in seen[4:]] == [1, 1]
+        assert "less" in seen[5]["messages"][-1]["content"] or "greater" in seen[5]["messages"][-1]["content"]
+        assert job.results()["attempts"].list.len().to_list() == [1, 3, 2]
+
+
+def test_of_answers_that_were_asked_for_again_the_one_that_is_shown_counts_first(tmp_path: Path) -> None:
+    """Then the latest of the others that fits; a row that was ok keeps its answer where it can."""
+    script = {
+        0: [says("urgent"), says("bug")],  # mended under the old schema, and still right
+        1: [says("urgent"), says("other"), "nothing"],  # the first two fit the new one: the later counts
+        2: [says("urgent"), "nothing", "none"],
+        3: ["nothing", "none", "never"],
+        4: [says("urgent"), says("billing")],  # what was mended is wrong now, what was wrong is right
+    }
+    with scripted(tmp_path, script, schema=schema()) as (job, _seen):
+        job.submit_here()
+        assert statuses(job) == ["ok", *["invalid_output"] * 3, "ok"]
+        columns = ("usage", "cost_usd", "started_at", "finished_at")
+        took = taken(job, columns)
+        job.edit(schema=schema(["bug", "urgent", "other"]))
+        here(job)
+        rows = job.results().to_dicts()
+        assert statuses(job) == ["ok", "ok", "ok", "invalid_output", "ok"]
+        assert [row["completion"] for row in rows] == [
+            says("bug"),
+            says("other"),
+            says("urgent"),
+            "never",
+            says("urgent"),
+        ]
+        assert [[a["error_type"] for a in row["attempts"]] for row in rows] == [
+            ["invalid_output", None],
+            ["invalid_output", None, "invalid_output"],
+            [None, "invalid_output", "invalid_output"],
+            ["invalid_output"] * 3,
+            [None, "invalid_output"],
+        ]
+        assert taken(job, columns) == took
+
+
+def test_a_second_reparse_finds_nothing_to_do(tmp_path: Path) -> None:
+    """And writes no answer."""
+    with scripted(tmp_path, {0: [says("bug")], 1: ["no"]}, retry={"reask": 0}) as (job, _seen):
+        job.submit_here()
+        job.edit(schema=schema())
+        assert here(job).reread == 2
+        parts, results = set(sealed_parts(job.checkpoint)), job.results()
+        again = here(job)
+        assert (again.reread, again.done, again.left) == (0, 2, {})
+        assert set(sealed_parts(job.checkpoint)) == parts
+        assert job.results().equals(results)
+
+
+def test_taking_the_edit_back_costs_nothing(tmp_path: Path) -> None:
+    """Each schema's readings are kept, whichever was read last."""
+    with scripted(tmp_path, {0: [says("bug")], 1: [says("odd")]}, schema=schema(), retry={"reask": 0}) as (
+        job,
+        seen,
+    ):
+        job.submit_here()
+        first, original = job.results(), job.job.read_text()
+        job.edit(schema=schema(["odd"]))
+        here(job)
+        assert statuses(job) == ["invalid_output", "ok"]
+        job.job.write_text(original)
+        job.submit_here()
+        assert job.results().equals(first)
+        job.edit(schema=schema(["bug", "odd"]))
+        assert here(job).ok == 2
+        assert job.submit_here().ok == 2
+        assert len(seen) == 2
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(tmp_path: Path) -> None:
+    """Also of a run that was killed before its journal was sealed."""
+    script = {0: [says("bug")], 1: ["no"], 2: [says("odd")]}
+    with scripted(tmp_path, script, schema=schema(), retry={"reask": 0}) as (job, _seen):
+        job.submit_here()
+        unseal(job)
+        job.edit(schema=schema(["odd"]))
+        before = everything(job.run)
+        looked = here(job, act=look)
+        assert everything(job.run) == before
+        done = here(job)
+    assert looked.dry_run
+    assert looked.summary is None
+    told = {name: value for name, value in done.document().items() if name not in ("dry_run", "summary")}
+    assert told.items() <= looked.document().items()
+    assert (looked.now_ok, looked.now_failed, looked.failed) == (1, 1, 2)
+
+
+def unseal(job: JobFolder) -> None:
+    """Leave the finished rows as a kill does before their journal is sealed: in the journal alone."""
+    from batchrun.run_folder.records import FORMAT_VERSION, Header, encode
+    from batchrun.run_folder.sealed import PartReader, histories
+
+    ((number, path),) = sealed_parts(job.checkpoint).items()
+    reader = PartReader(job.checkpoint, ["_records"])
+    lines = [line for history in histories(reader.take(number, range(3))) for line in history.lines]
+    (job.checkpoint / f"journal-{number:06d}.log").write_bytes(
+        b"".join([encode(Header(FORMAT_VERSION)), *lines])
+    )
+    path.unlink()
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    """Each file of a folder with what it holds; the lock says who held it last."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "lock")
+    return {str(path): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize(
+    ("edit", "named"),
+    [
+        ({"prompt": {"messages": [{"role": "user", "content": "{{ text }}!"}]}}, "prompt.messages has"),
+        ({"request": {"max_completion_tokens": 30}}, "request.max_completion_tokens has"),
+        ({"model": "local/large", "request": {"seed": 1}}, "and model and request.seed have"),
+    ],
+)
+def test_another_edit_beside_the_schema_is_refused_by_name(
+    tmp_path: Path, edit: dict[str, Any], named: str
+) -> None:
+    """The answers are answers to another request then; nothing is written."""
+    with scripted(tmp_path, {0: [says("bug")]}, schema=schema()) as (job, _seen):
+        job.submit_here()
+        job.edit(schema=schema(["bug"]), **edit)
+        parts, results, submitted = (
+            sealed_parts(job.checkpoint),
+            job.results(),
+            (job.run / "job.yaml").read_text(),
+        )
+        for act in (look, reparse):
+            with pytest.raises(ChangedRowsError, match=named) as refused:
+                here(job, act=act)
+            assert "Take that edit back" in (refused.value.hint or "")
+        assert sealed_parts(job.checkpoint) == parts
+        assert job.results().equals(results)
+        assert (job.run / "job.yaml").read_text() == submitted
+
+
+def test_an_edit_that_no_request_holds_does_not_matter(tmp_path: Path) -> None:
+    """A var that nobody uses, limits, whether answers are streamed."""
+    with scripted(tmp_path, {0: [says("bug")]}) as (job, seen):
+        job.submit_here()
+        document = json.loads(job.job.read_text())
+        job.edit(
+            schema=schema(),
+            prompt={**document["prompt"], "vars": {"tone": "kind"}},
+            request={**document["request"], "metadata": {"of": "mine"}},
+            retry={"reask": 1},
+        )
+        assert here(job).ok == 1
+        assert job.submit_here().submit["calls"] == 0
+        assert len(seen) == 1
+
+
+def test_rows_that_were_edited_or_never_answered_are_left_to_submit(tmp_path: Path) -> None:
+    """They are told apart, and asked as ever."""
+    script = {0: [says("bug")], 1: [says("bug")], 2: [says("bug")]}
+    with scripted(tmp_path, script) as (job, seen):
+        job.submit_here(limit=2)
+        lines = job.rows.read_text().splitlines(keepends=True)
+        job.rows.write_text("".join([lines[0], lines[1].replace("please", "kindly"), lines[2]]))
+        job.edit(schema=schema())
+        found = here(job)
+        assert (found.reread, found.left) == (1, {"pending": 1, "changed": 1})
+        assert job.submit_here(rerun_changed=True).ok == 3
+        assert len(seen) == 4
+
+
+def test_a_failure_without_an_answer_is_left_to_submit(tmp_path: Path) -> None:
+    """It did not fail by the schema; a refusal did not either, but it was an answer: it stays as it was."""
+    faults = [
+        {"match": "row 000001", "first": 1, "status": 500},
+        {"match": "row 000002", "answer": "refusal"},
+        {"match": "row 000003", "first": 1, "status": 400},
+    ]
+    retry = {"max_attempts": 1, "backoff": {"initial": 0.01, "max": 0.01}}
+    with simulated(tmp_path, rows=4, config={"faults": faults}, retry=retry, request=LONG) as job:
+        job.submit_here()
+        assert statuses(job) == ["ok", "server", "refusal", "invalid_request"]
+        job.edit(schema={"type": "string"})
+        found = here(job)
+        assert found.left == {"server": 1, "invalid_request": 1}
+        assert found.errors == {"invalid_output": 1, "refusal": 1}
+        assert len(job.calls()) == 4
+        job.submit_here()
+        assert {row_of(call.prompt) for call in job.calls()[4:]} == {1, 3}
+
+
+TURNS = {
+    "messages": [{"role": "user", "content": "{{ text }}"}],
+    "turns": [{"content": "{{ text }} And now?"}],
+}
+
+
+def test_of_a_conversation_the_last_answer_is_read_and_the_transcript_stays(tmp_path: Path) -> None:
+    """The schema holds for it alone: a row that ended in an earlier turn stays as it is."""
+    faults = [{"match": "row 000001: please answer", "first": 1, "answer": "refusal"}]
+    with simulated(tmp_path, rows=3, config={"faults": faults}, prompt=TURNS, request=LONG) as job:
+        job.submit_here()
+        assert statuses(job) == ["ok", "refusal", "ok"]
+        before = job.results()
+        job.edit(schema={"type": "object"}, fail_on=["invalid_output"])
+        found = here(job)
+        assert statuses(job) == ["invalid_output", "refusal", "invalid_output"]
+        assert job.results()["messages"].equals(before["messages"])
+        job.edit(schema=None)
+        assert here(job).reread == 0, "they were answered without a schema, and those answers are there"
+        assert job.results().equals(before)
+        assert found.reread == 3
+        assert len(job.calls()) == 5
+
+
+TOOLS = '''
+def look_up(name: str) -> str:
+    """Looks a name up."""
+    return "found"
+'''
+
+
+def test_an_answer_that_still_calls_functions_stays_a_failure(tmp_path: Path) -> None:
+    """There is no text in it to read; the one that answered after its calls is read."""
+
+    def act(body: dict[str, Any]) -> tuple[int, bytes]:
+        if row_of(body["messages"][0]["content"]) == 1 and body["messages"][-1]["role"] == "tool":
+            return 200, completion(says("odd"))
+        call = {"id": "c", "type": "function", "function": {"name": "look_up", "arguments": '{"name": "x"}'}}
+        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+        choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+        return 200, completion(choices=[choice])
+
+    job = JobFolder(tmp_path)
+    write_rows(job.rows, 2)
+    (tmp_path / "tools.py").write_text(TOOLS)
+    tools = {"module": "tools.py", "functions": ["look_up"], "max_turns": 1}
+    with answering(act) as (base_url, seen):
+        job.write(base_url, run_tools=tools, schema=schema(), retry={"reask": 0})
+        job.submit_here()
+        assert statuses(job) == ["invalid_output", "invalid_output"]
+        before, calls = job.results(), len(seen)
+        job.edit(schema=schema(["odd"]))
+        assert here(job).now_ok == 1
+        assert statuses(job) == ["invalid_output", "ok"]
+        assert job.results()["messages"].equals(before["messages"])
+        assert len(seen) == calls
+
+
+def test_rows_that_share_an_answer_share_its_reading(tmp_path: Path) -> None:
+    """It is read once, also where the row that was asked is gone, and counts for each."""
+    with scripted(tmp_path, {0: [says("odd")], 1: [says("bug")]}, schema=schema(), dedupe=True) as (
+        job,
+        seen,
+    ):
+        lines = [json.loads(line) for line in job.rows.read_text().splitlines()]
+        copies = [{**lines[0], "id": f"copy{n}"} for n in range(3)]
+        job.rows.write_text("".join(json.dumps(line) + "\n" for line in [*lines, *copies]))
+        job.submit_here()
+        asked = len(seen)
+        job.rows.write_text("".join(json.dumps(line) + "\n" for line in [lines[1], *copies]))
+        job.edit(schema=schema(["odd"]))
+        found = here(job)
+        results = job.results()
+        assert (found.reread, found.now_ok, found.now_failed) == (4, 3, 1)
+        assert statuses(job) == ["invalid_output", "ok", "ok", "ok"]
+        assert job.submit_here().submit["calls"] == 0
+        assert job.results().equals(results)
+        assert len(seen) == asked
+
+
+def test_a_fallbacks_answer_stays_the_fallbacks(tmp_path: Path) -> None:
+    """Whoever gave the answer that counts now is named."""
+
+    def act(body: dict[str, Any]) -> tuple[int, bytes]:
+        return 200, completion(says("bug" if body["model"] == "large" else "odd"))
+
+    job = JobFolder(tmp_path)
+    write_rows(job.rows, 1)
+    with answering(act) as (base_url, seen):
+        chain = {"fallbacks": ["local/large"], "fallback_on": ["invalid_output"], "retry": {"reask": 0}}
+        job.write(base_url, schema=schema(), **chain)
+        job.submit_here()
+        for labels, model, index in ((["bug", "new"], "large", 1), (["odd"], "small", 0)):
+            job.edit(schema=schema(labels))
+            here(job)
+            (row,) = job.results().to_dicts()
+            assert (row["model"], row["model_index"], row["status"]) == (f"local/{model}", index, "ok")
+        assert len(seen) == 2
+
+
+def test_a_failure_by_a_second_call_becomes_ok_where_the_first_answer_fits(tmp_path: Path) -> None:
+    """Else it stays one whose cause may have passed."""
+    asks = {0: [says("odd")], 1: ["nothing"]}
+
+    def act(body: dict[str, Any]) -> tuple[int, bytes]:
+        if len(body["messages"]) > 1:
+            return 500, b"{}"
+        return 200, completion(asks[row_of(body["messages"][0]["content"])][0])
+
+    job = JobFolder(tmp_path)
+    write_rows(job.rows, 2)
+    with answering(act) as (base_url, seen):
+        job.write(base_url, schema=schema(), retry={"max_attempts": 1})
+        job.submit_here()
+        assert statuses(job) == ["server", "server"]
+        calls = len(seen)
+        job.edit(schema=schema(["odd"]))
+        found = here(job)
+        assert (found.now_ok, found.left) == (1, {"server": 1})
+        assert job.results().select("row_id", "status").rows() == [("r000000", "ok")]
+        assert len(seen) == calls
+
+
+def test_a_job_may_go_from_response_format_to_a_schema(tmp_path: Path) -> None:
+    """Both say in which form an answer is wanted, and a job cannot have both."""
+    given = {"max_completion_tokens": 20, "response_format": {"type": "json_object"}}
+    with scripted(tmp_path, {0: [says("bug")]}, request=given) as (job, seen):
+        job.submit_here()
+        job.edit(schema=schema(), request={"max_completion_tokens": 20})
+        assert here(job).ok == 1
+        job.edit(schema=schema(["bug"]), request={"max_completion_tokens": 20, "response_format": None})
+        assert here(job).ok == 1
+        assert len(seen) == 1
+
+
+def test_answers_that_were_kept_stale_are_no_longer(tmp_path: Path) -> None:
+    """Where they were given to the same request but for the schema."""
+    with scripted(tmp_path, {0: [says("bug")], 1: [says("bug")]}, schema=schema()) as (job, seen):
+        original = job.job.read_text()
+        job.submit_here()
+        job.edit(schema=schema(["bug"]))
+        job.submit_here(keep_changed=True)
+        assert job.results()["stale"].to_list() == [True, True]
+        assert here(job).left == {"stale": 2}, "the folder holds the new schema's job by now"
+        job.job.write_text(original)
+        job.submit_here()
+        job.edit(schema=schema(["bug"]))
+        assert here(job).summary.stale == 0  # type: ignore[union-attr]  # it was no dry run
+        assert job.results()["stale"].to_list() == [False, False]
+        assert len(seen) == 2
+
+
+def test_what_was_sent_for_another_schema_is_not_shown_as_sent_for_this_one(tmp_path: Path) -> None:
+    """`raw_request` is empty, `raw_response` is what came."""
+    with scripted(tmp_path, {0: [says("bug")]}, schema=schema(), output={"raw": True}) as (job, _seen):
+        job.submit_here()
+        before = job.results().to_dicts()[0]
+        job.edit(schema=schema(["bug"]))
+        here(job)
+        row = job.results().to_dicts()[0]
+    assert before["raw_request"] is not None
+    assert (row["raw_request"], row["raw_response"]) == (None, before["raw_response"])
+
+
+def test_nothing_is_spent_and_nothing_counts_twice(tmp_path: Path) -> None:
+    """Neither against the budget nor in the run's sums, also when gc has dropped the older readings."""
+    from batchrun.gc import collect
+
+    prices = {"local/small": {"input": 1, "output": 2}}
+    with scripted(tmp_path, {0: [says("odd")], 1: [says("bug")]}, schema=schema(), prices=prices) as (
+        job,
+        _seen,
+    ):
+        before = job.submit_here()
+        job.edit(schema=schema(["odd"]))
+        after = here(job).summary
+        assert after is not None
+        same = ("usage", "cost_usd", "spent", "possibly_paid")
+        assert [getattr(after, name) for name in same] == [getattr(before, name) for name in same]
+        collect(load_job(job.job, env={}, cwd=job.folder))
+        last = job.submit_here()
+        assert [getattr(last, name) for name in same] == [getattr(before, name) for name in same]
+
+
+def test_answers_that_lie_scattered_are_read_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `order: prefix` leaves them: they are sorted into files first, which are gone afterwards."""
+    rows = 40
+    script = {row: [says("odd", score=row)] for row in range(rows)}
+    with scripted(tmp_path, script, schema=schema(), retry={"reask": 0}) as (job, _seen):
+        job.submit_here(seal_rows=7)
+        assert len(sealed_parts(job.checkpoint)) > 1
+        job.edit(schema=schema(["odd"]))
+        monkeypatch.setattr(
+            stored_records, "is_scattered", lambda _parts: True
+        )  # takes ten thousands of rows
+        assert here(job).now_ok == rows
+    assert job.results()["parsed"].struct.field("score").to_list() == list(range(rows))
+    assert not list(job.checkpoint.glob("*.tmp"))
+
+
+class CutShortError(Exception):
+    """The moment at which a test kills."""
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_cut_short_anywhere_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Whatever file is the last to be written: no row is lost or mixed up, and readers see each once."""
+    script = {row: [says("odd" if row % 3 else "bug")] for row in range(6)}
+    with scripted(tmp_path, script, schema=schema(), retry={"reask": 0}) as (job, seen):
+        job.submit_here()
+        job.edit(schema=schema(["odd"]))
+        left, real = iter(range(steps)), os.replace
+
+        def counting(*places: Any) -> None:
+            if next(left, None) is None:
+                raise CutShortError
+            real(*places)
+
+        monkeypatch.setattr(
+            os, "replace", counting
+        )  # the moment between two files cannot be met from outside
+        cut = False
+        try:
+            here(job, seal_rows=2)
+        except CutShortError:
+            cut = True
+        assert cut == (steps < 11), "it takes other steps than this"
+        monkeypatch.setattr(os, "replace", real)
+        shown = scan_run(RunFolder(job.run)).sort("row_index").collect()
+        assert shown["row_index"].to_list() == list(range(6))
+        here(job, seal_rows=2)
+        assert statuses(job) == ["invalid_output", "ok", "ok"] * 2
+        assert job.submit_here().submit["calls"] == 0
+        assert len(seen) == 6
+
+
+def test_killed_at_any_time_it_goes_on(tmp_path: Path) -> None:
+    """The results are then those of one that was not, and no call was made."""
+    rows = 800
+    with simulated(tmp_path, rows=rows, schema=schema(minimum=0, maximum=9), request=LONG) as job:
+        job.submit_here(seal_rows=200)
+        calls = len(job.calls())
+        job.edit(schema=schema(minimum=0, maximum=6))
+        original = job.run.rename(tmp_path / "original")
+        shutil.copytree(original, job.run, symlinks=True)
+        began = time.monotonic()
+        assert run_batchrun("reparse", str(job.job)).returncode == 1
+        seconds = time.monotonic() - began
+        expected = job.results()
+        assert set(expected["status"]) == {"ok", "failed"}
+        for share in (0.6, 0.75, 0.9):
+            shutil.rmtree(job.run)
+            shutil.copytree(original, job.run, symlinks=True)
+            with subprocess.Popen(
+                [sys.executable, "-m", "batchrun", "reparse", str(job.job), "--json"],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            ) as process:
+                time.sleep(share * seconds)
+                process.kill()
+            assert len(scan_run(RunFolder(job.run)).collect()) == rows
+            again = run_batchrun("reparse", str(job.job), "--json")
+            assert (again.returncode, json.loads(again.stdout)["left"]) == (1, {})
+            assert job.results().equals(expected)
+        assert len(job.calls()) == calls
+
+
+def test_no_reparse_beside_a_submit(tmp_path: Path) -> None:
+    """Nor a dry run, whose numbers would change under its hands."""
+    with scripted(tmp_path, {0: [says("bug")]}) as (job, _seen):
+        job.submit_here()
+        with locked(RunFolder(job.run).lock):
+            for act in (look, reparse):
+                with pytest.raises(RunLockedError):
+                    here(job, act=act)
+
+
+def test_submit_names_reparse_where_the_schema_alone_has_changed(tmp_path: Path) -> None:
+    """And not where it cannot help."""
+    with scripted(tmp_path, {0: [says("bug")]}, schema=schema()) as (job, _seen):
+        job.submit_here()
+        for edit, named in (({"schema": schema(["bug"])}, True), ({"request": {"seed": 2}}, False)):
+            job.edit(**edit)
+            with pytest.raises(ChangedRowsError) as stopped:
+                job.submit_here()
+            assert ("`batchrun reparse`" in (stopped.value.hint or "")) is named
