@@ -20,7 +20,7 @@ from batchrun.run_folder.sealed import hash_prefix
 from batchrun.survey import Survey
 from batchrun.wording import counted
 
-_REPARSE = "`batchrun reparse` reads the answers by the new schema, without a call, "
+REPARSE = "`batchrun reparse` reads the answers by the new schema, without a call, "
 """The way that is open where nothing else than the schema has changed."""
 
 
@@ -36,7 +36,7 @@ def decide(found: Survey, *, rerun: bool, keep: bool, retry_failed: Iterable[str
     states = found.states(retry_failed)
     changed = states.filter(pl.col("state") == State.CHANGED)
     if not (changed.is_empty() or keep):
-        reparse = _REPARSE if is_of_form(edited_since(found)) else ""
+        reparse = REPARSE if is_of_form(edited_since(found)) else ""
         raise ChangedRowsError(
             f"{counted(len(changed), 'finished row')} would be paid for again, because the job or their "
             f"input has changed since they were answered: {price_of(found, changed, now=time.time())}",

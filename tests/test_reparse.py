@@ -624,7 +624,7 @@ def test_no_reparse_beside_a_submit(tmp_path: Path) -> None:
                     here(job, act=act)
 
 
-def test_submit_names_reparse_where_the_schema_alone_has_changed(tmp_path: Path) -> None:
+def test_submit_and_plan_name_reparse_where_the_schema_alone_has_changed(tmp_path: Path) -> None:
     """And not where it cannot help."""
     with scripted(tmp_path, {0: [says("bug")]}, schema=schema()) as (job, _seen):
         job.submit_here()
@@ -633,3 +633,4 @@ def test_submit_names_reparse_where_the_schema_alone_has_changed(tmp_path: Path)
             with pytest.raises(ChangedRowsError) as stopped:
                 job.submit_here()
             assert ("`batchrun reparse`" in (stopped.value.hint or "")) is named
+            assert ("`batchrun reparse`" in run_batchrun("plan", str(job.job)).stdout) is named

@@ -126,6 +126,7 @@ def _rows(found: Plan, arguments: JobArguments, *, rerun_changed: bool) -> Itera
 
 
 def _tell_warnings(console: Console, found: Plan, *, rerun_changed: bool) -> None:
+    from batchrun.changes import REPARSE
     from batchrun.cli.terminal import fact
 
     facts = found.facts
@@ -141,8 +142,9 @@ def _tell_warnings(console: Console, found: Plan, *, rerun_changed: bool) -> Non
         rows = counted(found.rows["changed"], "finished row")
         keep = "" if found.left_behind else "--keep-changed keeps them, "  # which would not do
         text = (
-            f"a submit stops with exit code 6: {rows} would be paid for again. --rerun-changed replaces "
-            f"their answers, {keep}--name NEW keeps both."
+            f"a submit stops with exit code 6: {rows} would be paid for again. "
+            f"{REPARSE if found.reparse else ''}--rerun-changed replaces their answers, {keep}"
+            "--name NEW keeps both."
         )
         fact(console, "stop", text, style="yellow")
     for warning in found.warnings:

@@ -83,7 +83,7 @@ def _tell(console: Console, found: Reparsed, arguments: JobArguments) -> None:
 
 def _said(found: Reparsed) -> str:
     if not found.reread:
-        return "no stored answer to read by another schema"
+        return "nothing to do, no stored answer is of another schema"
     would = "would be read" if found.dry_run else "read"
     return f"{counted(found.reread, 'stored answer')} {would} by the new schema, without a call"
 
@@ -94,11 +94,10 @@ def _outcomes(found: Reparsed) -> Iterator[tuple[str, str]]:
         ("ok", found.ok, found.now_ok, "had failed"),
         ("failed", found.failed, found.now_failed, "were ok"),
     ):
-        ways = [f"{number - turned:,} as before"] * (number > turned) + [f"{turned:,} that {before}"] * (
-            turned > 0
-        )
-        if number:
-            yield label, f"{counted(number, 'row')}: {', '.join(ways)}"
+        ways = ((number - turned, "as before"), (turned, f"that {before}"))
+        told = [f"{rows:,} {way}" for rows, way in ways if rows]
+        if told:
+            yield label, f"{counted(number, 'row')}: {', '.join(told)}"
 
 
 def _because(reason: Reason) -> str:
@@ -120,5 +119,5 @@ def _next(found: Reparsed, arguments: JobArguments) -> Iterator[tuple[str, str]]
         yield "see failed", arguments.again("show", "--failed")
         yield "edit again", f"{arguments.again('reparse')}  # once the schema is edited: no call"
         yield "ask again", arguments.again("submit", f"--retry-failed={','.join(found.errors)}")
-    if found.left:
+    if found.summary and found.summary.pending:
         yield "to go on", arguments.again("submit")

@@ -12,8 +12,9 @@ import polars as pl
 from batchrun import codec
 from batchrun.budget import Amounts
 from batchrun.caps import unbounded
-from batchrun.changes import left_behind
+from batchrun.changes import edited_since, left_behind
 from batchrun.clock import SystemClock
+from batchrun.edits import is_of_form
 from batchrun.endpoint_checks import check_keys, check_simulators
 from batchrun.errors import UsageError
 from batchrun.forecast import (
@@ -76,6 +77,7 @@ class Plan:
             left of the budget is the reason, `over_budget` says so.
         undecided: whether a submit would ask what to do about answers that an edit leaves behind.
         left_behind: why, where the job and its rows have changed at once.
+        reparse: whether nothing but the schema has changed since the last submit, so that `reparse` is a way.
         sends: whether nothing of that kind keeps it from sending.
         opens: when a model is open again, in seconds since the epoch; None where one is open.
         facts: what the pass over the input counted.
@@ -98,6 +100,7 @@ class Plan:
     stops: tuple[str, ...]
     undecided: bool
     left_behind: str | None
+    reparse: bool
     sends: bool
     opens: float | None
     facts: Facts
@@ -167,6 +170,7 @@ def plan(
         stops=stops,
         undecided=behind is not None or bool(number[State.CHANGED] and not rerun_changed),
         left_behind=behind,
+        reparse=is_of_form(edited_since(found)),
         sends=not stops and holds(job, seen.spent, next_call),
         opens=open_to.opens,
         facts=found.facts,

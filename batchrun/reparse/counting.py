@@ -123,7 +123,7 @@ def reason_of(error: Error) -> str:
     `chat.structured.Invalid`) without the value; empty for what the schema has no part in."""
     if error.type != "invalid_output":
         return ""
-    first = _NEXT.split(error.message)[0]
-    if not first.startswith("$"):
-        return _NUMBER.sub("…", first)
-    return _VALUE.sub(r"\1… ", _PLACE.sub("[…]", first))
+    if not error.message.startswith("$"):
+        return _NUMBER.sub("…", error.message)
+    masked = _VALUE.sub(r"\1… ", error.message)  # first, for a value may hold anything
+    return _PLACE.sub("[…]", _NEXT.split(masked)[0])

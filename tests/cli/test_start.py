@@ -53,6 +53,8 @@ FORECAST = {"batchrun.forecast", "batchrun.survey", "batchrun.render.renderer"}
     [
         ("submit", [], "job", {*CALLS, *RARE, "batchrun.restore"}),
         ("submit", ["--json"], "job", {*CALLS, *RARE, "batchrun.restore"}),
+        ("reparse", [], "job", {*CALLS, *RARE, "batchrun.restore"}),
+        ("reparse", ["--dry-run"], "job", {*CALLS, *RARE, "batchrun.restore"}),
         ("plan", [], "job", {*CALLS, *RARE, "pyarrow.compute"}),
         ("status", [], "job", {*CALLS, *RARE, *FORECAST, "batchrun.admission"}),
         ("status", [], "run", {*CALLS, *RARE, *FORECAST, *JOBS, "batchrun.admission"}),
