@@ -232,8 +232,9 @@ def test_a_dry_run_says_the_same_and_writes_nothing(tmp_path: Path) -> None:
     """Also of a run that was killed before its journal was sealed."""
     script = {0: [says("bug")], 1: ["no"], 2: [says("odd")]}
     with scripted(tmp_path, script, schema=schema(), retry={"reask": 0}) as (job, _seen):
+        job.submit_here(limit=1)
         job.submit_here()
-        unseal(job)
+        unseal(job, min(sealed_parts(job.checkpoint)))
         job.edit(schema=schema(["odd"]))
         before = everything(job.run)
         looked = here(job, act=look)
@@ -246,18 +247,16 @@ def test_a_dry_run_says_the_same_and_writes_nothing(tmp_path: Path) -> None:
     assert (looked.now_ok, looked.now_failed, looked.failed) == (1, 1, 2)
 
 
-def unseal(job: JobFolder) -> None:
-    """Leave the finished rows as a kill does before their journal is sealed: in the journal alone."""
+def unseal(job: JobFolder, number: int) -> None:
+    """Leave the rows of a part as a kill does before their journal is sealed: in the journal alone."""
     from batchrun.run_folder.records import FORMAT_VERSION, Header, encode
     from batchrun.run_folder.sealed import PartReader, histories
 
-    ((number, path),) = sealed_parts(job.checkpoint).items()
     reader = PartReader(job.checkpoint, ["_records"])
-    lines = [line for history in histories(reader.take(number, range(3))) for line in history.lines]
-    (job.checkpoint / f"journal-{number:06d}.log").write_bytes(
-        b"".join([encode(Header(FORMAT_VERSION)), *lines])
-    )
-    path.unlink()
+    lines = [line for history in histories(reader.take(number, [0])) for line in history.lines]
+    journal = job.checkpoint / f"journal-{number:06d}.log"
+    journal.write_bytes(b"".join([encode(Header(FORMAT_VERSION)), *lines]))
+    sealed_parts(job.checkpoint)[number].unlink()
 
 
 def everything(folder: Path) -> dict[str, bytes]:
@@ -369,6 +368,18 @@ def test_of_a_conversation_the_last_answer_is_read_and_the_transcript_stays(tmp_
         assert len(job.calls()) == 5
 
 
+def test_an_answer_of_an_earlier_turn_never_stands_for_the_last_one(tmp_path: Path) -> None:
+    """Although it would fit."""
+    script = {0: [says("odd"), "nothing"]}
+    with scripted(tmp_path, script, prompt=TURNS, schema=schema(), retry={"reask": 0}) as (job, seen):
+        job.submit_here()
+        job.edit(schema=schema(["odd"]))
+        found = here(job)
+        assert (found.ok, statuses(job), len(seen)) == (0, ["invalid_output"], 2)
+        assert job.submit_here(retry_failed=frozenset({"invalid_output"})).failed == 1
+        assert len(seen) == 3, "the first turn is not asked again"
+
+
 TOOLS = '''
 def look_up(name: str) -> str:
     """Looks a name up."""
@@ -466,6 +477,37 @@ def test_a_failure_by_a_second_call_becomes_ok_where_the_first_answer_fits(tmp_p
         assert (found.now_ok, found.left) == (1, {"server": 1})
         assert job.results().select("row_id", "status").rows() == [("r000000", "ok")]
         assert len(seen) == calls
+
+
+def test_what_makes_an_answer_fail_is_no_schema(tmp_path: Path) -> None:
+    """An edit of `fail_on` alone leaves every row as it is."""
+
+    def act(body: dict[str, Any]) -> tuple[int, bytes]:
+        return (200, completion("odd")) if len(body["messages"]) == 1 else (500, b"{}")
+
+    job = JobFolder(tmp_path)
+    write_rows(job.rows, 1)
+    with answering(act) as (base_url, _seen):
+        job.write(base_url, schema=schema(), retry={"max_attempts": 1})
+        job.submit_here()
+        job.edit(fail_on=["refusal"])
+        found = here(job)
+    assert (found.reread, found.left, statuses(job)) == (0, {"server": 1}, ["server"])
+
+
+def test_rows_without_ids_are_known_by_their_requests(tmp_path: Path) -> None:
+    """Equal ones too: each has an answer of its own, read by itself."""
+    with scripted(tmp_path, {0: [says("bug"), says("odd"), says("bug")]}) as (job, seen):
+        job.rows.write_text(job.rows.read_text() * 3)
+        job.edit(input={"path": "rows.jsonl"})
+        job.submit_here()
+        before = sorted(job.results()["completion"])
+        job.edit(schema=schema())
+        found = here(job)
+        assert (found.reread, found.ok, found.failed) == (3, 2, 1)
+        assert sorted(job.results()["completion"]) == before
+        assert job.submit_here().submit["calls"] == 0
+        assert len(seen) == 3
 
 
 def test_a_job_may_go_from_response_format_to_a_schema(tmp_path: Path) -> None:
