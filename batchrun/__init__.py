@@ -7,8 +7,9 @@
 
 submit         bring a job's output up to date with its input, a file's or a frame's
 plan           what a submit would do, without a call
+reparse        the stored answers read by the job's schema as it is now, without a call
 scan_results   the rows of one run or several, as a polars LazyFrame
-Summary        what a submit did; Plan: what it would do
+Summary        what a submit did; Plan: what it would do; Reparsed: what a reparse came to
 BatchrunError  what all of them raise, each with a `message`, a `hint` and an `exit_code`
 """
 
@@ -18,19 +19,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from batchrun.errors import BatchrunError
-    from batchrun.library import plan, scan_results, submit
+    from batchrun.library import plan, reparse, scan_results, submit
     from batchrun.planning import Plan
+    from batchrun.reparsing import Reparsed
     from batchrun.summary import Summary
 
 __version__ = "0.1.0"
 
-__all__ = ["BatchrunError", "Plan", "Summary", "__version__", "plan", "scan_results", "submit"]
+__all__ = [
+    "BatchrunError",
+    "Plan",
+    "Reparsed",
+    "Summary",
+    "__version__",
+    "plan",
+    "reparse",
+    "scan_results",
+    "submit",
+]
 
 _PLACES = {
     "BatchrunError": "batchrun.errors",
     "Plan": "batchrun.planning",
+    "Reparsed": "batchrun.reparsing",
     "Summary": "batchrun.summary",
     "plan": "batchrun.library",
+    "reparse": "batchrun.library",
     "scan_results": "batchrun.library",
     "submit": "batchrun.library",
 }

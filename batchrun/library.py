@@ -25,6 +25,8 @@ from batchrun.job import Job, load_job
 from batchrun.outcome import ERROR_TYPES
 from batchrun.planning import Plan
 from batchrun.planning import plan as plan_job
+from batchrun.reparsing import Reparsed, look
+from batchrun.reparsing import reparse as reparse_job
 from batchrun.run_folder.diagnosis import reading
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.read import scan_run
@@ -121,6 +123,31 @@ def plan(
             rerun_changed=rerun_changed,
             retry_failed=_types(retry_failed),
         )
+
+
+def reparse(
+    job: JobFile,
+    input: Frame | None = None,
+    *,
+    name: str | None = None,
+    model: str | None = None,
+    set: Mapping[str, Any] | None = None,
+    dry_run: bool = False,
+    show: bool = True,
+) -> Reparsed:
+    """Read the stored answers of the job file `job` by its schema as it is now, as `batchrun reparse` does.
+
+    `dry_run` counts and writes nothing; the other arguments are those of `submit`. Gives how the rows stand
+    now, with the run's Summary. Raises a BatchrunError, ChangedRowsError where more than the schema changed.
+    """
+    with tempfile.TemporaryDirectory(prefix="batchrun-") as folder:
+        if input is not None:
+            run = RunFolder(_load(job, name, model, set).output_path)
+            run.require()
+            set = _with_input(set, write_frame(input, Path(folder) if dry_run else run.path))
+        loaded = _load(job, name, model, set)
+        with showing(as_json=False, silent=not show) as progress:
+            return (look if dry_run else reparse_job)(loaded, env=dict(os.environ), progress=progress)
 
 
 def scan_results(run: JobFile | Iterable[JobFile], *more: JobFile) -> pl.LazyFrame:

@@ -71,7 +71,7 @@ ROWS = """
     edits
     changes opening
     finishing
-    submitting planning reparse show status gc pausing
+    submitting planning reparsing show status gc pausing
     export report diff
     init
     cli
@@ -93,7 +93,7 @@ OWNERS = {
     "jsonschema_rs": "chat job",
     "pyarrow": "source run_folder layout checks survey gc export",
     "polars": "predicate index run_folder checks survey frames tasks forecast asking changes finishing "
-    "submitting planning reparse show status gc init export report diff library",
+    "submitting planning reparsing show status gc init export report diff library",
     "genai_prices": "prices",
     "anyio": "clock admission client run_folder functions flights answer engines standing asking gc cli",
     "click": "cli",

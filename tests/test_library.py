@@ -42,6 +42,21 @@ def test_values_of_the_job_are_replaced(tmp_path: Path) -> None:
         assert summary.usage["completion_tokens"] == 6
 
 
+def test_answers_to_a_frame_are_read_by_another_schema(tmp_path: Path) -> None:
+    """The same frame is the input again; a dry run leaves the folder as it is."""
+    with simulated(tmp_path, rows=1) as job:
+        batchrun.submit(job.job, FRAME, show=False)
+        schema = {"schema": {"type": "string"}}
+        files = sorted(job.run.rglob("*"))
+        looked = batchrun.reparse(job.job, FRAME, set=schema, dry_run=True, show=False)
+        assert sorted(job.run.rglob("*")) == files
+        found = batchrun.reparse(job.job, FRAME, set=schema, show=False)
+        assert isinstance(found, batchrun.Reparsed)
+        assert (looked.reread, found.reread, found.now_failed) == (3, 3, 3)
+        assert batchrun.scan_results(job.run).collect()["text"].to_list() == FRAME["text"].to_list()
+        assert len(job.calls()) == 3
+
+
 @pytest.mark.parametrize("kind", ["polars", "lazy", "pandas"])
 def test_a_frame_is_the_input(tmp_path: Path, kind: str) -> None:
     """Its rows are asked, its columns stand in the results, and the same frame finds nothing to do."""

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-import batchrun.reparse.stored as stored_records
+import batchrun.reparsing.stored as stored_records
 from batchrun.errors import ChangedRowsError, RunLockedError
 from batchrun.job import load_job
-from batchrun.reparse import Reparsed, look, reparse
+from batchrun.reparsing import Reparsed, look, reparse
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.read import scan_run
@@ -654,6 +654,41 @@ def test_killed_at_any_time_it_goes_on(tmp_path: Path) -> None:
             assert (again.returncode, json.loads(again.stdout)["left"]) == (1, {})
             assert job.results().equals(expected)
         assert len(job.calls()) == calls
+
+
+def test_a_run_that_was_killed_goes_on_under_the_new_schema(tmp_path: Path) -> None:
+    """What was answered is read, what was not is asked: nothing twice but what was in flight at the kill."""
+    config = {"latency": {"kind": "constant", "seconds": 0.05}}
+    limits = {"limits": {"concurrency": 4}}
+    with simulated(
+        tmp_path, rows=30, config=config, schema=schema(), request=LONG, endpoints={"local": limits}
+    ) as job:
+        with subprocess.Popen(job.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            while not job.ledger.exists() or len(job.calls()) < 16:
+                time.sleep(0.01)
+            process.kill()
+        job.edit(schema=schema([*LABELS, "new"]))
+        found = here(job)
+        assert found.reread >= 8
+        assert found.reread + found.left["pending"] == 30
+        assert job.submit_here().ok == 30
+        assert len(job.calls()) <= 30 + 2 * 4
+
+
+def test_a_disk_that_refuses_a_part_ends_it_as_a_stop(tmp_path: Path) -> None:
+    """With a file that is too large, as where a disk is full: every answer is kept, and it goes on."""
+    script = {row: [says("bug", score=row) + " " * 2_000] for row in range(60)}
+    with scripted(tmp_path, script, schema=schema(), retry={"reask": 0}) as (job, seen):
+        job.submit_here()
+        before = job.results()
+        job.edit(schema=schema(["bug"]))
+        limited = f"ulimit -f 8; exec {sys.executable} -m batchrun reparse {job.job}"
+        stopped = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, check=False)
+        assert stopped.returncode == 3
+        assert "then reparse again: it goes on" in stopped.stderr
+        assert job.results().equals(before)
+        assert here(job).ok == 60
+        assert len(seen) == 60
 
 
 def test_no_reparse_beside_a_submit(tmp_path: Path) -> None:

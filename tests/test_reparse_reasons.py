@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from batchrun.chat.structured import AnswerSchema, Invalid
 from batchrun.outcome import Completed, Error, Failed
-from batchrun.reparse.counting import Tally, reason_of
+from batchrun.reparsing.counting import Tally, reason_of
 from batchrun.run_folder.records import Done
 
 SCHEMA = AnswerSchema(

@@ -16,7 +16,7 @@ from batchrun.wording import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from batchrun.reparse import Reason, Reparsed
+    from batchrun.reparsing import Reason, Reparsed
 
 _LEFT = {
     "pending": "without an answer",
@@ -41,7 +41,7 @@ def command(arguments: JobArguments, dry_run: bool, as_json: bool) -> int:
     """
     keep_memory_small()
     from batchrun.cli.progress import showing
-    from batchrun.reparse import look, reparse
+    from batchrun.reparsing import look, reparse
 
     job, env = arguments.load(), arguments.environment()
     with showing(as_json=as_json) as progress:

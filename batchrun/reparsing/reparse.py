@@ -27,10 +27,10 @@ from batchrun.opening import open_run
 from batchrun.outcome import Completed, Error, Failed
 from batchrun.pricing import ModelPrices
 from batchrun.progress import Progress
-from batchrun.reparse.counting import Reparsed, Tally
-from batchrun.reparse.reading import reread
-from batchrun.reparse.rows import PLACED, as_answered, asked, open_rows
-from batchrun.reparse.stored import stored
+from batchrun.reparsing.counting import Reparsed, Tally
+from batchrun.reparsing.reading import reread
+from batchrun.reparsing.rows import PLACED, as_answered, asked, open_rows
+from batchrun.reparsing.stored import stored
 from batchrun.run_folder.checkpoint import Checkpoint
 from batchrun.run_folder.folder import RunFolder, storage_of, write_atomically
 from batchrun.run_folder.history import History
