@@ -32,7 +32,10 @@ from batchrun.survey import Survey
 @dataclass(frozen=True, slots=True)
 class Ending:
     """What the end of a submit is told of: `counters` of what it has done, `started` in seconds since the
-    epoch. For the holder of the run folder's lock."""
+    epoch. For the holder of the run folder's lock.
+
+    `earlier` is what `run.json` says of the last submit (`Summary.submit`), where this is none.
+    """
 
     job: Job
     run: RunFolder
@@ -40,6 +43,7 @@ class Ending:
     counters: Counters
     progress: Progress
     started: float
+    earlier: Mapping[str, Any] | None = None
 
     def finish(self, found: Survey, stop: Stop | None = None, *, rerun: bool = False) -> Summary:
         """Publish what is there, add it up, and write it down.
@@ -105,22 +109,26 @@ class Ending:
             cut=totals.cut,
             stopped_by=stop,
             checks=checks,
-            submit={
-                "started_at": datetime.fromtimestamp(self.started, tz=UTC).isoformat(timespec="seconds"),
-                "seconds": round(time.time() - self.started, 3),
-                "rows": self.counters.finished,
-                "ok": self.counters.ok,
-                "failed": self.counters.failed,
-                "calls": self.counters.calls,
-                "hedged": self.counters.hedged,
-                "cost_usd": self.counters.cost_usd,
-                "tool_calls": self.counters.tool_calls,
-                "tool_errors": self.counters.tool_errors,
-            },
+            submit=dict(self.earlier or self._submit()),
             run_folder=str(self.run.path),
             results=str(self.run.results / "*.parquet"),
             version=__version__,
         )
+
+    def _submit(self) -> dict[str, Any]:
+        """What this submit alone has done."""
+        return {
+            "started_at": datetime.fromtimestamp(self.started, tz=UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.time() - self.started, 3),
+            "rows": self.counters.finished,
+            "ok": self.counters.ok,
+            "failed": self.counters.failed,
+            "calls": self.counters.calls,
+            "hedged": self.counters.hedged,
+            "cost_usd": self.counters.cost_usd,
+            "tool_calls": self.counters.tool_calls,
+            "tool_errors": self.counters.tool_errors,
+        }
 
     def _evaluate(self, found: Survey) -> tuple[CheckOutcome, ...]:
         """The job's checks, over the published results."""

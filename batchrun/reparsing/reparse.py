@@ -73,8 +73,8 @@ def reparse(job: Job, *, env: Mapping[str, str], progress: Progress, seal_rows: 
         _record(work, found.checkpoint, seal_rows)
         # not before the last answer is recorded: until then it says what the others were asked
         write_atomically(run.job_yaml, found.renderer.snapshot().encode())
-        counters = Counters(ok=work.tally.ok, failed=work.tally.errors.total())
-        ending = Ending(job, run, ModelPrices(job, started), counters, progress, started)
+        last = run.read_run_json().get("submit")
+        ending = Ending(job, run, ModelPrices(job, started), Counters(), progress, started, last)
         result = replace(work.result(), summary=ending.finish(found))
         log("reparse", rows=result.reread, ok=result.ok, failed=result.failed)
         return result
