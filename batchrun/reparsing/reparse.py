@@ -29,7 +29,7 @@ from batchrun.pricing import ModelPrices
 from batchrun.progress import Progress
 from batchrun.reparsing.counting import Reparsed, Tally
 from batchrun.reparsing.reading import reread
-from batchrun.reparsing.rows import PLACED, as_answered, asked, open_rows
+from batchrun.reparsing.rows import OLDER, PLACED, as_answered, asked, open_rows
 from batchrun.reparsing.stored import stored
 from batchrun.run_folder.checkpoint import Checkpoint
 from batchrun.run_folder.folder import RunFolder, storage_of, write_atomically
@@ -70,6 +70,7 @@ def reparse(job: Job, *, env: Mapping[str, str], progress: Progress, seal_rows: 
         older = _older(job, run, env, progress)  # before the index of the last submit is replaced
         found = open_run(job, run, progress, log)
         work = _Reparse(found, replace(older, checkpoint=found.checkpoint), progress)
+        del older  # its index is held in memory
         _record(work, found.checkpoint, seal_rows)
         # not before the last answer is recorded: until then it says what the others were asked
         write_atomically(run.job_yaml, found.renderer.snapshot().encode())
@@ -104,7 +105,8 @@ class _Reparse:
         self.tally = Tally()
         self._found = found
         self._progress = progress
-        rows = open_rows(found.states(), older.states())
+        before = older.states().select(OLDER)  # one after the other: each takes some 40 bytes a row
+        rows = open_rows(found.states(), before)
         _refuse_others(found, rows)
         self._open = len(rows)
         self._left = Counter(_waiting(rows.filter(~pl.col(PLACED))))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 import polars as pl
+import polars.selectors as cs
 
 from batchrun.errors import InputError
 from batchrun.index import State
@@ -20,6 +21,9 @@ _OPEN = tuple(map(int, (State.NEW, State.RETRY, State.CHANGED, State.KEPT)))
 """States of rows that have no outcome for their request as it is now, but for one that may pass."""
 
 _EXACT = tuple(map(int, (State.OK, State.FAILED, State.RETRY)))
+
+OLDER = cs.by_name("row_index", "hash", "part", "position", "state", HOLDER, require_all=False)
+"""The columns of `index.match` that are needed of the rows in the older form."""
 
 PLACED = "placed"
 """Column of the rows: whether an answer to their request in the older form is there."""
