@@ -17,13 +17,14 @@ from typing import Any
 import pytest
 
 import batchrun.reparsing.stored as stored_records
-from batchrun.errors import ChangedRowsError, RunLockedError
+from batchrun.errors import ChangedRowsError, JobError, RunLockedError
 from batchrun.job import load_job
 from batchrun.reparsing import Reparsed, look, reparse
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.read import scan_run
 from batchrun.run_folder.sealed import sealed_parts
+from tests.run_folder.test_older_formats import FOLDERS, unpack
 from tests.runs import JobFolder, Silent, row_of, run_batchrun, simulated, write_rows
 from tests.scripted import answering, completion
 
@@ -689,6 +690,39 @@ def test_a_disk_that_refuses_a_part_ends_it_as_a_stop(tmp_path: Path) -> None:
         assert job.results().equals(before)
         assert here(job).ok == 60
         assert len(seen) == 60
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_answers_of_older_versions_are_read(tmp_path: Path, name: str) -> None:
+    """Their formats are brought up to date on the way; a dry run says the same before."""
+    with simulated(tmp_path, rows=30, input=FOLDERS[name]) as job:
+        held = unpack(name, job)
+        (job.run / "job.yaml").write_text(job.job.read_text())  # the folders are without
+        job.edit(schema={"type": "array"})
+        looked, found = here(job, act=look), here(job)
+        assert found.reread == looked.reread
+        assert 10 <= found.reread <= len(held)
+        assert set(found.errors) <= {"invalid_output", "truncated", "refusal"}
+        assert job.calls() == []
+
+
+def test_a_copy_of_the_job_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It alone says by which schema the answers were read."""
+    monkeypatch.setenv("WHO", "me")
+    with scripted(tmp_path, {0: [says("bug")]}, request={"user": "${WHO}"}) as (job, _seen):
+        job.submit_here()
+        monkeypatch.delenv("WHO")
+        job.edit(schema=schema(), request={"user": "me"})
+        with pytest.raises(JobError, match=r"WHO") as refused:
+            here(job)
+        assert "the run folder's copy of the job" in (refused.value.hint or "")
+        monkeypatch.setenv("WHO", "me")
+        assert here(job).ok == 1
+        (job.run / "job.yaml").unlink()
+        with pytest.raises(JobError, match=r"job\.yaml"):
+            here(job)
 
 
 def test_no_reparse_beside_a_submit(tmp_path: Path) -> None:

@@ -92,11 +92,13 @@ def _outcomes(found: Reparsed) -> Iterator[tuple[str, str]]:
     """How the rows that were read have gone."""
     for label, number, turned, before in (
         ("ok", found.ok, found.now_ok, "had failed"),
-        ("failed", found.failed, found.now_failed, "were ok"),
+        ("failed", found.failed, found.now_failed, "was ok" if found.now_failed == 1 else "were ok"),
     ):
-        ways = ((number - turned, "as before"), (turned, f"that {before}"))
-        told = [f"{rows:,} {way}" for rows, way in ways if rows]
-        if told:
+        ways = {"as before": number - turned, f"that {before}": turned}
+        told = [f"{rows:,} {way}" for way, rows in ways.items() if rows]
+        if len(told) == 1:
+            yield label, counted(number, "row") + told[0].removeprefix(f"{number:,}")
+        elif told:
             yield label, f"{counted(number, 'row')}: {', '.join(told)}"
 
 

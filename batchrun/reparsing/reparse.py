@@ -18,11 +18,10 @@ import polars as pl
 from batchrun.changes import edited_since
 from batchrun.edits import FORM
 from batchrun.engines.local import SEAL_BYTES, SEAL_ROWS
-from batchrun.errors import ChangedRowsError, StorageError
+from batchrun.errors import ChangedRowsError, JobError, StorageError
 from batchrun.finishing import Ending
 from batchrun.index import Identified, State
-from batchrun.job import Job
-from batchrun.job.submitted import load_submitted
+from batchrun.job import Job, load_job
 from batchrun.opening import open_run
 from batchrun.outcome import Completed, Error, Failed
 from batchrun.pricing import ModelPrices
@@ -91,7 +90,14 @@ def _run_of(job: Job) -> RunFolder:
 def _older(job: Job, run: RunFolder, env: Mapping[str, str], progress: Progress) -> Survey:
     """The job's rows as they were asked in the form of the last submit."""
     progress.phase(f"reading {job.input.place} as it was asked")
-    before = load_submitted(run.job_yaml, env=env, cwd=job.folder)
+    try:
+        before = load_job(run.job_yaml, env=env, cwd=job.folder, folder=job.folder)
+    except JobError as error:
+        raise JobError(
+            error.message,
+            hint="This is the run folder's copy of the job: it says by which schema the answers were read. "
+            "Put that right, as by setting a variable that it names; without it, submit asks anew.",
+        ) from error
     return survey(as_answered(job, before), on_rows=progress.read, keep_index=False)
 
 
