@@ -32,7 +32,7 @@ _VERBS = {
     "export": "Write a run's rows as CSV, JSONL, Parquet, chats or requests.",
     "report": "Write a run's report as one HTML file.",
     "diff": "Compare runs row by row.",
-    "reparse": "Read a run's stored answers by the job's new schema. Nothing is sent.",
+    "reparse": "Read stored answers by a new schema, without a call.",
     "init": "Write a job file for a prompt table.",
     "gc": "Drop answers to removed and edited rows.",
     "schema": "Print the job file's JSON Schema.",
@@ -43,7 +43,7 @@ _VERBS = {
 _GROUPS = {
     "Before": ("init", "plan"),
     "During": ("submit", "status", "pause", "resume"),
-    "After": ("show", "export", "report", "diff"),
+    "After": ("show", "export", "report", "diff", "reparse"),
 }
 """When verbs are used, as the help has them; those that are in no group are tools."""
 

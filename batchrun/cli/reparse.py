@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from batchrun.cli.help import Explained
 from batchrun.cli.memory import keep_memory_small
 from batchrun.cli.options import JobArguments, as_json, job_options
 from batchrun.cli.text import shown_path, write_json
@@ -25,7 +26,23 @@ _LEFT = {
 }
 
 
-@click.command()
+EXAMPLES = [
+    (
+        "After an edit of the schema: count what it makes of the answers, and write nothing:",
+        "batchrun reparse job.yaml --dry-run",
+    ),
+    ("Read them by it, and publish the results:", "batchrun reparse job.yaml"),
+]
+
+EXIT_CODES = {
+    "0": "done, and every check of the job holds (without `checks`: no row failed), or rows are pending",
+    "1": "done, and a check does not hold",
+    "5": "a submit is running on the run folder",
+    "6": "more than the schema has changed: the answers are to another request",
+}
+
+
+@click.command(cls=Explained, examples=EXAMPLES, exit_codes=EXIT_CODES)
 @job_options
 @click.option("--dry-run", is_flag=True, help="Only say what it would come to. Nothing is written.")
 @as_json
@@ -35,9 +52,6 @@ def command(arguments: JobArguments, dry_run: bool, as_json: bool) -> int:
     For a schema that was edited, added or taken away. Each answer that fits makes its row ok, also where it
     failed by the schema before; one that does not makes it failed, and waits for `submit --retry-failed`.
     What the rows took stays as it was, and so do the older readings: taking the edit back costs nothing.
-
-    Exit codes: 0 done, and every check of the job holds, or rows are pending; 1 one does not hold;
-    5 a submit is running; 6 more than the schema has changed.
     """
     keep_memory_small()
     from batchrun.cli.progress import showing

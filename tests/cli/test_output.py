@@ -116,6 +116,16 @@ CASES = {
             found["examples"][0]["row_id"],
         ],
     ),
+    "reparse": Case(
+        'reparse job.yaml --dry-run --set schema={"required":["more"]}',
+        "job: 30 stored answers would be read by the new schema",
+        "reading my.jsonl as it was asked",
+        lambda found: [
+            f"{found['reread']} stored answers",
+            f"{found['failed']} rows: {found['failed'] - found['now_failed']} as before",
+            *(f"{reason['rows']} {reason['error_type']}" for reason in found["reasons"]),
+        ],
+    ),
     "init": Case(
         "init my.csv --task classify",
         r"jobs/my\.yaml\n$",
