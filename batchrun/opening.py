@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from batchrun.clock import SystemClock
 from batchrun.job import Job
-from batchrun.layout import result_types
 from batchrun.previous import not_there
 from batchrun.progress import Progress
 from batchrun.run_folder.checkpoint import write_admitted
@@ -32,7 +31,6 @@ def open_run(job: Job, run: RunFolder, progress: Progress, log: Log) -> Survey:
 
         write_admitted(run.checkpoint, gates(job, found.checkpoint, SystemClock()).snapshot())
     found.checkpoint.seal()
-    result_types(found.renderer).save(run.checkpoint)
     return found
 
 

@@ -18,6 +18,7 @@ from batchrun.errors import JobError
 from batchrun.finishing import Ending, budget_of
 from batchrun.forecast import canary, first_requests
 from batchrun.job import Job, ModelChoice
+from batchrun.layout import result_types
 from batchrun.opening import open_run
 from batchrun.pricing import ModelPrices
 from batchrun.progress import Progress
@@ -117,6 +118,7 @@ class _Submit:
     def _ask(self, found: Survey, rows: pl.DataFrame, snapshot: str) -> Stop | None:
         """Ask for `rows`, if any; what stopped it."""
         self._check_caps(found, rows)
+        result_types(found.renderer).save(self._run.checkpoint)
         write_atomically(self._run.job_yaml, snapshot.encode())
         self._log("start", rows=found.facts.rows, to_do=len(rows), version=__version__)
         if rows.is_empty():

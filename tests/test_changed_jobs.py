@@ -18,6 +18,7 @@ from batchrun.run_folder.checkpoint import read_kept
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.read import scan_run, see
 from tests.runs import JobFolder, asked, run_batchrun, simulated
+from tests.test_structured_runs import SCHEMA
 
 EDITED = {"messages": [{"role": "user", "content": "{{ text }} Be brief."}]}
 AGAIN = {"messages": [{"role": "user", "content": "{{ text }} Be long."}]}
@@ -252,3 +253,17 @@ def kill_rerun(job: JobFolder, calls: int) -> None:
         time.sleep(0.005)
     process.kill()
     process.wait()
+
+
+def test_a_refused_submit_leaves_the_types_of_the_results(tmp_path: Path) -> None:
+    """Readers show the answers by the schema that they were asked with, not by one that was never used."""
+    request = {"max_completion_tokens": 300}
+    with simulated(tmp_path, rows=3, schema=SCHEMA, request=request) as job:
+        assert job.submit_here().ok == 3
+        types = (job.checkpoint / "types.arrow").read_bytes()
+        shown = scan_run(RunFolder(job.run)).collect()
+        job.edit(schema={"type": "object", "properties": {"mood": {"type": "string"}}})
+        with pytest.raises(ChangedRowsError):
+            job.submit_here()
+    assert (job.checkpoint / "types.arrow").read_bytes() == types
+    assert scan_run(RunFolder(job.run)).collect().equals(shown)

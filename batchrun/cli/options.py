@@ -120,7 +120,7 @@ class JobArguments:
         """The command line of another verb on the same job."""
         sets = [word for text in self.sets for word in ("--set", text)]
         name = ["--name", self.name] if self.name else []
-        model = ["--model", self.model] if self.model and verb in ("submit", "plan", "reparse") else []
+        model = ["--model", self.model] if self.model and verb in ("submit", "plan", "reparse", "gc") else []
         env_file = ["--env-file", str(self.env_file)] if self.env_file else []
         return command_line(verb, self.path, *name, *sets, *model, *env_file, *options)
 

@@ -22,6 +22,7 @@ from batchrun.errors import ChangedRowsError, JobError, StorageError
 from batchrun.finishing import Ending
 from batchrun.index import Identified, State
 from batchrun.job import Job, load_job
+from batchrun.layout import result_types
 from batchrun.opening import open_run
 from batchrun.outcome import Completed, Error, Failed
 from batchrun.pricing import ModelPrices
@@ -70,6 +71,7 @@ def reparse(job: Job, *, env: Mapping[str, str], progress: Progress, seal_rows: 
         found = open_run(job, run, progress, log)
         work = _Reparse(found, replace(older, checkpoint=found.checkpoint), progress)
         del older  # its index is held in memory
+        result_types(found.renderer).save(run.checkpoint)
         _record(work, found.checkpoint, seal_rows)
         # not before the last answer is recorded: until then it says what the others were asked
         write_atomically(run.job_yaml, found.renderer.snapshot().encode())

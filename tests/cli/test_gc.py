@@ -134,3 +134,13 @@ def _unfinished(job: JobFolder, journal: Path) -> int:
     )
     journal.write_bytes(encode(Header(FORMAT_VERSION)) + encode(record))
     return 1
+
+
+def test_gc_says_its_command_with_the_model(new_job: NewJob) -> None:
+    """The model that requests go to is part of what they are known by: without it, all would be dropped."""
+    job = new_job()
+    batchrun("submit", "job.yaml", "--model", "local/big", cwd=job.folder)
+    job.rows.write_text("".join(job.rows.read_text().splitlines(keepends=True)[1:]))
+    shown = batchrun("gc", "job.yaml", "--model", "local/big", cwd=job.folder)
+    assert "would drop 1 answer, keep 2" in shown.out
+    assert "batchrun gc job.yaml --model local/big --yes" in shown.out
