@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,16 +120,16 @@ def strike_every(folder: Path, scenario: Scenario, *, every: int = 1, cut_every:
         trace = folder / "trace"
         recorded = traced.record(scenario.words(job), job.run, trace)
         seen.recorded = len(recorded)
-        inner = traced.inner_writes(recorded)
-        wanted = [one for one in recorded if not is_inner(one.point, inner)][::every]
+        files = traced.unfinished(recorded)
+        inner = {point for file in files for point in file.inner}
+        wanted = [one for one in recorded if one.point not in inner][::every]
         seen.aimed = len(wanted)
         trials = _Trials(job, template, scenario, seen.books)
         for aim in wanted:
             if aim.point not in seen.hit:
                 seen.hit |= trials.hit(aim)
-        for path, starts in inner.items() if cut_every else ():
-            (end,) = [one for one in recorded if one.point.path == path and one.point.syscall == "rename"]
-            seen.cut += trials.cut(end, starts[::cut_every])
+        for file in files if cut_every else ():
+            seen.cut += trials.cut(file.end, file.starts[::cut_every])
         chosen = {aim.point for aim in wanted}
         behind = {
             one.point for one in wanted if one.point.syscall == "fsync" and one.in_thread < one.point.nth
@@ -138,11 +138,6 @@ def strike_every(folder: Path, scenario: Scenario, *, every: int = 1, cut_every:
         seen.shadowed = len((chosen & behind) - seen.hit)
         seen.hit &= chosen
     return seen
-
-
-def is_inner(point: Point, inner: Mapping[str, Sequence[int]]) -> bool:
-    """Whether a point is one of `traced.inner_writes`."""
-    return point.syscall == "write" and 1 < point.nth <= len(inner.get(point.path, ())) + 1
 
 
 class _Trials:

@@ -17,6 +17,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from tests.reliability.life import ROOT
@@ -64,17 +65,32 @@ def record(words: Sequence[str], run: Path, trace: Path) -> list[Recorded]:
     return [found for found, line in _points(trace, run) if "openat(" not in line or "O_CREAT" in line]
 
 
-def inner_writes(recorded: Sequence[Recorded]) -> dict[str, list[int]]:
-    """The writes of unfinished files (`.tmp`) but the first and the last: where each began, in bytes.
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A file (`.tmp`) until it got its name: its writes but the first and the last, where each began.
 
     A kill between them leaves the file shorter, and nothing else: nobody reads it before it has its name.
     """
-    found: dict[str, list[int]] = {}
+
+    end: Recorded
+    """The rename."""
+    inner: tuple[Point, ...]
+    starts: tuple[int, ...]
+    """In bytes."""
+
+
+def unfinished(recorded: Sequence[Recorded]) -> list[Unfinished]:
+    """Files of more than three writes. One name may stand for several, one after the other."""
+    found: list[Unfinished] = []
+    writes: dict[str, list[Recorded]] = {}
     for one in recorded:
-        if one.point.syscall == "write" and one.point.path.endswith(".tmp"):
-            before = found.setdefault(one.point.path, [0])
-            before.append(before[-1] + one.bytes)
-    return {path: starts[1:-2] for path, starts in found.items() if len(starts) > 4}
+        path = one.point.path
+        if one.point.syscall == "write" and path.endswith(".tmp"):
+            writes.setdefault(path, []).append(one)
+        elif one.point.syscall == "rename" and len(own := writes.pop(path, [])) > 3:
+            ends = list(accumulate(write.bytes for write in own))
+            found.append(Unfinished(one, tuple(write.point for write in own[1:-1]), tuple(ends[:-2])))
+    return found
 
 
 def strike(words: Sequence[str], paths: Sequence[str], syscall: str, when: int, trace: Path) -> bool:
