@@ -73,6 +73,11 @@ def _escape(match: re.Match[str]) -> str:
     return json.dumps(match[0])[1:-1] if match[0] != "\x7f" else "\\u007f"
 
 
+def moment(iso: str) -> str:
+    """A time as JSON has it, in UTC, for people: `2026-11-20 09:30:00 UTC`."""
+    return iso.replace("T", " ").replace("+00:00", " UTC")
+
+
 def counted(number: int, noun: str) -> str:
     """`1 row`, `1,200 rows`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -14,7 +14,7 @@ from batchrun.cli.help import Explained
 from batchrun.cli.memory import keep_memory_small
 from batchrun.cli.options import JobArguments, as_json, run_options
 from batchrun.cli.text import shown_path, write_json
-from batchrun.wording import counted, duration
+from batchrun.wording import counted, duration, moment
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -90,7 +90,7 @@ def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
         fact(console, label, text)
     if last := found.last_submit:
         spent = f"{counted(last['rows'], 'row')} in {duration(last['seconds'])}"
-        began = last["started_at"].replace("T", " ").replace("+00:00", " UTC")
+        began = moment(last["started_at"])
         fact(console, "last submit", f"{began}, {spent}")
     _tell_places(console, found)
     for label, text in _next(found, arguments):

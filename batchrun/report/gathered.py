@@ -19,7 +19,7 @@ from batchrun.run_folder.read import Seen, rows_by_part, scan_seen, see
 from batchrun.show import Choice, choose, input_columns
 from batchrun.status import Status, status
 from batchrun.verdict import given, sentence
-from batchrun.wording import clean, clean_line, counted, duration
+from batchrun.wording import clean, clean_line, counted, duration, moment
 
 FAILURES = 1_000
 """Failed rows in a report, at most."""
@@ -159,7 +159,7 @@ def _facts(found: Status, said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "unanswered", f"{counted(found.possibly_paid, 'call')} sent without an answer: possibly paid"
     if last := found.last_submit:
         spent = f"{counted(last['rows'], 'row')} in {duration(last['seconds'])}"
-        yield "last submit", f"{last['started_at'].replace('T', ' ')}, {spent}"
+        yield "last submit", f"{moment(last['started_at'])}, {spent}"
 
 
 def _checks(found: Status) -> Iterator[Verdict]:
