@@ -59,7 +59,11 @@ def _cells(run: Path, texts: int) -> Line:
 
 def _pages(folder: Path, texts: list[str]) -> Line:
     trees = [
-        [element for element in Tree(page(gather(run), made="now").decode()).elements if element != "text"]
+        [
+            element
+            for element in Tree(page(gather(run, sample=10_000), made="now").decode()).elements
+            if element != "text"
+        ]
         for run in (
             hostile_run(folder / "hostile", texts),
             hostile_run(folder / "harmless", harmless_ones(texts)),
