@@ -8,9 +8,13 @@ from batchrun.summary import CheckOutcome
 from batchrun.wording import clean_line, counted
 
 
-def given(checks: Sequence[CheckOutcome]) -> list[CheckOutcome]:
-    """The checks that say more than how many rows failed, which is said anyway."""
-    return [check for check in checks if not check.is_default]
+def given(checks: Sequence[CheckOutcome], *, pending: int = 0) -> list[CheckOutcome]:
+    """The checks that say more than how many rows failed, which is said anyway.
+
+    While rows are pending, one of no finished row says nothing yet, unless it cannot be counted.
+    """
+    told = (check for check in checks if check.rows or check.error or not pending)
+    return [check for check in told if not check.is_default]
 
 
 def missed(checks: Sequence[CheckOutcome]) -> list[CheckOutcome]:

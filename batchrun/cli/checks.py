@@ -14,7 +14,7 @@ from batchrun.verdict import given, missed, sentence
 
 def tell_checks(console: Console, checks: Sequence[CheckOutcome], *, pending: int) -> None:
     """A line for each check that the job gives; what it says while rows are pending is not decided yet."""
-    for check in given(checks):
+    for check in given(checks, pending=pending):
         style = "" if check.holds else "yellow" if pending else "red"
         fact(console, "check", sentence(check, pending=pending), style=style)
         if check.error:

@@ -44,7 +44,7 @@ def _facts(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "stopped by", summary.stopped_by.kind
     for kind, number in summary.errors.items():
         yield "failed", f"{number:,} {kind}: {REMEDIES[kind]}" if kind in REMEDIES else f"{number:,} {kind}"
-    for check in given(summary.checks):
+    for check in given(summary.checks, pending=summary.pending):
         yield "check", sentence(check, pending=summary.pending)
     prompt, completion = (summary.usage.get(name) for name in ("prompt_tokens", "completion_tokens"))
     if prompt is not None or completion is not None:

@@ -163,8 +163,9 @@ def _facts(found: Status, said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _checks(found: Status) -> Iterator[Verdict]:
-    for check in given(found.checks):
-        text = sentence(check, pending=found.pending or 0)
+    pending = found.pending or 0
+    for check in given(found.checks, pending=pending):
+        text = sentence(check, pending=pending)
         yield Verdict(check.holds, text, clean_line(check.error or ""))
 
 

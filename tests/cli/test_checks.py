@@ -10,6 +10,8 @@ import time
 import pytest
 import yaml
 
+from batchrun.report import gather
+from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import locked
 from tests.cli.conftest import NewJob
 from tests.cli.pseudo_terminal import here_on_a_terminal, lines_seen
@@ -147,6 +149,17 @@ def test_pending_rows_leave_them_open(new_job: NewJob) -> None:
     ]
     assert told(ended.err) == wanted
     assert told(batchrun("status", "job.yaml", cwd=job.folder).out) == wanted
+
+
+def test_of_no_finished_row_they_say_nothing(new_job: NewJob) -> None:
+    """Neither that they would hold nor the contrary."""
+    job = new_job(3, checks={"failed": "<= 1%", "completion": ">= 50%"})
+    nowhere = ["--set", "endpoints.local.base_url=http://127.0.0.1:1/v1", "--set", "retry.max_attempts=1"]
+    ended = batchrun("submit", "job.yaml", *nowhere, cwd=job.folder)
+    assert (ended.code, len(job.run_json()["checks"]), told(ended.err)) == (3, 2, [])
+    status = batchrun("status", "job.yaml", cwd=job.folder).out
+    assert told(status) == []
+    assert gather(RunFolder(job.run)).checks == ()
 
 
 @pytest.mark.parametrize("verb", ["submit", "plan"])
