@@ -108,10 +108,13 @@ def spelled(value: Any) -> str:
 
 def pretty(value: Any) -> str:
     """JSON on one line where that is short, indented otherwise."""
-    line = json.dumps(value, ensure_ascii=False, default=_leaf)
-    if len(line) <= _SHORT:
-        return line
-    return json.dumps(value, ensure_ascii=False, default=_leaf, indent=2)
+    line = on_one_line(value)
+    return line if len(line) <= _SHORT else json.dumps(value, ensure_ascii=False, default=_leaf, indent=2)
+
+
+def on_one_line(value: Any) -> str:
+    """JSON for people on one line, however long it is."""
+    return json.dumps(value, ensure_ascii=False, default=_leaf)
 
 
 def plain(value: Any) -> Any:

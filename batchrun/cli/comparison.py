@@ -14,7 +14,7 @@ from batchrun.budget import usd
 from batchrun.cli.terminal import fact, headline
 from batchrun.diff import Diff, Run
 from batchrun.diff.examples import Example
-from batchrun.wording import clean_line, counted, duration, spelled
+from batchrun.wording import clean_line, counted, duration, on_one_line, spelled
 
 _MISTAKES = 5
 """Confusions of a run that are shown."""
@@ -164,7 +164,8 @@ def _said(example: Example, name: str) -> str:
     if example.status[name] is None:
         return "(no such row)"
     answer = example.answers[name]
-    text = "(nothing)" if answer is None else clean_line(spelled(answer).strip())
+    line = on_one_line(answer) if isinstance(answer, dict | list) else spelled(answer)
+    text = "(nothing)" if answer is None else clean_line(line.strip())
     return text if example.status[name] == "ok" else f"({example.status[name]}) {text}"
 
 

@@ -22,6 +22,14 @@ from tests.hostile import FOR_TERMINALS, hostile_run, obeyed, storable
 from tests.runs import JobFolder, write_rows
 
 
+REASONED = {
+    "type": "object",
+    "properties": {"label": {"type": "string"}, "why": {"type": "string"}},
+    "required": ["label", "why"],
+    "additionalProperties": False,
+}
+
+
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory, endpoint: str) -> JobFolder:
     """A job of 40 rows and its run, and one of another model in runs/large. Not to be changed."""
@@ -237,6 +245,15 @@ def test_answers_are_cut_where_they_begin_to_differ(tmp_path: Path) -> None:
         f"  {name}  …ord word word ␊then {name} " for name in ("one", "two")
     ]
     assert all(line.rstrip().endswith("z…") for line in shown)
+
+
+def test_a_long_struct_is_json_on_one_line(tmp_path: Path) -> None:
+    """Without the marks of line breaks that the answer never had."""
+    answers = [{"label": name, "why": f"{name} " * 20} for name in ("one", "two")]
+    runs = [run_of(tmp_path / answer["label"], [answer], schema=REASONED) for answer in answers]
+    said = batchrun("diff", *(str(run.path) for run in runs), cwd=tmp_path).out
+    assert '  two  {"label": "two", "why": "two two ' in said
+    assert "␊" not in said
 
 
 def test_wide_letters_take_two_columns(tmp_path: Path) -> None:
