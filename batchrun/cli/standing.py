@@ -16,12 +16,12 @@ _REASONS = {"limits": "its limits", "retry-after": "it asks to wait", "unreachab
 
 def figures(standing: Standing) -> list[str]:
     """What has been done, the most important first."""
-    left = standing.seconds_left
+    left = None if standing.paused or standing.landing else standing.seconds_left
     return [
         f"{standing.ok:,} ok",
         *([f"{standing.failed:,} failed"] if standing.failed else []),
         f"{standing.rows_per_second:,.1f} rows/s",
-        *([f"{clock(left)} left"] if left is not None and not standing.paused else []),
+        *([f"{clock(left)} left"] if left is not None else []),
         *spent(standing),
         f"{standing.in_flight} in flight",
         counted(standing.tokens, "token"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 from io import StringIO
 
 import anyio
@@ -190,6 +191,18 @@ def test_the_figures() -> None:
     lines = drawn.get().splitlines()
     assert [len(line) <= 60 for line in lines] == [True, True, True]
     assert "40% of 100 rows" in lines[0]
+
+
+def test_a_submit_that_stops_promises_no_end() -> None:
+    """Rows that are not asked any more have no time left."""
+    flights, counters = Flights(), Counters(to_do=100)
+    view = replace(a_view(an_admission(SystemClock()), counters), flights=flights)
+    watcher = Watcher(view)
+    watcher.look(0)
+    counters.ok = 40
+    assert "0:15 left" in figures(watcher.look(10))
+    flights.land_by(30)
+    assert [text for text in figures(watcher.look(11)) if "left" in text] == []
 
 
 def test_the_time_left_holds_the_wait_that_is_told_beside_it() -> None:
