@@ -20,6 +20,9 @@ CHUNK = 2_000
 PIECE = 8_000_000
 """Bytes of rows held at once by who reads many."""
 
+_MEANT = "A member of an answer is parsed.{name}, a text is '{name}' in single quotes."
+"""What a name that is no column is most often meant for in a condition."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -122,7 +125,10 @@ def _condition(where: str, names: list[str]) -> pl.Expr:
             f"--where: {error}",
             hint="Write an SQL condition over the columns of the results: \"status = 'ok' AND latency > 2\"",
         ) from error
-    require_columns(predicate.columns, names, "--where")
+    for name in predicate.columns:
+        if name not in names:
+            hint = f"{_MEANT.format(name=name)} {_columns(names)}"
+            raise UsageError(f"--where: the results have no column `{name}`", hint=hint)
     return pl.sql_expr(predicate.sql)
 
 
@@ -135,10 +141,12 @@ def require_columns(wanted: tuple[str, ...], names: list[str], option: str) -> N
     """Raises UsageError for a column that the results do not have."""
     for name in wanted:
         if name not in names:
-            later = "" if input_columns(names) else ". The input's come with the next publication: submit"
-            raise UsageError(
-                f"{option}: the results have no column `{name}`", hint=f"Columns: {', '.join(names)}{later}"
-            )
+            raise UsageError(f"{option}: the results have no column `{name}`", hint=_columns(names))
+
+
+def _columns(names: list[str]) -> str:
+    later = "" if input_columns(names) else ". The input's come with the next publication: submit"
+    return f"Columns: {', '.join(names)}{later}"
 
 
 def _require(ids: tuple[str, ...], found: pl.Series) -> None:

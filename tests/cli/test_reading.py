@@ -101,6 +101,7 @@ def test_show_columns(run: JobFolder) -> None:
     [
         (["r9"], "no finished row has the id 'r9'"),
         (["--where", "nope = 1"], "no column `nope`"),
+        (["--where", "text = nope"], "parsed.nope, a text is 'nope' in single quotes. Columns: row_index,"),
         (["--where", "n ="], "is no SQL condition"),
         (["--where", "n LIKE 3"], "--where"),
         (["--failed=refusl"], "Did you mean refusal?"),
