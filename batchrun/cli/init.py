@@ -14,7 +14,7 @@ import click
 
 from batchrun.cli.help import Explained
 from batchrun.cli.options import as_json
-from batchrun.cli.text import command_line, shown_path, write, write_json
+from batchrun.cli.text import command_line, shown_path, wrapped, write, write_json
 from batchrun.errors import InputError, UsageError
 from batchrun.wording import clean, clean_line
 
@@ -113,7 +113,9 @@ def _wish(data: str, table: Table, out: Path, given: _Given, *, asking: bool) ->
     if asking and task is None and has_prompt:
         task = click.prompt("What shall be done", type=click.Choice(TASK_KINDS), default="classify", err=True)
     if asking and endpoint is None:
-        endpoint = click.prompt("Where", type=click.Choice(list(PRESETS)), default=_SIMULATOR, err=True)
+        click.echo(wrapped(f"Endpoints: {', '.join(PRESETS)}", sys.stderr), err=True)
+        known = click.Choice(list(PRESETS))
+        endpoint = click.prompt("Where", type=known, default=_SIMULATOR, show_choices=False, err=True)
     endpoint = checked_endpoint(endpoint or _SIMULATOR)
     if model is None and table.requests:
         model = ANY_MODEL

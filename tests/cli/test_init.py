@@ -192,6 +192,8 @@ def test_on_a_terminal_it_asks_for_what_is_not_said(tmp_path: Path) -> None:
     data = write_table(tmp_path, ".csv")
     code, said = typed(tmp_path, ["init"], "nowhere.csv", data, "extract", "openai", "gpt-4.1-mini")
     assert code == 0, said
+    endpoints = said[said.index("Endpoints: openai, lunos, ") : said.index("Where")].splitlines()
+    assert [len(line) <= 80 for line in endpoints] == [True, True]
     _, between, _ = said.split("Which table")
     assert "nowhere.csv: no file to read there" in between
     assert "  export OPENAI_API_KEY=…\n  batchrun plan jobs/my-tickets.yaml\n" in said
