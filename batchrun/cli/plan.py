@@ -196,6 +196,8 @@ def _beginning(begins: PlannedLimit | None) -> str:
 def _next(console: Console, found: Plan, arguments: JobArguments, options: list[str]) -> None:
     from batchrun.cli.terminal import fact
 
+    if found.reparse and found.undecided:
+        fact(console, "next", arguments.again("reparse", "--dry-run"), whole=True)
     if found.to_do and found.sends and not found.obstacles and not found.undecided:
         some = ["--limit", "10"] if found.to_do > 10 and not found.rows["ok"] else []
         fact(console, "next", arguments.again("submit", *options, *some), whole=True)

@@ -73,6 +73,14 @@ def test_the_rows_add_up_and_every_next_step_is_a_command(job: JobFolder) -> Non
     ]
 
 
+def test_the_plan_leads_to_it(job: JobFolder) -> None:
+    """Its next step costs nothing: the trial run, while there is a choice to make."""
+    last = batchrun("plan", "job.yaml", cwd=job.folder).out.splitlines()[-1]
+    assert last.split() == ["next", "batchrun", "reparse", "job.yaml", "--dry-run"]
+    rerun = batchrun("plan", "job.yaml", "--rerun-changed", cwd=job.folder).out.splitlines()[-1]
+    assert rerun.split()[:3] == ["next", "batchrun", "submit"]
+
+
 def test_a_program_gets_the_same_facts(job: JobFolder) -> None:
     """As one JSON value, with the run's summary in it."""
     found = batchrun("reparse", "job.yaml", "--json", cwd=job.folder).json
