@@ -12,6 +12,7 @@ import polars.selectors as cs
 
 from batchrun import codec
 from batchrun.errors import UsageError
+from batchrun.member import find
 from batchrun.predicate import Predicate, PredicateError
 
 CHUNK = 2_000
@@ -135,6 +136,26 @@ def _condition(where: str, names: list[str]) -> pl.Expr:
 def input_columns(names: list[str]) -> list[str]:
     """Those of the input among the results' columns: they stand between `row_id` and `status`."""
     return names[names.index("row_id") + 1 : names.index("status")]
+
+
+def with_members(rows: pl.LazyFrame, wanted: list[str]) -> pl.LazyFrame:
+    """The rows with a column for each member of a struct that is wanted, named by its path: `parsed.label`.
+
+    Raises UsageError where there is no such member.
+    """
+    schema = rows.collect_schema()
+    members = []
+    for name in wanted:
+        if name not in schema:
+            member = find(name, schema, option="columns", run="the results")
+            if member.rest:
+                whole = name.removesuffix(f".{member.rest}")
+                raise UsageError(
+                    f"--columns {name}: `{whole}` of the results is text and has no members",
+                    hint=f"Name {whole} itself.",
+                )
+            members.append(member.value.alias(name))
+    return rows.with_columns(members)
 
 
 def require_columns(wanted: tuple[str, ...], names: list[str], option: str) -> None:

@@ -184,10 +184,25 @@ def test_a_column_is_written_once(work: Work, columns: str) -> None:
     assert shown.lines == [{"row_index": 0}]
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_member_is_a_column_by_its_path(work: Work, form: str) -> None:
+    """Of any struct, in the order given, beside others; show has it, too."""
+    choice = ["--columns", "error.message,row_index", "--where", "row_index = 2"]
+    written = exported(work, *choice, "--format", form)
+    (row,) = (pl.read_csv if form == "csv" else pl.read_ndjson)(written.encode()).to_dicts()
+    whole = json.loads(exported(work, "--where", "row_index = 2"))
+    assert list(row.items()) == [("error.message", whole["error"]["message"]), ("row_index", 2)]
+    shown = batchrun("show", work.run.path, *choice, "--json", cwd=work.folder)
+    assert [list(line.items()) for line in shown.lines] == [list(row.items())]
+
+
 def test_names_that_are_no_columns_are_told_with_what_is(work: Work) -> None:
-    """A member by its struct; nothing at all by all there is."""
+    """A member by its neighbours; nothing at all by all there is."""
     for columns, words in (
-        ("usage.total_tokens", "Name usage: in CSV it becomes a column for each member"),
+        ("usage.tokens", "`usage` of the results has no member `tokens`\n  Members: prompt_tokens,"),
+        ("completion.text", "`completion` of the results is text and has no members"),
+        ("attempts.model", "a list and has no members\n  Name attempts itself."),
+        ("nope.x", "the results have no column `nope.x`"),
         (",", "names no column"),
     ):
         ended = batchrun("export", work.run.path, "--columns", columns, cwd=work.folder)

@@ -30,7 +30,7 @@ ROWS = """
     concurrency
     template_values template_source
     template_bounds
-    template predicate
+    template predicate member
     media
     chat
     retry_after
@@ -92,8 +92,8 @@ OWNERS = {
     "httptools": "simulator",
     "jsonschema_rs": "chat job",
     "pyarrow": "source run_folder layout checks survey gc export",
-    "polars": "predicate index run_folder checks survey frames tasks forecast asking changes finishing "
-    "submitting planning reparsing show status gc init export report diff library",
+    "polars": "predicate member index run_folder checks survey frames tasks forecast asking changes "
+    "finishing submitting planning reparsing show status gc init export report diff library",
     "genai_prices": "prices",
     "anyio": "clock admission client run_folder functions flights answer engines standing asking gc cli",
     "click": "cli",

@@ -60,7 +60,7 @@ EXAMPLES = [
     help="The file to write. Default: standard output.",
 )
 @click.option("--where", metavar="SQL", help="Rows for which this holds: \"status = 'ok' AND latency > 2\"")
-@click.option("--columns", metavar="A,B,…", help="These columns of the results, in this order.")
+@click.option("--columns", metavar="A,B,…", help="These columns of the results, or members: parsed.label.")
 @as_json
 def command(
     arguments: JobArguments,
@@ -119,7 +119,7 @@ def _tables(
     from batchrun.export import export
     from batchrun.run_folder.diagnosis import reading
     from batchrun.run_folder.read import scan_seen, see
-    from batchrun.show import Choice, choose, input_columns
+    from batchrun.show import Choice, choose, input_columns, with_members
 
     run = arguments.run()
     with reading(run):
@@ -127,7 +127,7 @@ def _tables(
         rows = scan_seen(seen)
         names = rows.collect_schema().names()
         wanted = column_names(columns, names) or names
-        chosen = choose(rows, Choice(where=where))
+        chosen = choose(with_members(rows, wanted), Choice(where=where))
         with target(out, form, run, arguments) as sink:
             written = export(chosen, wanted, cast("Format", form), sink)
     if inputs := input_columns(names):

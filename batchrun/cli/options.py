@@ -185,8 +185,10 @@ class OptionalValues(Explained):
 def column_names(text: str | None, names: Sequence[str]) -> list[str]:
     """The columns that `--columns` names, each once; none without the option.
 
-    Raises UsageError for one that is not among `names`.
+    A member of a struct is named by its path (see `show.with_members`). Raises UsageError for what is neither
+    among `names` nor within one of them.
     """
+    from batchrun.member import splits
     from batchrun.show import require_columns
 
     if not text:
@@ -195,14 +197,8 @@ def column_names(text: str | None, names: Sequence[str]) -> list[str]:
     wanted = list(dict.fromkeys(name for name in spelled if name or name in names))
     if not wanted:
         raise UsageError("--columns: names no column", hint=f"Columns: {', '.join(names)}")
-    for name in wanted:
-        whole = name.partition(".")[0]
-        if name not in names and whole in names:
-            raise UsageError(
-                f"--columns: `{name}` is no column, but may be a member of `{whole}`",
-                hint=f"Name {whole}: in CSV it becomes a column for each member, {whole}.…",
-            )
-    require_columns(tuple(wanted), list(names), "--columns")
+    within = [name for name in wanted if any(whole in names for whole, _ in splits(name))]
+    require_columns(tuple(name for name in wanted if name not in within), list(names), "--columns")
     return wanted
 
 

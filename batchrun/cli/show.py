@@ -41,7 +41,7 @@ EXAMPLES = [
     ("The rows that failed, with the error of each:", "batchrun show job.yaml --failed"),
     (
         "Five rows by chance, only the id and the answer:",
-        "batchrun show job.yaml --sample 5 --columns row_id,parsed",
+        "batchrun show job.yaml --sample 5 --columns row_id,parsed.label",
     ),
     ("One row, whole:", "batchrun show job.yaml T-0007"),
     (
@@ -58,7 +58,7 @@ EXAMPLES = [
 @click.option("--failed", metavar=TYPES, help="Failed rows: all, or those with these error types.")
 @click.option("--sample", type=click.IntRange(min=1), metavar="N", help="N rows drawn among those that fit.")
 @click.option("--seed", type=int, metavar="N", help="Another one draws another sample. Default: 0")
-@click.option("--columns", metavar="A,B,…", help="Show these columns of the results instead.")
+@click.option("--columns", metavar="A,B,…", help="Show these columns instead, or members: parsed.label.")
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
@@ -93,7 +93,7 @@ def command(
     from batchrun.outcome import ERROR_TYPES
     from batchrun.run_folder.diagnosis import reading
     from batchrun.run_folder.read import scan_run
-    from batchrun.show import Choice, choose
+    from batchrun.show import Choice, choose, with_members
 
     if seed is not None and sample is None:
         raise UsageError("--seed draws another sample, and there is none", hint="Add --sample N.")
@@ -106,7 +106,7 @@ def command(
     with reading(run):
         rows = scan_run(run)
         wanted = column_names(columns, rows.collect_schema().names())
-        chosen = choose(rows, Choice(ids, where, kinds, sample, seed or 0, limit))
+        chosen = choose(with_members(rows, wanted), Choice(ids, where, kinds, sample, seed or 0, limit))
         if as_json:
             _lines(chosen, wanted)
         else:

@@ -21,7 +21,6 @@ from tests.diff.comparing import LABELS, Failure, labels, run_of
 from tests.hostile import FOR_TERMINALS, hostile_run, obeyed, storable
 from tests.runs import JobFolder, write_rows
 
-
 REASONED = {
     "type": "object",
     "properties": {"label": {"type": "string"}, "why": {"type": "string"}},

@@ -266,8 +266,8 @@ def test_names_are_distinct(named: list[tuple[str, str]], expected: list[str]) -
 MISTAKES = [
     ("nope", "a has no column `nope`", "Columns: row_index, row_id"),
     ("parsed.nope", "`parsed` of a has no member `nope`", "Members: label, score, sure"),
-    ("attempts.model", "`attempts` of a is a list and has no members", "Compare attempts"),
-    ("latency.x", "`latency` of a is one value and has no members", "Compare latency"),
+    ("attempts.model", "`attempts` of a is a list and has no members", "Name attempts"),
+    ("latency.x", "`latency` of a is one value and has no members", "Name latency"),
     ("text.x", "`text` of a is in no row JSON text with a `x`", "--columns text"),
 ]
 

@@ -42,7 +42,7 @@ def _inside(found: Member, name: str, option: str, run: str) -> Member:
     if not isinstance(found.kind, pl.Struct):
         kind = "a list" if found.kind.is_nested() else "one value"
         raise UsageError(
-            f"{option}: `{name}` of {run} is {kind} and has no members", hint=f"Compare {name} itself."
+            f"{option}: `{name}` of {run} is {kind} and has no members", hint=f"Name {name} itself."
         )
     members = [field.name for field in found.kind.fields]
     for member, rest in splits(found.rest):
