@@ -162,3 +162,4 @@ def test_a_run_killed_before_any_end_says_what_it_took(tmp_path: Path) -> None:
     assert (found.state, found.cost_usd, found.usage, found.budget) == ("killed", None, {}, {})
     assert found.spent == done.spent
     assert f"{done.spent['tokens']:,} tokens, 3 requests spent or held" in shown
+    assert ("taken at most $" in shown, "budget" in shown) == (True, False)

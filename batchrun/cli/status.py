@@ -133,7 +133,8 @@ def _money(found: Status) -> list[tuple[str, str]]:
         told.append(("cost", f"{usd(found.cost_usd)}{saved}{since}"))
     if taken := ", ".join(_taken(found)):
         most = "" if found.up_to_date else "at most "
-        told.append(("budget", f"{most}{taken} spent or held"))
+        label = "budget" if any(found.budget.get(kind) is not None for kind in found.spent) else "taken"
+        told.append((label, f"{most}{taken} spent or held"))
     return told
 
 
