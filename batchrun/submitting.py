@@ -28,6 +28,7 @@ from batchrun.run_folder.log import Log, open_log
 from batchrun.run_folder.room import too_little
 from batchrun.summary import Counters, Stop, Summary
 from batchrun.survey import Survey, to_do
+from batchrun.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,10 @@ class _Submit:
 
     def run(self) -> Summary:
         """All of it."""
+        before = self._run.read_run_json().get("rows")
         found = open_run(self._job, self._run, self._progress, self._log)
+        if isinstance(before, int) and found.facts.rows < before:
+            self._progress.say(_fewer(before - found.facts.rows))
         stop = self._ask(found, self._to_do(found), found.renderer.snapshot())
         ending = Ending(self._job, self._run, self._prices, self._counters, self._progress, self._started)
         summary = ending.finish(found, stop, rerun=self._options.rerun_changed)
@@ -165,6 +169,15 @@ class _Submit:
             key, _, why = reasons[0].removeprefix("budget.").partition(": ")
             where = self._job.where("budget", key)
             raise JobError(f"{where}: {why}", hint="\n".join(reasons[1:]) or None)
+
+
+def _fewer(rows: int) -> str:
+    are = "are" if rows > 1 else "is"
+    return (
+        f"{counted(rows, 'row')} fewer than at the last submit {are} chosen of the input: the results show "
+        "the chosen ones. The other answers are kept, for when their rows come back, until `batchrun gc` "
+        "drops them"
+    )
 
 
 def _with_retry_model(job: Job, options: Options) -> Job:

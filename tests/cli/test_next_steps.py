@@ -199,3 +199,14 @@ def test_a_run_of_one_row(new_job: NewJob) -> None:
     assert "nothing to do, the 1 row is done" in batchrun("submit", "job.yaml", cwd=job.folder).err
     shown = [batchrun(verb, "job.yaml", cwd=job.folder) for verb in ("plan", "status", "show", "gc")]
     assert not [word for word in ("1 rows", "1 calls", "1 tokens") if word in str(shown)]
+
+
+def test_a_submit_says_that_the_results_have_fewer_rows(new_job: NewJob) -> None:
+    """Rows that are taken out, or no longer chosen, leave the results: nobody is to find that out later."""
+    job = new_job(5)
+    batchrun("submit", "job.yaml", cwd=job.folder)
+    fewer = batchrun("submit", "job.yaml", "--set", "input.limit=3", cwd=job.folder)
+    assert "2 rows fewer than at the last submit are chosen of the input" in fewer.err
+    assert len(job.results()) == 3
+    assert "fewer" not in batchrun("submit", "job.yaml", cwd=job.folder).err
+    assert len(job.results()) == 5
