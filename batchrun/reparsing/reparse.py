@@ -18,7 +18,7 @@ import polars as pl
 from batchrun.changes import edited_since
 from batchrun.edits import FORM
 from batchrun.engines.local import SEAL_BYTES, SEAL_ROWS
-from batchrun.errors import ChangedRowsError, JobError, StorageError
+from batchrun.errors import ChangedRowsError, InputError, JobError, StorageError
 from batchrun.finishing import Ending
 from batchrun.index import Identified, State
 from batchrun.job import Job, load_job
@@ -38,6 +38,7 @@ from batchrun.run_folder.lock import locked
 from batchrun.run_folder.log import open_log
 from batchrun.run_folder.records import encode
 from batchrun.run_folder.sealed import seal
+from batchrun.source import Row
 from batchrun.summary import Counters
 from batchrun.survey import Survey, survey
 from batchrun.wording import counted
@@ -113,6 +114,8 @@ class _Reparse:
         self.tally = Tally()
         self._found = found
         self._progress = progress
+        self._asked_as = older.identifier
+        _refuse_other_files(found, older)
         before = older.states().select(OLDER)  # one after the other: each takes some 40 bytes a row
         rows = open_rows(found.states(), before)
         _refuse_others(found, rows)
@@ -132,10 +135,22 @@ class _Reparse:
         for row, history, rows in zip(inputs, stored(checkpoint, self._asked), sharing, strict=True):
             identified = found.identifier.identify(row)
             task = _task(history, identified, row.index, next(numbers))
+            if task is not None:
+                self._require_same(row, history)
             self._count(history, task, rows)
             self._progress.read(self.tally.reread)
             if task is not None:
                 yield task
+
+    def _require_same(self, row: Row, history: History) -> None:
+        """Raises InputError where the answer is to another question than the one that this row asks by now:
+        between the two readings a line, or a file that it names, may have changed."""
+        assert history.done is not None, "a finished task"
+        if self._asked_as.identify(row).request_hash != history.done.request_hash:
+            raise InputError(
+                f"{row.location}: the row changed while the input was read",
+                hint="Run the same command again: what has been recorded holds.",
+            )
 
     def _count(self, before: History, task: History | None, rows: int) -> None:
         assert before.done is not None, "a finished task"
@@ -162,6 +177,17 @@ class _Reparse:
             left=dict(self._left.most_common()),
             dry_run=dry_run,
         )
+
+
+def _refuse_other_files(found: Survey, older: Survey) -> None:
+    """Raises InputError where a file that the templates include was changed between the two readings."""
+    now, before = found.renderer.templates.included, older.renderer.templates.included
+    for name in now.keys() & before.keys():
+        if now[name] != before[name]:
+            raise InputError(
+                f"{name} changed while the input was read",
+                hint="Nothing was written. Run the same command again.",
+            )
 
 
 def _task(history: History, row: Identified, row_index: int, number: int) -> History | None:
