@@ -34,7 +34,7 @@ class Ending:
     """What the end of a submit is told of: `counters` of what it has done, `started` in seconds since the
     epoch. For the holder of the run folder's lock.
 
-    `earlier` is what `run.json` says of the last submit (`Summary.submit`), where this is none.
+    `earlier` is what `run.json` says, where this is no submit: how the last one went and what stopped it.
     """
 
     job: Job
@@ -88,10 +88,14 @@ class Ending:
         totals = read_totals(self.run.results)
         spent = found.checkpoint.spend(self.prices.spelled).total()
         checks = () if stop and stop.at_once else self._evaluate(found)
+        exit_code = _exit_code(stop, pending, checks)
+        earlier = self.earlier
+        if earlier is not None and pending:
+            stop = _stopped_before(earlier)
         return Summary(
             name=self.job.name,
-            state=_state(stop, pending),
-            exit_code=_exit_code(stop, pending, checks),
+            state=_state(stop, pending, was_killed=_was_killed(earlier)),
+            exit_code=exit_code,
             rows=found.facts.rows,
             ok=ok,
             failed=failed,
@@ -109,7 +113,7 @@ class Ending:
             cut=totals.cut,
             stopped_by=stop,
             checks=checks,
-            submit=dict(self.earlier or self._submit()),
+            submit=self._submit() if earlier is None else dict(earlier.get("submit", {})),
             run_folder=str(self.run.path),
             results=str(self.run.results / "*.parquet"),
             version=__version__,
@@ -154,7 +158,19 @@ def _exit_code(stop: Stop | None, pending: int, checks: Sequence[CheckOutcome]) 
     return 0 if pending or all(check.holds for check in checks) else 1
 
 
-def _state(stop: Stop | None, pending: int) -> RunState:
+def _was_killed(earlier: Mapping[str, Any] | None) -> bool:
+    return earlier is not None and earlier.get("state", "running") == "running"
+
+
+def _stopped_before(earlier: Mapping[str, Any]) -> Stop | None:
+    """What stopped the last submit, where that came to its end."""
+    said = None if _was_killed(earlier) else earlier.get("stopped_by")
+    return Stop(said["kind"], said["message"]) if said else None
+
+
+def _state(stop: Stop | None, pending: int, *, was_killed: bool) -> RunState:
     if stop is not None and stop.kind in ("SIGINT", "SIGTERM"):
+        return "interrupted"
+    if pending and was_killed:
         return "interrupted"
     return "stopped" if stop or pending else "finished"

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.read import scan_run
 from batchrun.run_folder.sealed import sealed_parts
+from batchrun.status import status
 from tests.run_folder.test_older_formats import FOLDERS, unpack
 from tests.runs import JobFolder, Silent, row_of, run_batchrun, simulated, write_rows
 from tests.scripted import answering, completion
@@ -745,3 +747,34 @@ def test_submit_and_plan_name_reparse_where_the_schema_alone_has_changed(tmp_pat
                 job.submit_here()
             assert ("`batchrun reparse`" in (stopped.value.hint or "")) is named
             assert ("`batchrun reparse`" in run_batchrun("plan", str(job.job)).stdout) is named
+
+
+def test_what_stopped_the_last_submit_still_holds_afterwards(tmp_path: Path) -> None:
+    """The rows that it left wait for the same remedy: a plain submit would stop at the same cap."""
+    script = {row: [says("bug")] for row in range(5)}
+    with scripted(tmp_path, script, schema=schema(), budget={"requests": 3}) as (job, _seen):
+        stopped = job.submit_here().stopped_by
+        assert stopped is not None
+        job.edit(schema=schema([*LABELS, "new"]))
+        found = here(job)
+        assert found.summary is not None
+        assert (found.summary.state, found.summary.stopped_by) == ("stopped", stopped)
+        assert (found.summary.pending, found.summary.exit_code) == (2, 0)
+        assert status(RunFolder(job.run)).stopped_by == asdict(stopped)
+        job.edit(budget={"requests": 5})
+        assert job.submit_here().stopped_by is None
+
+
+def test_after_a_kill_the_run_stays_one_that_was_interrupted(tmp_path: Path) -> None:
+    """Nobody asked for a part of the rows alone, and no submit has come to its end."""
+    config = {"latency": {"kind": "constant", "seconds": 0.05}}
+    with simulated(tmp_path, rows=30, config=config, schema=schema(), request=LONG) as job:
+        with subprocess.Popen(job.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            while not job.ledger.exists() or not job.calls():
+                time.sleep(0.01)
+            process.kill()
+        job.edit(schema=schema([*LABELS, "new"]))
+        found = here(job)
+        assert found.summary is not None
+        assert (found.summary.state, found.summary.submit) == ("interrupted", {})
+        assert status(RunFolder(job.run)).state == "interrupted"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from batchrun.cli.going_on import going_on
 from batchrun.cli.help import Explained
 from batchrun.cli.memory import keep_memory_small
 from batchrun.cli.options import JobArguments, as_json, job_options
@@ -136,4 +137,5 @@ def _next(found: Reparsed, arguments: JobArguments) -> Iterator[tuple[str, str]]
         yield "edit again", f"{arguments.again('reparse')}  # once the schema is edited: no call"
         yield "ask again", arguments.again("submit", f"--retry-failed={','.join(found.errors)}")
     if found.summary and found.summary.pending:
-        yield "to go on", arguments.again("submit")
+        stop = found.summary.stopped_by
+        yield "to go on", going_on(stop.kind if stop else None, stop.message if stop else "", arguments)

@@ -76,7 +76,7 @@ def reparse(job: Job, *, env: Mapping[str, str], progress: Progress, seal_rows: 
         _record(work, found.checkpoint, seal_rows)
         # not before the last answer is recorded: until then it says what the others were asked
         write_atomically(run.job_yaml, found.renderer.snapshot().encode())
-        last = run.read_run_json().get("submit")
+        last = run.read_run_json()
         ending = Ending(job, run, ModelPrices(job, started), Counters(), progress, started, last)
         result = replace(work.result(), summary=ending.finish(found))
         log("reparse", rows=result.reread, ok=result.ok, failed=result.failed)
