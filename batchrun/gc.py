@@ -26,6 +26,7 @@ from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.journal import Journal, sync_folder
 from batchrun.run_folder.leftovers import sweep
 from batchrun.run_folder.lock import locked
+from batchrun.run_folder.read import replaced, see
 from batchrun.run_folder.records import Admitted
 from batchrun.run_folder.row_groups import row_groups, sliced
 from batchrun.run_folder.sealed import (
@@ -99,9 +100,18 @@ def collect(job: Job) -> Garbage:
 
 
 def _kept(found: Survey) -> pl.DataFrame:
-    """The places (part, position) of the answers that a row stands for."""
+    """The places (part, position) of the answers that a row stands for.
+
+    Where a submit could not publish, also of those that the results still show in place of newer ones:
+    readers must know whose they are, or would see such rows twice.
+    """
     answered = found.states().filter(pl.col("part").is_not_null())
-    return answered.select("part", "position").unique()  # equal requests may share one
+    kept = answered.select("part", "position").unique()  # equal requests may share one
+    shown = replaced(see(found.run))
+    if shown.is_empty():
+        return kept
+    older = found.checkpoint.answers().filter(pl.col("task").is_in(shown["_task"].implode()))
+    return pl.concat([kept, older.select("part", "position")]).unique()
 
 
 def _garbage(found: Survey, kept: pl.DataFrame) -> Garbage:

@@ -128,6 +128,16 @@ def rows_by_part(seen: Seen) -> Iterator[pl.LazyFrame]:
     yield from (_typed(rows, types) for rows in _rows(seen))
 
 
+def replaced(seen: Seen) -> pl.DataFrame:
+    """Finished tasks (`_task`) that the published results show although answers since take their place.
+
+    By them it is known which published rows are replaced.
+    """
+    rows = seen.since.select(row_index=pl.col("replaces").explode()).drop_nulls()
+    shown = _shown(seen.parts).join(rows, on="row_index", how="semi")
+    return _tasks(seen.checkpoint, seen.unsealed).join(shown, on=_IDENTITY, how="semi").select("_task")
+
+
 def _since(parts: list[Path], checkpoint: Checkpoint, unsealed: dict[int, pa.Table]) -> pl.DataFrame:
     folder, tasks, shown = checkpoint.folder, _tasks(checkpoint, unsealed), _shown(parts)
     fresh = filtered(tasks, shown, {name: name for name in _IDENTITY}, "anti")
