@@ -23,6 +23,9 @@ from batchrun.wording import counted
 REPARSE = "`batchrun reparse` reads the answers by the new schema, without a call, "
 """The way that is open where nothing else than the schema has changed."""
 
+KEEP = ", --keep-changed keeps the answers (marked stale) and uses the new prompt for new rows only"
+"""The way that is open where rows were ok."""
+
 
 def decide(found: Survey, *, rerun: bool, keep: bool, retry_failed: Iterable[str]) -> pl.DataFrame:
     """The rows' states (see `index.match`), once the user has chosen what happens to changed rows.
@@ -35,14 +38,15 @@ def decide(found: Survey, *, rerun: bool, keep: bool, retry_failed: Iterable[str
         return found.states(retry_failed, rerun=True)
     states = found.states(retry_failed)
     changed = states.filter(pl.col("state") == State.CHANGED)
-    if not (changed.is_empty() or keep):
+    unfit = failed_by_form(found, states, retry_failed)
+    if not ((changed.is_empty() and unfit.is_empty()) or keep):
         reparse = REPARSE if is_of_form(edited_since(found)) else ""
+        again = pl.concat([changed, unfit])
         raise ChangedRowsError(
-            f"{counted(len(changed), 'finished row')} would be paid for again, because the job or their "
-            f"input has changed since they were answered: {price_of(found, changed, now=time.time())}",
-            hint=f"Choose: {reparse}--rerun-changed replaces their answers, --name NEW keeps both, "
-            "--keep-changed keeps the answers (marked stale) and uses the new prompt for new rows only. "
-            "Taking the edit back costs nothing.",
+            f"{counted(len(again), 'finished row')} would be paid for again, because the job or their "
+            f"input has changed since they were answered: {price_of(found, again, now=time.time())}",
+            hint=f"Choose: {reparse}--rerun-changed replaces their answers, --name NEW keeps both"
+            f"{'' if changed.is_empty() else KEEP}. Taking the edit back costs nothing.",
         )
     if (error := left_behind(found, states)) is not None:
         raise error
@@ -50,6 +54,16 @@ def decide(found: Survey, *, rerun: bool, keep: bool, retry_failed: Iterable[str
         return states
     write_kept(checkpoint, pl.concat([read_kept(checkpoint), changed.select("key", "hash")]))
     return found.states(retry_failed)
+
+
+def failed_by_form(found: Survey, states: pl.DataFrame, retry_failed: Iterable[str]) -> pl.DataFrame:
+    """The rows of `states` that would be asked anew although their answers only failed by a schema, and
+    nothing else has been edited since: `reparse` reads them without a call. None if they are to be retried.
+    """
+    if "invalid_output" in retry_failed or not is_of_form(edited_since(found)):
+        return states.clear()
+    unfit = found.checkpoint.answers().filter(pl.col("error_type") == "invalid_output")
+    return states.filter((pl.col("state") == State.NEW) & pl.col("key").is_in(unfit["key"].implode()))
 
 
 def forget_replaced(checkpoint: Path, states: pl.DataFrame) -> None:

@@ -778,3 +778,41 @@ def test_after_a_kill_the_run_stays_one_that_was_interrupted(tmp_path: Path) -> 
         assert found.summary is not None
         assert (found.summary.state, found.summary.submit) == ("interrupted", {})
         assert status(RunFolder(job.run)).state == "interrupted"
+
+
+def test_rows_that_failed_by_the_schema_are_not_paid_for_again_unasked(tmp_path: Path) -> None:
+    """Also where no row was ok: they are what a schema is edited for, and reading them costs nothing."""
+    script = {row: [says("odd")] for row in range(3)}
+    with scripted(tmp_path, script, schema=schema(), retry={"reask": 0}) as (job, seen):
+        job.submit_here()
+        job.edit(schema=schema([*LABELS, "odd"]))
+        with pytest.raises(ChangedRowsError, match="3 finished rows would be paid for again") as stopped:
+            job.submit_here()
+        assert "`batchrun reparse`" in (stopped.value.hint or "")
+        assert "--keep-changed" not in (stopped.value.hint or ""), "there is nothing to keep"
+        planned = run_batchrun("plan", str(job.job))
+        assert planned.returncode == 6
+        assert "`batchrun reparse`" in planned.stdout
+        here(job)
+        assert job.submit_here().ok == 3
+        assert len(seen) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "sections"),
+    [
+        ({"rerun_changed": True}, {}),
+        ({"retry_failed": frozenset({"invalid_output"})}, {}),
+        ({}, {"request": {"seed": 2}}),
+    ],
+)
+def test_rows_that_failed_by_the_schema_are_asked_anew_when_the_user_says_so(
+    tmp_path: Path, options: dict[str, Any], sections: dict[str, Any]
+) -> None:
+    """Or when more than the schema was edited: their answers are to another request then."""
+    script = {row: [says("odd")] for row in range(3)}
+    with scripted(tmp_path, script, schema=schema(), retry={"reask": 0}) as (job, seen):
+        job.submit_here()
+        job.edit(schema=schema([*LABELS, "odd"]), **sections)
+        assert job.submit_here(**options).ok == 3
+        assert len(seen) == 6

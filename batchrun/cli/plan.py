@@ -120,6 +120,8 @@ def _rows(found: Plan, arguments: JobArguments, *, rerun_changed: bool) -> Itera
             if state == "changed" and rerun_changed:
                 meaning = "changed: asked again, replacing their answers"
             yield f"{number:,} {meaning}"
+    if found.unfit:
+        yield f"{found.unfit:,} of the new ones failed by the schema before its edit"
     if number := found.rows["removed"]:
         drops = arguments.again("gc")
         yield f"{number:,} removed: not among the job's rows any more; {drops} drops their answers"
@@ -138,9 +140,11 @@ def _tell_warnings(console: Console, found: Plan, *, rerun_changed: bool) -> Non
     for number, text in warnings:
         if number:
             fact(console, counted(number, "row"), text, style="yellow")
-    if found.rows["changed"] and not rerun_changed:
-        rows = counted(found.rows["changed"], "finished row")
-        keep = "" if found.left_behind else "--keep-changed keeps them, "  # which would not do
+    if (changed := found.rows["changed"] + found.unfit) and not rerun_changed:
+        rows = counted(changed, "finished row")
+        keep = (
+            "" if found.left_behind or not found.rows["changed"] else "--keep-changed keeps them, "
+        )  # which would not do
         text = (
             f"a submit stops with exit code 6: {rows} would be paid for again. "
             f"{REPARSE if found.reparse else ''}--rerun-changed replaces their answers, {keep}"

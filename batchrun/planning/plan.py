@@ -12,7 +12,7 @@ import polars as pl
 from batchrun import codec
 from batchrun.budget import Amounts
 from batchrun.caps import unbounded
-from batchrun.changes import edited_since, left_behind
+from batchrun.changes import edited_since, failed_by_form, left_behind
 from batchrun.clock import SystemClock
 from batchrun.edits import is_of_form
 from batchrun.endpoint_checks import check_keys, check_simulators
@@ -76,6 +76,7 @@ class Plan:
         stops: why a submit would send nothing now, though it can be continued, a sentence each; where what is
             left of the budget is the reason, `over_budget` says so.
         undecided: whether a submit would ask what to do about answers that an edit leaves behind.
+        unfit: rows among the new ones whose answers failed by a schema that alone has been edited since.
         left_behind: why, where the job and its rows have changed at once.
         reparse: whether nothing but the schema has changed since the last submit, so that `reparse` is a way.
         sends: whether nothing of that kind keeps it from sending.
@@ -99,6 +100,7 @@ class Plan:
     over_budget: tuple[str, ...]
     stops: tuple[str, ...]
     undecided: bool
+    unfit: int
     left_behind: str | None
     reparse: bool
     sends: bool
@@ -155,6 +157,7 @@ def plan(
     open_to = doors(job, admission)
     first = canary(job, lambda: states, retrying=bool(retry_failed))
     behind = None if rerun_changed else _left_behind(found, states)
+    unfit = 0 if rerun_changed else len(failed_by_form(found, states, retry_failed))
     stops = (*open_to.stops(), *filter(None, [first.failed])) if seen.forecast.rows else ()
     next_call = first_bound(found, asked, open_to.first or 0, now=now)
     by_state = {state.name.lower(): rows for state, rows in number.items()}
@@ -168,7 +171,8 @@ def plan(
         left=left(job, seen.spent),
         over_budget=tuple(over_budget(job, seen.forecast, seen.spent, next_call, now=now)),
         stops=stops,
-        undecided=behind is not None or bool(number[State.CHANGED] and not rerun_changed),
+        undecided=behind is not None or bool(unfit or (number[State.CHANGED] and not rerun_changed)),
+        unfit=unfit,
         left_behind=behind,
         reparse=is_of_form(edited_since(found)),
         sends=not stops and holds(job, seen.spent, next_call),
