@@ -816,3 +816,16 @@ def test_rows_that_failed_by_the_schema_are_asked_anew_when_the_user_says_so(
         job.edit(schema=schema([*LABELS, "odd"]), **sections)
         assert job.submit_here(**options).ok == 3
         assert len(seen) == 6
+
+
+def test_cut_short_at_its_end_it_goes_on_whatever_else_was_edited(tmp_path: Path) -> None:
+    """What stands in no request is no reason to refuse, also where every answer has been read already."""
+    with scripted(tmp_path, {0: [says("bug")], 1: [says("bug")]}, schema=schema()) as (job, _seen):
+        job.submit_here()
+        before = (job.run / "job.yaml").read_bytes()
+        prompt = json.loads(job.job.read_text())["prompt"]
+        job.edit(schema=schema([*LABELS, "new"]), prompt={**prompt, "vars": {"unused": 1}})
+        here(job)
+        (job.run / "job.yaml").write_bytes(before)  # it is written after the last answer
+        assert (here(job).reread, here(job).done) == (0, 2)
+        assert statuses(job) == ["ok", "ok"]

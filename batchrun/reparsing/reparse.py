@@ -246,7 +246,7 @@ def _refuse_others(found: Survey, rows: pl.DataFrame) -> None:
     if not others:
         return
     changed = rows.filter(~pl.col(PLACED) & (pl.col("state") == State.CHANGED))
-    if changed.is_empty() and rows[PLACED].any():
+    if changed.is_empty() and (rows[PLACED].any() or len(rows) < found.facts.rows):
         return  # what was edited stands in no request
     verb = "has" if len(others) == 1 else "have"
     raise ChangedRowsError(
