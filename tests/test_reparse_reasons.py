@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from batchrun.chat.structured import AnswerSchema, Invalid
@@ -73,6 +73,8 @@ def test_what_is_missing_is_told_apart() -> None:
 
 
 @given(text=st.text().filter(lambda text: text not in ("bug", "billing")))
+@example(text="0" * 27 + "\x1f" * 6).via("cut within an escape")
+@example(text="0" * 57 + '"' * 3)
 def test_no_value_is_part_of_a_reason(text: str) -> None:
     """Whatever a model wrote there."""
     assert reason(answer(label=text)) == reason(answer(label="x"))

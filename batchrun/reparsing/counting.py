@@ -20,7 +20,8 @@ _MOST = 1_000
 _NEXT = re.compile(r"; (?=\$)")
 _PLACE = re.compile(r"\[\d+\]")
 _VALUE = re.compile(
-    r'^(\$.*?: )(?:"(?:[^"\\]|\\.)*["…]|-?\d[\d.eE+-]*|true|false|null|an object|a list) (?!is a required)'
+    r'^(\$.*?: )(?:"(?:[^"\\]|\\[^…])*(?:"|\\?…)'
+    r"|-?\d[\d.eE+-]*|true|false|null|an object|a list) (?!is a required)"
 )
 _NUMBER = re.compile(r"\d+")
 
