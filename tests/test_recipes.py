@@ -27,11 +27,8 @@ SLOW = {"latency": {"kind": "constant", "seconds": 0.2}}
 
 @pytest.fixture
 def shell(tmp_path: Path) -> dict[str, str]:
-    """An environment in which `batchrun` is this one, as after `pip install`."""
-    bin_ = tmp_path / "bin"
-    bin_.mkdir()
-    (bin_ / "batchrun").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m batchrun "$@"\n')
-    (bin_ / "batchrun").chmod(0o755)
+    """An environment in which `batchrun` is this one, as in one that is active after `pip install`."""
+    bin_ = installed(tmp_path)
     return {**os.environ, "PATH": f"{bin_}:{os.environ['PATH']}"}
 
 
@@ -47,7 +44,24 @@ def project(tmp_path: Path) -> Iterator[JobFolder]:
         (folder / "jobs" / "triage.yaml").write_text(json.dumps(document))
         (folder / ".env").write_text("OTHER=1\n")
         (folder / ".env").chmod(0o600)
+        installed(folder / ".venv")
         yield job
+
+
+def installed(folder: Path) -> Path:
+    """A folder of commands below `folder`, with `batchrun`: this one."""
+    bin_ = folder / "bin"
+    bin_.mkdir(parents=True)
+    (bin_ / "batchrun").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m batchrun "$@"\n')
+    (bin_ / "batchrun").chmod(0o755)
+    return bin_
+
+
+def wait_for_a_call(process: subprocess.Popen[bytes], job: JobFolder) -> None:
+    """Return once a process has made a call. It must not end before."""
+    while not job.ledger.exists() or not job.calls():
+        assert process.poll() is None, f"ended with {process.returncode}"
+        time.sleep(0.05)
 
 
 def run_folder(job: JobFolder) -> Path:
@@ -60,8 +74,7 @@ def test_the_line_for_cron(project: JobFolder, shell: Mapping[str, str]) -> None
     line = block("*/30").strip().replace("/srv/tickets", str(project.folder))
     command = re.sub(r"^(\S+ ){5}", "", line)
     first = subprocess.Popen(["sh", "-c", command], env=shell)
-    while not project.ledger.exists() or not project.calls():
-        time.sleep(0.05)
+    wait_for_a_call(first, project)
     pause = run_folder(project) / "pause"
     pause.touch()  # as `batchrun pause` does, so that it is there when the next one comes
     assert subprocess.run(["sh", "-c", command], env=shell, check=False).returncode == 5
@@ -83,8 +96,7 @@ def test_the_unit_for_systemd(project: JobFolder, shell: Mapping[str, str]) -> N
     service = unit["Service"]
     words = service["ExecStart"].split()
     process = subprocess.Popen(words, cwd=service["WorkingDirectory"], env=shell, stderr=subprocess.DEVNULL)
-    while not project.ledger.exists() or not project.calls():
-        time.sleep(0.05)
+    wait_for_a_call(process, project)
     process.send_signal(signal.SIGTERM)
     seconds = int(service["TimeoutStopSec"])
     assert process.wait(seconds) == 143

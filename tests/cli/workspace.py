@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -75,9 +74,12 @@ def serving(words: list[str], folder: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "batchrun", *words]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder) as process:
         assert process.stderr is not None
-        yield process.stderr.readline()
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        try:
+            yield process.stderr.readline()
+            process.terminate()  # a shell may have its background jobs ignore SIGINT
+            process.communicate(timeout=20)
+        finally:
+            process.kill()
 
 
 @contextlib.contextmanager

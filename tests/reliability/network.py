@@ -89,6 +89,10 @@ STREAMS: Expected = {
 CONNECTIONS: Expected = dict.fromkeys((*UNREAD, "right, then closed", "right, then reset"), OK)
 """Asked again, each of these ends well."""
 
+STOPPED, STOPS = 3, 3
+"""The exit code of a submit that stopped early, and how often it is continued: an endpoint that fails is
+left after as many probes as a row has attempts, and here that is one."""
+
 REDIRECTS = [
     f"{status} to {kind}"
     for status in ("301", "302", "303", "307", "308")
@@ -128,6 +132,8 @@ def strike(folder: Path, faults: Expected, seen: Seen, *, rows: int, megabytes: 
     with hostile(script, job.ledger) as url:
         describe(job, url, attempts=8 if again else 1, **streams)
         code = run(job, seen)
+        for _again in range(STOPS):  # the circuit's probe may meet a fault, too
+            code = run(job, seen) if code == STOPPED else code
     seen.crashed += code not in (0, 1)
     met = struck(read_met(job.ledger))
     seen.rows += rows
