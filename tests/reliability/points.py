@@ -29,7 +29,7 @@ PLACES = 2
 REMOVED = 5
 """Answered rows that the input has no more when `gc` runs."""
 
-TRIES = 20
+TRIES = 40
 """How often a point is aimed at in vain before it counts as missed."""
 
 
