@@ -163,7 +163,7 @@ FILES = {
         "show job.yaml --where text<3",
         "show job.yaml --columns nope",
         "show job.yaml --columns ,",
-        "show job.yaml --columns usage.prompt_tokens",
+        "show job.yaml --columns usage.nope",
         "export job.yaml --columns nope",
         "export job.yaml --out rows.jsonl",
         "export job.yaml --out runs/job/rows.csv",
