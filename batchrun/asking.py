@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import polars as pl
@@ -28,16 +29,18 @@ from batchrun.endpoints import key_sources, open_clients
 from batchrun.engines.local import Beside, LocalEngine
 from batchrun.engines.pausing import obey_pauses
 from batchrun.engines.storage_watch import watch_storage
+from batchrun.engines.uploading import INTERVAL, keep_uploading, why_paused
 from batchrun.errors import RunFolderLostError, StorageError
 from batchrun.flights import Flights
 from batchrun.functions import Functions
 from batchrun.outcome import Error
 from batchrun.pricing import ModelPrices, each_day, open_budget
 from batchrun.progress import Progress, View
+from batchrun.remote.held import Held
 from batchrun.restore import gates, retry_rules
 from batchrun.run_folder.checkpoint import write_admitted
 from batchrun.run_folder.journal import Journal
-from batchrun.run_folder.live import remove_live
+from batchrun.run_folder.live import read_live, remove_live
 from batchrun.run_folder.log import Log
 from batchrun.run_folder.records import Admitted
 from batchrun.run_folder.room import Spare
@@ -76,6 +79,10 @@ class Asking:
     """Finished rows after which a journal file is sealed."""
     interrupts: Callable[[], int] | None = None
     """How often the user has asked to stop, where signals do not come to this thread."""
+    remote: Held | None = None
+    """A run in object storage, which the run folder is a copy of."""
+    upload_interval: float = INTERVAL
+    """Seconds between two uploads of it."""
     clock: Clock = SystemClock()  # noqa: RUF009 - it has no state
 
     def ask(self, rows: pl.DataFrame) -> Stop | None:
@@ -136,11 +143,13 @@ class Asking:
             view = View(
                 self.counters, flights, admission, clock, (first.endpoint, first.name), caller.latencies[0]
             )
+            if self.remote is not None:
+                self.remote.tell = partial(self._told, view)
             wanted = tasks(self.survey, rows, self.chains)
             try:
                 more = FUNCTION_ROWS if job.run_tools else 0
                 watch = partial(watch_storage, journal, spare, flights, engine.stop)
-                return await engine.run(wanted, more, watch, *self._beside(view, caller))
+                return await engine.run(wanted, more, watch, *self._beside(view, caller, engine.stop))
             finally:
                 remove_live(self.survey.run)
                 self._put_away(journal, spare, Admitted(admission.snapshot()))
@@ -206,14 +215,23 @@ class Asking:
 
         return functions and replace(functions, hide=hide)
 
-    def _beside(self, view: View, caller: Caller) -> Iterator[Beside]:
+    def _beside(self, view: View, caller: Caller, stop: Callable[[Stop], None]) -> Iterator[Beside]:
         """What runs along with the calls."""
         run = self.survey.run
         yield lambda: self.progress.watch(view)
         yield partial(tell_others, view, run)
-        yield partial(
-            obey_pauses, run.pause.exists, view.admission, view.clock, say=self.progress.say, log=self.log
-        )
+        asked = partial(why_paused, self.remote, run.pause)
+        yield partial(obey_pauses, asked, view.admission, view.clock, say=self.progress.say, log=self.log)
+        if self.remote is not None:
+            yield partial(
+                keep_uploading,
+                self.remote,
+                run.checkpoint,
+                stop,
+                say=self.progress.say,
+                log=self.log,
+                interval=self.upload_interval,
+            )
         if tail := self.survey.job.tail:
             yield Tail(
                 view.flights,
@@ -224,6 +242,18 @@ class Asking:
             ).watch
         if (budget := view.admission.budget) and budget.caps.per == "day":
             yield partial(each_day, budget, view.clock, view.admission.budget_freed)
+
+    def _told(self, view: View) -> dict[str, Any]:
+        """What this submit has done, and may have paid, for whoever goes on with the run elsewhere."""
+        counters, budget = self.counters, view.admission.budget
+        held = sum(amounts.cost_usd or 0.0 for amounts in (budget.held, budget.reserved)) if budget else 0.0
+        return {
+            "rows": counters.finished,
+            "calls": counters.calls,
+            "tokens": counters.prompt_tokens + counters.completion_tokens,
+            "cost_usd": (counters.cost_usd or 0.0) + held,
+            "live": read_live(self.survey.run),
+        }
 
     def _advise(self, index: int, error: Error) -> None:
         """Say which parameters a model is known to refuse, once it has refused a request."""

@@ -6,6 +6,7 @@
     │   ├── InputError            2  the prompt table: missing file, duplicate ids, unreadable format
     │   └── RunFolderError        2  the run folder: another job's, not a folder of ours, not writable
     ├── StorageError              3  the disk is full or failing; the run can be continued
+    │   ├── ObjectStorageError    3  object storage does not answer (2: refuses)
     │   ├── OpenFilesError        3  the process may open no more files
     │   └── RunFolderLostError    3  the run folder was removed or replaced while the run was going
     ├── RunLockedError            5  another submit holds the run folder
@@ -60,6 +61,20 @@ class StorageError(BatchrunError):
     """The disk refused a write; what was appended before it is kept and the run can be continued."""
 
     exit_code = 3
+
+
+class ObjectStorageError(StorageError):
+    """Object storage refuses a request, or does not answer.
+
+    `refused`: it will do so again until somebody changes a name or a permission, so the exit code is that of
+    a wrong command. Its message holds nothing of an answer but the server's code: answers to a refused
+    signature quote the credentials.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, refused: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        if refused:
+            self.exit_code = UsageError.exit_code
 
 
 class OpenFilesError(StorageError):

@@ -114,8 +114,8 @@ class Ending:
             stopped_by=stop,
             checks=checks,
             submit=self._submit() if earlier is None else dict(earlier.get("submit", {})),
-            run_folder=str(self.run.path),
-            results=str(self.run.results / "*.parquet"),
+            run_folder=self.job.output_shown,
+            results=f"{self.job.output_shown}/results/*.parquet",
             version=__version__,
         )
 

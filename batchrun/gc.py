@@ -8,9 +8,10 @@ them: until the others are removed an answer may stand in two parts, under one t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import anyio
 import polars as pl
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 from batchrun.clock import SystemClock
 from batchrun.job import Job
 from batchrun.pricing import ModelPrices
+from batchrun.remote.work import held_run
 from batchrun.restore import gates
 from batchrun.run_folder.checkpoint import write_admitted
 from batchrun.run_folder.folder import RunFolder
@@ -39,8 +41,14 @@ from batchrun.run_folder.sealed import (
 from batchrun.run_folder.spend import Spends, keep_dropped, part_spends, unfinished_spend
 from batchrun.survey import Survey, survey
 
+Say: TypeAlias = Callable[[str], None]
+
 FULL = 5_000
 """Answers of a part that is not merged with others."""
+
+
+def _nobody(_text: str) -> None:
+    """There is nobody to tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,39 +72,50 @@ class Garbage:
     small: int = 0
 
 
-def look(job: Job) -> Garbage:
-    """Say what `collect` would drop. Raises RunLockedError while a submit is running."""
+def look(job: Job, *, say: Say = _nobody) -> Garbage:
+    """Say what `collect` would drop. Raises RunLockedError while a submit is running.
+
+    `say` is told what becomes of a run in object storage.
+    """
     run = RunFolder(job.output_path)
-    run.require()
-    with locked(run.lock):
-        found = survey(job, on_rows=lambda _rows: None, keep_index=False)
-        return _garbage(found, _kept(found))
+    with held_run(job, say):
+        run.require()
+        with locked(run.lock):
+            found = survey(job, on_rows=lambda _rows: None, keep_index=False)
+            return _garbage(found, _kept(found))
 
 
-def collect(job: Job) -> Garbage:
-    """Drop it, under the run folder's lock. Raises RunLockedError while a submit is running."""
+def collect(job: Job, *, say: Say = _nobody) -> Garbage:
+    """Drop it, under the run folder's lock. Raises as `look`."""
     run = RunFolder(job.output_path)
-    run.require()
-    with locked(run.lock):
-        sweep(run)
-        found = survey(job, on_rows=lambda _rows: None, keep_index=True)
-        if found.checkpoint.journals:
-            write_admitted(run.checkpoint, gates(found.job, found.checkpoint, SystemClock()).snapshot())
-        found.checkpoint.seal()
-        kept = _kept(found)
-        before = _garbage(found, kept)
-        (run.checkpoint / "published.json").unlink(missing_ok=True)  # it names answers by their places
-        if found.checkpoint.journals:
-            wanted = set(_wanted(found))
-            orphans = {
-                task: history for task, history in found.checkpoint.unfinished.items() if task not in wanted
-            }
-            prices = ModelPrices(job, SystemClock().wall())
-            keep_dropped(run.checkpoint, unfinished_spend(orphans, prices.spelled))
-            anyio.run(_renew_journal, found)
-        _drop(run.checkpoint, kept)
-        _merge(run.checkpoint)
-        return replace(before, bytes_after=_size(run.checkpoint))
+    with held_run(job, say) as remote:
+        run.require()
+        with locked(run.lock):
+            garbage = _collect(job, run)
+        if remote:
+            remote.finish()
+        return garbage
+
+
+def _collect(job: Job, run: RunFolder) -> Garbage:
+    sweep(run)
+    found = survey(job, on_rows=lambda _rows: None, keep_index=True)
+    if found.checkpoint.journals:
+        write_admitted(run.checkpoint, gates(found.job, found.checkpoint, SystemClock()).snapshot())
+    found.checkpoint.seal()
+    kept = _kept(found)
+    before = _garbage(found, kept)
+    (run.checkpoint / "published.json").unlink(missing_ok=True)  # it names answers by their places
+    if found.checkpoint.journals:
+        wanted = set(_wanted(found))
+        unfinished = found.checkpoint.unfinished.items()
+        orphans = {task: history for task, history in unfinished if task not in wanted}
+        prices = ModelPrices(job, SystemClock().wall())
+        keep_dropped(run.checkpoint, unfinished_spend(orphans, prices.spelled))
+        anyio.run(_renew_journal, found)
+    _drop(run.checkpoint, kept)
+    _merge(run.checkpoint)
+    return replace(before, bytes_after=_size(run.checkpoint))
 
 
 def _kept(found: Survey) -> pl.DataFrame:

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,11 +26,13 @@ from batchrun.job import Job, load_job
 from batchrun.outcome import ERROR_TYPES
 from batchrun.planning import Plan
 from batchrun.planning import plan as plan_job
+from batchrun.remote.reading import open_copy, published_results
 from batchrun.reparsing import Reparsed, look
 from batchrun.reparsing import reparse as reparse_job
 from batchrun.run_folder.diagnosis import reading
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.read import scan_run
+from batchrun.storage import Address, copy_path, is_remote, polars_options
 from batchrun.submitting import Options
 from batchrun.submitting import submit as submit_job
 from batchrun.summary import Summary
@@ -79,9 +82,7 @@ def submit(
     env = dict(os.environ)
     loaded = _load(job, name, model, set)
     if input is not None:
-        run = RunFolder(loaded.output_path)
-        run.claim(loaded.name)
-        loaded = _load(job, name, model, _with_input(set, write_frame(input, run.path)))
+        loaded = _load(job, name, model, _with_input(set, write_frame(input, _frames_of(loaded))))
     interrupted: list[None] = []
     options = Options(
         rerun_changed=rerun_changed,
@@ -142,9 +143,11 @@ def reparse(
     """
     with tempfile.TemporaryDirectory(prefix="batchrun-") as folder:
         if input is not None:
-            run = RunFolder(_load(job, name, model, set).output_path)
-            run.require()
-            set = _with_input(set, write_frame(input, Path(folder) if dry_run else run.path))
+            loaded = _load(job, name, model, set)
+            if loaded.output_place is None:
+                RunFolder(loaded.output_path).require()
+            kept = Path(folder) if dry_run else _frames_of(loaded)
+            set = _with_input(set, write_frame(input, kept))
         loaded = _load(job, name, model, set)
         with showing(as_json=False, silent=not show) as progress:
             return (look if dry_run else reparse_job)(loaded, env=dict(os.environ), progress=progress)
@@ -158,10 +161,10 @@ def scan_results(run: JobFile | Iterable[JobFile], *more: JobFile) -> pl.LazyFra
     where a column has types in them that do not go together.
     """
     runs = [run] if isinstance(run, str | os.PathLike) else list(run)
-    folders = [_run_folder(Path(one)) for one in [*runs, *more]]
-    if len(folders) == 1:
-        return _scan(folders[0])
-    frames = [_scan(folder).with_columns(run=pl.lit(folder.path.name)) for folder in folders]
+    scans = [_scan(one) for one in [*runs, *more]]
+    if len(scans) == 1:
+        return scans[0][1]
+    frames = [rows.with_columns(run=pl.lit(name)) for name, rows in scans]
     try:
         together = pl.concat(frames, how="diagonal_relaxed")
         together.collect_schema()
@@ -173,18 +176,49 @@ def scan_results(run: JobFile | Iterable[JobFile], *more: JobFile) -> pl.LazyFra
     return together
 
 
-def _scan(run: RunFolder) -> pl.LazyFrame:
-    with reading(run):
-        return scan_run(run)
-
-
-def _run_folder(path: Path) -> RunFolder:
-    if not path.exists():
-        raise UsageError(f"{path}: no such file or folder", hint="Name a job file (.yaml) or a run folder.")
-    run = RunFolder(path.resolve() if path.is_dir() else _load(path, None, None, None).output_path)
+def _scan(given: JobFile) -> tuple[str, pl.LazyFrame]:
+    """A run's name, and its rows: where they are in object storage, if they are all published there."""
+    place, folder = _place(given)
+    if place is not None and (parts := published_results(place, folder)):
+        options = polars_options(place)
+        return place.name, pl.scan_parquet([part.url for part in parts], glob=False, storage_options=options)
+    run = RunFolder(folder) if place is None else open_copy(place, folder, say=_say)
     with reading(run):
         run.require()
-    return run
+        return run.path.name, scan_run(run)
+
+
+def _frames_of(job: Job) -> Path:
+    """Where a frame that is given as a job's input is kept: in its run folder, or beside the local copy of a
+    run in object storage."""
+    if job.output_place is None:
+        RunFolder(job.output_path).claim(job.name)
+        return job.output_path
+    frames = job.output_path.parent / "frames"
+    frames.mkdir(0o700, parents=True, exist_ok=True)
+    return frames
+
+
+def _place(given: JobFile) -> tuple[Address | None, Path]:
+    """Where the run is kept that a job file, a folder or an address means: in object storage, if it is, and
+    its run folder on this machine."""
+    if isinstance(given, str) and is_remote(given):
+        try:
+            place = Address.parse(given)
+        except ValueError as error:
+            raise UsageError(f"{given}: {error}", hint="Name a job file (.yaml) or a run.") from None
+        return place, copy_path(place)
+    path = Path(given)
+    if not path.exists():
+        raise UsageError(f"{path}: no such file or folder", hint="Name a job file (.yaml) or a run folder.")
+    if path.is_dir():
+        return None, path.resolve()
+    job = _load(path, None, None, None)
+    return job.output_place, job.output_path
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
 
 
 def _load(job: JobFile, name: str | None, model: str | None, values: Mapping[str, Any] | None) -> Job:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from batchrun.errors import InputError
 from batchrun.job import Job
+from batchrun.remote.reading import open_copy
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.read import published_parts
 from batchrun.source import Source, open_run, open_source
 from batchrun.source.previous_run import finished
+from batchrun.storage import Address, copy_path, is_remote
 from batchrun.wording import counted
 
 
@@ -40,6 +42,8 @@ def not_there(job: Job, source: Source) -> str | None:
 
 
 def _run(job: Job, spelled: str) -> RunFolder:
+    if is_remote(spelled):
+        return _fetched(job, Address.parse(spelled))
     folder, where = job.folder / spelled, job.where("input", "run")
     if not folder.is_dir():
         wrong = "is a file, no run folder" if folder.exists() else "no such folder"
@@ -61,6 +65,16 @@ def _run(job: Job, spelled: str) -> RunFolder:
         )
     run.require()
     return run
+
+
+def _fetched(job: Job, place: Address) -> RunFolder:
+    """The local copy of a run in object storage, as uploaded last."""
+    if place == job.output_place:
+        raise InputError(
+            f"{job.where('input', 'run')}: {place} is this job's own run",
+            hint="Name the run of another job, or give this one another name or output.path.",
+        )
+    return open_copy(place, copy_path(place), say=lambda _text: None)
 
 
 def _parts(job: Job, run: RunFolder) -> list[Path]:

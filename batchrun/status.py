@@ -75,6 +75,8 @@ class Status:
     """How the running submit stands (`standing.Standing`), as it said within the last second."""
     run_folder: str
     results: str | None
+    host: str | None = None
+    """The machine that a submit is at work on, where that is another one."""
 
     @property
     def is_running(self) -> bool:

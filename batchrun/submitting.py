@@ -14,6 +14,7 @@ from batchrun.changes import decide
 from batchrun.endpoint_checks import check_keys, check_simulators
 from batchrun.engines.local import SEAL_ROWS
 from batchrun.engines.open_files import fitting, raise_limit
+from batchrun.engines.uploading import INTERVAL
 from batchrun.errors import JobError
 from batchrun.finishing import Ending, budget_of
 from batchrun.forecast import canary, first_requests
@@ -22,6 +23,9 @@ from batchrun.layout import result_types
 from batchrun.opening import open_run
 from batchrun.pricing import ModelPrices
 from batchrun.progress import Progress
+from batchrun.remote.held import Held
+from batchrun.remote.lease import TTL
+from batchrun.remote.work import account_for_loss, give_back, held_run
 from batchrun.run_folder.folder import RunFolder, storage_of, write_atomically
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.log import Log, open_log
@@ -48,6 +52,10 @@ class Options:
     """How often the user has asked to stop: for a submit outside the main thread, which no signal reaches."""
     seal_rows: int = SEAL_ROWS
     """Finished rows after which a journal file becomes a sealed part: fewer where rows are very large."""
+    upload_interval: float = INTERVAL
+    """Seconds between two uploads to object storage."""
+    lease: float = TTL
+    """Seconds of silence after which a run in object storage may be taken over."""
 
 
 def submit(job: Job, options: Options, *, env: Mapping[str, str], progress: Progress) -> Summary:
@@ -59,16 +67,31 @@ def submit(job: Job, options: Options, *, env: Mapping[str, str], progress: Prog
     check_keys(_with_retry_model(job, options), env)
     check_simulators(_with_retry_model(job, options))
     run = RunFolder(job.output_path)
-    run.claim(job.name)
-    with storage_of(run), locked(run.lock), open_log(run.log) as log:
-        return _Submit(job, options, env, progress, run, log).run()
+    if job.output_place:
+        progress.phase(f"fetching {job.output_place}")
+    with held_run(job, progress.say, ttl=options.lease) as remote:
+        run.claim(job.name)
+        with storage_of(run), locked(run.lock), open_log(run.log) as log:
+            if remote:
+                account_for_loss(remote, run, progress.say, log)
+            summary = _Submit(job, options, env, progress, run, log, remote).run()
+        if remote:
+            give_back(remote, summary, progress)
+        return summary
 
 
 class _Submit:
     """One submit, from the survey to the summary; it holds the run folder's lock."""
 
     def __init__(
-        self, job: Job, options: Options, env: Mapping[str, str], progress: Progress, run: RunFolder, log: Log
+        self,
+        job: Job,
+        options: Options,
+        env: Mapping[str, str],
+        progress: Progress,
+        run: RunFolder,
+        log: Log,
+        remote: Held | None,
     ) -> None:
         self._chain = len(job.models)
         self._job = fitting(_with_retry_model(job, options), raise_limit())
@@ -77,6 +100,7 @@ class _Submit:
         self._progress = progress
         self._run = run
         self._log = log
+        self._remote = remote
         self._prices = ModelPrices(self._job, time.time())
         self._counters = Counters()
         self._started = time.time()
@@ -114,7 +138,7 @@ class _Submit:
             "rows": found.facts.rows,
             "pending": to_do,
             "budget": budget_of(self._job),
-            "run_folder": str(self._run.path),
+            "run_folder": self._job.output_shown,
             "version": __version__,
         }
         write_atomically(self._run.run_json, codec.dumps({**self._run.read_run_json(), **now}) + b"\n")
@@ -160,6 +184,8 @@ class _Submit:
             canary=first.rows,
             seal_rows=options.seal_rows,
             interrupts=options.interrupts,
+            remote=self._remote,
+            upload_interval=options.upload_interval,
         )
         return asking.ask(rows)
 

@@ -152,7 +152,7 @@ def _identity(job: Job, source: Source, renderer: Renderer) -> str:
         "included": renderer.templates.included,
         "model": [model.spelled, _in_order(dict(model.request)), sorted(model.removed)],
         "columns": [job.dedupe, job.order],
-        "files": [[str(file.path), file.size, file.mtime_ns] for file in source.files],
+        "files": [file.kept.identity for file in source.files],
     }
     return codec.digest(codec.canonical(parts))
 

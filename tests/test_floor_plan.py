@@ -38,6 +38,7 @@ ROWS = """
     judge
     policy
     breaker
+    storage
     job
     pricing
     paid
@@ -50,6 +51,7 @@ ROWS = """
     admission
     client
     run_folder
+    remote
     previous layout checks
     conversation
     flights
@@ -72,6 +74,7 @@ ROWS = """
     changes opening
     finishing
     submitting planning reparsing show status gc pausing
+    elsewhere
     export report diff
     init
     cli
@@ -98,6 +101,7 @@ OWNERS = {
     "anyio": "clock admission client run_folder functions flights answer engines standing asking gc cli",
     "click": "cli",
     "rich": "cli",
+    "obstore": "storage",
     "vl_convert": "report",
 }
 """Each third-party library, and which files and folders may import it."""

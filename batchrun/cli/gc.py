@@ -36,7 +36,7 @@ def command(arguments: JobArguments, yes: bool, as_json: bool) -> None:
     from batchrun.gc import collect, look
 
     job = arguments.load()
-    found = collect(job) if yes else look(job)
+    found = (collect if yes else look)(job, say=lambda text: click.echo(text, err=True))
     if as_json:
         write_json({**asdict(found), "done": yes})
         return

@@ -21,7 +21,7 @@ def going_on(kind: StopKind | None, message: str, arguments: JobArguments, *opti
         kept = tuple(text for text in arguments.sets if not text.startswith("budget."))
         arguments = replace(arguments, sets=kept)
     retry = [_RETRY] if kind == "canary" and _RETRY in message else []
-    if arguments.path.is_dir():
+    if arguments.names_run:
         again = " ".join(["submit the job again", *(["with", *retry] if retry else [])])
     else:
         again = arguments.again("submit", *options, *retry)

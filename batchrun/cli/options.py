@@ -14,6 +14,7 @@ import click
 from batchrun.cli.help import Explained
 from batchrun.cli.text import command_line
 from batchrun.errors import UsageError
+from batchrun.storage.address import Address, copy_path, is_remote
 
 if TYPE_CHECKING:
     from batchrun.job import Job
@@ -40,11 +41,28 @@ _ENV_FILE = click.option(
 )
 
 
+class Place(click.Path):
+    """A path, or the address of a run in object storage."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        if isinstance(value, str) and is_remote(value):
+            try:
+                return Address.parse(value)
+            except ValueError as error:
+                raise UsageError(f"{value}: {error}", hint="Name a job file (.yaml) or a run.") from None
+        return super().convert(value, param, ctx)
+
+
 @dataclass(frozen=True, slots=True)
 class JobArguments:
     """Which job is meant, and what the shell changes in it."""
 
-    path: Path
+    path: Path | Address
     sets: tuple[str, ...] = ()
     name: str | None = None
     model: str | None = None
@@ -60,9 +78,10 @@ class JobArguments:
         """The job as the options change it. Raises JobError, and UsageError for a folder."""
         from batchrun.job import load_job
 
-        if os.path.isdir(self.path):  # noqa: PTH112 - gives no error for a name that is too long
+        if isinstance(self.path, Address) or self.names_run:
             raise UsageError(
-                f"{self.path} is a folder: a job file is needed here",
+                f"{self.path} is {'a run' if isinstance(self.path, Address) else 'a folder'}: a job file is "
+                "needed here",
                 hint="Name the job file (.yaml) itself. "
                 "Run folders are for status, show, export, report and diff.",
             )
@@ -81,7 +100,7 @@ class JobArguments:
         Raises JobError, and RunFolderError for a folder that holds no run.
         """
         self._require()
-        if not self.path.is_dir():
+        if not self.names_run:
             return self.load()
         from batchrun.job.submitted import load_submitted
 
@@ -89,20 +108,66 @@ class JobArguments:
         return load_submitted(kept, sets=self.sets, env=self.environment(), cwd=Path.cwd())
 
     def run(self) -> RunFolder:
-        """The run folder that is meant: that of the job, or the folder itself.
+        """The run folder that is meant: that of the job, or the folder itself; of a run in object storage
+        its local copy, brought up to date.
 
-        Raises JobError, and RunFolderError when there is no run.
+        Raises JobError, RunFolderError when there is no run, and ObjectStorageError.
         """
         from batchrun.run_folder.diagnosis import reading
-        from batchrun.run_folder.folder import RunFolder
 
-        self._require()
-        run = RunFolder(self.path.resolve() if self.path.is_dir() else self.load().output_path)
+        run = self._run()
         with reading(run):
             run.require()
         return run
 
+    def _run(self) -> RunFolder:
+        from batchrun.run_folder.folder import RunFolder
+
+        place, folder = self.place()
+        if place is None:
+            return RunFolder(folder)
+        from batchrun.remote.reading import open_copy
+
+        return open_copy(place, folder, say=lambda text: click.echo(text, err=True))
+
+    def working(self) -> RunFolder:
+        """The run folder in which a submit of this machine may be at work: nothing is fetched.
+
+        Raises as `run`, and UsageError where nobody works on a run in object storage here.
+        """
+        from batchrun.run_folder.folder import RunFolder
+        from batchrun.run_folder.lock import is_locked
+
+        place, folder = self.place()
+        if place is None:
+            return self.run()
+        run = RunFolder(folder)
+        if not is_locked(run.lock):
+            raise UsageError(
+                f"no submit of this machine is running on {place}",
+                hint="`batchrun status` says where one runs: it is paused and resumed there.",
+            )
+        return run
+
+    def place(self) -> tuple[Address | None, Path]:
+        """Where the run is kept in object storage, None for one of this machine; and its run folder here."""
+        self._require()
+        if isinstance(self.path, Address):
+            return self.path, copy_path(self.path, self.environment())
+        if self.names_run:
+            return None, self.path.resolve()
+        job = self.load()
+        return job.output_place, job.output_path
+
+    @property
+    def names_run(self) -> bool:
+        """Whether a run itself is named, not its job file."""
+        # gives no error for a name that is too long
+        return isinstance(self.path, Address) or os.path.isdir(self.path)  # noqa: PTH112
+
     def _require(self) -> None:
+        if isinstance(self.path, Address):
+            return
         if not os.path.exists(self.path):  # noqa: PTH110 - gives no error for a name that is too long
             raise UsageError(
                 f"{self.path}: no such file or folder", hint="Name a job file (.yaml) or a run folder."
@@ -114,7 +179,7 @@ class JobArguments:
 
         if self.env_file:
             yield self.env_file
-        yield from files_of_run(run) if self.path.is_dir() else files_of_job(self.load())
+        yield from files_of_run(run) if self.names_run else files_of_job(self.load())
 
     def again(self, verb: str, *options: str) -> str:
         """The command line of another verb on the same job."""
@@ -122,18 +187,18 @@ class JobArguments:
         name = ["--name", self.name] if self.name else []
         model = ["--model", self.model] if self.model and verb in ("submit", "plan", "reparse", "gc") else []
         env_file = ["--env-file", str(self.env_file)] if self.env_file else []
-        return command_line(verb, self.path, *name, *sets, *model, *env_file, *options)
+        return command_line(verb, str(self.path), *name, *sets, *model, *env_file, *options)
 
 
 def job_options(verb: Verb) -> Verb:
     """Give a verb the job file and what the shell changes in it, as JobArguments."""
-    argument = click.argument("job", type=click.Path(path_type=Path))
+    argument = click.argument("job", type=Place())
     return _gathered(verb, [argument, _SETS, _NAME, _MODEL, _ENV_FILE])
 
 
 def run_options(verb: Verb) -> Verb:
     """Give a verb that reads a run the job file or run folder, as JobArguments."""
-    argument = click.argument("job", metavar="JOB_OR_FOLDER", type=click.Path(path_type=Path))
+    argument = click.argument("job", metavar="JOB_OR_FOLDER", type=Place())
     return _gathered(verb, [argument, _SETS, _NAME, _ENV_FILE])
 
 
@@ -141,10 +206,10 @@ def runs_options(verb: Verb) -> Verb:
     """Give a verb that reads several runs their job files or run folders, as JobArguments of each."""
 
     @wraps(verb)
-    def gathered(*, jobs: tuple[Path, ...], env_file: Path | None, **others: Any) -> int | None:
+    def gathered(*, jobs: tuple[Path | Address, ...], env_file: Path | None, **others: Any) -> int | None:
         return verb([JobArguments(job, env_file=env_file) for job in jobs], **others)
 
-    argument = click.argument("jobs", metavar="A B [C]...", nargs=-1, type=click.Path(path_type=Path))
+    argument = click.argument("jobs", metavar="A B [C]...", nargs=-1, type=Place())
     command: Verb = argument(_ENV_FILE(gathered))
     return command
 
@@ -153,7 +218,7 @@ def _gathered(verb: Verb, parameters: list[Callable[[Verb], Verb]]) -> Verb:
     @wraps(verb)
     def gathered(
         *,
-        job: Path,
+        job: Path | Address,
         sets: tuple[str, ...],
         name: str | None,
         env_file: Path | None,

@@ -25,7 +25,7 @@ def command(arguments: JobArguments, as_json: bool) -> None:
     `batchrun resume` goes on. A pause ends with its submit."""
     from batchrun.pausing import pause
 
-    run = arguments.run()
+    run = arguments.working()
     in_flight = pause(run)
     if as_json:
         write_json({"run_folder": str(run.path), "paused": True, "in_flight": in_flight})

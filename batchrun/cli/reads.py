@@ -13,7 +13,9 @@ from batchrun.job import Job
 from batchrun.job.reading import read_whole
 from batchrun.job.snapshot import read_snapshot, snapshot_folder
 from batchrun.run_folder.folder import RunFolder
-from batchrun.source.files import find_files
+from batchrun.source.finding import find_files
+from batchrun.source.kept import OnDisk
+from batchrun.storage import is_remote
 
 _TAG = re.compile(r"\{%.*?%\}", re.DOTALL)
 _TEXT = re.compile(r"'([^'\n]+)'|\"([^\"\n]+)\"")
@@ -50,11 +52,12 @@ def files_of_run(run: RunFolder) -> Iterator[Path]:
 
 
 def _input(path: Any, run: Any, folder: Path, form: Any) -> Iterator[Path]:
-    if isinstance(run, str):
+    if isinstance(run, str) and not is_remote(run):
         yield from RunFolder(folder / run).results.glob("*.parquet")
     with suppress(InputError):
-        if isinstance(path, str):
-            yield from (file.path for file in find_files(path, root=folder, format=form))
+        if isinstance(path, str) and not is_remote(path):
+            files = find_files(path, root=folder, format=form)
+            yield from (file.kept.path for file in files if isinstance(file.kept, OnDisk))
 
 
 def _message_files(document: Mapping[str, Any]) -> Iterator[str]:

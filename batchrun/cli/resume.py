@@ -22,7 +22,7 @@ def command(arguments: JobArguments, as_json: bool) -> None:
     """Let a paused submit go on."""
     from batchrun.pausing import resume
 
-    run = arguments.run()
+    run = arguments.working()
     in_flight = resume(run)
     if as_json:
         write_json({"run_folder": str(run.path), "paused": False, "in_flight": in_flight})

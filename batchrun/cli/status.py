@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -49,17 +50,30 @@ def command(arguments: JobArguments, as_json: bool) -> None:
     """
     keep_memory_small()
     from batchrun.cli.terminal import output
+
+    found = _found(arguments)
+    if as_json:
+        write_json(found.document())
+        return
+    with output() as console:
+        _tell(console, found, arguments)
+
+
+def _found(arguments: JobArguments) -> Status:
     from batchrun.run_folder.diagnosis import reading
     from batchrun.status import status
 
+    place, folder = arguments.place()
+    if place is not None:
+        from batchrun.elsewhere import status_elsewhere
+        from batchrun.remote.copies import LocalCopy
+
+        if found := status_elsewhere(LocalCopy(place, folder)):
+            return found
     run = arguments.run()
     with reading(run):
         found = status(run)
-        if as_json:
-            write_json(found.document())
-            return
-        with output() as console:
-            _tell(console, found, arguments)
+    return found if place is None else replace(found, run_folder=str(place))
 
 
 def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
@@ -68,7 +82,8 @@ def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
     from batchrun.cli.summary import row_counts
     from batchrun.cli.terminal import fact, headline
 
-    headline(console, f"{found.name}: {_state(found)}", _STATES.get(found.state, "bold"))
+    on = f" on {found.host}" if found.host else ""
+    headline(console, f"{found.name}: {_state(found)}{on}", _STATES.get(found.state, "bold"))
     if found.state == "killed":
         fact(console, "", "the last submit was cut off; every answer that it received is kept")
     if found.state == "not started":
@@ -179,7 +194,7 @@ def _next(found: Status, arguments: JobArguments) -> list[tuple[str, str]]:
     if found.state == "paused":
         steps.append(("to go on", arguments.again("resume")))
     unfinished = found.pending or found.unpublished or found.rows is None
-    by_folder = arguments.path.is_dir()
+    by_folder = arguments.names_run
     if found.rerun and found.rerun == found.changed and not by_folder:
         steps.append(("to go on", arguments.again("submit", "--rerun-changed")))
     elif found.changed and not found.is_running:  # a plain submit would be refused

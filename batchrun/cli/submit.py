@@ -112,7 +112,7 @@ def command(
     append_summary(summary)
     if not as_json:
         shell = replace(arguments, model=None) if retry_model else arguments  # that model is for failed rows
-        tell(summary, shell, rerun_changed=rerun_changed)
+        tell(summary, shell, job.output_path / "results", rerun_changed=rerun_changed)
         return summary.exit_code
     with suppress(BrokenPipeError):  # the exit code counts more than a reader that has gone
         write_json(summary.document())

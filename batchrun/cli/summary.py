@@ -14,6 +14,7 @@ from batchrun.cli.options import JobArguments
 from batchrun.cli.terminal import error_console, fact, headline
 from batchrun.cli.text import shown_path
 from batchrun.outcome import NEVER_SENT, PASSING
+from batchrun.storage import is_remote
 from batchrun.summary import Summary
 from batchrun.verdict import missed
 from batchrun.wording import counted, duration
@@ -21,14 +22,14 @@ from batchrun.wording import counted, duration
 _STYLES = {"finished": "bold green", "stopped": "bold yellow", "interrupted": "bold yellow"}
 
 
-def tell(summary: Summary, arguments: JobArguments, *, rerun_changed: bool = False) -> None:
-    """Write the summary to standard error."""
+def tell(summary: Summary, arguments: JobArguments, published: Path, *, rerun_changed: bool = False) -> None:
+    """Write the summary to standard error; `published` are the results on this machine, if there are any."""
     console = error_console()
     if not summary.submit["rows"] and not summary.pending and not summary.stopped_by:
         headline(console, _nothing_to_do(summary), "bold")
         tell_checks(console, summary.checks, pending=0)
     else:
-        _whole(console, summary)
+        _whole(console, summary, published)
     for label, text in next_steps(summary, arguments, rerun_changed=rerun_changed):
         fact(console, label, text, whole=True)
 
@@ -46,7 +47,7 @@ def _missed(summary: Summary) -> str:
     return f"; {counted(number, 'check')} {'does' if number == 1 else 'do'} not hold" if number else ""
 
 
-def _whole(console: Console, summary: Summary) -> None:
+def _whole(console: Console, summary: Summary, published: Path) -> None:
     done = summary.submit
     style = "bold red" if _missed(summary) else _STYLES.get(summary.state, "bold")
     headline(console, f"{summary.name}: {_state(summary)}{_missed(summary)}", style)
@@ -66,16 +67,19 @@ def _whole(console: Console, summary: Summary) -> None:
         calls += f", {counted(done['tool_calls'], 'function call')}"
     fact(console, "this time", f"{counted(done['rows'], 'row')} in {duration(done['seconds'])}{rate}{calls}")
     _concerns(console, summary)
-    _failures(console, summary)
+    _failures(console, summary, published)
     tell_checks(console, summary.checks, pending=summary.pending)
     if not summary.ok + summary.failed:
         return
-    if not Path(summary.results).parent.exists():
+    if not published.exists():
         fact(console, "results", "not published yet: the next submit does it, `batchrun show` sees them now")
         return
     results = shown_path(summary.results)
     fact(console, "results", results, whole=True)
-    fact(console, "read them", f'pl.read_parquet("{results}")', whole=True)
+    read = f'pl.read_parquet("{results}")'
+    if is_remote(results):
+        read = f'batchrun.scan_results("{summary.run_folder}")'
+    fact(console, "read them", read, whole=True)
 
 
 def _state(summary: Summary) -> str:
@@ -134,12 +138,12 @@ def _concerns(console: Console, summary: Summary) -> None:
         fact(console, "functions", text, style="yellow")
 
 
-def _failures(console: Console, summary: Summary) -> None:
+def _failures(console: Console, summary: Summary, published: Path) -> None:
     if not summary.errors:
         return
     from batchrun.show import example_failures
 
-    tell_failures(console, summary.errors, example_failures(Path(summary.results)))
+    tell_failures(console, summary.errors, example_failures(published / "*.parquet"))
 
 
 def next_steps(summary: Summary, arguments: JobArguments, *, rerun_changed: bool) -> list[tuple[str, str]]:

@@ -12,21 +12,21 @@ LOOK = 0.5
 
 
 async def obey_pauses(
-    asked: Callable[[], bool],
+    asked: Callable[[], str],
     admission: Admission,
     clock: PausableClock,
     *,
     say: Callable[[str], None],
     log: Callable[..., None],
 ) -> None:
-    """Send nothing while it is `asked` for: calls under way land, and waits do not grow old."""
+    """Send nothing while it is `asked` for, which says why: calls under way land, waits do not grow old."""
     while True:
         wanted = asked()
         if wanted and not clock.is_paused:
             clock.pause()
             admission.hold()
             log("paused")
-            say("paused: nothing is sent until `batchrun resume`; what is in flight is waited for")
+            say(wanted)
         elif clock.is_paused and not wanted:
             clock.resume()
             admission.let_go()

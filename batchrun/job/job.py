@@ -16,6 +16,7 @@ from batchrun.job.sections import Input, Output, RunTools
 from batchrun.job.serving import Retry, StopWhen
 from batchrun.job.spending import Budget, PriceSpec, Tail
 from batchrun.limits import Limits
+from batchrun.storage import Address
 
 ANY_MODEL = "*"
 """The name of a model that stands for the one that the row's own request names."""
@@ -61,7 +62,8 @@ class Job:
         endpoints: by name: those the job describes and those its models use.
         checks: those that the job gives; else that no row has failed.
         prices: those that the job itself gives, by ENDPOINT/MODEL.
-        output_path: the run folder, absolute.
+        output_path: the run folder, absolute; of a run in object storage its local copy.
+        output_place: where a run in object storage is kept; None for one of this machine.
         document: the job as a plain value with the shell's options applied and `${VAR}`
             unexpanded: what the run folder keeps.
         places: the origin of every value, for messages.
@@ -90,8 +92,14 @@ class Job:
     prices: Mapping[str, PriceSpec]
     output: Output
     output_path: Path
+    output_place: Address | None
     document: Mapping[str, Any] = field(repr=False)
     places: Places = field(repr=False)
+
+    @property
+    def output_shown(self) -> str:
+        """Where the run is kept, for people."""
+        return str(self.output_place or self.output_path)
 
     def where(self, *loc: str | int) -> str:
         """Say place and key of a value: `jobs/x.yaml:12: endpoints.flaky.simulator.rpm`."""

@@ -19,8 +19,9 @@ from batchrun.job.models import JobFile
 from batchrun.job.override import SCHEMA, apply_set, is_class, replace
 from batchrun.job.parameters import Request
 from batchrun.job.place import Loc, Places, Problem
-from batchrun.job.sections import Input, RunTools, usual_id
+from batchrun.job.sections import Input, Output, RunTools, usual_id
 from batchrun.job.serving import EndpointSpec, ModelSpec
+from batchrun.storage import Address, copy_path, is_remote
 
 MAX_BYTES = 4_000_000
 """A job file above this is most likely the prompt table."""
@@ -59,7 +60,7 @@ def load_job(
     checked = check(document, stem=job_path.stem, env=env)
     if checked.file is None or checked.problems:
         raise JobError(places.report(checked.problems), hint=_if_table(path))
-    paths = Paths(folder or job_path.parent, cwd, env.get("HOME"), places)
+    paths = Paths(folder or job_path.parent, cwd, env, places)
     return _job(job_path, checked.file, document, paths, env, renamed=name is not None)
 
 
@@ -118,29 +119,43 @@ class Paths:
 
     folder: Path
     cwd: Path
-    home: str | None
+    env: Mapping[str, str]
     places: Places
 
     def absolute(self, loc: Loc, text: str) -> Path:
         """The path at `loc`: from the job's folder, or from the shell's where the shell gave it."""
-        if text.startswith("~/") and self.home:
-            text = f"{self.home}{text[1:]}"
+        if text.startswith("~/") and (home := self.env.get("HOME")):
+            text = f"{home}{text[1:]}"
         base = self.cwd if self.places.from_shell(loc) else self.folder
         return Path(os.path.normpath(base / text))
 
     def spelled(self, loc: Loc, text: str) -> str:
         """The path at `loc`, left as the job spells it where that is from the job's folder."""
         kept = not self.places.from_shell(loc) and not text.startswith("~/")
-        return text if kept else str(self.absolute(loc, text))
+        return text if kept or is_remote(text) else str(self.absolute(loc, text))
 
-    def output(self, given: str | None, name: str, *, renamed: bool) -> Path:
-        """The run folder; `--name` moves it beside the folder that the job file names."""
+    def output(self, output: Output, name: str, *, renamed: bool) -> tuple[Path, Address | None]:
+        """The run folder, and of which run in object storage it is the local copy.
+
+        `--name` moves both beside what the job file names.
+        """
         loc = ("output", "path")
-        if given is None:
-            beside = self.folder.parent if self.folder.name == "jobs" else self.folder
-            return beside / "runs" / name
-        path = self.absolute(loc, given)
-        return path.parent / name if renamed and not self.places.from_shell(loc) else path
+        beside = renamed and not self.places.from_shell(loc)
+        if output.path is None:
+            above = self.folder.parent if self.folder.name == "jobs" else self.folder
+            return above / "runs" / name, None
+        if is_remote(output.path):
+            place = Address.parse(output.path)
+            place = place.parent.below(name) if beside else place
+            return self.local_copy(place, output.local_path), place
+        path = self.absolute(loc, output.path)
+        return (path.parent / name if beside else path), None
+
+    def local_copy(self, place: Address, given: str | None) -> Path:
+        """Where a run in object storage is worked on."""
+        if given is not None:
+            return self.absolute(("output", "local_path"), given) / place.name
+        return copy_path(place, self.env)
 
 
 def _job(
@@ -148,6 +163,7 @@ def _job(
 ) -> Job:
     name = file.name or path.stem
     models = tuple(_choice(model, file.request) for model in (file.model, *file.fallbacks))
+    output_path, output_place = paths.output(file.output, name, renamed=renamed)
     specs = {**{model.endpoint: EndpointSpec() for model in models}, **file.endpoints}
     return Job(
         path=path,
@@ -172,7 +188,8 @@ def _job(
         budget=file.budget,
         prices=file.prices,
         output=file.output,
-        output_path=paths.output(file.output.path, name, renamed=renamed),
+        output_path=output_path,
+        output_place=output_place,
         document=document.value,
         places=paths.places,
     )

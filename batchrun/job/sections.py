@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from batchrun.job.fields import ColumnType, Count, Flag, Section, Text, Whole
 from batchrun.job.place import WrongPartsError
+from batchrun.storage import Address, is_remote
 
 OPENAI_BATCH = "openai-batch"
 """The format whose rows are whole requests: {custom_id, method, url, body}."""
@@ -16,6 +17,22 @@ OPENAI_BATCH = "openai-batch"
 def usual_id(form: Any, run: Any) -> str | None:
     """The column that names rows where the job names none, by `input.format` and `input.run`."""
     return "row_id" if run is not None else "custom_id" if form == OPENAI_BATCH else None
+
+
+def _address(text: str) -> str:
+    if is_remote(text):
+        Address.parse(text)
+    return text
+
+
+def _on_this_machine(text: str) -> str:
+    if is_remote(text):
+        raise ValueError("must be a folder of this machine: media are read from there alone")
+    return text
+
+
+Place: TypeAlias = Annotated[Text, AfterValidator(_address)]
+"""A path, or an address in object storage."""
 
 
 class Sample(Section):
@@ -32,9 +49,10 @@ class Input(Section):
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["path"]}, {"required": ["run"]}]})
 
-    path: Text | None = None
-    """A file, a glob or a folder of JSONL, CSV (both also .gz, .zst) or Parquet, from the job's folder."""
-    run: Text | None = None
+    path: Place | None = None
+    """A file, a glob or a folder of JSONL, CSV (both also .gz, .zst) or Parquet, from the job's folder; or an
+    address in object storage: s3://, gs:// or az://."""
+    run: Place | None = None
     """A run folder in place of a file, from the job's folder: the rows that are ok there, by their input
     columns, and `previous`, a struct of what was answered: completion, parsed, reasoning, and so on."""
     format: Literal["jsonl", "csv", "parquet", "openai-batch"] | None = None
@@ -50,7 +68,7 @@ class Input(Section):
     """Only the first rows of the input."""
     sample: Sample | None = None
     """A sample of the input in place of its first rows."""
-    media_root: Text | None = None
+    media_root: Annotated[Text, AfterValidator(_on_this_machine)] | None = None
     """The only folder that images, audio and files may be read from, from the job's folder."""
 
     @model_validator(mode="after")
@@ -108,11 +126,27 @@ Columns: TypeAlias = Annotated[
 class Output(Section):
     """The run folder and what its results hold."""
 
-    path: Text | None = None
-    """Default: runs/NAME in the job's folder, or beside it when that folder is called jobs."""
+    path: Place | None = None
+    """Default: runs/NAME in the job's folder, or beside it when that folder is called jobs. Or an address in
+    object storage, s3://BUCKET/PATH, gs:// or az://: the run can then be continued from any machine."""
+    local_path: Text | None = None
+    """Where a run in object storage is worked on, a folder of this machine. Default: a folder of its own in
+    ~/.local/state/batchrun."""
     columns: Columns = "all"
     """Input columns carried into the results: all, none, or a list of names."""
     messages: Flag = False
     """true: keep the rendered messages as a column."""
     raw: Flag = False
     """true: keep the raw request and response as columns."""
+
+    @model_validator(mode="after")
+    def _local_copy(self) -> Self:
+        if self.path is None or not is_remote(self.path):
+            if self.local_path is not None:
+                text = "is for a run in object storage: its output.path begins with s3://, gs:// or az://"
+                raise WrongPartsError([(("local_path",), text)])
+        elif not Address.parse(self.path).key:
+            raise WrongPartsError([(("path",), "names a bucket alone: a run needs a path in it")])
+        if self.local_path is not None and is_remote(self.local_path):
+            raise WrongPartsError([(("local_path",), "must be a folder of this machine")])
+        return self

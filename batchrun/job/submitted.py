@@ -27,4 +27,5 @@ def load_submitted(kept: Path, *, sets: Sequence[str] = (), env: Mapping[str, st
             "This is the run folder's copy of the job: put that right, or name the job file (.yaml) itself."
         )
         raise JobError(error.message, hint=hint) from error
-    return replace(job, output_path=kept.parent)
+    place = job.output_place if job.output_path == kept.parent else None  # else it is a copy of its own
+    return replace(job, output_path=kept.parent, output_place=place)

@@ -27,6 +27,7 @@ from batchrun.opening import open_run
 from batchrun.outcome import Completed, Error, Failed
 from batchrun.pricing import ModelPrices
 from batchrun.progress import Progress
+from batchrun.remote.work import held_run
 from batchrun.reparsing.counting import Reparsed, Tally
 from batchrun.reparsing.reading import reread
 from batchrun.reparsing.rows import OLDER, PLACED, as_answered, asked, open_rows
@@ -49,14 +50,15 @@ def look(job: Job, *, env: Mapping[str, str], progress: Progress) -> Reparsed:
 
     Raises as `reparse`.
     """
-    run = _run_of(job)
-    with storage_of(run), locked(run.lock):
-        older = _older(job, run, env, progress)
-        progress.phase(f"reading {job.input.place}")
-        work = _Reparse(survey(job, on_rows=progress.read, keep_index=False), older, progress)
-        for _task in work.tasks():
-            pass
-        return work.result(dry_run=True)
+    with held_run(job, progress.say):
+        run = _run_of(job)
+        with storage_of(run), locked(run.lock):
+            older = _older(job, run, env, progress)
+            progress.phase(f"reading {job.input.place}")
+            work = _Reparse(survey(job, on_rows=progress.read, keep_index=False), older, progress)
+            for _task in work.tasks():
+                pass
+            return work.result(dry_run=True)
 
 
 def reparse(job: Job, *, env: Mapping[str, str], progress: Progress, seal_rows: int = SEAL_ROWS) -> Reparsed:
@@ -66,7 +68,19 @@ def reparse(job: Job, *, env: Mapping[str, str], progress: Progress, seal_rows: 
     while a submit is running, ChangedRowsError when the job was edited otherwise, too, RunFolderError,
     JobError, InputError and StorageError.
     """
-    run, started = _run_of(job), time.time()
+    started = time.time()
+    with held_run(job, progress.say) as remote:
+        run = _run_of(job)
+        result = _reparse(job, run, env, progress, seal_rows, started)
+        if remote:
+            progress.phase(f"uploading to {job.output_place}")
+            remote.finish()
+        return result
+
+
+def _reparse(
+    job: Job, run: RunFolder, env: Mapping[str, str], progress: Progress, seal_rows: int, started: float
+) -> Reparsed:
     with storage_of(run), locked(run.lock), open_log(run.log) as log:
         older = _older(job, run, env, progress)  # before the index of the last submit is replaced
         found = open_run(job, run, progress, log)

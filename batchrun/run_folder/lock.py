@@ -21,15 +21,15 @@ _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`. Raises RunLockedError when another process does,
-    RunFolderError where a lock cannot be trusted."""
+def locked(path: Path, what: str = "") -> Iterator[None]:
+    """Hold the lock file `path` of a run folder, or of `what` a message is to name. Raises RunLockedError
+    when another process does, RunFolderError where a lock cannot be trusted."""
     _check_filesystem(path.parent)
     fd = _opened(path)
     try:
         if not _taken(fd):
             raise RunLockedError(
-                f"another submit is running on {path.parent.parent}{_holder(fd)}",
+                f"another submit is running on {what or path.parent.parent}{_holder(fd)}",
                 hint="Wait for it, look at it with `batchrun status`, or give this one a --name of its own.",
             )
         with suppress(OSError):  # a full disk: it only tells who holds the lock

@@ -13,7 +13,8 @@ from batchrun.errors import InputError
 from batchrun.source import csv_records, jsonl, openai_batch, parquet, previous_run
 from batchrun.source.batch import Batch, Reading
 from batchrun.source.column_types import ColumnTypes
-from batchrun.source.files import Format, SourceFile, find_files
+from batchrun.source.files import Format, SourceFile, changed
+from batchrun.source.finding import find_files
 from batchrun.source.rows import Row
 
 
@@ -39,7 +40,7 @@ class Source:
     """The rows of one or more files, which can be read any number of times."""
 
     files: tuple[SourceFile, ...]
-    """In the order they are read. Their path, size and mtime_ns tell whether the input has changed."""
+    """In the order they are read. What each is kept as tells whether the input has changed."""
     declared: pa.Schema | None
     """The columns and types where the format says them (CSV, Parquet); None for lines of JSON."""
 
@@ -133,14 +134,11 @@ def _unchanged(file: SourceFile, reading: Reading) -> Reading:
 
 def _refuse_changed(file: SourceFile) -> None:
     try:
-        now = file.path.stat()
+        unchanged = file.kept.is_unchanged()
     except OSError as error:
         raise InputError(
             f"{file.name}: cannot be read any more: {error.strerror}",
             hint="submit again: answers to rows that stay the same are kept",
         ) from error
-    if (now.st_size, now.st_mtime_ns) != (file.size, file.mtime_ns):
-        raise InputError(
-            f"{file.name}: the file has changed while it was in use",
-            hint="submit again when it is complete: answers to rows that stay the same are kept",
-        )
+    if not unchanged:
+        raise changed(file)

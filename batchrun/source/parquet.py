@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchrun.errors import InputError
 from batchrun.source.batch import MAX_ROWS, Batch, Reading
-from batchrun.source.files import SourceFile
+from batchrun.source.files import SourceFile, changed
 from batchrun.source.overrides import mark
 from batchrun.source.parquet_schema import common_schema, refuse_twice
 from batchrun.source.parquet_values import rows_of
 from batchrun.source.rows import Row
+from batchrun.storage import ChangedObjectError
 
 BATCH_BYTES = 1024 * 1024
 _BUFFER = 1024 * 1024
@@ -55,9 +57,16 @@ def _groups_from(about: pq.FileMetaData, row: int) -> tuple[list[int], int]:
     return [], before
 
 
-def opened(file: SourceFile) -> pq.ParquetFile:
-    """The file, read with little memory. Raises what pyarrow raises."""
-    return pq.ParquetFile(file.path, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True)
+@contextmanager
+def opened(file: SourceFile) -> Iterator[pq.ParquetFile]:
+    """The file, read with little memory. Raises what pyarrow raises, and InputError where it has changed."""
+    try:
+        with file.kept.for_arrow() as source:
+            yield pq.ParquetFile(
+                source, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True
+            )
+    except ChangedObjectError as error:
+        raise changed(file) from error
 
 
 def _file_schema(file: SourceFile) -> pa.Schema:

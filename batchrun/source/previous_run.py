@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from batchrun.source import parquet
 from batchrun.source.batch import Reading
 from batchrun.source.files import SourceFile
+from batchrun.source.kept import OnDisk
 
 ROW_ID = "row_id"
 PREVIOUS = "previous"
@@ -29,11 +30,7 @@ _STATUS = "status"
 
 def described(parts: Sequence[Path], name: str) -> tuple[SourceFile, ...]:
     """The parts of a run's published results as files of an input; `name` is the run as the job spells it."""
-    stats = ((path, path.stat()) for path in parts)
-    return tuple(
-        SourceFile(path, f"{name}/results/{path.name}", stat.st_size, stat.st_mtime_ns, "run", None)
-        for path, stat in stats
-    )
+    return tuple(SourceFile(OnDisk.found(path), f"{name}/results/{path.name}", "run", None) for path in parts)
 
 
 def schema(files: tuple[SourceFile, ...]) -> pa.Schema:

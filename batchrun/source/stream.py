@@ -6,13 +6,15 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import IO
 
 import pyarrow as pa
 
 from batchrun.errors import InputError
-from batchrun.source.files import SourceFile
+from batchrun.source.files import SourceFile, changed
 from batchrun.source.rows import MAX_RAW, abbreviated
+from batchrun.storage import ChangedObjectError
 
 CHUNK = 256 * 1024
 """Bytes read at once: some hundreds of rows, a few MB once they are Python objects."""
@@ -50,18 +52,20 @@ def chunks(file: SourceFile, size: int = CHUNK) -> Iterator[bytes]:
             while data := stream.read(size):
                 yield data if done else _checked_start(file, data)
                 done += len(data)
+    except ChangedObjectError as error:
+        raise changed(file) from error
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(file, done, error) from error
-    if file.compression and not file.size:
+    if file.compression and not file.kept.size:
         raise _unreadable(file, 0, OSError("the file is empty"))
 
 
 def _opened(file: SourceFile) -> AbstractContextManager[IO[bytes]]:
     if file.compression is None:
-        return file.path.open("rb", buffering=0)
+        return file.kept.open()
     # Not the gzip module: pyarrow reads both kinds, members and frames in a row too, and checks the ends.
     stream: AbstractContextManager[IO[bytes]] = pa.CompressedInputStream(
-        pa.OSFile(str(file.path)), file.compression
+        file.kept.for_arrow(), file.compression
     )
     return stream
 
@@ -83,7 +87,8 @@ def _unreadable(file: SourceFile, done: int, error: Exception) -> InputError:
     if not done:
         return InputError(
             f"{file.name}: is no {file.compression} file: {error}",
-            hint=f"drop the suffix {file.path.suffix} when the file is not compressed, or write it again",
+            hint=f"drop the suffix {PurePosixPath(file.name).suffix} when the file is not compressed, "
+            "or write it again",
         )
     return InputError(
         f"{file.name}: the {file.compression} data is damaged or cut short, "

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from batchrun.errors import InputError
 from batchrun.source import csv_records
 from batchrun.source.files import SourceFile
+from batchrun.source.kept import OnDisk
 from batchrun.source.rows import Row
 from tests.source.reading import read_rows, read_table, read_values, write
 
@@ -101,7 +102,7 @@ def test_an_open_quote_that_swallows_lines_is_refused(tmp_path: Path) -> None:
 def test_a_record_beyond_the_limit_is_refused(tmp_path: Path, data: bytes) -> None:
     """An open quote is found out at the limit, not at the end of the memory."""
     path = write(tmp_path / "t.csv", data)
-    file = SourceFile(path, "t.csv", 0, 0, "csv", None)
+    file = SourceFile(OnDisk(path, 0, 0), "t.csv", "csv", None)
     with pytest.raises(InputError, match=r"t\.csv:2: .* is longer than 100 bytes"):
         list(csv_records.read(file, 0, None, limit=100))
 

@@ -9,7 +9,8 @@ import pytest
 
 from batchrun.errors import InputError
 from batchrun.source import open_source
-from batchrun.source.files import find_files
+from batchrun.source.finding import find_files
+from batchrun.source.kept import OnDisk
 from tests.source.reading import read_table, write
 
 
@@ -67,7 +68,7 @@ def test_the_identity_of_a_file_is_on_record(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl", b'{"a":1}\n')
     os.utime(path, ns=(1, 1_700_000_000_123_456_789))
     (file,) = open_source("t.jsonl", root=tmp_path).files
-    assert (file.path, file.size, file.mtime_ns) == (path, 8, 1_700_000_000_123_456_789)
+    assert file.kept == OnDisk(path, 8, 1_700_000_000_123_456_789)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_the_identity_of_a_file_is_on_record(tmp_path: Path) -> None:
         ("data/*.parquet", "no file to read there"),
         ("data/_temporary/sub", "no file to read there"),
         ("", "the format of the file is unknown|mixes formats"),
-        ("s3://bucket/t.jsonl", "only local files can be read"),
+        ("http://bucket/t.jsonl", "no address in object storage"),
         ("data/_SUCCESS", r"the known suffixes are \.jsonl"),
     ],
 )

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from batchrun.source import jsonl
 from batchrun.source.files import SourceFile
+from batchrun.source.kept import OnDisk
 from batchrun.source.rows import MAX_RAW, Row
 from tests.source.reading import read_rows, read_values, write
 
@@ -176,5 +177,4 @@ def test_long_bad_lines_stay_different(tmp_path: Path) -> None:
 
 
 def _described(path: Path) -> SourceFile:
-    stat = path.stat()
-    return SourceFile(path, path.name, stat.st_size, stat.st_mtime_ns, "jsonl", None)
+    return SourceFile(OnDisk.found(path), path.name, "jsonl", None)

@@ -1,0 +1,83 @@
+"""How a run in object storage stands, by its small objects alone: no part of it is fetched."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from batchrun import codec
+from batchrun.remote.copies import LocalCopy
+from batchrun.remote.lease import Lease, read_lease
+from batchrun.remote.manifest import Manifest, read_manifest
+from batchrun.run_folder.lock import is_locked
+from batchrun.status import Status
+from batchrun.storage import Store, open_store
+from batchrun.summary import CheckOutcome
+
+
+def status_elsewhere(copy: LocalCopy, *, now: Callable[[], float] = time.time) -> Status | None:
+    """The status of a run that another machine works on, or that has ended well; None where only its records
+    tell how it stands, or this machine is at work on it.
+
+    Whether another machine is at work hangs on its clock and this one's here, and only here. Raises
+    ObjectStorageError, RunFolderError.
+    """
+    if is_locked(copy.run.lock):
+        return None
+    store = open_store(copy.place)
+    found, lease = read_manifest(store), read_lease(store)
+    if found is None or found[0].is_empty or lease is None:
+        return None
+    manifest, holder = found[0], lease[0]
+    said = _said(store, manifest)
+    if not holder.released and now() - holder.at < holder.ttl:
+        return _status(copy, manifest, said, holder)
+    is_known = manifest.is_published and said.get("state", "running") != "running"
+    return _status(copy, manifest, said, None) if is_known else None
+
+
+def _said(store: Store, manifest: Manifest) -> dict[str, Any]:
+    """What `run.json` says, as it was uploaded last."""
+    entry = manifest.files.get("run.json")
+    data = b"".join(store.read(key) or b"" for key, _size in entry.pieces) if entry else b""
+    try:
+        document = codec.loads(data)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _status(copy: LocalCopy, manifest: Manifest, said: dict[str, Any], holder: Lease | None) -> Status:
+    """`holder` is at work; None where the last submit has ended."""
+    live = holder.told.get("live") if holder else None
+    ended = holder is None
+    done = (live or {}).get("ok", 0), (live or {}).get("failed", 0)
+    state = "paused" if live and live.get("paused") else "running" if holder else str(said["state"])
+    return Status(
+        name=manifest.name,
+        state=state,
+        rows=said.get("rows"),
+        ok=said.get("ok", 0) + (0 if ended else done[0]),
+        failed=said.get("failed", 0) + (0 if ended else done[1]),
+        pending=max(0, said.get("pending", 0) - (0 if ended else sum(done))),
+        changed=said.get("changed", 0),
+        rerun=said.get("changed", 0),
+        stale=said.get("stale", 0),
+        unpublished=0 if ended else sum(done),
+        possibly_paid=said.get("possibly_paid", 0) if ended else (live or {}).get("in_flight", 0),
+        errors=said.get("errors", {}),
+        stopped_by=said.get("stopped_by") if ended else None,
+        usage=said.get("usage", {}),
+        cost_usd=said.get("cost_usd"),
+        saved_usd=said.get("saved_usd"),
+        up_to_date=ended,
+        checks=tuple(map(CheckOutcome.read, said.get("checks", ()))) if ended else (),
+        spent=said.get("spent", {}),
+        budget=said.get("budget", {}),
+        last_submit=said.get("submit", {}),
+        live=live,
+        run_folder=str(copy.place),
+        results=f"{copy.place}/results/*.parquet" if manifest.results else None,
+        host=holder.host if holder else None,
+    )

@@ -1,0 +1,106 @@
+"""Local copies of runs in object storage: where one lies, and what is known of it."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchrun import codec
+from batchrun.errors import RunFolderError
+from batchrun.remote.fetching import fetch
+from batchrun.remote.manifest import KEY, Manifest
+from batchrun.remote.shipping import digest_of
+from batchrun.run_folder.folder import RunFolder, write_atomically
+from batchrun.run_folder.journal import journal_files
+from batchrun.run_folder.sealed import sealed_parts
+from batchrun.storage import Address, Store
+
+
+@dataclass(frozen=True, slots=True)
+class LocalCopy:
+    """The copy of the run at `place`: `path` is its run folder, which lies in a folder of its own."""
+
+    place: Address
+    path: Path
+
+    @property
+    def run(self) -> RunFolder:
+        """The run folder."""
+        return RunFolder(self.path)
+
+    @property
+    def lock(self) -> Path:
+        """The file whose flock a submit on this machine holds from before it fetches."""
+        return self.path.parent / "lock"
+
+    @property
+    def _about(self) -> Path:
+        return self.path.parent / "remote.json"
+
+    def make(self) -> None:
+        """Make the folder around it. Raises RunFolderError where that is not allowed."""
+        try:
+            self.path.parent.mkdir(0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunFolderError(
+                f"cannot make the local copy of {self.place} in {self.path.parent}: {error.strerror}",
+                hint="Give output.local_path a folder that you may write to.",
+            ) from error
+
+    def synced(self) -> Manifest | None:
+        """The state of the run that the copy was last the same as; None where it never was."""
+        with suppress(OSError, ValueError, LookupError, TypeError, RunFolderError):
+            known = codec.loads(self._about.read_bytes())
+            if known["place"] == str(self.place) and self.path.is_dir():
+                return Manifest.read(known["synced"].encode(), KEY)
+        return None
+
+    def holder(self) -> str:
+        """By what name this copy takes the lease: the same one after a kill."""
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            return str(codec.loads(self._about.read_bytes())["holder"])
+        return secrets.token_hex(8)
+
+    def note(self, holder: str, synced: Manifest | None) -> None:
+        """Remember both. Raises StorageError."""
+        text = synced.document().decode() if synced else ""
+        about = {"place": str(self.place), "holder": holder, "synced": text}
+        write_atomically(self._about, codec.dumps(about))
+
+    def bring_up(self, store: Store, manifest: Manifest, *, say: Callable[[str], None]) -> None:
+        """Make the copy the run as `manifest` has it, unless it already is that or goes on from it.
+
+        What was received here and never uploaded, before another machine went on with the run, is put
+        aside. For the holder of the copy's lock. Raises ObjectStorageError, RunFolderError, OSError.
+        """
+        synced = self.synced()
+        if manifest.is_empty or (synced is not None and synced.state == manifest.state):
+            return
+        fresh = self.path.with_name(f"{self.path.name}.fetched")
+        fetch(store, manifest, fresh, self.path)
+        if self.path.exists():
+            if self._holds_more(synced, manifest):
+                aside = self.path.with_name(f"{self.path.name}.before-{manifest.epoch:04d}")
+                shutil.rmtree(aside, ignore_errors=True)
+                self.path.rename(aside)
+                say(
+                    "another machine has gone on with this run: what had been received here and was never "
+                    f"uploaded is not part of it any more, and is kept in {aside}"
+                )
+            else:
+                shutil.rmtree(self.path)
+        fresh.rename(self.path)
+
+    def _holds_more(self, synced: Manifest | None, manifest: Manifest) -> bool:
+        """Whether the copy has records that were never uploaded."""
+        checkpoint = self.run.checkpoint
+        if not checkpoint.is_dir():
+            return False
+        uploaded = [*manifest.files.values(), *(synced.files.values() if synced else ())]
+        digests = {entry.digest for entry in uploaded}
+        records = [*journal_files(checkpoint).values(), *sealed_parts(checkpoint).values()]
+        return any(digest_of(path) not in digests for path in records)

@@ -1,0 +1,193 @@
+"""The lease on a run in object storage: one submit at a time, though no file lock reaches that far.
+
+It is one small object. Whoever takes it writes its name and the next epoch there, and writes it anew every
+`BEAT` seconds; both only if nobody has written it meanwhile. A holder that stays silent for `TTL` seconds has
+lost it: that is seen by looking twice, never by comparing clocks. The epoch fences the holder before: what it
+publishes must replace a manifest that its successor has already replaced (Kleppmann, "How to do distributed
+locking", 2016).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from batchrun import codec
+from batchrun.errors import RunFolderError, RunLockedError
+from batchrun.storage import ConflictError, Store, Version
+from batchrun.wording import duration
+
+KEY = "lease.json"
+TTL = 30.0
+BEAT = 10.0
+_LOOK = 1.0
+"""Seconds: silence after which a lease has run out, between two renewals, between two looks at another's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who works on a run, or did last. `ttl` in seconds, `at` in seconds since the epoch by its own clock."""
+
+    holder: str
+    epoch: int
+    beat: int
+    host: str
+    pid: int
+    ttl: float
+    at: float
+    released: bool = False
+    told: Mapping[str, Any] = field(default_factory=dict)
+    """What its submit had done by then."""
+
+    def document(self) -> bytes:
+        """As it is stored: bytes that no other writing has."""
+        return codec.dumps(asdict(self)) + b"\n"
+
+    @classmethod
+    def read(cls, data: bytes) -> Lease:
+        """It again. Raises ValueError for what is none."""
+        try:
+            return cls(**codec.loads(data))
+        except TypeError as error:
+            raise ValueError(f"no lease: {error}") from error
+
+
+class LeaseLostError(RunLockedError):
+    """Another submit has taken the lease: nothing more may be sent or published here."""
+
+
+def read_lease(store: Store) -> tuple[Lease, Version] | None:
+    """Who works on a run, or did last; None where nobody ever did, or what is there cannot be read."""
+    found = store.read_version(KEY)
+    if found is None:
+        return None
+    try:
+        return Lease.read(found[0]), found[1]
+    except ValueError:
+        return Lease("", 0, 0, "", 0, TTL, 0.0), found[1]
+
+
+class Holding:
+    """A lease that this process holds. Not for two threads at once."""
+
+    def __init__(self, store: Store, lease: Lease, version: Version) -> None:
+        self._store = store
+        self._version = version
+        self.lease = lease
+
+    def renew(self, told: Mapping[str, Any]) -> None:
+        """Say that the submit is alive, and what it has done. Raises LeaseLostError, ObjectStorageError."""
+        self._write(replace(self.lease, beat=self.lease.beat + 1, at=time.time(), told=dict(told)))
+
+    def release(self) -> None:
+        """Leave it to the next. Raises as `renew`."""
+        self._write(replace(self.lease, beat=self.lease.beat + 1, at=time.time(), released=True))
+
+    def _write(self, lease: Lease) -> None:
+        try:
+            self._version = self._store.replace(KEY, lease.document(), self._version)
+        except ConflictError:
+            raise lost(self._store) from None
+        self.lease = lease
+
+
+def lost(store: Store) -> LeaseLostError:
+    """What to raise where another submit has taken over."""
+    found = read_lease(store)
+    by = f" by a submit on {found[0].host} (process {found[0].pid})" if found and found[0].host else ""
+    return LeaseLostError(
+        f"{store.at} was taken over{by}, while this submit could not renew its lease",
+        hint="This one has stopped, and published nothing since. What it had received is kept in its local "
+        "copy. Wait for the other one, or look at it with `batchrun status`.",
+    )
+
+
+def take_lease(
+    store: Store,
+    holder: str,
+    *,
+    say: Callable[[str], None],
+    ttl: float = TTL,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> tuple[Holding, Lease | None]:
+    """Take the lease of a run, with what the one before said last.
+
+    At once where nobody holds it, it was released, or this very `holder` had it; else it must stay as it is
+    for its own `ttl`. Raises RunLockedError when its holder is alive.
+    """
+    found = read_lease(store)
+    if found and not found[0].released and found[0].holder != holder:
+        _await_silence(store, found, say=say, clock=clock, sleep=sleep)
+    before = found[0] if found else None
+    lease = Lease(
+        holder,
+        epoch=1 + (before.epoch if before else 0),
+        beat=0,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        ttl=ttl,
+        at=time.time(),
+    )
+    try:
+        if found is None:
+            version = store.create(KEY, lease.document())
+        else:
+            version = store.replace(KEY, lease.document(), found[1])
+    except ConflictError:
+        raise _held(store) from None
+    _require_conditions(store)
+    return Holding(store, lease, version), before
+
+
+def _require_conditions(store: Store) -> None:
+    """Raises RunFolderError for a store that takes a write whose condition does not hold: two submits could
+    work on the run, and each would undo what the other has published."""
+    stale = {"e_tag": '"0"', "version": "0"} if store.at.scheme == "gs" else {"e_tag": '"0"'}
+    for attempt in (store.create, partial(store.replace, version=stale)):
+        with suppress(ConflictError):
+            attempt(KEY, b"no lease\n")
+            raise RunFolderError(
+                f"{store.at}: the server takes writes whose conditions (If-None-Match, If-Match) do not hold",
+                hint="A run cannot be kept safely there. Use a store that honours them, as Amazon's S3 does, "
+                "or a local output.path.",
+            )
+
+
+def _await_silence(
+    store: Store,
+    found: tuple[Lease, Version],
+    *,
+    say: Callable[[str], None],
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> None:
+    lease, version = found
+    end = clock() + lease.ttl
+    said = False
+    while clock() < end:
+        sleep(min(_LOOK, lease.ttl / 10))
+        now = read_lease(store)
+        if now is None or now[1] != version:
+            raise _held(store)
+        if not said and clock() > end - lease.ttl + 1.5 * BEAT:
+            said = True
+            say(
+                f"a submit on {lease.host} (process {lease.pid}) holds {store.at} and has been silent for "
+                f"{duration(1.5 * BEAT)}: it is taken over {duration(lease.ttl)} after its last sign of life"
+            )
+
+
+def _held(store: Store) -> RunLockedError:
+    found = read_lease(store)
+    who = f" on {found[0].host} (process {found[0].pid})" if found and found[0].host else ""
+    return RunLockedError(
+        f"another submit is running on {store.at}{who}",
+        hint="Wait for it, look at it with `batchrun status`, or give this one a --name of its own.",
+    )

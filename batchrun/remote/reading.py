@@ -1,0 +1,73 @@
+"""A run in object storage for those who only read it: its local copy, brought up to date."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from batchrun.errors import RunFolderError, RunLockedError
+from batchrun.remote.copies import LocalCopy
+from batchrun.remote.manifest import read_manifest
+from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.lock import is_locked, locked
+from batchrun.storage import Address, open_store
+
+_PATIENCE = 600.0
+"""Seconds to wait for another reader on this machine that is fetching the same run."""
+
+_LOOK = 0.2
+
+
+def open_copy(
+    place: Address,
+    path: Path,
+    *,
+    say: Callable[[str], None],
+    sleep: Callable[[float], None] = time.sleep,
+) -> RunFolder:
+    """The run at `place`, as uploaded last, in its local copy at `path`; the copy itself where it goes on
+    from that, or a submit on this machine is at work on it.
+
+    Raises RunFolderError where there is none, ObjectStorageError.
+    """
+    copy = LocalCopy(place, path)
+    copy.make()
+    waited = 0.0
+    while True:
+        try:
+            with locked(copy.lock, str(place)):
+                _bring_up(copy, say)
+                return copy.run
+        except RunLockedError:
+            if is_locked(copy.run.lock):
+                return copy.run  # a submit's: newer than what it has uploaded
+            if waited > _PATIENCE:
+                raise
+            sleep(_LOOK)
+            waited += _LOOK
+
+
+def published_results(place: Address, path: Path) -> list[Address] | None:
+    """The parts of the run at `place` in the order of their rows, where they show every answer there is.
+
+    None where they do not, there is none, or a submit on this machine is at work in the copy at `path`.
+    Raises ObjectStorageError, RunFolderError.
+    """
+    found = None if is_locked(RunFolder(path).lock) else read_manifest(open_store(place))
+    if found is None or not found[0].is_published or not found[0].results:
+        return None
+    parts = (entry for _name, entry in sorted(found[0].results.items()))
+    return [place.below(key) for entry in parts for key, _size in entry.pieces]
+
+
+def _bring_up(copy: LocalCopy, say: Callable[[str], None]) -> None:
+    store = open_store(copy.place)
+    found = read_manifest(store)
+    if found is None or found[0].is_empty:
+        raise RunFolderError(
+            f"there is no run in {copy.place}",
+            hint="Start one with `batchrun submit JOB.yaml`, whose output.path names it.",
+        )
+    copy.bring_up(store, found[0], say=say)
+    copy.note(copy.holder(), found[0])

@@ -1,0 +1,46 @@
+"""What verbs that change a run do around their work, where the run is kept in object storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from batchrun.job import Job
+from batchrun.progress import Progress
+from batchrun.remote.copies import LocalCopy
+from batchrun.remote.held import Held, held
+from batchrun.remote.lease import TTL
+from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.log import Log
+from batchrun.run_folder.spend import keep_dropped
+from batchrun.summary import Summary
+
+
+@contextmanager
+def held_run(job: Job, say: Callable[[str], None], *, ttl: float = TTL) -> Iterator[Held | None]:
+    """Hold a job's run in the block as `held` does; None for one that is kept on this machine alone."""
+    if job.output_place is None:
+        yield None
+        return
+    with held(LocalCopy(job.output_place, job.output_path), job.name, say, ttl=ttl) as remote:
+        yield remote
+
+
+def account_for_loss(remote: Held, run: RunFolder, say: Callable[[str], None], log: Log) -> None:
+    """Say what the submit before took with it, and count what that had cost. For the holder of the lock."""
+    if remote.loss is None:
+        return
+    say(remote.loss.sentence())
+    log("loss", host=remote.loss.host, rows=remote.loss.rows, calls=remote.loss.calls)
+    if remote.loss.calls:
+        keep_dropped(run.checkpoint, {f"lost with lease {remote.loss.epoch}": remote.loss.spend})
+
+
+def give_back(remote: Held, summary: Summary, progress: Progress) -> None:
+    """Upload what a submit leaves, unless it was to stop at once. Raises as `Held.finish`."""
+    if summary.stopped_by and summary.stopped_by.at_once:
+        remote.leaves = True
+        progress.say(f"not uploaded: submit again from this machine, where {remote.copy.path} has all of it")
+        return
+    progress.phase(f"uploading to {remote.copy.place}")
+    remote.finish()

@@ -1,0 +1,129 @@
+"""The lease on a run in object storage."""
+
+from __future__ import annotations
+
+import pytest
+from obstore.store import MemoryStore
+
+from batchrun.errors import RunLockedError
+from batchrun.remote.lease import Holding, Lease, LeaseLostError, take_lease
+from batchrun.remote.manifest import Manifest, read_manifest, write_manifest
+from batchrun.storage import Address, ConflictError, Store
+
+
+class World:
+    """A store, and time that passes when somebody waits for it: then `alive` holders renew."""
+
+    def __init__(self) -> None:
+        self.store = Store(Address("s3", "bucket", "run"), MemoryStore())
+        self.now = 0.0
+        self.alive: list[Holding] = []
+        self.said: list[str] = []
+
+    def sleep(self, seconds: float) -> None:
+        before = self.now // 10
+        self.now += seconds
+        if self.now // 10 > before:
+            for holding in self.alive:
+                holding.renew({"rows": self.now})
+
+    def take(self, holder: str) -> tuple[Holding, Lease | None]:
+        return take_lease(self.store, holder, say=self.said.append, clock=lambda: self.now, sleep=self.sleep)
+
+
+def test_the_first_one_takes_it_at_once() -> None:
+    """Nobody is waited for where nobody was."""
+    world = World()
+    holding, before = world.take("a")
+    assert (holding.lease.epoch, before, world.now) == (1, None, 0)
+
+
+def test_a_released_lease_is_taken_at_once() -> None:
+    """And the epoch grows, whoever takes it."""
+    world = World()
+    holding, _ = world.take("a")
+    holding.release()
+    holding, before = world.take("b")
+    assert (holding.lease.epoch, world.now) == (2, 0)
+    assert before is not None
+    assert before.released
+
+
+def test_the_holder_of_a_killed_submit_takes_it_back_at_once() -> None:
+    """The file lock of its local copy says that no other process is alive."""
+    world = World()
+    world.take("a")
+    holding, before = world.take("a")
+    assert (holding.lease.epoch, world.now) == (2, 0)
+    assert before is not None
+    assert not before.released
+
+
+def test_a_holder_that_is_alive_keeps_it() -> None:
+    """Whoever comes is told who it is, within a beat."""
+    world = World()
+    holding, _ = world.take("a")
+    world.alive.append(holding)
+    with pytest.raises(RunLockedError, match=r"another submit is running on s3://bucket/run on .* \(process"):
+        world.take("b")
+    assert world.now <= 11
+    holding.renew({})
+
+
+def test_a_silent_holder_loses_it_after_its_time() -> None:
+    """Not a second before, and what it said last is known."""
+    world = World()
+    holding, _ = world.take("a")
+    holding.renew({"rows": 7})
+    taken, before = world.take("b")
+    assert taken.lease.epoch == 2
+    assert 30 <= world.now <= 32
+    assert before is not None
+    assert before.told == {"rows": 7}
+    assert "has been silent" in world.said[0]
+    with pytest.raises(LeaseLostError, match="was taken over by a submit on"):
+        holding.renew({})
+
+
+def test_of_two_that_wait_one_takes_it() -> None:
+    """The write is conditional: the other sees that it came too late."""
+    world = World()
+    world.take("a")
+    taken: list[Holding] = []
+
+    def sleep(seconds: float) -> None:
+        world.sleep(seconds)
+        if world.now >= 29.5 and not taken:  # while the first waits for its last second
+            found = world.store.read_version("lease.json")
+            assert found is not None
+            other = Lease("c", 2, 0, "elsewhere", 1, 30, 0.0)
+            taken.append(
+                Holding(world.store, other, world.store.replace("lease.json", other.document(), found[1]))
+            )
+
+    with pytest.raises(RunLockedError, match="on elsewhere"):
+        take_lease(world.store, "b", say=world.said.append, clock=lambda: world.now, sleep=sleep)
+    taken[0].renew({})
+
+
+def test_a_lease_that_cannot_be_read_is_waited_for_and_taken() -> None:
+    """Something wrote over it: that says nothing of who holds the run."""
+    world = World()
+    world.store.write("lease.json", b"no lease")
+    holding, _ = world.take("b")
+    assert world.now >= 30
+    holding.renew({})
+
+
+def test_a_manifest_is_replaced_only_by_who_replaced_it_last() -> None:
+    """A submit that has lost its lease without knowing publishes nothing."""
+    store = World().store
+    first = write_manifest(store, Manifest(1, "job"), None)
+    write_manifest(store, Manifest(2, "job"), first)
+    with pytest.raises(ConflictError):
+        write_manifest(store, Manifest(1, "job", state="0001-000001"), first)
+    with pytest.raises(ConflictError):
+        write_manifest(store, Manifest(1, "job", state="0001-000001"), None)
+    found = read_manifest(store)
+    assert found is not None
+    assert found[0].epoch == 2

@@ -1,0 +1,228 @@
+"""Runs in object storage, read and changed by every verb, from machines that have no copy of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import batchrun
+from batchrun.errors import InputError, ObjectStorageError, RunFolderError, UsageError
+from batchrun.remote.manifest import KEY
+from batchrun.storage import Address, open_store
+from tests.remote.runs import Ended, Remote, remote_job, wait_for
+from tests.remote.server import Between
+from tests.runs import run_batchrun
+
+SLOW = {"latency": {"kind": "constant", "seconds": 0.3}}
+
+
+def verb(work: Remote, *arguments: str, machine: str = "reader") -> subprocess.CompletedProcess[str]:
+    """A command on a machine of its own."""
+    return run_batchrun(*arguments, env={"XDG_STATE_HOME": str(work.job.folder / machine)})
+
+
+def told(work: Remote, *arguments: str, machine: str = "reader") -> Any:
+    """What a command prints as JSON."""
+    ended = verb(work, *arguments, "--json", machine=machine)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+def test_every_verb_reads_a_run_by_its_address_and_by_its_job(tmp_path: Path, bucket: Address) -> None:
+    """Also a place whose name holds what URLs escape."""
+    with remote_job(tmp_path, bucket, rows=40) as work:
+        place = bucket.below("runs/x y%20z/job")
+        work.job.edit(output={"path": str(place)})
+        work.job.submit_here()
+        for named in (str(place), str(work.job.job)):
+            status = told(work, "status", named)
+            assert (status["state"], status["ok"], status["pending"]) == ("finished", 40, 0)
+            assert status["run_folder"] == str(place)
+            assert len(verb(work, "show", named, "--json").stdout.splitlines()) == 40
+            exported = verb(work, "export", named, "--format", "csv", "--columns", "row_id")
+            assert len(exported.stdout.splitlines()) == 41
+            page = tmp_path / "page.html"
+            assert verb(work, "report", named, "--out", str(page)).returncode == 0
+            assert "40" in page.read_text()
+            assert batchrun.scan_results(named).select("n").collect().height == 40
+        assert verb(work, "status", str(place)).stdout.startswith("job: finished")
+
+
+def test_a_status_fetches_nothing_large(tmp_path: Path, bucket: Address) -> None:
+    """A run that has ended well, or runs elsewhere, is told by three small objects."""
+    with remote_job(tmp_path, bucket, rows=200, config=SLOW) as work:
+        process = work.machine("a").start()
+        wait_for(lambda: (work.store.read("lease.json") or b"").find(b'"in_flight"') > 0)
+        running = told(work, "status", str(work.place))
+        assert (running["state"], running["rows"]) == ("running", 200)
+        assert running["live"]["to_do"] == 200
+        assert running["host"]
+        assert f"running on {running['host']}" in verb(work, "status", str(work.place)).stdout
+        assert Ended.of(process).code == 0
+        ended = told(work, "status", str(work.place))
+        assert (ended["state"], ended["ok"], ended["host"]) == ("finished", 200, None)
+        assert not (tmp_path / "reader").exists()
+
+
+def test_a_killed_run_is_read_as_far_as_it_was_uploaded(tmp_path: Path, bucket: Address) -> None:
+    """Rows that were not published, too; once the lease has run out, it counts as killed."""
+    with remote_job(tmp_path, bucket, rows=300, config=SLOW) as work:
+        process = work.machine("a").start(lease=1.0)
+        wait_for(lambda: not work.manifest().is_empty if work.store.read(KEY) else False)
+        wait_for(lambda: work.manifest().told.get("rows", 0) >= 32)
+        process.kill()
+        Ended.of(process)
+        rows = work.results()
+        assert 32 <= rows.height < 300
+        wait_for(lambda: told(work, "status", str(work.place))["state"] == "killed")
+        assert told(work, "status", str(work.place))["ok"] == rows.height
+
+
+def test_a_pause_is_for_the_machine_that_is_at_work(tmp_path: Path, bucket: Address) -> None:
+    """There it works as ever; elsewhere it says where to go."""
+    with remote_job(tmp_path, bucket, rows=300, config=SLOW) as work:
+        process = work.machine("a").start()
+        wait_for(lambda: len(work.job.calls()) > 0)
+        refused = verb(work, "pause", str(work.job.job))
+        assert refused.returncode == 2
+        assert "no submit of this machine is running on s3://" in refused.stderr
+        assert told(work, "pause", str(work.job.job), machine="a")["paused"]
+        assert not told(work, "resume", str(work.job.job), machine="a")["paused"]
+        process.terminate()
+        assert Ended.of(process).code == 143
+
+
+def test_gc_drops_answers_everywhere(tmp_path: Path, bucket: Address) -> None:
+    """On a machine that had no copy; the objects that nothing needs any more are gone."""
+    with remote_job(tmp_path, bucket, rows=100) as work:
+        work.job.submit_here()
+        work.job.edit(input={"path": "rows.jsonl", "id": "id", "limit": 50})
+        work.job.submit_here()
+        looked = verb(work, "gc", str(work.job.job))
+        assert "would drop 50 answers" in looked.stdout, looked.stderr
+        done = verb(work, "gc", str(work.job.job), "--yes", machine="other")
+        assert "dropped 50 answers, kept 50" in done.stdout, done.stderr
+        assert work.results().height == 50
+        there = {item.key for item in work.store.listing()}
+        assert there == {*work.manifest().keys(), KEY, "lease.json"}
+        assert work.machine("third").submit().rows == (50, 0, 0)
+        assert len(work.job.calls()) == 100
+
+
+def test_reparse_reads_stored_answers_without_a_call(tmp_path: Path, bucket: Address) -> None:
+    """On a machine that had no copy of them."""
+    schema = {"type": "object", "properties": {"label": {"enum": ["a", "b"]}}, "required": ["label"]}
+    with remote_job(tmp_path, bucket, rows=20, schema=schema) as work:
+        work.job.submit_here()
+        calls = len(work.job.calls())
+        edited = {**schema, "properties": {"label": {"enum": ["a", "b", "c"]}}}
+        work.job.edit(schema=edited)
+        found = told(work, "reparse", str(work.job.job))
+        assert found["reread"] == 20
+        assert len(work.job.calls()) == calls
+        assert work.machine("third").submit().rows == (20, 0, 0)
+        assert len(work.job.calls()) == calls
+
+
+def test_a_job_goes_on_from_a_run_in_object_storage(tmp_path: Path, bucket: Address) -> None:
+    """`input.run` takes its address; a run of its own it refuses."""
+    with remote_job(tmp_path, bucket, rows=30) as work:
+        work.job.submit_here()
+        second = {"input": {"run": str(work.place)}, "output": {}, "name": "second"}
+        work.job.edit(
+            **second, prompt={"messages": [{"role": "user", "content": "{{ previous.completion }}"}]}
+        )
+        summary = work.job.submit_here()
+        assert (summary.exit_code, summary.ok) == (0, 30)
+        work.job.edit(output={"path": str(work.place)})
+        with pytest.raises(InputError, match="is this job's own run"):
+            work.job.submit_here()
+
+
+def test_a_frame_is_an_input_too(tmp_path: Path, bucket: Address) -> None:
+    """And is not taken for another one when it is given again."""
+    frame = pl.DataFrame({"id": ["a", "b"], "text": ["row 1: x", "row 2: y"]})
+    with remote_job(tmp_path, bucket, rows=1) as work:
+        for _ in range(2):
+            summary = batchrun.submit(work.job.job, frame, show=False)
+            assert (summary.ok, summary.run_folder) == (2, str(work.place))
+        assert len(work.job.calls()) == 2
+
+
+def test_a_changed_object_is_found_out(tmp_path: Path, bucket: Address) -> None:
+    """Its digest is in the manifest."""
+    with remote_job(tmp_path, bucket, rows=20) as work:
+        work.job.submit_here()
+        entry = work.manifest().files["job.yaml"]
+        work.store.write(entry.pieces[0][0], b"x" * entry.size)
+        ended = verb(work, "show", str(work.place))
+        assert ended.returncode == 2
+        assert "job.yaml is not what was uploaded" in ended.stderr
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b'{"format": 1, "epoch": 1}', b'{"format": 99}', b"[1]"])
+def test_a_damaged_manifest_is_named(tmp_path: Path, bucket: Address, data: bytes) -> None:
+    """Nothing is written over it."""
+    with remote_job(tmp_path, bucket, rows=3) as work:
+        work.store.write(KEY, data)
+        with pytest.raises(RunFolderError, match=r"manifest\.json") as caught:
+            work.job.submit_here()
+        assert caught.value.hint
+        assert work.store.read(KEY) == data
+
+
+def test_places_that_cannot_be_used_are_refused(tmp_path: Path, bucket: Address) -> None:
+    """Before anything is sent: another job's, one that holds something else, one that is not there."""
+    with remote_job(tmp_path, bucket, rows=3) as work:
+        work.job.submit_here()
+        work.job.edit(name="another")
+        with pytest.raises(RunFolderError, match="holds the run of another job, 'job'"):
+            work.job.submit_here()
+        work.job.edit(output={"path": f"{bucket}/runs"})
+        with pytest.raises(RunFolderError, match="is not empty and holds no run of batchrun"):
+            work.job.submit_here()
+        work.job.edit(output={"path": "s3://no-such-bucket-here/runs/x"})
+        with pytest.raises(ObjectStorageError, match="there is no such bucket"):
+            work.job.submit_here()
+        with pytest.raises(RunFolderError, match="there is no run in s3://"):
+            batchrun.scan_results(f"{bucket}/nothing/here")
+        with pytest.raises(UsageError, match="no address in object storage"):
+            batchrun.scan_results("ftp://somewhere/else")
+        assert len(work.job.calls()) == 3
+
+
+def test_a_run_whose_objects_were_removed_is_uploaded_again(tmp_path: Path, bucket: Address) -> None:
+    """The machine that has a copy has all of it: nothing is paid for again."""
+    with remote_job(tmp_path, bucket, rows=20) as work:
+        work.job.submit_here()
+        work.store.remove([item.key for item in work.store.listing()])
+        work.job.submit_here()
+        assert len(work.job.calls()) == 20
+        assert work.results().height == 20
+
+
+def test_the_local_copy_lies_where_the_job_says(tmp_path: Path, bucket: Address) -> None:
+    """`output.local_path`: a disk with room for it."""
+    with remote_job(tmp_path, bucket, rows=3, output={"local_path": "work"}) as work:
+        work.job.submit_here()
+        assert (tmp_path / "work/job/checkpoint").is_dir()
+        assert not (Path(os.environ["XDG_STATE_HOME"]) / "batchrun").exists()
+        assert open_store(work.place).read(KEY)
+
+
+@pytest.mark.parametrize("header", ["if-match", "if-none-match"])
+def test_a_store_that_ignores_conditions_is_refused(
+    tmp_path: Path, bucket: Address, faulty: Between, header: str
+) -> None:
+    """Two submits could both hold its lease: nothing is sent."""
+    faulty.hidden = frozenset({header})
+    with remote_job(tmp_path, bucket, rows=3) as work:
+        with pytest.raises(RunFolderError, match="writes whose conditions"):
+            work.job.submit_here()
+        assert not work.job.ledger.exists() or not work.job.calls()
