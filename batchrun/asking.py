@@ -6,7 +6,7 @@ import gc
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,9 @@ from batchrun.chat.families import refusals
 from batchrun.client import EndpointClient
 from batchrun.clock import Clock, PausableClock, SystemClock
 from batchrun.endpoints import key_sources, open_clients
-from batchrun.engines.local import Beside, LocalEngine
+from batchrun.engines.books import Books, Prepared
+from batchrun.engines.control import Beside, Control
+from batchrun.engines.local import LocalEngine, in_chunks
 from batchrun.engines.pausing import obey_pauses
 from batchrun.engines.storage_watch import watch_storage
 from batchrun.engines.uploading import INTERVAL, keep_uploading, why_paused
@@ -104,55 +106,87 @@ class Asking:
         raise cause from None
 
     async def _run(self, rows: pl.DataFrame) -> Stop | None:
+        if self.survey.job.engine.kind == "ray":
+            with self._on_a_cluster(rows) as prepare:
+                return await self._over(prepare)
+        async with open_clients(self.survey.job, self.env, say=self.progress.say) as clients:
+            return await self._over(partial(self._by_this_process, rows, clients))
+
+    async def _over(self, prepare: Callable[[Books], Prepared]) -> Stop | None:
+        """Open the books of the run, and have the rows asked by what `prepare` makes over them."""
         job = self.survey.job
-        async with open_clients(job, self.env, say=self.progress.say) as clients:
-            clock = PausableClock(self.clock)
-            budget, flights = open_budget(job, self.spent, clock), Flights()
-            admission = gates(job, self.survey.checkpoint, clock, budget)
-            spare = Spare(self.survey.checkpoint.folder)
-            journal = await self._open_journal(admission, spare)
-            caller = Caller(
-                job.models,
-                clients,
-                self.prices,
-                admission,
-                journal,
-                flights,
+        clock, flights = PausableClock(self.clock), Flights()
+        budget = open_budget(job, self.spent, clock)
+        admission = gates(job, self.survey.checkpoint, clock, budget)
+        spare = Spare(self.survey.checkpoint.folder)
+        journal = await self._open_journal(admission, spare)
+        control = self._control(admission, journal, flights)
+        engine = prepare(Books(clock, admission, journal, flights, control))
+        first = job.models[0]
+        view = View(self.counters, flights, admission, clock, (first.endpoint, first.name), engine.latencies)
+        if self.remote is not None:
+            self.remote.tell = partial(self._told, view)
+        watch = partial(watch_storage, journal, spare, flights, control.stop)
+        try:
+            return await engine.run(watch, *self._beside(view, control.stop))
+        finally:
+            remove_live(self.survey.run)
+            self._put_away(journal, spare, Admitted(admission.snapshot()))
+
+    def _control(self, admission: Admission, journal: Journal, flights: Flights) -> Control:
+        job = self.survey.job
+        return Control(
+            admission,
+            journal,
+            flights,
+            self.counters,
+            Breaker(job.stop_when.failed, job.stop_when.after),
+            chains=self.chains.all(),
+            drain=self.drain,
+            seal=partial(seal_file, carried=True),
+            canary=self.canary,
+            time_left=self.time_left,
+            seal_rows=self.seal_rows,
+            say=self.progress.say,
+            keys=key_sources(job),
+            interrupts=self.interrupts,
+        )
+
+    def _by_this_process(
+        self, rows: pl.DataFrame, clients: Mapping[str, EndpointClient], books: Books
+    ) -> Prepared:
+        job, clock = self.survey.job, books.clock
+        caller = Caller(
+            job.models,
+            clients,
+            self.prices,
+            books.admission,
+            books.journal,
+            books.flights,
+            self.counters,
+            clock,
+        )
+        engine = LocalEngine(self._answerer(caller, books, clients), books.control)
+        wanted = in_chunks(tasks(self.survey, rows, self.chains))
+        beside: list[Beside] = []
+        if tail := job.tail:
+            watcher = Tail(
+                books.flights,
+                caller.latencies,
                 self.counters,
-                clock,
+                hedge_after=tail.hedge_after,
+                clock=clock,
             )
-            answerer = self._answerer(caller, admission, journal, clock, clients)
-            engine = LocalEngine(
-                answerer,
-                admission,
-                journal,
-                flights,
-                self.counters,
-                Breaker(job.stop_when.failed, job.stop_when.after),
-                chains=self.chains.all(),
-                drain=self.drain,
-                seal=partial(seal_file, carried=True),
-                canary=self.canary,
-                time_left=self.time_left,
-                seal_rows=self.seal_rows,
-                say=self.progress.say,
-                keys=key_sources(job),
-                interrupts=self.interrupts,
-            )
-            first = job.models[0]
-            view = View(
-                self.counters, flights, admission, clock, (first.endpoint, first.name), caller.latencies[0]
-            )
-            if self.remote is not None:
-                self.remote.tell = partial(self._told, view)
-            wanted = tasks(self.survey, rows, self.chains)
-            try:
-                more = FUNCTION_ROWS if job.run_tools else 0
-                watch = partial(watch_storage, journal, spare, flights, engine.stop)
-                return await engine.run(wanted, more, watch, *self._beside(view, caller, engine.stop))
-            finally:
-                remove_live(self.survey.run)
-                self._put_away(journal, spare, Admitted(admission.snapshot()))
+            beside.append(watcher.watch)
+        more = FUNCTION_ROWS if job.run_tools else 0
+        return Prepared(partial(engine.run, wanted, more, *beside), caller.latencies[0])
+
+    def _on_a_cluster(
+        self, rows: pl.DataFrame
+    ) -> AbstractContextManager[Callable[[Books], Prepared]]:
+        from batchrun.cluster.driving import over_ray  # Ray takes a second to load
+
+        return over_ray(self.survey, rows, self.chains, env=self.env, say=self.progress.say, log=self.log)
 
     def _put_away(self, journal: Journal, spare: Spare, learned: Admitted) -> None:
         """Close and seal the journal. One that has failed is left as it is: the next submit reads it anew.
@@ -172,21 +206,14 @@ class Asking:
             write_admitted(self.survey.checkpoint.folder, learned.state)
         seal_file(journal.path, carried=False)
 
-    def _answerer(
-        self,
-        caller: Caller,
-        admission: Admission,
-        journal: Journal,
-        clock: Clock,
-        clients: Mapping[str, EndpointClient],
-    ) -> Answerer:
+    def _answerer(self, caller: Caller, books: Books, clients: Mapping[str, EndpointClient]) -> Answerer:
         job = self.survey.job
         asker = Asker(
             job.models,
             caller,
-            admission,
+            books.admission,
             retry_rules(job),
-            clock=clock,
+            clock=books.clock,
             jitter=random.random,
             log=self.log,
             advise=self._advise,
@@ -194,13 +221,13 @@ class Asking:
         return Answerer(
             job.models,
             asker,
-            admission,
-            journal,
+            books.admission,
+            books.journal,
             self._functions(clients),
             Rules(job.retry.timeout.row, frozenset(job.fallback_on)),
             self.counters,
             price_of=self.prices.spelled,
-            clock=clock,
+            clock=books.clock,
             log=self.log,
         )
 
@@ -215,7 +242,7 @@ class Asking:
 
         return functions and replace(functions, hide=hide)
 
-    def _beside(self, view: View, caller: Caller, stop: Callable[[Stop], None]) -> Iterator[Beside]:
+    def _beside(self, view: View, stop: Callable[[Stop], None]) -> Iterator[Beside]:
         """What runs along with the calls."""
         run = self.survey.run
         yield lambda: self.progress.watch(view)
@@ -232,14 +259,6 @@ class Asking:
                 log=self.log,
                 interval=self.upload_interval,
             )
-        if tail := self.survey.job.tail:
-            yield Tail(
-                view.flights,
-                caller.latencies,
-                self.counters,
-                hedge_after=tail.hedge_after,
-                clock=view.clock,
-            ).watch
         if (budget := view.admission.budget) and budget.caps.per == "day":
             yield partial(each_day, budget, view.clock, view.admission.budget_freed)
 

@@ -58,6 +58,11 @@ class Flights:
         """Whether the run is stopping, and only waits for the calls under way."""
         return self._deadline < math.inf
 
+    @property
+    def deadline(self) -> float:
+        """Until when calls under way may land, in the event loop's time; infinite while the run goes."""
+        return self._deadline
+
     def __len__(self) -> int:
         return len(self._under_way)
 

@@ -12,7 +12,7 @@ from batchrun import __version__, codec
 from batchrun.caps import unbounded, uncounted
 from batchrun.changes import decide
 from batchrun.endpoint_checks import check_keys, check_simulators
-from batchrun.engines.local import SEAL_ROWS
+from batchrun.engines.control import SEAL_ROWS
 from batchrun.engines.open_files import fitting, raise_limit
 from batchrun.engines.uploading import INTERVAL
 from batchrun.errors import JobError
@@ -64,7 +64,8 @@ def submit(job: Job, options: Options, *, env: Mapping[str, str], progress: Prog
     Gives the run's summary; what is wrong with single rows is in the results. Raises a
     BatchrunError when the run cannot go on.
     """
-    check_keys(_with_retry_model(job, options), env)
+    if job.engine.kind == "local":  # workers look in the environment of their own nodes
+        check_keys(_with_retry_model(job, options), env)
     check_simulators(_with_retry_model(job, options))
     run = RunFolder(job.output_path)
     if job.output_place:
@@ -127,7 +128,9 @@ class _Submit:
             retry_failed=options.retry_failed,
         )
         rows = to_do(states, rerun_changed=options.rerun_changed)
-        rows = rows.drop("key", "hash")  # 16 bytes a row, as long as rows are asked for
+        by_hash = found.checkpoint.unfinished or self._job.engine.kind == "ray"
+        if not by_hash:  # by which rows find what was under way, and workers that they read the same row
+            rows = rows.drop("key", "hash")  # 16 bytes a row, as long as rows are asked for
         return rows if self._options.limit is None else rows.head(self._options.limit)
 
     def _say_running(self, found: Survey, to_do: int) -> None:

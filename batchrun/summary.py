@@ -8,13 +8,23 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 StopKind = Literal[
-    "no_model", "refused", "breaker", "canary", "budget", "wall_time", "storage", "SIGINT", "SIGTERM"
+    "no_model",
+    "workers",
+    "refused",
+    "breaker",
+    "canary",
+    "budget",
+    "wall_time",
+    "storage",
+    "SIGINT",
+    "SIGTERM",
 ]
 
 RunState = Literal["running", "finished", "stopped", "interrupted"]
 
 EXIT_CODES: dict[StopKind, int] = {
     "no_model": 3,
+    "workers": 3,
     "refused": 4,
     "breaker": 3,
     "canary": 3,

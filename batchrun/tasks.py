@@ -10,16 +10,18 @@ from typing import Any
 import polars as pl
 
 from batchrun.answer.task import Task
+from batchrun.index import Identified
 from batchrun.index.prefix import PREFIX
 from batchrun.judge import judge
 from batchrun.outcome import PASSING, Error
 from batchrun.run_folder.checkpoint import Checkpoint
 from batchrun.run_folder.columns import EARLIER_COLUMNS, earlier_askings
 from batchrun.run_folder.history import History
-from batchrun.run_folder.sealed import PartReader, histories
+from batchrun.run_folder.sealed import PartReader, hash_prefix, histories
 from batchrun.source import Row
 from batchrun.spool import spooled
 from batchrun.survey import Survey
+from batchrun.value import value
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,17 @@ class Chains:
         return self.retry if error_type in self.retry_types else self.usual
 
 
+@value(frozen=True, slots=True)
+class Assignment:
+    """What a row's task begins with, before the row is read: see `Task`."""
+
+    number: int
+    models: tuple[int, ...]
+    history: History
+    earlier: dict[str, Any] | None = None
+    goes_on: bool = False
+
+
 def tasks(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[Task]:
     """A task for each of `rows` (see `index.match`), reading the input as it goes.
 
@@ -47,7 +60,9 @@ def tasks(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[Task]:
     records it has. Raises what reading the input raises, and StorageError.
     """
     identify = survey.identifier.identify
-    found = _asked(survey, rows, chains)
+    given = assignments(survey, rows, chains)
+    inputs = survey.source.rows_at(rows["row_index"])
+    found = ((row, task_of(row, identify(row), one)) for row, one in zip(inputs, given, strict=True))
     if PREFIX not in rows.columns:
         yield from (task for _row, task in found)
         return
@@ -61,16 +76,39 @@ def tasks(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[Task]:
 _LATER = Error("render", "this row has not been rendered again yet")
 
 
-def _asked(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[tuple[Row, Task]]:
-    """The rows in input order, each with its task."""
+def task_of(row: Row, found: Identified, given: Assignment) -> Task:
+    """The task of a row as it was read. Answers to another request, as after a change of a picture since the
+    input was looked through, are not its own."""
+    history = given.history
+    if any(sent.request_hash != found.request_hash for sent in history.sent.values()):
+        history = History(sent=history.sent)
+    return Task(
+        number=given.number,
+        row=row.index,
+        row_id=found.row_id,
+        key=found.key,
+        request_hash=found.request_hash,
+        request=found.request,
+        models=given.models,
+        history=history,
+        earlier=given.earlier,
+        goes_on=given.goes_on,
+    )
+
+
+def assignments(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[Assignment]:
+    """What the tasks of `rows` begin with, in their order. Raises StorageError.
+
+    Where tasks were left under way, `rows` must have their keys and hashes.
+    """
     under_way = _UnderWay(survey.checkpoint)
     failed = _FailedRows(survey)
     numbers = count(survey.checkpoint.next_task())
-    columns = rows.select("error_type", "part", "position").iter_rows()
-    inputs = survey.source.rows_at(rows["row_index"])
-    for row, (failed_before, part, position) in zip(inputs, columns, strict=True):
-        found = survey.identifier.identify(row)
-        resumed = under_way.take(found.key, found.request_hash)
+    if not survey.checkpoint.unfinished:
+        rows = rows.with_columns(key=pl.lit(0), hash=pl.lit(0))
+    columns = rows.select("error_type", "part", "position", "key", "hash").iter_rows()
+    for failed_before, part, position, key, request_hash in columns:
+        resumed = under_way.take(key, request_hash)
         number, history = resumed or (next(numbers), History())
         received = len(history.lines)
         if failed_before and (resumed is None or history.continues):
@@ -82,21 +120,8 @@ def _asked(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[tuple
             earlier = history.continues.earlier
         else:
             earlier = failed.earlier(part, position) if failed_before else None
-        yield (
-            row,
-            Task(
-                number=number,
-                row=row.index,
-                row_id=found.row_id,
-                key=found.key,
-                request_hash=found.request_hash,
-                request=found.request,
-                models=chains.of(failed_before),
-                history=history,
-                earlier=earlier,
-                goes_on=history.continues is not None and len(history.lines) > received,
-            ),
-        )
+        goes_on = history.continues is not None and len(history.lines) > received
+        yield Assignment(number, chains.of(failed_before), history, earlier, goes_on)
     failed.close()
 
 
@@ -134,16 +159,18 @@ class _FailedRows:
 class _UnderWay:
     """The tasks that an earlier submit left under way, each of them taken once.
 
-    By their request: the row's own first, else one that was another's, or this one's under another id.
+    By the beginning of their request's hash, as the index has it: the row's own first, else one that was
+    another's, or this one's under another id.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self._waiting: dict[str, list[tuple[int, tuple[int, History]]]] = {}
+        self._waiting: dict[int, list[tuple[int, tuple[int, History]]]] = {}
         for (key, request_hash), found in checkpoint.waiting().items():
-            self._waiting.setdefault(request_hash, []).extend((key, task) for task in found)
+            begins = hash_prefix(request_hash)
+            self._waiting.setdefault(begins, []).extend((key, task) for task in found)
 
-    def take(self, key: int, request_hash: str) -> tuple[int, History] | None:
-        found = self._waiting.get(request_hash)
+    def take(self, key: int, begins: int) -> tuple[int, History] | None:
+        found = self._waiting.get(begins)
         if not found:
             return None
         own = next((place for place, (owner, _task) in enumerate(found) if owner == key), 0)

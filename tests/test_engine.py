@@ -13,7 +13,8 @@ from batchrun.admission import Admission, Closed
 from batchrun.answer.task import Task
 from batchrun.breaker import Breaker
 from batchrun.clock import SystemClock
-from batchrun.engines.local import LocalEngine
+from batchrun.engines.control import Control
+from batchrun.engines.local import LocalEngine, in_chunks
 from batchrun.flights import Flights
 from batchrun.limits import Limits
 from batchrun.outcome import Completed, Error, Failed
@@ -46,8 +47,7 @@ class Run:
 
     async def _over(self, tasks: list[Task]) -> Stop | None:
         journal = Journal(self.folder, 1, self.clock)
-        engine = LocalEngine(
-            self,  # type: ignore[arg-type] # an answerer, as far as an engine sees one
+        control = Control(
             self.admission,
             journal,
             Flights(),
@@ -58,8 +58,9 @@ class Run:
             seal=lambda _: None,
             canary=self.canary,
         )
+        engine = LocalEngine(self, control)  # type: ignore[arg-type] # an answerer, as far as it sees one
         with anyio.fail_after(10):
-            stop = await engine.run(iter(tasks), 0)
+            stop = await engine.run(in_chunks(iter(tasks)), 0)
         journal.close()
         return stop
 

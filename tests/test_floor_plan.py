@@ -68,6 +68,7 @@ ROWS = """
     frames
     spool
     tasks
+    cluster
     forecast
     asking
     edits
@@ -98,10 +99,12 @@ OWNERS = {
     "polars": "predicate member index run_folder checks survey frames tasks forecast asking changes "
     "finishing submitting planning reparsing show status gc init export report diff library",
     "genai_prices": "prices",
-    "anyio": "clock admission client run_folder functions flights answer engines standing asking gc cli",
+    "anyio": "clock admission client run_folder functions flights answer engines standing cluster asking gc "
+    "cli",
     "click": "cli",
     "rich": "cli",
     "obstore": "storage",
+    "ray": "cluster",
     "vl_convert": "report",
 }
 """Each third-party library, and which files and folders may import it."""
@@ -223,5 +226,6 @@ def test_each_library_is_imported_by_its_owners_only() -> None:
 def test_each_library_is_a_dependency_and_each_dependency_is_used() -> None:
     """Nothing is there only because something else happens to need it."""
     project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["project"]
-    declared = {re.split(r"[<>=!~\[; ]", text)[0] for text in project["dependencies"]}
+    extras = [text for texts in project["optional-dependencies"].values() for text in texts]
+    declared = {re.split(r"[<>=!~\[; ]", text)[0] for text in [*project["dependencies"], *extras]}
     assert declared == {DISTRIBUTIONS.get(name, name) for name, _home in libraries()}

@@ -1,7 +1,8 @@
 """May this call go now? Slots, rates, pauses, the circuit and the budget, behind one `async with`."""
 
 from batchrun.admission.admission import Admission
+from batchrun.admission.admitting import Admitting
 from batchrun.admission.permit import Permit
 from batchrun.admission.states import Closed, Wait
 
-__all__ = ["Admission", "Closed", "Permit", "Wait"]
+__all__ = ["Admission", "Admitting", "Closed", "Permit", "Wait"]

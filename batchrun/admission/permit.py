@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Self
+from collections.abc import Callable, Iterable
+from typing import Protocol, Self
 
-from batchrun.admission.gate import Gate, Landing
+from batchrun.admission.gate import Landing
 from batchrun.budget import Amounts
+
+
+class Slot(Protocol):
+    """A place that a call takes."""
+
+    def release(self) -> None:
+        """The call is over."""
+        ...
 
 
 class Permit:
@@ -15,10 +23,10 @@ class Permit:
     `land` tells gates and budget what came of it, once.
     """
 
-    __slots__ = ("_gates", "_land", "_landed")
+    __slots__ = ("_land", "_landed", "_slots")
 
-    def __init__(self, gates: tuple[Gate, Gate], land: Callable[[Landing, Amounts | None], None]) -> None:
-        self._gates = gates
+    def __init__(self, slots: Iterable[Slot], land: Callable[[Landing, Amounts | None], None]) -> None:
+        self._slots = slots
         self._land = land
         self._landed = False
 
@@ -36,5 +44,5 @@ class Permit:
     def __exit__(self, *_: object) -> None:
         if not self._landed:
             self.landed(Landing("nothing"), None)
-        for gate in self._gates:
-            gate.release()
+        for slot in self._slots:
+            slot.release()

@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 
 from batchrun import codec
-from batchrun.admission import Admission, Closed
+from batchrun.admission import Admitting, Closed
 from batchrun.answer.attempts import Asker, Received
 from batchrun.answer.task import AskKey, OutOfTimeError, Progress, Task
 from batchrun.budget import Amounts
@@ -27,7 +27,7 @@ from batchrun.outcome import NEVER_SENT, Completed, Error, Failed, Outcome
 from batchrun.pricing import PriceOf
 from batchrun.render.evaluate import RenderError
 from batchrun.render.request import Request
-from batchrun.run_folder.journal import Journal
+from batchrun.run_folder.journal import Recorder
 from batchrun.run_folder.records import Done, Ran
 from batchrun.run_folder.spend import recalled
 from batchrun.summary import Counters
@@ -89,8 +89,8 @@ class Answerer:
         self,
         models: Sequence[ModelChoice],
         asker: Asker,
-        admission: Admission,
-        journal: Journal,
+        admission: Admitting,
+        journal: Recorder,
         tools: Tools | None,
         rules: Rules,
         counters: Counters,

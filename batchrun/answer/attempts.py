@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from batchrun.admission import Admission, Closed
+from batchrun.admission import Admitting, Closed
 from batchrun.admission.gate import Reason
 from batchrun.answer.calls import Caller
 from batchrun.answer.task import AskKey, OutOfTimeError, Progress, Task
@@ -66,7 +66,7 @@ class Asker:
         self,
         models: Sequence[ModelChoice],
         caller: Caller,
-        admission: Admission,
+        admission: Admitting,
         retry: RetryRules,
         *,
         clock: Clock,

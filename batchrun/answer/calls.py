@@ -10,7 +10,7 @@ from dataclasses import replace
 import anyio
 import anyio.lowlevel
 
-from batchrun.admission import Admission, Closed, Permit
+from batchrun.admission import Admitting, Closed, Permit
 from batchrun.admission.circuit import Report, report
 from batchrun.admission.gate import Landing
 from batchrun.answer.needs import Estimator, Needs
@@ -30,7 +30,7 @@ from batchrun.outcome import Error, Exchange, Reply, Unanswered
 from batchrun.paid import cost_of, paid, taken
 from batchrun.pricing import ModelPrices
 from batchrun.render.request import Request
-from batchrun.run_folder.journal import Journal
+from batchrun.run_folder.journal import Recorder
 from batchrun.run_folder.records import Answered, Sent
 from batchrun.summary import Counters
 from batchrun.value import value
@@ -68,8 +68,8 @@ class Caller:
         models: Sequence[ModelChoice],
         clients: Mapping[str, EndpointClient],
         prices: ModelPrices,
-        admission: Admission,
-        journal: Journal,
+        admission: Admitting,
+        journal: Recorder,
         flights: Flights,
         counters: Counters,
         clock: Clock,
@@ -146,7 +146,7 @@ class Caller:
         number = call.progress.next_call
         call.progress.next_call += 1
         sent = self._sent(call, number)
-        self._journal.append(sent)
+        await self._journal.begin(sent)
         self._counters.calls += 1
         exchange: Exchange | None = None
         client = self._clients[self._models[call.index].endpoint]

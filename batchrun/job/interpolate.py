@@ -60,6 +60,13 @@ def expand(document: Document, env: Mapping[str, str]) -> Expansion:
     return Expansion(walk.value(document.value, ()), tuple(walk.references), tuple(walk.problems))
 
 
+def variables_in(value: Any, env: Mapping[str, str]) -> dict[str, str]:
+    """The variables that `value` names, as far as `env` has them."""
+    walk = _Walk(set(), env)
+    walk.value(value, ())
+    return {found.variable: env[found.variable] for found in walk.references if found.variable in env}
+
+
 class _Walk:
     def __init__(self, plain: set[Loc], env: Mapping[str, str]) -> None:
         self.plain = plain

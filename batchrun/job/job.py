@@ -12,7 +12,7 @@ from batchrun.job.endpoints import Endpoint
 from batchrun.job.models import FailReason, FallbackReason
 from batchrun.job.place import Places
 from batchrun.job.prompt import Prompt
-from batchrun.job.sections import Input, Output, RunTools
+from batchrun.job.sections import Engine, Input, Output, RunTools
 from batchrun.job.serving import Retry, StopWhen
 from batchrun.job.spending import Budget, PriceSpec, Tail
 from batchrun.limits import Limits
@@ -91,6 +91,7 @@ class Job:
     budget: Budget
     prices: Mapping[str, PriceSpec]
     output: Output
+    engine: Engine
     output_path: Path
     output_place: Address | None
     document: Mapping[str, Any] = field(repr=False)

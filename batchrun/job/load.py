@@ -188,6 +188,7 @@ def _job(
         budget=file.budget,
         prices=file.prices,
         output=file.output,
+        engine=file.engine,
         output_path=output_path,
         output_place=output_place,
         document=document.value,

@@ -16,7 +16,7 @@ from batchrun.job.fields import Count, Flag, ModelName, RunName, Section, Text
 from batchrun.job.parameters import Request
 from batchrun.job.place import WrongPartsError
 from batchrun.job.prompt import Prompt
-from batchrun.job.sections import Input, Output, RunTools
+from batchrun.job.sections import Engine, Input, Output, RunTools
 from batchrun.job.serving import AnyModel, EndpointSpec, Retry, StopWhen
 from batchrun.job.spending import Budget, PriceSpec, Tail
 
@@ -114,6 +114,8 @@ class JobFile(Section):
     """Prices by ENDPOINT/MODEL, where the known ones are wrong or none is known."""
     output: Output = Output()
     """The run folder and what its results hold."""
+    engine: Engine = Engine()
+    """Where calls are made: by this process, or by many on a cluster."""
 
     @field_validator("endpoints")
     @classmethod
@@ -123,6 +125,12 @@ class JobFile(Section):
             [((name,), wrong) for name in endpoints if not re.fullmatch(r"[A-Za-z0-9_-]+", name)]
         )
         return endpoints
+
+    @model_validator(mode="after")
+    def _order_of_a_cluster(self) -> Self:
+        if self.engine.kind == "ray" and self.order == "prefix":
+            raise WrongPartsError([(("order",), "prefix is for engine.kind: local: workers take ranges of the input")])
+        return self
 
     @model_validator(mode="after")
     def _reasons_can_fall_back(self) -> Self:

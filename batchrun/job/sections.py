@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from batchrun.job.fields import ColumnType, Count, Flag, Section, Text, Whole
+from batchrun.job.fields import ColumnType, Count, Flag, Section, Text, Whole, typed
 from batchrun.job.place import WrongPartsError
 from batchrun.storage import Address, is_remote
 
@@ -93,6 +93,26 @@ class Input(Section):
     def place(self) -> str:
         """Where the rows come from, as the job spells it."""
         return self.path or self.run or ""
+
+
+class Engine(Section):
+    """Where calls are made."""
+
+    kind: Literal["local", "ray"] = "local"
+    """local: by this process. ray: by workers on a Ray cluster (pip install batchrun[ray])."""
+    address: Text = "auto"
+    """Of the cluster: auto (the one this machine is part of), local (one that is started here), HOST:PORT."""
+    workers: Count = 8
+    """How many."""
+    cpus: Annotated[float, Field(gt=0, le=1024), BeforeValidator(typed)] = 1.0
+    """What each is counted as when Ray places it; half a processor is enough for 500 rows/s or so."""
+
+    @model_validator(mode="after")
+    def _of_ray(self) -> Self:
+        given = [key for key in ("address", "workers", "cpus") if key in self.model_fields_set]
+        if self.kind == "local" and given:
+            raise WrongPartsError([((key,), "is for kind: ray") for key in given])
+        return self
 
 
 class RunTools(Section):

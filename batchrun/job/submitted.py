@@ -12,8 +12,10 @@ from batchrun.job.load import load_job
 from batchrun.job.snapshot import snapshot_folder
 
 
-def load_submitted(kept: Path, *, sets: Sequence[str] = (), env: Mapping[str, str], cwd: Path) -> Job:
-    """Load the copy of a job that its run folder keeps, as `--set` changes it. Its results lie there.
+def load_submitted(
+    kept: Path, *, sets: Sequence[str] = (), model: str | None = None, env: Mapping[str, str], cwd: Path
+) -> Job:
+    """Load the copy of a job that its run folder keeps, as the options change it. Its results lie there.
 
     Raises JobError where there is no such copy, or it cannot be loaded: it keeps no value of `${VAR}`.
     """
@@ -21,7 +23,7 @@ def load_submitted(kept: Path, *, sets: Sequence[str] = (), env: Mapping[str, st
     if folder is None:
         raise JobError(f"{kept}: there is no job as submitted", hint="Name the job file (.yaml) itself.")
     try:
-        job = load_job(kept, sets=sets, env=env, cwd=cwd, folder=folder)
+        job = load_job(kept, sets=sets, model=model, env=env, cwd=cwd, folder=folder)
     except JobError as error:
         hint = (
             "This is the run folder's copy of the job: put that right, or name the job file (.yaml) itself."

@@ -17,7 +17,7 @@ import polars as pl
 
 from batchrun.changes import edited_since
 from batchrun.edits import FORM
-from batchrun.engines.local import SEAL_BYTES, SEAL_ROWS
+from batchrun.engines.control import SEAL_BYTES, SEAL_ROWS
 from batchrun.errors import ChangedRowsError, InputError, JobError, StorageError
 from batchrun.finishing import Ending
 from batchrun.index import Identified, State

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import anyio
 import anyio.to_thread
@@ -22,6 +23,7 @@ from batchrun.errors import OpenFilesError, RunFolderError, RunFolderLostError, 
 from batchrun.run_folder.format_version import check_version
 from batchrun.run_folder.records import (
     FORMAT_VERSION,
+    Admitted,
     Answered,
     Continues,
     DamagedRecordError,
@@ -95,6 +97,26 @@ class JournalReader:
                     yield record, line if line.endswith(b"\n") else line + b"\n"
 
 
+class Recorder(Protocol):
+    """What an engine needs of a journal, wherever its records end up; `Journal` says what each is."""
+
+    failure: StorageError | None
+    finished: int
+    size: int
+
+    def append(self, record: Record) -> None: ...
+
+    async def begin(self, sent: Sent) -> None: ...
+
+    def carry(self, task: int, lines: list[bytes]) -> None: ...
+
+    async def ready(self) -> None: ...
+
+    async def commit_forever(self) -> None: ...
+
+    async def rotate(self, opening: Callable[[], Record]) -> Path: ...
+
+
 class Journal:
     """The open journal of a running submit.
 
@@ -134,13 +156,28 @@ class Journal:
     def append(self, record: Record) -> None:
         """Write one record. Raises StorageError when the disk refuses it; nothing of it is kept then."""
         line = encode(record)
-        self._write(line)
         match record:
-            case Sent() | Answered() | Ran() | Continues():
-                self._open_tasks.setdefault(record.task, []).append(line)
-            case Done():
-                self._open_tasks.pop(record.task, None)
-                self.finished += 1
+            case Sent() | Answered() | Ran() | Continues() | Done():
+                self.take(record.task, line, is_last=isinstance(record, Done))
+            case Admitted() | Header():
+                self._write(line)
+
+    def take(self, task: int, line: bytes, *, is_last: bool) -> None:
+        """Write one record of a task, as `encode` gives it. Raises as `append`."""
+        self._write(line)
+        if is_last:
+            self._open_tasks.pop(task, None)
+            self.finished += 1
+        else:
+            self._open_tasks.setdefault(task, []).append(line)
+
+    def under_way(self, task: int) -> list[bytes]:
+        """What is recorded of a task that has no outcome yet."""
+        return self._open_tasks.get(task, [])
+
+    async def begin(self, sent: Sent) -> None:
+        """Record a call that is about to be made: on return its record outlives the process."""
+        self.append(sent)
 
     def carry(self, task: int, lines: list[bytes]) -> None:
         """Take over an unfinished task from an earlier file."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from batchrun.source.batch import Batch
 from batchrun.source.column_types import ColumnTypes
 from batchrun.source.files import Format, SourceFile
+from batchrun.source.marks import Mark, marks
 from batchrun.source.messages import message_list
 from batchrun.source.opening import Source, open_run, open_source
 from batchrun.source.overrides import OVERRIDES, missing_column
@@ -15,9 +16,11 @@ __all__ = [
     "Batch",
     "ColumnTypes",
     "Format",
+    "Mark",
     "Row",
     "Source",
     "SourceFile",
+    "marks",
     "message_list",
     "missing_column",
     "open_run",

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from batchrun.codec import encodable, loads
 from batchrun.source.batch import MAX_ROWS, Batch, Reading
 from batchrun.source.files import SourceFile
+from batchrun.source.marks import Mark
 from batchrun.source.rows import Row, bad_row
 from batchrun.source.stream import MAX_LINE, Overlong, chunks, split_lines
 
@@ -33,15 +34,16 @@ def read(
     check: Check | None = None,
     kept: str | None = None,
     start: int = 0,
+    mark: Mark | None = None,
 ) -> Reading:
-    """Yield the file's rows, numbered from `first`; see `Source.batches`.
+    """Yield the file's rows, numbered from `first`; see `Source.batches`. `mark` is where to begin.
 
     `check` may refuse a row, of which the column `kept` stays: it names the row.
     """
     row = partial(_row, hive=dict(file.hive), columns=columns, check=check, kept=kept)
-    number = 0
+    number, offset = (mark.line, mark.offset) if mark else (0, 0)
     rows: list[Row] = []
-    for lines in split_lines(chunks(file), limit):
+    for lines in split_lines(chunks(file, offset=offset), limit):
         for line in lines:
             number += 1
             if not line or (isinstance(line, bytes) and line.isspace()):

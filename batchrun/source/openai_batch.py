@@ -13,15 +13,23 @@ from typing import Any
 from batchrun.source import jsonl
 from batchrun.source.batch import Reading
 from batchrun.source.files import SourceFile
+from batchrun.source.marks import Mark
 
 ID_COLUMN = "custom_id"
 TYPES = {"body": "json"}
 """The columns' types where `input.types` names none, by its names."""
 
 
-def read(file: SourceFile, first: int, columns: Collection[str] | None, *, start: int = 0) -> Reading:
-    """Yield the file's rows, numbered from `first`; see `Source.batches`."""
-    return jsonl.read(file, first, columns, check=refuse, kept=ID_COLUMN, start=start)
+def read(
+    file: SourceFile,
+    first: int,
+    columns: Collection[str] | None,
+    *,
+    start: int = 0,
+    mark: Mark | None = None,
+) -> Reading:
+    """Yield the file's rows, numbered from `first`; see `Source.batches`. `mark` is where to begin."""
+    return jsonl.read(file, first, columns, check=refuse, kept=ID_COLUMN, start=start, mark=mark)
 
 
 def refuse(values: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from batchrun.source.batch import Batch, Reading
 from batchrun.source.column_types import ColumnTypes
 from batchrun.source.files import Format, SourceFile, changed
 from batchrun.source.finding import find_files
+from batchrun.source.marks import Mark
 from batchrun.source.rows import Row
 
 
@@ -35,6 +37,10 @@ _READERS: dict[Format, Reader] = {
 }
 
 
+_MARKED = {"jsonl": jsonl.read, "openai-batch": openai_batch.read}
+"""Those that can begin in the middle of a file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """The rows of one or more files, which can be read any number of times."""
@@ -48,31 +54,36 @@ class Source:
     def _is_openai_batch(self) -> bool:
         return self.files[0].format == "openai-batch"
 
-    def batches(self, columns: Collection[str] | None = None, *, start: int = 0) -> Iterator[Batch]:
+    def batches(
+        self, columns: Collection[str] | None = None, *, start: int = 0, mark: Mark | None = None
+    ) -> Iterator[Batch]:
         """Yield the rows in order, up to 1,000 or some 256 kB of file at a time.
 
         With `columns`, values hold these alone; a column that a row lacks is no error here. The first batch
         holds row number `start`, and maybe some before it: what lies farther ahead is counted, not read.
+        `mark`, one of `marks` at or before row number `start`, is where to begin.
         Memory is bounded by one batch and the longest line, whatever the size of the files.
 
         Raises InputError when a file is damaged, or is no longer the one that was opened.
         """
         wanted = None if columns is None else frozenset(columns)
-        first = 0
-        for file in self.files:
+        first = mark.row if mark else 0
+        for file in self.files[mark.file if mark else 0 :]:
             _refuse_changed(file)
-            first = yield from _unchanged(file, _READERS[file.format](file, first, wanted, start=start))
+            reader = partial(_MARKED[file.format], mark=mark) if mark else _READERS[file.format]
+            first = yield from _unchanged(file, reader(file, first, wanted, start=start))
+            mark = None
 
-    def rows_at(self, positions: Iterable[int]) -> Iterator[Row]:
+    def rows_at(self, positions: Iterable[int], mark: Mark | None = None) -> Iterator[Row]:
         """The rows at these positions, ascending; those beyond the input's end are no more.
 
-        Stops reading after the last one. Raises as `batches`.
+        Stops reading after the last one; `mark` as `batches` has it. Raises as `batches`.
         """
         wanted = iter(positions)
         position = next(wanted, None)
         if position is None:
             return
-        for batch in self.batches(start=position):
+        for batch in self.batches(start=position, mark=mark):
             first, last = batch.rows[0].index, batch.rows[-1].index
             while position is not None and position <= last:
                 yield batch.rows[position - first]

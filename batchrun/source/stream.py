@@ -21,7 +21,7 @@ CHUNK = 256 * 1024
 MAX_LINE = 64 * 1024 * 1024
 """Bytes of the longest line that is read, as one row."""
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 _FOREIGN = {
     b"\x1f\x8b": "gzip data: give the name the suffix .gz",
     b"\x28\xb5\x2f\xfd": "zstd data: give the name the suffix .zst",
@@ -40,8 +40,10 @@ class Overlong:
     raw: bytes
 
 
-def chunks(file: SourceFile, size: int = CHUNK) -> Iterator[bytes]:
-    """Yield the file's bytes, decompressed, without a UTF-8 byte order mark.
+def chunks(file: SourceFile, size: int = CHUNK, *, offset: int = 0, bom: bool = False) -> Iterator[bytes]:
+    """Yield the file's bytes, decompressed, without a UTF-8 byte order mark unless `bom` wants it.
+
+    `offset` is where to begin in a file that is not compressed.
 
     Raises InputError when the file cannot be read: it is damaged, cut short, or not what its
     suffix says. The message says after how many decompressed bytes.
@@ -49,8 +51,10 @@ def chunks(file: SourceFile, size: int = CHUNK) -> Iterator[bytes]:
     done = 0
     try:
         with _opened(file) as stream:
+            if offset:
+                stream.seek(offset)
             while data := stream.read(size):
-                yield data if done else _checked_start(file, data)
+                yield data if done or offset else _checked_start(file, data, bom=bom)
                 done += len(data)
     except ChangedObjectError as error:
         raise changed(file) from error
@@ -70,12 +74,12 @@ def _opened(file: SourceFile) -> AbstractContextManager[IO[bytes]]:
     return stream
 
 
-def _checked_start(file: SourceFile, data: bytes) -> bytes:
+def _checked_start(file: SourceFile, data: bytes, *, bom: bool) -> bytes:
     for magic, kind in _FOREIGN.items():
         if data.startswith(magic):
             what, _, fix = kind.partition(": ")
             raise InputError(f"{file.name} is read as {file.format}, but is {what}", hint=fix)
-    return data.removeprefix(_BOM)
+    return data if bom else data.removeprefix(BOM)
 
 
 def _unreadable(file: SourceFile, done: int, error: Exception) -> InputError:
