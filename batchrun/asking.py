@@ -181,9 +181,7 @@ class Asking:
         more = FUNCTION_ROWS if job.run_tools else 0
         return Prepared(partial(engine.run, wanted, more, *beside), caller.latencies[0])
 
-    def _on_a_cluster(
-        self, rows: pl.DataFrame
-    ) -> AbstractContextManager[Callable[[Books], Prepared]]:
+    def _on_a_cluster(self, rows: pl.DataFrame) -> AbstractContextManager[Callable[[Books], Prepared]]:
         from batchrun.cluster.driving import over_ray  # Ray takes a second to load
 
         return over_ray(self.survey, rows, self.chains, env=self.env, say=self.progress.say, log=self.log)

@@ -181,7 +181,7 @@ def _scan(given: JobFile) -> tuple[str, pl.LazyFrame]:
     place, folder = _place(given)
     if place is not None and (parts := published_results(place, folder)):
         options = polars_options(place)
-        return place.name, pl.scan_parquet([part.url for part in parts], glob=False, storage_options=options)
+        return place.name, pl.scan_parquet([str(part) for part in parts], glob=False, storage_options=options)
     run = RunFolder(folder) if place is None else open_copy(place, folder, say=_say)
     with reading(run):
         run.require()

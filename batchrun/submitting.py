@@ -77,7 +77,7 @@ def submit(job: Job, options: Options, *, env: Mapping[str, str], progress: Prog
                 account_for_loss(remote, run, progress.say, log)
             summary = _Submit(job, options, env, progress, run, log, remote).run()
         if remote:
-            give_back(remote, summary, progress)
+            give_back(remote, summary, say=progress.say, phase=progress.phase)
         return summary
 
 

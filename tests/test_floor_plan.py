@@ -96,7 +96,7 @@ OWNERS = {
     "httptools": "simulator",
     "jsonschema_rs": "chat job",
     "pyarrow": "source run_folder layout checks survey gc export",
-    "polars": "predicate member index run_folder checks survey frames tasks forecast asking changes "
+    "polars": "predicate member index run_folder checks survey frames tasks cluster forecast asking changes "
     "finishing submitting planning reparsing show status gc init export report diff library",
     "genai_prices": "prices",
     "anyio": "clock admission client run_folder functions flights answer engines standing cluster asking gc "

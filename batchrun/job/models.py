@@ -129,7 +129,9 @@ class JobFile(Section):
     @model_validator(mode="after")
     def _order_of_a_cluster(self) -> Self:
         if self.engine.kind == "ray" and self.order == "prefix":
-            raise WrongPartsError([(("order",), "prefix is for engine.kind: local: workers take ranges of the input")])
+            raise WrongPartsError(
+                [(("order",), "prefix is for engine.kind: local: workers take ranges of the input")]
+            )
         return self
 
     @model_validator(mode="after")

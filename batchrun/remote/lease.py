@@ -149,7 +149,7 @@ def take_lease(
 def _require_conditions(store: Store) -> None:
     """Raises RunFolderError for a store that takes a write whose condition does not hold: two submits could
     work on the run, and each would undo what the other has published."""
-    stale = {"e_tag": '"0"', "version": "0"} if store.at.scheme == "gs" else {"e_tag": '"0"'}
+    stale = {"e_tag": '"of-no-writing"', **({"version": "0"} if store.at.scheme == "gs" else {})}
     for attempt in (store.create, partial(store.replace, version=stale)):
         with suppress(ConflictError):
             attempt(KEY, b"no lease\n")

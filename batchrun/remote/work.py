@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from batchrun.job import Job
-from batchrun.progress import Progress
 from batchrun.remote.copies import LocalCopy
 from batchrun.remote.held import Held, held
 from batchrun.remote.lease import TTL
@@ -36,11 +35,13 @@ def account_for_loss(remote: Held, run: RunFolder, say: Callable[[str], None], l
         keep_dropped(run.checkpoint, {f"lost with lease {remote.loss.epoch}": remote.loss.spend})
 
 
-def give_back(remote: Held, summary: Summary, progress: Progress) -> None:
+def give_back(
+    remote: Held, summary: Summary, *, say: Callable[[str], None], phase: Callable[[str], None]
+) -> None:
     """Upload what a submit leaves, unless it was to stop at once. Raises as `Held.finish`."""
     if summary.stopped_by and summary.stopped_by.at_once:
         remote.leaves = True
-        progress.say(f"not uploaded: submit again from this machine, where {remote.copy.path} has all of it")
+        say(f"not uploaded: submit again from this machine, where {remote.copy.path} has all of it")
         return
-    progress.phase(f"uploading to {remote.copy.place}")
+    phase(f"uploading to {remote.copy.place}")
     remote.finish()

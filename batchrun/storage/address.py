@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 SCHEMES = {"s3": "Amazon S3 and what speaks its protocol", "gs": "Google Cloud Storage", "az": "Azure Blob"}
 """What a remote path may begin with."""
@@ -59,11 +58,6 @@ class Address:
     def below(self, name: str) -> Address:
         """What is called so in it."""
         return Address(self.scheme, self.bucket, f"{self.key}/{name}" if self.key else name)
-
-    @property
-    def url(self) -> str:
-        """It as a URL, in which odd signs are escaped (RFC 3986)."""
-        return str(Address(self.scheme, self.bucket, quote(self.key)))
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.bucket}" + (f"/{self.key}" if self.key else "")

@@ -56,17 +56,17 @@ def test_every_verb_reads_a_run_by_its_address_and_by_its_job(tmp_path: Path, bu
 
 def test_a_status_fetches_nothing_large(tmp_path: Path, bucket: Address) -> None:
     """A run that has ended well, or runs elsewhere, is told by three small objects."""
-    with remote_job(tmp_path, bucket, rows=200, config=SLOW) as work:
+    with remote_job(tmp_path, bucket, rows=500, config=SLOW) as work:
         process = work.machine("a").start()
         wait_for(lambda: (work.store.read("lease.json") or b"").find(b'"in_flight"') > 0)
         running = told(work, "status", str(work.place))
-        assert (running["state"], running["rows"]) == ("running", 200)
-        assert running["live"]["to_do"] == 200
+        assert (running["state"], running["rows"]) == ("running", 500)
+        assert running["live"]["to_do"] == 500
         assert running["host"]
         assert f"running on {running['host']}" in verb(work, "status", str(work.place)).stdout
         assert Ended.of(process).code == 0
         ended = told(work, "status", str(work.place))
-        assert (ended["state"], ended["ok"], ended["host"]) == ("finished", 200, None)
+        assert (ended["state"], ended["ok"], ended["host"]) == ("finished", 500, None)
         assert not (tmp_path / "reader").exists()
 
 
@@ -140,7 +140,7 @@ def test_a_job_goes_on_from_a_run_in_object_storage(tmp_path: Path, bucket: Addr
         )
         summary = work.job.submit_here()
         assert (summary.exit_code, summary.ok) == (0, 30)
-        work.job.edit(output={"path": str(work.place)})
+        work.job.edit(name="job", output={"path": str(work.place)})
         with pytest.raises(InputError, match="is this job's own run"):
             work.job.submit_here()
 

@@ -1,0 +1,345 @@
+"""The driver's side: ranges handed out, permits granted, records journalled, lost workers made up for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+
+import anyio
+from anyio.abc import TaskGroup
+
+import batchrun.errors
+from batchrun.admission import Admission, Closed, Permit
+from batchrun.admission.gate import Landing
+from batchrun.answer.tail import Latencies
+from batchrun.budget import Amounts
+from batchrun.clock import PausableClock
+from batchrun.cluster.link import Link, WorkerLostError
+from batchrun.cluster.member import Lease, Member, released
+from batchrun.cluster.messages import (
+    Asked,
+    Carried,
+    Counted,
+    Ended,
+    Forgone,
+    Freed,
+    FromWorker,
+    Granted,
+    Landed,
+    LeftRow,
+    Logged,
+    NoMoreShards,
+    Paused,
+    Recorded,
+    Said,
+    Shut,
+    Standing,
+    StopNow,
+)
+from batchrun.cluster.shards import Given, Shards
+from batchrun.engines.control import Control
+from batchrun.errors import BatchrunError, BudgetExhaustedError, StorageError
+from batchrun.flights import Flight
+from batchrun.run_folder.journal import Journal
+from batchrun.summary import Stop
+from batchrun.wording import counted
+
+LOOK = 0.2
+"""Seconds between two looks how things stand, of which the workers are told."""
+
+GRACE = 10.0
+"""Seconds beyond the drain in which workers may still tell what their last calls came to."""
+
+MOST_LOSSES = 3
+"""Workers that may be lost, for each one wanted, without a row finished in between."""
+
+_AHEAD = 2
+"""Ranges that a worker has at once."""
+
+
+class Crew:
+    """The workers of one run. `hire` gives another one, and waits until there is one.
+
+    `models` are the endpoints and models of the job's chain; `latencies` learns how long the first takes.
+    """
+
+    def __init__(
+        self,
+        control: Control,
+        admission: Admission,
+        journal: Journal,
+        shards: Shards,
+        *,
+        workers: int,
+        hire: Callable[[], Awaitable[Link]],
+        models: Sequence[tuple[str, str]],
+        clock: PausableClock,
+        latencies: Latencies,
+        say: Callable[[str], None],
+        log: Callable[..., None],
+    ) -> None:
+        self._control = control
+        self._admission = admission
+        self._journal = journal
+        self._shards = shards
+        self._workers = workers
+        self._hire = hire
+        self._models = list(models)
+        self._clock = clock
+        self._latencies = latencies
+        self._say = say
+        self._log = log
+        self._members: list[Member] = []
+        self._losses = 0
+        self._is_over = False
+        self._failure: BatchrunError | None = None
+
+    async def work(self) -> None:
+        """Have all rows brought to their outcomes, or end what is under way once the run is stopped.
+
+        Raises what ended a worker, and StorageError.
+        """
+        with anyio.CancelScope(shield=True) as scope:  # a stop ends it, once calls under way have landed
+            async with anyio.create_task_group() as group:
+                for _ in range(self._workers):
+                    group.start_soon(self._employ)
+                await self._watch(scope)
+                group.cancel_scope.cancel()
+        if self._failure:
+            raise self._failure
+
+    async def _watch(self, scope: anyio.CancelScope) -> None:
+        """Tell the workers how things stand, until they have nothing left to do."""
+        while True:
+            if self._is_stopping:
+                deadline = self._control.flights.deadline
+                scope.deadline = min(scope.deadline, deadline + GRACE)
+                self._stop_all(deadline)
+            elif not self._is_over:
+                self._tell_all()
+                self._fill_all()
+                scope.deadline = anyio.current_time() + GRACE if self._is_over else math.inf
+            if (self._is_stopping or self._is_over) and all(member.has_ended for member in self._members):
+                return
+            await anyio.sleep(LOOK)
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self._control.flights.landing
+
+    async def _employ(self) -> None:
+        """Have one worker at a time, as long as there is work."""
+        while not self._is_over and not self._is_stopping:
+            link = await self._hire()
+            member = Member(link)
+            self._members.append(member)
+            self._tell_all()
+            self._fill(member)
+            try:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(self._deliver, member)
+                    await self._attend(member, group)
+                    group.cancel_scope.cancel()
+            except* WorkerLostError as lost:
+                self._lose(member, str(_first(lost)))
+            else:
+                return
+            if self._losses > MOST_LOSSES * self._workers:
+                reason = f"{counted(self._losses, 'worker')} were lost one after the other"
+                self._control.stop(Stop("workers", reason))
+                return
+
+    async def _attend(self, member: Member, group: TaskGroup) -> None:
+        """Work on what a worker tells, until it has ended."""
+        while not member.has_ended:
+            with released(member):
+                delivery = await member.link.collect(member.received)
+            for message in delivery.messages:
+                self._hear(member, message, group)
+            member.received = delivery.number
+            self._fill(member)
+
+    async def _deliver(self, member: Member) -> None:
+        while True:
+            await member.wake.wait()
+            messages, member.waiting, member.wake = member.waiting, [], anyio.Event()
+            with released(member):
+                await member.link.deliver(messages)
+
+    def _hear(self, member: Member, message: FromWorker, group: TaskGroup) -> None:
+        match message:
+            case Recorded():
+                self._record(member, message)
+            case Asked():
+                lease = member.leases[message.call] = Lease()
+                group.start_soon(self._serve, member, message, lease)
+            case Landed():
+                if known := member.leases.get(message.call):
+                    known.land(message.landing, message.paid)
+            case Freed() | Forgone():
+                if known := member.leases.get(message.call):
+                    known.end()
+            case Carried():
+                self._journal.carry(message.task, list(message.lines))
+            case LeftRow():
+                self._left(member, message)
+            case Ended():
+                self._ended(member, message)
+            case _:
+                self._hear_of_all(message)
+
+    def _hear_of_all(self, message: FromWorker) -> None:
+        """What concerns the whole run."""
+        match message:
+            case Paused():
+                until = self._clock.monotonic() + message.seconds
+                self._admission.pause(message.endpoint, until, message.reason)
+            case Shut():
+                self._admission.close(
+                    message.endpoint, message.reason, model=message.model, seconds=message.seconds
+                )
+                self._tell_all()
+            case Counted():
+                counters = self._control.counters
+                for name, number in message.counts.items():
+                    setattr(counters, name, (getattr(counters, name) or 0) + number)
+            case Said():
+                self._say(message.text)
+            case Logged():
+                self._log(message.event, **message.fields)
+
+    def _record(self, member: Member, message: Recorded) -> None:
+        if message.task not in member.homes:
+            return  # of a row that has its outcome
+        is_last = message.kind == "done"
+        try:
+            self._journal.take(message.task, message.line, is_last=is_last)
+        except StorageError:
+            self._control.flights.land_by(anyio.current_time())  # no answer could be kept
+            raise
+        if message.call is not None and (lease := member.leases.get(message.call)):
+            lease.is_sent = True
+        if is_last:
+            self._losses = 0
+            self._finish(member, message.task)
+            self._control.count(message.failed)
+
+    def _left(self, member: Member, message: LeftRow) -> None:
+        self._finish(member, message.task)
+        self._control.leave(message.task, message.models, message.closed)
+
+    def _finish(self, member: Member, task: int) -> None:
+        given = member.given[member.homes.pop(task)]
+        given.left.discard(task)
+        if not given.left:
+            del member.given[given.shard.number]
+
+    def _ended(self, member: Member, message: Ended) -> None:
+        member.has_ended = True
+        if message.error is not None:
+            name, text, hint = message.error
+            kind = getattr(batchrun.errors, name, BatchrunError)
+            self._failure = self._failure or kind(f"on {member.link.name}: {text}", hint=hint)
+            self._control.flights.land_by(anyio.current_time() + self._control.drain)
+        if message.stop is not None:
+            self._control.stop(message.stop)
+
+    async def _serve(self, member: Member, asked: Asked, lease: Lease) -> None:
+        """Give a call its permit when its turn comes, and hold it until the call is over."""
+        found: Permit | Closed | None = None
+        try:
+            await self._journal.ready()
+            with lease.scope:
+                found = await self._admission.admit(
+                    asked.endpoint, asked.model, asked.size, asked.bound, leave_for=asked.leave_for
+                )
+        except BudgetExhaustedError as exhausted:
+            member.tell(Granted(asked.call, exhausted=str(exhausted)))
+            self._control.stop(Stop("budget", str(exhausted)))
+        except StorageError:
+            self._control.flights.land_by(anyio.current_time())
+            raise
+        if isinstance(found, Closed):
+            member.tell(Granted(asked.call, closed=found))
+        if isinstance(found, Permit):
+            with found:
+                lease.permit = found
+                await self._fly(member, asked, lease)
+        member.leases.pop(asked.call, None)
+
+    async def _fly(self, member: Member, asked: Asked, lease: Lease) -> None:
+        assert lease.permit is not None
+        index = self._models.index((asked.endpoint, asked.model))
+        flight = Flight(index, self._clock.monotonic())
+        flights = self._control.flights
+        try:
+            with flights.took_off(flight):
+                member.tell(Granted(asked.call))
+                await lease.over.wait()
+        finally:
+            flights.landed(flight)
+        if not lease.is_sent:  # its worker was lost before, or gave it back: nothing can have been paid
+            lease.land(Landing("nothing", used=0), Amounts())
+        elif index == 0:
+            self._latencies.add(self._clock.monotonic() - flight.started)
+
+    def _lose(self, member: Member, why: str) -> None:
+        """Another worker does what this one had; calls that it had sent may have been paid for."""
+        self._members.remove(member)
+        self._losses += 1
+        sent = member.in_flight
+        rows = sum(len(given.left) for given in member.given.values())
+        self._say(
+            f"the worker on {member.link.name} was lost with {counted(sent, 'call')} under way; "
+            f"{counted(rows, 'row')} of it go to others ({why})"
+        )
+        self._log("worker_lost", node=member.link.name, calls=sent, rows=rows, reason=why)
+        for given in member.given.values():
+            self._shards.take_back(given, self._journal)
+
+    def _fill_all(self) -> None:
+        for member in self._members:
+            self._fill(member)
+        if not any(member.given for member in self._members) and not self._shards.has_more:
+            self._is_over = True
+            for member in self._members:
+                member.tell(NoMoreShards())
+
+    def _fill(self, member: Member) -> None:
+        """Give a worker its next ranges."""
+        while not self._is_stopping and len(member.given) < _AHEAD and (given := self._next()) is not None:
+            member.given[given.shard.number] = given
+            member.homes |= dict.fromkeys(given.left, given.shard.number)
+            member.tell(given.shard)
+
+    def _next(self) -> Given | None:
+        """The next range that may go: not beyond the canary before that is judged."""
+        most = None
+        if self._control.canary is not None and not self._control.canary_judged.is_set():
+            most = max(0, self._control.canary - self._shards.cut)
+        shard = self._shards.next(most)
+        return None if shard is None else Given(shard)
+
+    def _stop_all(self, deadline: float) -> None:
+        left = max(0.0, deadline - anyio.current_time())
+        for member in self._members:
+            if deadline < member.told_to_stop:
+                member.told_to_stop = deadline
+                member.tell(StopNow(left))
+
+    def _tell_all(self) -> None:
+        """How things stand, where that has changed since the last time."""
+        admission = self._admission
+        share = math.ceil(admission.places() * 1.5 / max(1, len(self._members)))
+        models = frozenset(pair for pair in self._models if admission.is_open(*pair))
+        tripped = frozenset(endpoint for endpoint, _ in self._models if admission.tripped(endpoint))
+        now = Standing(max(4, share), models, tripped, is_paused=self._clock.is_paused)
+        for member in self._members:
+            member.stand(now)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,70 @@
+"""A run on a Ray cluster, as the driver starts it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+
+import polars as pl
+
+from batchrun import __version__
+from batchrun.answer.tail import Latencies
+from batchrun.cluster.crew import Crew
+from batchrun.cluster.messages import Setup
+from batchrun.cluster.ray_links import ray_links
+from batchrun.cluster.shards import Shards
+from batchrun.engines.books import Books, Prepared
+from batchrun.job.interpolate import variables_in
+from batchrun.run_folder.log import Log
+from batchrun.source import marks
+from batchrun.survey import Survey
+from batchrun.tasks import Chains, assignments
+
+
+@contextmanager
+def over_ray(
+    survey: Survey,
+    rows: pl.DataFrame,
+    chains: Chains,
+    *,
+    env: Mapping[str, str],
+    say: Callable[[str], None],
+    log: Log,
+) -> Iterator[Callable[[Books], Prepared]]:
+    """What makes an engine of a cluster's workers, while the block lasts. Raises UsageError.
+
+    `rows` must have the hashes of their requests (see `index.match`).
+    """
+    job = survey.job
+    engine = job.engine
+
+    def prepare(books: Books) -> Prepared:
+        latencies = Latencies()
+        given = assignments(survey, rows, chains)
+        shards = Shards(rows, given, list(marks(survey.source.files)), workers=engine.workers)
+        crew = Crew(
+            books.control,
+            books.admission,
+            books.journal,
+            shards,
+            workers=engine.workers,
+            hire=hire,
+            models=[(model.endpoint, model.name) for model in job.models],
+            clock=books.clock,
+            latencies=latencies,
+            say=say,
+            log=log,
+        )
+        return Prepared(partial(books.control.run, crew.work), latencies)
+
+    setup = setup_of(survey, chains, env)
+    with ray_links(setup, address=engine.address, workers=engine.workers, cpus=engine.cpus) as hire:
+        yield prepare
+
+
+def setup_of(survey: Survey, chains: Chains, env: Mapping[str, str]) -> Setup:
+    """What workers are told of the run. What endpoints take from variables is not: that may be a key."""
+    document = {key: value for key, value in survey.job.document.items() if key != "endpoints"}
+    retry = survey.job.models[chains.retry[0]].spelled if chains.retry_types else None
+    return Setup(__version__, survey.renderer.snapshot(), variables_in(document, env), retry)

@@ -1,0 +1,87 @@
+"""A worker as the driver knows it: what it has, what it was granted, what it is to be told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import anyio
+
+from batchrun.admission import Permit
+from batchrun.admission.gate import Landing
+from batchrun.budget import Amounts
+from batchrun.cluster.link import Link, WorkerLostError
+from batchrun.cluster.messages import FromDriver, Standing
+from batchrun.cluster.shards import Given
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """A call of a worker, from its asking to its end."""
+
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    over: anyio.Event = field(default_factory=anyio.Event)
+    permit: Permit | None = None
+    is_sent: bool = False
+    """Whether its record is written: then it may be paid for."""
+    has_landed: bool = False
+
+    def land(self, landing: Landing, paid: Amounts | None) -> None:
+        """What came of it, once."""
+        if self.permit and not self.has_landed:
+            self.has_landed = True
+            self.permit.landed(landing, paid)
+
+    def end(self) -> None:
+        """Nothing more will be heard of it."""
+        self.scope.cancel()
+        self.over.set()
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """A worker as the driver knows it."""
+
+    link: Link
+    given: dict[int, Given] = field(default_factory=dict)
+    """Its ranges, by their numbers."""
+    homes: dict[int, int] = field(default_factory=dict)
+    """The range that a task of it is in."""
+    leases: dict[int, Lease] = field(default_factory=dict)
+    waiting: list[FromDriver] = field(default_factory=list)
+    wake: anyio.Event = field(default_factory=anyio.Event)
+    received: int = 0
+    told_to_stop: float = math.inf
+    has_ended: bool = False
+    standing: Standing | None = None
+    in_flight: int = 0
+    """Calls that it had sent when it was lost."""
+
+    def stand(self, now: Standing) -> None:
+        """How things stand, if that is news."""
+        if now != self.standing:
+            self.standing = now
+            self.tell(now)
+
+    def release(self) -> None:
+        """It is lost: its calls are over."""
+        self.in_flight = sum(lease.is_sent and not lease.has_landed for lease in self.leases.values())
+        for lease in self.leases.values():
+            lease.end()
+
+    def tell(self, message: FromDriver) -> None:
+        """Something to be delivered."""
+        self.waiting.append(message)
+        self.wake.set()
+
+
+@contextmanager
+def released(member: Member) -> Iterator[None]:
+    """Where a worker turns out to be lost, its calls are over at once: who waits for them goes on."""
+    try:
+        yield
+    except WorkerLostError:
+        member.release()
+        raise

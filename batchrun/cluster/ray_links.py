@@ -1,0 +1,142 @@
+"""Workers as Ray actors. Ray is imported where it is used: `pip install batchrun[ray]` brings it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from batchrun.cluster.link import WorkerLostError
+from batchrun.cluster.messages import Delivery, FromDriver, Setup
+from batchrun.errors import BatchrunError, UsageError
+
+_T = TypeVar("_T")
+
+
+class RayActor:
+    """What Ray makes an actor of. Its environment is that of its node: keys come from there."""
+
+    def __init__(self, setup: Setup) -> None:
+        from batchrun.cluster.worker import Worker
+
+        self._worker = Worker(setup, dict(os.environ))
+        self._work: asyncio.Task[None] | None = None
+
+    async def start(self) -> str:
+        """Begin to work; gives the name of the machine."""
+        self._work = asyncio.ensure_future(self._worker.work())
+        return f"{socket.gethostname()} ({os.getpid()})"
+
+    async def collect(self, received: int) -> Delivery:
+        """See `Worker.collect`. Raises what no worker should end with."""
+        if self._work is not None and self._work.done():
+            self._work.result()
+        return await self._worker.collect(received)
+
+    async def take(self, messages: Sequence[FromDriver]) -> None:
+        """See `Worker.take`."""
+        self._worker.take(list(messages))
+
+
+class RayLink:
+    """One actor, as a `Link`."""
+
+    def __init__(self, actor: Any, name: str) -> None:
+        self._actor = actor
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def collect(self, received: int) -> Delivery:
+        return await _answer(self._actor.collect.remote(received))
+
+    async def deliver(self, messages: Sequence[FromDriver]) -> None:
+        await _answer(self._actor.take.remote(list(messages)))
+
+
+@contextmanager
+def ray_links(
+    setup: Setup, *, address: str, workers: int, cpus: float
+) -> Iterator[Callable[[], Awaitable[RayLink]]]:
+    """Connect to a cluster in the block: what starts one more worker there, and waits until it is up.
+
+    `address` is auto (the cluster that this machine is part of), local (one that is started here, and ends
+    with the block), or HOST:PORT; `cpus` is what a worker is counted as. Raises UsageError.
+    """
+    ray = _imported()
+    actor = ray.remote(num_cpus=cpus, max_restarts=0, scheduling_strategy="SPREAD")(RayActor)
+    _connect(ray, address, workers=workers, cpus=cpus)
+
+    async def hire() -> RayLink:
+        while True:
+            handle = actor.remote(setup)
+            try:
+                return RayLink(handle, await _answer(handle.start.remote()))
+            except WorkerLostError:  # its node went while it came up
+                await asyncio.sleep(1)
+
+    try:
+        yield hire
+    finally:
+        ray.shutdown()
+
+
+def _imported() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError(
+            "engine.kind: ray needs Ray, which is not installed",
+            hint="Install it: pip install 'batchrun[ray]'; here and on every node of the cluster.",
+        ) from error
+    return ray
+
+
+def _connect(ray: Any, address: str, *, workers: int, cpus: float) -> None:
+    quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+    try:
+        if address == "local":
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            if "RAY_AUTH_MODE" not in os.environ:  # Ray listens on every interface: nobody else may ask it
+                os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
+            ray.init(
+                num_cpus=max(1, round(workers * cpus + 0.5)),
+                include_dashboard=False,
+                _node_ip_address="127.0.0.1",
+                **quiet,
+            )
+        else:
+            ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UsageError(
+            f"engine.address {address}: no Ray cluster can be reached: {first}",
+            hint="Start one with `ray start --head` (and `ray start --address=…` on the other nodes), or say "
+            "engine.address: local.",
+        ) from error
+
+
+async def _answer(reference: Awaitable[_T]) -> _T:
+    """What an actor answers. Raises WorkerLostError, and BatchrunError where its own code failed."""
+    from ray.exceptions import RayError, RayTaskError
+
+    try:
+        return await reference
+    except RayTaskError as error:
+        raise BatchrunError(
+            f"a worker failed: {error.cause!r}", hint="This is a bug in batchrun: please report it."
+        ) from error
+    except RayError as error:
+        raise WorkerLostError(_why(error)) from error
+
+
+def _why(error: Exception) -> str:
+    """The first line that says more than what an actor is."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:200]

@@ -1,0 +1,306 @@
+"""The worker's side: ranges of the input to outcomes, by the local engine's own loop."""
+
+from __future__ import annotations
+
+import queue
+import random
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from batchrun import __version__
+from batchrun.admission.states import Closed
+from batchrun.answer.answerer import Answerer, Rules
+from batchrun.answer.attempts import Asker
+from batchrun.answer.calls import Caller
+from batchrun.answer.task import Task
+from batchrun.breaker import Breaker
+from batchrun.budget import Spend
+from batchrun.chat.families import refusals
+from batchrun.client import EndpointClient
+from batchrun.clock import PausableClock, SystemClock
+from batchrun.cluster.leased import ForwardedJournal, LeasedAdmission
+from batchrun.cluster.messages import (
+    Delivery,
+    Ended,
+    FromDriver,
+    Granted,
+    LeftRow,
+    Logged,
+    NoMoreShards,
+    Said,
+    Setup,
+    Shard,
+    Standing,
+    StopNow,
+)
+from batchrun.cluster.post import Post
+from batchrun.endpoint_checks import check_keys
+from batchrun.endpoints import open_clients
+from batchrun.engines.control import Control
+from batchrun.engines.local import CHUNK, LocalEngine
+from batchrun.engines.open_files import fitting, raise_limit
+from batchrun.errors import BatchrunError, InputError, UsageError
+from batchrun.flights import Flights
+from batchrun.functions import Functions
+from batchrun.index import Identifier
+from batchrun.job import Job
+from batchrun.job.submitted import load_submitted
+from batchrun.outcome import Error, ErrorType
+from batchrun.previous import open_input
+from batchrun.pricing import ModelPrices, open_budget
+from batchrun.render.renderer import Renderer
+from batchrun.restore import retry_rules
+from batchrun.run_folder.sealed import hash_prefix
+from batchrun.summary import Counters, Stop
+from batchrun.tasks import task_of
+
+PATIENCE = 1.0
+"""Seconds after which a worker that has nothing to tell says so."""
+
+_LOOK = 0.2
+"""Seconds between two looks whether anything has ended the work while it waits for a range."""
+
+FUNCTION_ROWS = 40
+"""Rows beyond its places that may wait for their functions."""
+
+
+class Worker:
+    """Works on ranges of one run. `environment` is that of its own machine: keys come from there."""
+
+    def __init__(self, setup: Setup, environment: Mapping[str, str]) -> None:
+        self._setup = setup
+        self._env = environment
+        self._counters = Counters()
+        self._post = Post(self._counters)
+        self._shards: queue.Queue[Shard | None] = queue.Queue()
+        self._flights = Flights()
+        self._clock = PausableClock(SystemClock())
+        self._control: _WorkerControl | None = None
+        self._admission = LeasedAdmission(self._post, self._clock)
+        self._stop: StopNow | None = None
+
+    async def collect(self, received: int) -> Delivery:
+        """What is to be told: see `Post.collect`."""
+        return await self._post.collect(received, patience=PATIENCE)
+
+    def take(self, messages: list[FromDriver]) -> None:
+        """What the driver says."""
+        for message in messages:
+            match message:
+                case Granted():
+                    self._admission.granted(message)
+                case Standing():
+                    self._stand(message)
+                case Shard():
+                    self._shards.put(message)
+                case NoMoreShards():
+                    self._shards.put(None)
+                case StopNow():
+                    self._stop = message
+                    self._shards.put(None)
+                    if self._control:
+                        self._control.obey(message)
+
+    def _stand(self, standing: Standing) -> None:
+        admission = self._admission
+        admission.standing = standing
+        if standing.is_paused and not self._clock.is_paused:
+            self._clock.pause()
+            admission.let_go = anyio.Event()
+        elif self._clock.is_paused and not standing.is_paused:
+            self._clock.resume()
+            admission.let_go.set()
+
+    async def work(self) -> None:
+        """Work until there are no more ranges, or the driver says stop; what ends it otherwise is told."""
+        try:
+            stop = await self._work()
+        except BaseExceptionGroup as group:
+            found = group.split(BatchrunError)[0]
+            if found is None:
+                raise
+            error: BaseException = found
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            self._post.put(Ended(error=_told(error)))
+        except BatchrunError as error:
+            self._post.put(Ended(error=_told(error)))
+        else:
+            self._post.put(Ended(None if self._stop else stop))
+
+    async def _work(self) -> Stop | None:
+        if self._setup.version != __version__:
+            raise UsageError(
+                f"batchrun {__version__} is installed here, and the driver has {self._setup.version}",
+                hint="Install the same version on every node.",
+            )
+        job = self._load()
+        renderer = Renderer(job)
+        async with open_clients(job, self._env, say=self._say) as clients:
+            journal = ForwardedJournal(self._post)
+            answerer = self._answerer(job, renderer, clients, journal)
+            control = _WorkerControl(self._post, self._admission, journal, self._flights, self._counters)
+            self._control, engine = control, LocalEngine(answerer, control)
+            if self._stop:
+                control.obey(self._stop)
+            rows = _Rows(job, renderer)
+            return await engine.run(
+                _chunks(self._ranges(), rows.tasks), FUNCTION_ROWS if job.run_tools else 0
+            )
+
+    def _load(self) -> Job:
+        with tempfile.TemporaryDirectory(prefix="batchrun-") as folder:
+            kept = Path(folder) / "job.yaml"
+            kept.write_text(self._setup.job, encoding="utf-8")
+            env = {**self._env, **self._setup.variables}
+            job = load_submitted(kept, env=env, cwd=Path(folder))
+            if self._setup.retry_model is not None:
+                other = load_submitted(kept, model=self._setup.retry_model, env=env, cwd=Path(folder))
+                endpoints = {**other.endpoints, **job.endpoints}
+                job = replace(job, models=(*job.models, other.models[0]), endpoints=endpoints)
+        check_keys(job, self._env)
+        return fitting(job, raise_limit())
+
+    def _answerer(
+        self,
+        job: Job,
+        renderer: Renderer,
+        clients: Mapping[str, EndpointClient],
+        journal: ForwardedJournal,
+    ) -> Answerer:
+        """The parts that a row passes, as a run on one machine has them, over the driver's books."""
+        self._admission.budget = open_budget(job, Spend(), self._clock)  # of which only the caps count here
+        prices = ModelPrices(job, self._clock.wall())
+        caller = Caller(
+            job.models, clients, prices, self._admission, journal, self._flights, self._counters, self._clock
+        )
+        asker = Asker(
+            job.models,
+            caller,
+            self._admission,
+            retry_rules(job),
+            clock=self._clock,
+            jitter=random.random,
+            log=self._log,
+            advise=partial(self._advise, job),
+        )
+        return Answerer(
+            job.models,
+            asker,
+            self._admission,
+            journal,
+            _functions(renderer, clients),
+            Rules(job.retry.timeout.row, frozenset(job.fallback_on)),
+            self._counters,
+            price_of=prices.spelled,
+            clock=self._clock,
+            log=self._log,
+        )
+
+    def _ranges(self) -> Iterator[Shard]:
+        """In a thread: each range as it comes, to the last."""
+        while not self._flights.landing:
+            with suppress(queue.Empty):
+                if (shard := self._shards.get(timeout=_LOOK)) is None:
+                    return
+                yield shard
+
+    def _say(self, text: str) -> None:
+        self._post.put(Said(text))
+
+    def _log(self, event: str, /, **fields: Any) -> None:
+        self._post.put(Logged(event, fields))
+
+    def _advise(self, job: Job, index: int, error: Error) -> None:
+        model = job.models[index]
+        if known := refusals(model.name, model.request):
+            self._say(f"{model.spelled} refuses requests: {error.message}\n" + "\n".join(known))
+
+
+class _WorkerControl(Control):
+    """`Control` where rows are counted, and left, by the driver."""
+
+    def __init__(
+        self,
+        post: Post,
+        admission: LeasedAdmission,
+        journal: ForwardedJournal,
+        flights: Flights,
+        counters: Counters,
+    ) -> None:
+        super().__init__(
+            admission,
+            journal,
+            flights,
+            counters,
+            Breaker(1.0, 1),
+            chains=frozenset(),
+            drain=float("inf"),
+            seal=lambda _path: None,
+        )
+        self._post = post
+
+    def obey(self, stop: StopNow) -> None:
+        """The driver stops the run."""
+        self.stop(Stop("SIGTERM", "the driver has stopped the run"), stop.drain)
+
+    def leave(self, task: int, models: tuple[int, ...], closed: Closed) -> None:
+        self._post.put(LeftRow(task, models, closed))
+
+    def count(self, failed: ErrorType | None) -> None:
+        """The driver counts what it has recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The input as this machine sees it."""
+
+    job: Job
+    renderer: Renderer
+
+    def tasks(self, shard: Shard) -> Iterator[Task]:
+        """The tasks of a range. Raises InputError, also where the input or the job is another one here."""
+        source = open_input(self.job)
+        identify = Identifier(self.renderer, self.job.input.id).identify
+        rows = source.rows_at(shard.positions, shard.mark)
+        for row, wanted, given in zip(rows, shard.hashes, shard.assignments, strict=True):
+            found = identify(row)
+            if hash_prefix(found.request_hash) != wanted:
+                raise InputError(
+                    f"{row.location}: another request is made of this row here than the driver saw",
+                    hint="The input, a file of the job or a variable differs between the nodes: keep the "
+                    "input where all see the same, on a shared disk or in object storage.",
+                )
+            yield task_of(row, found, given)
+
+
+def _chunks(shards: Iterator[Shard], tasks: Callable[[Shard], Iterator[Task]]) -> Iterator[list[Task]]:
+    """The tasks of each range, some at a time: the end of one does not wait for the next."""
+    for shard in shards:
+        rows = tasks(shard)
+        while chunk := list(islice(rows, CHUNK)):
+            yield chunk
+
+
+def _functions(renderer: Renderer, clients: Mapping[str, EndpointClient]) -> Functions | None:
+    """The job's functions; their results must not carry a key to a model or into the journal."""
+
+    def hide(text: str) -> str:
+        for client in clients.values():
+            text = client.hide_text(text)
+        return text
+
+    return renderer.functions and replace(renderer.functions, hide=hide)
+
+
+def _told(error: BaseException) -> tuple[str, str, str | None]:
+    assert isinstance(error, BatchrunError)
+    return type(error).__name__, error.message, error.hint

@@ -1,0 +1,40 @@
+"""What there is one of in a run, whoever makes its calls, and an engine made over it."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from batchrun.admission import Admission
+from batchrun.answer.tail import Latencies
+from batchrun.clock import PausableClock
+from batchrun.engines.control import Beside, Control
+from batchrun.flights import Flights
+from batchrun.run_folder.journal import Journal
+from batchrun.summary import Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The books of one run."""
+
+    clock: PausableClock
+    admission: Admission
+    journal: Journal
+    flights: Flights
+    control: Control
+
+
+class Run(Protocol):
+    """Has the rows asked, with others beside; gives what `Control.run` does."""
+
+    def __call__(self, *beside: Beside) -> Coroutine[Any, Any, Stop | None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An engine that is ready; `latencies` learns how long the first model takes."""
+
+    run: Run
+    latencies: Latencies

@@ -1,0 +1,1 @@
+"""Runs of many workers: on a real Ray cluster of two nodes, and with the workers in this process."""
