@@ -286,6 +286,7 @@ class Crew:
     def _lose(self, member: Member, why: str) -> None:
         """Another worker does what this one had; calls that it had sent may have been paid for."""
         self._members.remove(member)
+        member.link.give_up()
         self._losses += 1
         sent = member.in_flight
         rows = sum(len(given.left) for given in member.given.values())

@@ -20,6 +20,10 @@ class Link(Protocol):
         """Where it runs, for people."""
         ...
 
+    def give_up(self) -> None:
+        """It is counted as lost: if it is alive after all it is to end."""
+        ...
+
     async def collect(self, received: int) -> Delivery:
         """What it has to tell; `received` is the number of the last delivery that was worked on."""
         ...

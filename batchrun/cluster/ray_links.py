@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from batchrun.cluster.link import WorkerLostError
@@ -52,6 +52,13 @@ class RayLink:
     @property
     def name(self) -> str:
         return self._name
+
+    def give_up(self) -> None:
+        import ray
+        from ray.exceptions import RayError
+
+        with suppress(RayError, ValueError):
+            ray.kill(self._actor)
 
     async def collect(self, received: int) -> Delivery:
         return await _answer(self._actor.collect.remote(received))

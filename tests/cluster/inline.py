@@ -39,10 +39,8 @@ class InlineLink:
         self._lost.set()
         self._work.cancel()
 
-    async def end(self) -> None:
-        """Wait for it, if it has not ended."""
-        self._work.cancel()
-        await asyncio.gather(self._work, return_exceptions=True)
+    def give_up(self) -> None:
+        self.lose()
 
     async def _unless_lost(self, answer: Awaitable[_T]) -> _T:
         waiting = asyncio.ensure_future(answer)

@@ -40,7 +40,9 @@ class Node:
 
     def kill(self) -> None:
         """All its processes at once, and its folder."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        for pid in [self.process.pid, *below(self.process.pid)]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -49,15 +51,14 @@ def start_node(address: str, folder: Path) -> Node:
     """A node; the first is the head."""
     ray = Path(sys.executable).with_name("ray")
     is_head = address == HEAD
-    where = ["--head", f"--port={PORT}"] if is_head else [f"--address={HEAD}:{PORT}"]
+    head = ["--head", f"--port={PORT}", f"--temp-dir={folder}", "--include-dashboard=false"]
+    where = head if is_head else [f"--address={HEAD}:{PORT}"]
     command = [
         str(ray),
         *("start", "--block", "--disable-usage-stats", f"--node-ip-address={address}", "--num-cpus=1"),
-        *("--include-dashboard=false", "--object-store-memory=100000000", *where),
+        *("--object-store-memory=100000000", *where),
     ]
     folder.mkdir()
-    if is_head:
-        command.append(f"--temp-dir={folder}")
     out = (folder.parent / f"{address}.log").open("wb")
     process = subprocess.Popen(
         command, stdout=out, stderr=out, start_new_session=True, env={**os.environ, "TMPDIR": str(folder)}
@@ -100,12 +101,28 @@ def _await_nodes(last: Node, number: int) -> None:
         time.sleep(0.5)
 
 
+def below(pid: int) -> list[int]:
+    """The processes that a process has started, and those that they have."""
+    parents: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            text = stat.read_text()
+            parents.setdefault(int(text.rpartition(")")[2].split()[1]), []).append(int(stat.parent.name))
+    found, waiting = [], [pid]
+    while waiting:
+        children = parents.get(waiting.pop(), [])
+        found += children
+        waiting += children
+    return found
+
+
 def workers_of(node: Node) -> int:
     """How many of the run's workers are on a node."""
-    group = subprocess.run(
-        ["pgrep", "-g", str(node.process.pid), "-f", "RayActor"], capture_output=True, check=False
-    )
-    return len(group.stdout.split())
+    names = []
+    for pid in below(node.process.pid):
+        with suppress(OSError):
+            names.append(Path(f"/proc/{pid}/cmdline").read_bytes())
+    return sum(b"RayActor" in name for name in names)
 
 
 def answered(job: JobFolder) -> dict[int, int]:
