@@ -93,8 +93,9 @@ class Asking:
         Raises what reading the input or opening an endpoint raises, and RunFolderLostError.
         """
         try:
-            # what a user's functions print must not stand among the data
-            quiet = redirect_stdout(sys.stderr) if self.survey.renderer.functions else nullcontext()
+            # what a user's functions print, or Ray of nodes that come and go, must not stand among the data
+            prints = self.survey.renderer.functions or self.survey.job.engine.kind == "ray"
+            quiet = redirect_stdout(sys.stderr) if prints else nullcontext()
             with quiet, _seldom_collecting():
                 return anyio.run(self._run, rows)
         except BaseExceptionGroup as group:

@@ -181,6 +181,8 @@ def kill(folder: Path) -> dict[str, Any]:
         out, err = process.communicate(timeout=300)
         log = [json.loads(line) for line in (job.run / "log.jsonl").read_text().splitlines()]
         lost = [event for event in log if event["event"] == "worker_lost"]
+        if process.returncode:
+            return {"code": process.returncode, "said": err}
         rows = job.results()
         return {
             "code": process.returncode,
@@ -228,14 +230,13 @@ def caps(folder: Path) -> dict[str, Any]:
     prices = {"local/small": {"input": 1.0, "output": 2.0}}
     with cluster(folder):
         kinds: dict[str, dict[str, Any]] = {
-            "cost": {"budget": {"cost_usd": 0.01}, "prices": prices},
-            "tokens": {"budget": {"tokens": 12_000}},
+            "cost": {"budget": {"cost_usd": 0.004}, "prices": prices},
+            "tokens": {"budget": {"tokens": 5_000}},
             "requests": {"budget": {"requests": 150}},
         }
         for name, sections in kinds.items():
             (folder / name).mkdir()
-            config = {**SLOW, "prices": {"small": {"input": 1.0, "output": 2.0}}} if name == "cost" else SLOW
-            with simulated(folder / name, rows=600, config=config, engine=ENGINE, **sections) as job:
+            with simulated(folder / name, rows=600, config=SLOW, engine=ENGINE, **sections) as job:
                 ended = job.submit(timeout=120)
                 calls = job.calls()
                 took = [call.answer for call in calls if call.answer]
