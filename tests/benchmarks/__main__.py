@@ -1,4 +1,4 @@
-"""Run one benchmark, or all: `uv run python -m tests.benchmarks [speed|startup|scale] [OPTION …]`.
+"""Run one benchmark, or all: `uv run python -m tests.benchmarks [speed|startup|scale|units] [OPTION …]`.
 
 Options follow the name of the benchmark; `speed --help` lists those of `speed`.
 """
@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-BENCHMARKS = ("speed", "startup", "scale")
+BENCHMARKS = ("speed", "startup", "scale", "units")
 
 
 def main(words: Sequence[str]) -> int:
