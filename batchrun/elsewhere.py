@@ -31,7 +31,7 @@ def status_elsewhere(copy: LocalCopy, *, now: Callable[[], float] = time.time) -
         return None
     manifest, holder = found[0], lease[0]
     said = _said(store, manifest)
-    if not holder.released and now() - holder.at < holder.ttl:
+    if holder.is_held(now()):
         return _status(copy, manifest, said, holder)
     is_known = manifest.is_published and said.get("state", "running") != "running"
     return _status(copy, manifest, said, None) if is_known else None

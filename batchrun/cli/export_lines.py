@@ -38,6 +38,10 @@ def export_lines(
 
     job = arguments.load_any()
     run = RunFolder(job.output_path)
+    if job.output_place is not None:
+        from batchrun.remote.reading import find_copy
+
+        find_copy(job.output_place, job.output_path, say=lambda text: click.echo(text, err=True))
     with reading(run) if run.identity.exists() else nullcontext():
         if form == "chat":
             lines = _conversations(job, _required(run), where, left_out)

@@ -35,6 +35,7 @@ from batchrun.planning.examples import Example, example_of, examples
 from batchrun.planning.limits import PlannedLimit, limits_of
 from batchrun.planning.looked import Looked, look
 from batchrun.previous import not_there
+from batchrun.remote.reading import find_copy, is_at_work
 from batchrun.restore import gates
 from batchrun.run_folder.lock import is_locked
 from batchrun.survey import Survey, duplicates
@@ -148,11 +149,15 @@ def plan(
     """
     check_simulators(job)
     now = time()
+    at_work = False
+    if job.output_place is not None:
+        find_copy(job.output_place, job.output_path, say=lambda _text: None)
+        at_work = is_at_work(job.output_place)
     seen = look(job, on_rows, retry_failed, now, rerun_changed=rerun_changed)
     found, states, asked = seen.survey, seen.states, seen.to_do
     number = counts(states)
     shown = _shown(seen, example)
-    running = is_locked(found.run.lock)
+    running = at_work or is_locked(found.run.lock)
     admission = gates(job, found.checkpoint, SystemClock())
     open_to = doors(job, admission)
     first = canary(job, lambda: states, retrying=bool(retry_failed))
@@ -190,8 +195,8 @@ def plan(
         ),
         obstacles=tuple(_obstacles(seen, env, now, running=running)),
         running=running,
-        run_folder=str(job.output_path),
-        results=str(found.run.results / "*.parquet"),
+        run_folder=job.output_shown,
+        results=f"{job.output_shown}/results/*.parquet",
     )
 
 
@@ -226,7 +231,8 @@ def _planned(found: Survey, at: int, admission: Admission) -> PlannedModel:
 def _obstacles(seen: Looked, env: Mapping[str, str], now: float, *, running: bool) -> Iterator[str]:
     job, run = seen.survey.job, seen.survey.run
     try:
-        check_keys(job, env)
+        if job.engine.kind == "local":
+            check_keys(job, env)
     except UsageError as error:
         yield ". ".join(filter(None, [error.message, error.hint]))
     if run.identity.exists():

@@ -45,6 +45,10 @@ class Lease:
     told: Mapping[str, Any] = field(default_factory=dict)
     """What its submit had done by then."""
 
+    def is_held(self, now: float) -> bool:
+        """Whether its holder is at work `now`, in seconds since the epoch: by two clocks, so only to tell."""
+        return not self.released and now - self.at < self.ttl
+
     def document(self) -> bytes:
         """As it is stored: bytes that no other writing has."""
         return codec.dumps(asdict(self)) + b"\n"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from batchrun.errors import RunFolderError, RunLockedError
 from batchrun.remote.copies import LocalCopy
+from batchrun.remote.lease import read_lease
 from batchrun.remote.manifest import read_manifest
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import is_locked, locked
@@ -31,14 +32,30 @@ def open_copy(
 
     Raises RunFolderError where there is none, ObjectStorageError.
     """
+    run = find_copy(place, path, say=say, sleep=sleep)
+    if run is None:
+        raise RunFolderError(
+            f"there is no run in {place}",
+            hint="Start one with `batchrun submit JOB.yaml`, whose output.path names it.",
+        )
+    return run
+
+
+def find_copy(
+    place: Address,
+    path: Path,
+    *,
+    say: Callable[[str], None],
+    sleep: Callable[[float], None] = time.sleep,
+) -> RunFolder | None:
+    """The same; None where there is no run yet. Raises as `open_copy` otherwise."""
     copy = LocalCopy(place, path)
     copy.make()
     waited = 0.0
     while True:
         try:
             with locked(copy.lock, str(place)):
-                _bring_up(copy, say)
-                return copy.run
+                return copy.run if _brought_up(copy, say) else None
         except RunLockedError:
             if is_locked(copy.run.lock):
                 return copy.run  # a submit's: newer than what it has uploaded
@@ -61,13 +78,21 @@ def published_results(place: Address, path: Path) -> list[Address] | None:
     return [place.below(key) for entry in parts for key, _size in entry.pieces]
 
 
-def _bring_up(copy: LocalCopy, say: Callable[[str], None]) -> None:
+def is_at_work(place: Address, *, now: Callable[[], float] = time.time) -> bool:
+    """Whether a submit holds the run at `place`, here or on another machine, as far as clocks agree.
+
+    Raises ObjectStorageError.
+    """
+    lease = read_lease(open_store(place))
+    return lease is not None and lease[0].is_held(now())
+
+
+def _brought_up(copy: LocalCopy, say: Callable[[str], None]) -> bool:
+    """Bring a copy up to date; whether there is a run. For the holder of its lock."""
     store = open_store(copy.place)
     found = read_manifest(store)
     if found is None or found[0].is_empty:
-        raise RunFolderError(
-            f"there is no run in {copy.place}",
-            hint="Start one with `batchrun submit JOB.yaml`, whose output.path names it.",
-        )
+        return False
     copy.bring_up(store, found[0], say=say)
     copy.note(copy.holder(), found[0])
+    return True

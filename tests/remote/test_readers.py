@@ -226,3 +226,21 @@ def test_a_store_that_ignores_conditions_is_refused(
         with pytest.raises(RunFolderError, match="writes whose conditions"):
             work.job.submit_here()
         assert not work.job.ledger.exists() or not work.job.calls()
+
+
+def test_a_plan_knows_what_other_machines_have_done(tmp_path: Path, bucket: Address) -> None:
+    """Also where there is no copy yet; while a submit is at work elsewhere, it says so."""
+    with remote_job(tmp_path, bucket, rows=500, config=SLOW) as work:
+        assert told(work, "plan", str(work.job.job))["rows"]["new"] == 500
+        ended = verb(work, "submit", str(work.job.job), "--limit", "40", machine="a")
+        assert ended.returncode == 0, ended.stderr
+        planned = told(work, "plan", str(work.job.job), machine="b")
+        assert (planned["rows"]["ok"], planned["to_do"], planned["run_folder"]) == (40, 460, str(work.place))
+        exported = verb(work, "export", str(work.job.job), "--format", "chat", machine="c")
+        assert len(exported.stdout.splitlines()) == 40
+        process = work.machine("a").start()
+        wait_for(lambda: len(work.job.calls()) > 80)
+        running = verb(work, "plan", str(work.job.job), "--json", machine="b")
+        assert json.loads(running.stdout)["running"]
+        process.terminate()
+        assert Ended.of(process).code == 143
