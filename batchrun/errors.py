@@ -10,6 +10,7 @@
     │   ├── OpenFilesError        3  the process may open no more files
     │   └── RunFolderLostError    3  the run folder was removed or replaced while the run was going
     ├── RunLockedError            5  another submit holds the run folder
+    │   └── LeaseLostError        5  another submit has taken over the run in object storage
     └── ChangedRowsError          6  finished rows would be paid for again: the user chooses
 
 A failed row is data (`outcome.Failed`), never one of these: an exception means that
@@ -89,6 +90,10 @@ class RunLockedError(BatchrunError):
     """Another submit is running on the same run folder."""
 
     exit_code = 5
+
+
+class LeaseLostError(RunLockedError):
+    """Another submit has taken over a run in object storage: nothing more may be sent or published here."""
 
 
 class ChangedRowsError(BatchrunError):

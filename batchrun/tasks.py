@@ -80,7 +80,8 @@ def task_of(row: Row, found: Identified, given: Assignment) -> Task:
     """The task of a row as it was read. Answers to another request, as after a change of a picture since the
     input was looked through, are not its own."""
     history = given.history
-    if any(sent.request_hash != found.request_hash for sent in history.sent.values()):
+    own = history.continues is None  # else an edit of the schema has left answers that still count
+    if own and any(sent.request_hash != found.request_hash for sent in history.sent.values()):
         history = History(sent=history.sent)
     return Task(
         number=given.number,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -51,15 +51,17 @@ def command(arguments: JobArguments, as_json: bool) -> None:
     keep_memory_small()
     from batchrun.cli.terminal import output
 
-    found = _found(arguments)
-    if as_json:
-        write_json(found.document())
-        return
-    with output() as console:
-        _tell(console, found, arguments)
+    with _found(arguments) as found:
+        if as_json:
+            write_json(found.document())
+            return
+        with output() as console:
+            _tell(console, found, arguments)
 
 
-def _found(arguments: JobArguments) -> Status:
+@contextmanager
+def _found(arguments: JobArguments) -> Iterator[Status]:
+    """The status, for a block in which what is wrong in the run folder is told as such."""
     from batchrun.run_folder.diagnosis import reading
     from batchrun.status import status
 
@@ -69,11 +71,12 @@ def _found(arguments: JobArguments) -> Status:
         from batchrun.remote.copies import LocalCopy
 
         if found := status_elsewhere(LocalCopy(place, folder)):
-            return found
+            yield found
+            return
     run = arguments.run()
     with reading(run):
         found = status(run)
-    return found if place is None else replace(found, run_folder=str(place))
+        yield found if place is None else replace(found, run_folder=str(place))
 
 
 def _tell(console: Console, found: Status, arguments: JobArguments) -> None:

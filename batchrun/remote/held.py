@@ -9,9 +9,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-from batchrun.errors import BatchrunError, ObjectStorageError, RunFolderError, StorageError
+from batchrun.errors import (
+    BatchrunError,
+    LeaseLostError,
+    ObjectStorageError,
+    RunFolderError,
+    StorageError,
+)
 from batchrun.remote.copies import LocalCopy
-from batchrun.remote.lease import BEAT, TTL, Holding, Lease, LeaseLostError, lost, take_lease
+from batchrun.remote.lease import BEAT, TTL, Holding, Lease, lost, take_lease
 from batchrun.remote.losses import Loss, loss_of
 from batchrun.remote.manifest import Manifest, read_manifest, write_manifest
 from batchrun.remote.shipping import Shipper

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 from batchrun import codec
-from batchrun.errors import RunFolderError, RunLockedError
+from batchrun.errors import LeaseLostError, RunFolderError, RunLockedError
 from batchrun.storage import ConflictError, Store, Version
 from batchrun.wording import duration
 
@@ -60,10 +60,6 @@ class Lease:
             return cls(**codec.loads(data))
         except TypeError as error:
             raise ValueError(f"no lease: {error}") from error
-
-
-class LeaseLostError(RunLockedError):
-    """Another submit has taken the lease: nothing more may be sent or published here."""
 
 
 def read_lease(store: Store) -> tuple[Lease, Version] | None:

@@ -273,7 +273,7 @@ def _error(place: Address, doing: str, error: Exception) -> ObjectStorageError:
     if denied or (status and status[1].startswith(("401", "403"))):
         return ObjectStorageError(
             f"cannot {doing} {place}: refused ({said})",
-            hint=f"The credentials may be wrong, or not allowed this. {_SETTINGS[place.scheme]}",
+            hint=f"Check that the credentials are right, and allowed this. {_SETTINGS[place.scheme]}",
             refused=True,
         )
     why = said or _first_sentence(text)

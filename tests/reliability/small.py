@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from batchrun import gc
 from batchrun.cli import main
-from batchrun.engines import local
+from batchrun.engines import control
 from batchrun.run_folder import bucket, publish
 
 SEAL_ROWS = 40
@@ -24,7 +24,7 @@ BUCKET = 50
 def small_parts() -> Iterator[None]:
     """Small parts in this process, for a while."""
     with (
-        patch.object(local, "SEAL_ROWS", SEAL_ROWS),
+        patch.object(control, "SEAL_ROWS", SEAL_ROWS),
         patch.object(gc, "FULL", SEAL_ROWS * 2),
         patch.object(bucket, "BUCKET", BUCKET),
         patch.object(publish, "BUCKET", BUCKET),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from obstore.store import MemoryStore
 
-from batchrun.errors import RunLockedError
-from batchrun.remote.lease import Holding, Lease, LeaseLostError, take_lease
+from batchrun.errors import LeaseLostError, RunLockedError
+from batchrun.remote.lease import Holding, Lease, take_lease
 from batchrun.remote.manifest import Manifest, read_manifest, write_manifest
 from batchrun.storage import Address, ConflictError, Store
 
