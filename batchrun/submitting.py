@@ -164,7 +164,9 @@ class _Submit:
             self._progress.say(sentence)
         self._say_running(found, len(rows))
         self._counters.to_do = len(rows)
-        self._progress.phase(f"asking for {len(rows):,} row{'s' if len(rows) > 1 else ''}")
+        engine = self._job.engine
+        by = f" by {counted(engine.workers, 'worker')}" if engine.kind == "ray" else ""
+        self._progress.phase(f"asking for {counted(len(rows), 'row')}{by}")
         from batchrun.asking import Asking  # what makes calls takes a seventh of a start to load
         from batchrun.tasks import Chains
 

@@ -76,6 +76,8 @@ def ray_links(
     `address` is auto (the cluster that this machine is part of), local (one that is started here, and ends
     with the block), or HOST:PORT; `cpus` is what a worker is counted as. Raises UsageError.
     """
+    if address == "local":
+        _close_to_others()
     ray = _imported()
     actor = ray.remote(num_cpus=cpus, max_restarts=0, scheduling_strategy="SPREAD")(RayActor)
     _connect(ray, address, workers=workers, cpus=cpus)
@@ -94,6 +96,14 @@ def ray_links(
         ray.shutdown()
 
 
+def _close_to_others() -> None:
+    """Ray listens on every interface: nobody else may ask what is started here. It reads this when it is
+    imported."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if "RAY_AUTH_MODE" not in os.environ:
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
+
+
 def _imported() -> Any:
     try:
         import ray
@@ -109,9 +119,6 @@ def _connect(ray: Any, address: str, *, workers: int, cpus: float) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     try:
         if address == "local":
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            if "RAY_AUTH_MODE" not in os.environ:  # Ray listens on every interface: nobody else may ask it
-                os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
             ray.init(
                 num_cpus=max(1, round(workers * cpus + 0.5)),
                 include_dashboard=False,

@@ -265,6 +265,7 @@ def caps(folder: Path) -> dict[str, Any]:
 
 def job(folder: Path) -> dict[str, Any]:
     """The job that comes along, on a cluster that is started for it."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     ended = subprocess.run(
         [
             *(sys.executable, "-m", "batchrun", "submit", "jobs/ray.yaml", "--json"),
@@ -274,6 +275,7 @@ def job(folder: Path) -> dict[str, Any]:
         text=True,
         check=False,
         timeout=300,
+        env=env,
     )
     return {"code": ended.returncode, "said": ended.stderr[-3000:], "summary": json.loads(ended.stdout)}
 
