@@ -25,6 +25,7 @@ from tests.reliability import (
     flips,
     inputs,
     kills,
+    machines,
     memory,
     money,
     network,
@@ -65,6 +66,7 @@ SECTIONS: dict[str, Section] = {
     "determinism": determinism.lines,
     "changed": changed.lines,
     "outputs": outputs.lines,
+    "machines": machines.lines,
 }
 """In the order of the test plan."""
 
