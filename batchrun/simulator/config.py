@@ -16,6 +16,7 @@ started with. In YAML:
     cost: {input: 0.15, output: 0.6, cached: 0.075, report: true}   # the ledger has cost_usd, answers too
     tokens_per_byte: 0.5                          # prompts take more tokens than clients expect
     api_keys: [{key: made-up-1, calls: 50}, {key: made-up-2}]       # the first stops working
+    batches: {seconds: 5, expires_after: 60, enqueued_tokens: 2000000}   # /v1/files, /v1/batches: half price
 
 rpm, tpm and concurrency may change in the middle, by seconds since the first call; slowdown makes the
 endpoint a batching engine, whose answers take the longer the more of them are generated at once:
@@ -109,6 +110,22 @@ class Key(Strict):
     calls: int | None = Field(default=None, ge=1, description="calls it is good for; default: all")
 
 
+class BatchRule(Strict):
+    """How batches go; times in seconds."""
+
+    seconds: float = Field(default=1.0, ge=0, description="from the first line answered to the last")
+    validating: float = Field(default=0.05, ge=0, description="before that, and again when it is finalized")
+    expires_after: float | None = Field(
+        default=None, gt=0, description="lines that are not answered by then never are; default: a day"
+    )
+    lines: int = Field(default=50_000, ge=1, description="the most that a batch may have")
+    bytes: int = Field(default=200_000_000, ge=1, description="the most that a file may have")
+    enqueued_tokens: int | None = Field(
+        default=None, ge=1, description="of prompts in all batches that are not over; default: any number"
+    )
+    price: float = Field(default=0.5, ge=0, description="what a line costs, of a call's price")
+
+
 class SimulatorConfig(Strict):
     """One simulated endpoint; the defaults answer every call at once and well."""
 
@@ -151,6 +168,7 @@ class SimulatorConfig(Strict):
         description="member of a message that shows the reasoning; by default it is counted but not shown, "
         "and there is none unless `reasoning_effort` asks for it",
     )
+    batches: BatchRule = Field(default_factory=BatchRule, description="files and batches")
     bodies: bool = Field(default=False, description="write each request's whole body into the ledger")
 
     @model_validator(mode="after")

@@ -15,6 +15,9 @@ import httptools
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of a request's body; a longer one ends the connection with 413."""
 
+MAX_FILE = 512 * 1024 * 1024
+"""The same of an upload: `batches.bytes` says what a file may have."""
+
 MAX_AHEAD = 8
 """Requests that wait on one connection before it is no longer read from."""
 
@@ -29,7 +32,9 @@ class HttpRequest:
     method: str
     path: str
     """Without the query."""
+    query: str
     authorization: str
+    content_type: str
     body: bytes
     keep_alive: bool
 
@@ -141,12 +146,14 @@ class Connection(asyncio.Protocol):
         match name.lower():
             case b"authorization":
                 self._authorization = value.decode("latin-1")
+            case b"content-type":
+                self._content_type = value.decode("latin-1")
             case b"expect" if value.lower() == b"100-continue":
                 self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
         self._size += len(body)
-        if self._size > MAX_BODY:
+        if self._size > (MAX_FILE if self._url.endswith(b"/files") else MAX_BODY):
             raise _too_long()
         self._body.append(body)
 
@@ -155,7 +162,9 @@ class Connection(asyncio.Protocol):
             HttpRequest(
                 method=self._parser.get_method().decode("ascii"),
                 path=self._url.partition(b"?")[0].decode("latin-1"),
+                query=self._url.partition(b"?")[2].decode("latin-1"),
                 authorization=self._authorization,
+                content_type=self._content_type,
                 body=b"".join(self._body),
                 keep_alive=self._parser.should_keep_alive(),
             )
@@ -163,7 +172,7 @@ class Connection(asyncio.Protocol):
 
     def _begin(self) -> None:
         self._url = b""
-        self._authorization = ""
+        self._authorization = self._content_type = ""
         self._body: list[bytes] = []
         self._size = 0
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from batchrun.simulator import answers, refusal
 from batchrun.simulator.answers import HttpAnswer
+from batchrun.simulator.batching import ROOTS, Batching
 from batchrun.simulator.config import SimulatorConfig
 from batchrun.simulator.connection import Connection, HttpRequest, UnreadableError
 from batchrun.simulator.conversations import Conversations
@@ -57,6 +58,7 @@ class Simulator:
         self._cache = PromptCache(config.cache) if config.cache else None
         few = config.limits.concurrency is not None or config.slowdown is not None
         self._places = Places(config.limits.concurrency, self._now) if few else None
+        self._batching = Batching(config.batches, self._answer_line, self._estimate, config.seed)
         self._first: float | None = None
         self._others = itertools.count(1)
 
@@ -80,6 +82,10 @@ class Simulator:
             case "GET", "/v1/models":
                 models = self._config.models or (ANY_MODEL,)
                 answer = answers.model_list(models, int(time.time()))
+                await self._send_plain(answer, connection, keep_alive=request.keep_alive)
+            case _, path if path.startswith(ROOTS):
+                good = self._keys.take(request.authorization)
+                answer = self._batching.answer(request) if good else answers.refused(refusal.wrong_key())
                 await self._send_plain(answer, connection, keep_alive=request.keep_alive)
             case _:
                 answer = answers.refused(refusal.not_found(request.method, request.path))
@@ -144,6 +150,41 @@ class Simulator:
             self._cache.keep(self._now(), prefixes)
         limits.settle(self._now(), outcome.usage["total_tokens"] if outcome.usage else request.prompt_tokens)
         return outcome
+
+    def close(self) -> None:
+        """Stop what works without a connection."""
+        self._batching.close()
+
+    def _estimate(self, body: bytes) -> int:
+        """The tokens of a batch's line, by its bytes."""
+        return len(body) // 4
+
+    def _answer_line(self, body: bytes) -> tuple[int, bytes]:
+        """Answer a line of a batch: a call like any other, at a batch's price and without limits."""
+        received = receive(body, self._config)
+        request = received.content
+        call = self._ledger.call(
+            model=received.model,
+            key=received.key,
+            prompt=received.question,
+            prompt_tokens=request.prompt_tokens if isinstance(request, ChatRequest) else 0,
+            api_key_ok=True,
+            body=received.members if self._config.bodies else None,
+        )
+        if isinstance(request, Refusal):
+            outcome = _Outcome(answers.refused(request))
+        else:
+            nth, turn = self._seen.count(request)
+            fault = choose(self._config.faults, Occasion(request, call, nth, turn), self._config.seed)
+            if isinstance(fault, StatusFault):
+                outcome = _Outcome(answers.injected(fault), fault)
+            else:
+                outcome = self._complete(replace(request, stream=False), nth, None, 0)
+        note = replace(_note(outcome), status=outcome.answer.status, delivered=True)
+        if note.cost_usd is not None:
+            note = replace(note, cost_usd=note.cost_usd * self._config.batches.price)
+        self._ledger.answer(call, note)
+        return outcome.answer.status, outcome.answer.body
 
     def _later(self, refused: Refusal) -> _Outcome:
         return _Outcome(answers.refused(refused, self._config.limits, time.time()))

@@ -64,6 +64,7 @@ async def _listening(simulator: Simulator, host: str, port: int) -> AsyncIterato
         yield f"http://{host}:{server.sockets[0].getsockname()[1]}/v1"
     finally:
         server.close()
+        simulator.close()
         for task, connection in tasks.items():
             connection.abort()
             task.cancel()  # not awaited: a cancelled caller could not wait
