@@ -61,6 +61,10 @@ The options of --config are those of `endpoints.NAME.simulator` in a job:
                              # USD per million tokens, for cost_usd in the
                              # ledger; report shows usage.cost in answers
   tokens_per_byte: 0.5       # tokens that a prompt really takes
+  batches: {seconds: 5, validating: 0.1, expires_after: 60, lines: 50000,
+            bytes: 200000000, enqueued_tokens: 2000000, price: 0.5}
+                             # /v1/files and /v1/batches: what is not
+                             # answered when it expires never is
   faults:                    # the first that applies to a call strikes
     - {rate: 0.05, status: 429, retry_after: 2}
     - {rate: 0.02, reset: mid_body}    # or close; before_headers,

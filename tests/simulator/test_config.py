@@ -28,6 +28,6 @@ def test_the_examples_of_the_docstring_are_right(block: str) -> None:
 def test_the_help_names_every_option() -> None:
     """`simulate --help` is where users learn of them."""
     shown = CliRunner().invoke(command, ["--help"]).output
-    models = (SimulatorConfig, module.Limits, module.Cache, module.Prices, module.Key)
+    models = (SimulatorConfig, module.Limits, module.Cache, module.Prices, module.Key, module.BatchRule)
     names = {name for model in models for name in model.model_fields}
     assert {name for name in names if not re.search(rf"\b{name}:", shown)} == set()
