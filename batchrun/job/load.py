@@ -153,9 +153,8 @@ class Paths:
 
     def local_copy(self, place: Address, given: str | None) -> Path:
         """Where a run in object storage is worked on."""
-        if given is not None:
-            return self.absolute(("output", "local_path"), given) / place.name
-        return copy_path(place, self.env)
+        below = None if given is None else self.absolute(("output", "local_path"), given)
+        return copy_path(place, self.env, below=below)
 
 
 def _job(

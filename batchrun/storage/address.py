@@ -68,10 +68,12 @@ def is_remote(text: str) -> bool:
     return _REMOTE.fullmatch(text) is not None
 
 
-def copy_path(place: Address, env: Mapping[str, str] = os.environ) -> Path:
-    """Where the run at `place` is worked on, below XDG_STATE_HOME (XDG Base Directory Specification): a
-    folder of its own, in which the run folder has the run's name."""
-    given = Path(env.get("XDG_STATE_HOME", ""))
-    base = given if given.is_absolute() else Path(env.get("HOME", "~")).expanduser() / ".local/state"
+def copy_path(place: Address, env: Mapping[str, str] = os.environ, *, below: Path | None = None) -> Path:
+    """Where the run at `place` is worked on, `below` a folder or XDG_STATE_HOME (XDG Base Directory
+    Specification): a folder of its own, in which the run folder has the run's name."""
+    if below is None:
+        given = Path(env.get("XDG_STATE_HOME", ""))
+        base = given if given.is_absolute() else Path(env.get("HOME", "~")).expanduser() / ".local/state"
+        below = base / "batchrun"
     mark = hashlib.blake2b(str(place).encode(), digest_size=4).hexdigest()
-    return base / "batchrun" / f"{place.name}-{mark}" / place.name
+    return below / f"{place.name}-{mark}" / place.name

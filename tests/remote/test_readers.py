@@ -14,6 +14,7 @@ import pytest
 import batchrun
 from batchrun.errors import InputError, ObjectStorageError, RunFolderError, UsageError
 from batchrun.remote.manifest import KEY
+from batchrun.run_folder.lock import locked
 from batchrun.storage import Address, open_store
 from tests.remote.runs import Ended, Remote, remote_job, wait_for
 from tests.remote.server import Between
@@ -211,9 +212,24 @@ def test_the_local_copy_lies_where_the_job_says(tmp_path: Path, bucket: Address)
     """`output.local_path`: a disk with room for it."""
     with remote_job(tmp_path, bucket, rows=3, output={"local_path": "work"}) as work:
         work.job.submit_here()
-        assert (tmp_path / "work/job/checkpoint").is_dir()
+        assert len(list(tmp_path.glob("work/job-*/job/checkpoint"))) == 1
         assert not (Path(os.environ["XDG_STATE_HOME"]) / "batchrun").exists()
         assert open_store(work.place).read(KEY)
+
+
+def test_local_copies_in_one_folder_do_not_meet(tmp_path: Path, bucket: Address) -> None:
+    """Two jobs with one `output.local_path`: neither locks the other out, or forgets what it had uploaded."""
+    with remote_job(tmp_path, bucket, rows=3, output={"local_path": "work"}) as work:
+        first = {"path": str(work.place), "local_path": "work"}
+        other = {"path": str(bucket.below("other/job")), "local_path": "work"}
+        for output in (first, other, first, other):
+            work.job.edit(output=output)
+            assert work.job.submit_here().ok == 3
+        assert len(work.job.calls()) == 6
+        copies = sorted(tmp_path.glob("work/job-*"))
+        assert len(copies) == 2
+        with locked(copies[0] / "lock"), locked(copies[1] / "lock"):  # each has one of its own
+            pass
 
 
 @pytest.mark.parametrize("header", ["if-match", "if-none-match"])
