@@ -60,16 +60,27 @@ class LocalCopy:
         return None
 
     def holder(self) -> str:
-        """By what name this copy takes the lease: the same one after a kill."""
+        """By what name this copy takes the lease: the same one after a kill. Raises StorageError."""
         with suppress(OSError, ValueError, LookupError, TypeError):
             return str(codec.loads(self._about.read_bytes())["holder"])
-        return secrets.token_hex(8)
+        holder = secrets.token_hex(8)
+        self.note(holder, None)
+        return holder
 
-    def note(self, holder: str, synced: Manifest | None) -> None:
-        """Remember both. Raises StorageError."""
+    def note(self, holder: str, synced: Manifest | None, *, coming: str = "") -> None:
+        """Remember both, and the state that is about to be uploaded from here. Raises StorageError."""
         text = synced.document().decode() if synced else ""
-        about = {"place": str(self.place), "holder": holder, "synced": text}
+        about = {"place": str(self.place), "holder": holder, "synced": text, "coming": coming}
         write_atomically(self._about, codec.dumps(about))
+
+    def _goes_on_from(self, manifest: Manifest) -> bool:
+        """Whether that state was fetched into the copy or uploaded from it. After a kill nobody knows whether
+        the upload that was about to be finished has been."""
+        synced = self.synced()
+        if synced is None:
+            return False
+        known = codec.loads(self._about.read_bytes())
+        return manifest.state in (synced.state, known.get("coming") or synced.state)
 
     def bring_up(self, store: Store, manifest: Manifest, *, say: Callable[[str], None]) -> None:
         """Make the copy the run as `manifest` has it, unless it already is that or goes on from it.
@@ -77,13 +88,12 @@ class LocalCopy:
         What was received here and never uploaded, before another machine went on with the run, is put
         aside. For the holder of the copy's lock. Raises ObjectStorageError, RunFolderError, OSError.
         """
-        synced = self.synced()
-        if manifest.is_empty or (synced is not None and synced.state == manifest.state):
+        if manifest.is_empty or self._goes_on_from(manifest):
             return
         fresh = self.path.with_name(f"{self.path.name}.fetched")
         fetch(store, manifest, fresh, self.path)
         if self.path.exists():
-            if self._holds_more(synced, manifest):
+            if self._holds_more(self.synced(), manifest):
                 aside = self.path.with_name(f"{self.path.name}.before-{manifest.epoch:04d}")
                 shutil.rmtree(aside, ignore_errors=True)
                 self.path.rename(aside)

@@ -77,7 +77,7 @@ class Held:
             if self._lost:
                 raise self._lost
             try:
-                done = self._shipper.ship(self._told(), is_published=is_published)
+                done = self._shipper.ship(self._told(), self._announce, is_published=is_published)
             except ConflictError:
                 self._lost = lost(self._store)
                 raise self._lost from None
@@ -106,6 +106,9 @@ class Held:
         if release and not self._lost:
             with suppress(ObjectStorageError, LeaseLostError):
                 self._holding.release()
+
+    def _announce(self, state: str) -> None:
+        self.copy.note(self._holding.lease.holder, self._shipper.manifest, coming=state)
 
     def _told(self) -> dict[str, Any]:
         return {**self.tell(), "epoch": self._holding.lease.epoch, "at": time.time()}
@@ -163,10 +166,9 @@ def _saved(taken: Held, say: Callable[[str], None]) -> bool:
 def _take(copy: LocalCopy, name: str, say: Callable[[str], None], ttl: float) -> Held:
     store = open_store(copy.place, STEADY)
     hasty = open_store(copy.place, HASTY)
-    _check_owner(store, name)
-    holder = copy.holder()
-    copy.note(holder, copy.synced())  # before the lease: after a kill it is known as ours
-    holding, before = take_lease(hasty, holder, say=say, ttl=ttl)
+    newest = _check_owner(store, name)
+    holder = copy.holder()  # noted before the lease: after a kill it is known as ours
+    holding, before = take_lease(hasty, holder, say=say, ttl=ttl, above=newest)
     try:
         manifest, version = _fence(store, holding.lease, name)
         shipper = Shipper(copy.run, store, manifest, version)
@@ -188,8 +190,8 @@ def _take(copy: LocalCopy, name: str, say: Callable[[str], None], ttl: float) ->
     return taken
 
 
-def _check_owner(store: Store, name: str) -> None:
-    """Raises RunFolderError where another job's run is kept, or something else."""
+def _check_owner(store: Store, name: str) -> int:
+    """The epoch of the run as it is. Raises RunFolderError where another job's is kept, or something else."""
     found = read_manifest(store)
     if found is None:
         if next(iter(store.listing()), None) is not None and store.read_version("lease.json") is None:
@@ -202,6 +204,7 @@ def _check_owner(store: Store, name: str) -> None:
             f"{store.at} holds the run of another job, {found[0].name!r}",
             hint=f"Give this job ({name!r}) another output.path, or another --name.",
         )
+    return found[0].epoch if found else 0
 
 
 def _fence(store: Store, lease: Lease, name: str) -> tuple[Manifest, Version]:
@@ -210,7 +213,7 @@ def _fence(store: Store, lease: Lease, name: str) -> tuple[Manifest, Version]:
         found = read_manifest(store)
         if found is None:
             ours = Manifest(lease.epoch, name)
-        elif found[0].epoch > lease.epoch:
+        elif found[0].epoch >= lease.epoch:
             raise lost(store)
         else:
             ours = replace(found[0], epoch=lease.epoch, name=name)

@@ -93,8 +93,16 @@ class Holding:
         try:
             self._version = self._store.replace(KEY, lease.document(), self._version)
         except ConflictError:
-            raise lost(self._store) from None
+            self._version = self._written_again(lease)
         self.lease = lease
+
+    def _written_again(self, lease: Lease) -> Version:
+        """What is there may be ours all the same: written by a renewal whose answer never came."""
+        found = read_lease(self._store)
+        if found is not None and (found[0].holder, found[0].epoch) == (lease.holder, lease.epoch):
+            with suppress(ConflictError):
+                return self._store.replace(KEY, lease.document(), found[1])
+        raise lost(self._store)
 
 
 def lost(store: Store) -> LeaseLostError:
@@ -114,13 +122,15 @@ def take_lease(
     *,
     say: Callable[[str], None],
     ttl: float = TTL,
+    above: int = 0,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[Holding, Lease | None]:
     """Take the lease of a run, with what the one before said last.
 
     At once where nobody holds it, it was released, or this very `holder` had it; else it must stay as it is
-    for its own `ttl`. Raises RunLockedError when its holder is alive.
+    for its own `ttl`. Its epoch is `above` that of the manifest, too: the lease may have been removed. Raises
+    RunLockedError when its holder is alive.
     """
     found = read_lease(store)
     if found and not found[0].released and found[0].holder != holder:
@@ -128,7 +138,7 @@ def take_lease(
     before = found[0] if found else None
     lease = Lease(
         holder,
-        epoch=1 + (before.epoch if before else 0),
+        epoch=1 + max(above, before.epoch if before else 0),
         beat=0,
         host=socket.gethostname(),
         pid=os.getpid(),

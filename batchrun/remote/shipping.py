@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+import secrets
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,11 +18,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from batchrun.remote.manifest import Entry, Manifest, write_manifest
+from batchrun.remote.manifest import Entry, Manifest, read_manifest, write_manifest
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.journal import journal_files
 from batchrun.run_folder.room import SPARE_NAME
-from batchrun.storage import Store, Version
+from batchrun.storage import ConflictError, Store, Version
 
 UPLOADS = 8
 """Objects on their way at once."""
@@ -68,14 +69,16 @@ class Shipper:
         self._parts = {name: _Known(entry) for name, entry in manifest.results.items()}
         self._made = count(1)
 
-    def ship(self, told: Mapping[str, Any], *, is_published: bool = False) -> bool:
+    def ship(
+        self, told: Mapping[str, Any], announce: Callable[[str], None], *, is_published: bool = False
+    ) -> bool:
         """Make the bucket hold what the local copy holds now; whether there was anything new.
 
-        `told` is what the submit had done before this began; `is_published`, that the results show every
-        answer. Raises ConflictError where another submit has written the manifest, ObjectStorageError and
-        OSError.
+        `told` is what the submit had done before this began; `announce` is told the state that is about to
+        be the newest; `is_published`, that the results show every answer. Raises ConflictError where another
+        submit has written the manifest, ObjectStorageError and OSError.
         """
-        state = f"{self.manifest.epoch:04d}-{next(self._made):06d}"
+        state = f"{self.manifest.epoch:04d}-{next(self._made):06d}-{secrets.token_hex(4)}"
         now = replace(self.manifest, state=state, told=dict(told), is_published=is_published)
         now = replace(now, files=self._ship_files())
         if (generation := self._generation()) != now.generation or is_published:
@@ -86,9 +89,21 @@ class Shipper:
             self.manifest.is_published,
         ):
             return False
-        self._version = write_manifest(self._store, now, self._version)
+        announce(state)
+        self._version = self._replaced_by(now)
         self.manifest = now
         return True
+
+    def _replaced_by(self, now: Manifest) -> Version:
+        """Write the manifest. It may be that an earlier writing was done whose answer never came: that one
+        has this epoch, which is nobody else's. Raises as `ship`."""
+        try:
+            return write_manifest(self._store, now, self._version)
+        except ConflictError:
+            found = read_manifest(self._store)
+            if found is None or found[0].epoch != now.epoch:
+                raise
+            return write_manifest(self._store, now, found[1])
 
     def sweep(self) -> None:
         """Remove objects of the run that neither the newest state nor the results before it need."""

@@ -115,6 +115,20 @@ def test_a_lease_that_cannot_be_read_is_waited_for_and_taken() -> None:
     holding.renew({})
 
 
+def test_a_renewal_whose_answer_never_came_was_no_takeover() -> None:
+    """It was done, and only this holder does not know: the next one goes on from it."""
+    world = World()
+    holding, _ = world.take("a")
+    found = world.store.read_version("lease.json")
+    assert found is not None
+    Holding(world.store, holding.lease, found[1]).renew({"rows": 1})
+    holding.renew({"rows": 2})
+    holding.release()
+    _, before = world.take("b")
+    assert before is not None
+    assert before.released
+
+
 def test_a_manifest_is_replaced_only_by_who_replaced_it_last() -> None:
     """A submit that has lost its lease without knowing publishes nothing."""
     store = World().store

@@ -1,0 +1,171 @@
+"""Kills and bad networks at the moments that matter, between one write and the next."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchrun.errors import ObjectStorageError
+from batchrun.remote import held as held_module
+from batchrun.remote.copies import LocalCopy
+from batchrun.remote.held import Held, held
+from batchrun.remote.lease import read_lease
+from batchrun.remote.manifest import KEY, Manifest, read_manifest
+from batchrun.remote.shipping import Shipper
+from batchrun.storage import Address, Patience, open_store
+from tests.remote.runs import wait_for
+from tests.remote.server import Between, Fault
+
+BRIEF = Patience(retries=0, total=1.0, request=5.0)
+
+
+class KilledError(BaseException):
+    """As far as what stays behind goes, a kill."""
+
+
+def copy_of(bucket: Address, folder: Path) -> LocalCopy:
+    """A machine's copy of a run."""
+    place = bucket.below("runs/job")
+    return LocalCopy(place, folder / "job-0/job")
+
+
+@contextmanager
+def at_work(copy: LocalCopy, said: list[str] | None = None) -> Iterator[Held]:
+    """Its run, taken as a submit does."""
+    with held(copy, "job", (said if said is not None else []).append, ttl=3.0) as taken:
+        copy.run.claim("job")
+        yield taken
+
+
+def append(copy: LocalCopy, line: str) -> None:
+    """What a journal grows by."""
+    with (copy.run.checkpoint / "journal-000001.log").open("a") as file:
+        file.write(f"{line}\n")
+
+
+def journal(copy: LocalCopy) -> list[str]:
+    """Its lines."""
+    return (copy.run.checkpoint / "journal-000001.log").read_text().split()
+
+
+def killed_after_upload(copy: LocalCopy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A submit that is killed when its second state is in the bucket, and before it can note that."""
+    with suppress(KilledError), at_work(copy) as taken, monkeypatch.context() as patch:
+        append(copy, "first")
+        taken.ship()
+        append(copy, "second")
+        patch.setattr(Shipper, "ship", _killed_when_done(Shipper.ship))
+        taken.ship()
+
+
+def _killed_when_done(act: Callable[..., bool]) -> Callable[..., bool]:
+    def done(*given: Any, **named: Any) -> bool:
+        act(*given, **named)
+        raise KilledError
+
+    return done
+
+
+def test_a_kill_between_an_upload_and_its_note_loses_nothing(
+    tmp_path: Path, bucket: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest state is this copy's own: what came since is not taken for another machine's leavings."""
+    copy = copy_of(bucket, tmp_path)
+    killed_after_upload(copy, monkeypatch)
+    append(copy, "third")
+    said: list[str] = []
+    with at_work(copy, said) as taken:
+        assert journal(copy) == ["first", "second", "third"]
+        taken.ship()
+    assert not said
+    elsewhere = copy_of(bucket, tmp_path / "b")
+    with at_work(elsewhere):
+        assert journal(elsewhere) == ["first", "second", "third"]
+
+
+def newest(copy: LocalCopy) -> Manifest:
+    """The newest state of a run."""
+    found = read_manifest(open_store(copy.place))
+    assert found is not None
+    return found[0]
+
+
+@pytest.mark.parametrize("key", [KEY, "lease.json"])
+def test_a_write_whose_answer_never_came_is_no_takeover(
+    tmp_path: Path, bucket: Address, faulty: Between, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """It was done, then the storage was away for longer than it is asked again: the submit goes on."""
+    monkeypatch.setattr(held_module, "STEADY", BRIEF)
+    monkeypatch.setattr(held_module, "HASTY", BRIEF)
+    copy = copy_of(bucket, tmp_path)
+    with at_work(copy) as taken:
+        append(copy, "first")
+        taken.ship()
+        before = faulty.faults
+        faulty.fault = _done_then_away(key)
+        append(copy, "second")
+        with suppress(ObjectStorageError):
+            taken.ship()
+        wait_for(lambda: faulty.faults > before + 1)
+        faulty.fault = lambda _method, _path: None
+        end = time.time()
+        wait_for(lambda: taken.lost is not None or _beat(copy) > end)
+        taken.ship()
+        assert taken.lost is None
+    assert newest(copy).files["checkpoint/journal-000001.log"].size == len("first\nsecond\n")
+
+
+def _beat(copy: LocalCopy) -> float:
+    """When its lease was renewed last."""
+    found = read_lease(open_store(copy.place))
+    assert found is not None
+    return found[0].at
+
+
+def _done_then_away(key: str) -> Callable[[str, str], Fault | None]:
+    """A fault that lets the next write of an object through, not its answer, and no request after it."""
+    done: list[str] = []
+
+    def fault(method: str, path: str) -> Fault | None:
+        if done:
+            return "away"
+        if method == "PUT" and path.endswith(key):
+            done.append(path)
+            return "lost"
+        return None
+
+    return fault
+
+
+def test_no_object_is_written_over_where_the_lease_was_removed(tmp_path: Path, bucket: Address) -> None:
+    """By hand, as to end the wait for a submit that was killed: the epoch goes on from the manifest's."""
+    first, second = (copy_of(bucket, tmp_path / name) for name in "ab")
+    with at_work(first) as taken:
+        append(first, "first")
+        taken.ship()
+    store, before = open_store(first.place), newest(first)
+    objects = {key: store.read(key) for key in [*before.keys()]}
+    store.remove(["lease.json"])
+    with at_work(second) as taken:
+        append(second, "second")
+        taken.ship()
+    assert newest(second).epoch == before.epoch + 1
+    assert {key: store.read(key) for key in objects} == objects
+
+
+def test_a_run_that_began_anew_is_not_taken_for_the_one_before(tmp_path: Path, bucket: Address) -> None:
+    """Its objects were removed, and another machine uploaded as often: no two states have one name."""
+    first, second = (copy_of(bucket, tmp_path / name) for name in "ab")
+    for copy, line in ((first, "old"), (second, "new")):
+        store = open_store(copy.place)
+        store.remove([item.key for item in store.listing()])
+        with at_work(copy) as taken:
+            append(copy, line)
+            taken.ship()
+    with at_work(first):
+        assert journal(first) == ["new"]
