@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from batchrun.errors import RunFolderError, RunLockedError
+from batchrun.errors import ObjectStorageError, RunFolderError, RunLockedError
 from batchrun.remote.copies import LocalCopy
 from batchrun.remote.lease import read_lease
-from batchrun.remote.manifest import read_manifest
+from batchrun.remote.manifest import Manifest, read_manifest
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import is_locked, locked
-from batchrun.storage import Address, open_store
+from batchrun.storage import Address, Store, open_store
 
 _PATIENCE = 600.0
 """Seconds to wait for another reader on this machine that is fetching the same run."""
@@ -90,9 +90,21 @@ def is_at_work(place: Address, *, now: Callable[[], float] = time.time) -> bool:
 def _brought_up(copy: LocalCopy, say: Callable[[str], None]) -> bool:
     """Bring a copy up to date; whether there is a run. For the holder of its lock."""
     store = open_store(copy.place)
+    manifest = _newest(store)
+    while manifest is not None:
+        try:
+            copy.bring_up(store, manifest, say=say)
+        except (ObjectStorageError, RunFolderError):
+            now = _newest(store)
+            if now is not None and now.state == manifest.state:
+                raise
+            manifest = now  # a submit has replaced it meanwhile, and removed what only the former one names
+        else:
+            copy.note(copy.holder(), manifest)
+            return True
+    return False
+
+
+def _newest(store: Store) -> Manifest | None:
     found = read_manifest(store)
-    if found is None or found[0].is_empty:
-        return False
-    copy.bring_up(store, found[0], say=say)
-    copy.note(copy.holder(), found[0])
-    return True
+    return None if found is None or found[0].is_empty else found[0]

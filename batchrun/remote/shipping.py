@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,9 @@ _LOCAL = frozenset({"lock", "live.json", SPARE_NAME})
 
 _BESIDE = ("run.json", "job.yaml", "log.jsonl", "report.html")
 """Files of a run folder beside the checkpoint and the results."""
+
+_EPOCH = re.compile(r"\.(\d{4,})-\d{6,}(?:\.\w+)?$")
+"""In the key of an object: the epoch under which it was uploaded."""
 
 _TRIES = 10
 _BLOCK = 1_000_000
@@ -106,11 +110,18 @@ class Shipper:
             return write_manifest(self._store, now, found[1])
 
     def sweep(self) -> None:
-        """Remove objects of the run that neither the newest state nor the results before it need."""
+        """Remove objects of the run that neither the newest state nor the results before it need.
+
+        None of a later epoch: another submit may have taken the run over without this one knowing yet.
+        """
         wanted = set(self.manifest.keys())
         for folder in ("checkpoint", "results"):
-            gone = [item.key for item in self._store.listing(folder) if item.key not in wanted]
-            self._store.remove(gone)
+            keys = [item.key for item in self._store.listing(folder)]
+            self._store.remove(key for key in keys if key not in wanted and self._is_past(key))
+
+    def _is_past(self, key: str) -> bool:
+        found = _EPOCH.search(key)
+        return found is not None and int(found[1]) <= self.manifest.epoch
 
     def _ship_files(self) -> dict[str, Entry]:
         for _ in range(_TRIES):

@@ -12,9 +12,10 @@ import pytest
 
 from batchrun.errors import ObjectStorageError
 from batchrun.remote import held as held_module
+from batchrun.remote import reading
 from batchrun.remote.copies import LocalCopy
 from batchrun.remote.held import Held, held
-from batchrun.remote.lease import read_lease
+from batchrun.remote.lease import LeaseLostError, read_lease
 from batchrun.remote.manifest import KEY, Manifest, read_manifest
 from batchrun.remote.shipping import Shipper
 from batchrun.storage import Address, Patience, open_store
@@ -169,3 +170,42 @@ def test_a_run_that_began_anew_is_not_taken_for_the_one_before(tmp_path: Path, b
             taken.ship()
     with at_work(first):
         assert journal(first) == ["new"]
+
+
+def test_a_submit_that_has_lost_its_lease_removes_nothing_of_its_successor(
+    tmp_path: Path, bucket: Address
+) -> None:
+    """It may have slept between its last upload and the removal of what nothing needs any more."""
+    first, second = (copy_of(bucket, tmp_path / name) for name in "ab")
+    with suppress(LeaseLostError), at_work(first) as slow:
+        append(first, "first")
+        slow.ship()
+        slow.stop(release=True)
+        with at_work(second) as taken:
+            append(second, "second")
+            taken.ship()
+            slow._shipper.sweep()
+        slow.ship()
+    store = open_store(second.place)
+    assert [key for key in [*newest(second).keys()] if store.read(key) is None] == []
+
+
+def test_a_reader_fetches_the_state_that_took_the_place_of_the_one_it_saw(
+    tmp_path: Path, bucket: Address
+) -> None:
+    """Its objects were removed by the submit that has ended meanwhile."""
+    copy, reader = (copy_of(bucket, tmp_path / name) for name in "ab")
+    with at_work(copy) as taken:
+        append(copy, "first")
+        taken.ship()
+        seen = newest(copy)
+        append(copy, "second")
+        (copy.run.checkpoint / "job.json").write_text("{}")
+        taken.finish()
+        gone = set(seen.keys()) - set(newest(copy).keys())
+        assert gone
+    states = iter([seen])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "read_manifest", lambda store: (next(states, newest(copy)), {}))
+        run = reading.open_copy(reader.place, reader.path, say=lambda _text: None)
+    assert journal(LocalCopy(reader.place, run.path)) == ["first", "second"]
