@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +16,12 @@ from batchrun.remote.manifest import KEY, Manifest
 from batchrun.remote.shipping import digest_of
 from batchrun.run_folder.folder import RunFolder, write_atomically
 from batchrun.run_folder.journal import journal_files
+from batchrun.run_folder.lock import locked_in_turn
 from batchrun.run_folder.sealed import sealed_parts
 from batchrun.storage import Address, Store
+
+_PATIENCE = 600.0
+"""Seconds to wait for another one on this machine that is fetching the same run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,15 @@ class LocalCopy:
     def lock(self) -> Path:
         """The file whose flock a submit on this machine holds from before it fetches."""
         return self.path.parent / "lock"
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold what whoever brings the copy up to date holds, a submit or a reader, one after the other.
+
+        Raises RunLockedError where another one takes minutes for it.
+        """
+        with locked_in_turn(self.path.parent / "turn", str(self.place), _PATIENCE):
+            yield
 
     @property
     def _about(self) -> Path:
@@ -86,7 +99,7 @@ class LocalCopy:
         """Make the copy the run as `manifest` has it, unless it already is that or goes on from it.
 
         What was received here and never uploaded, before another machine went on with the run, is put
-        aside. For the holder of the copy's lock. Raises ObjectStorageError, RunFolderError, OSError.
+        aside. For whose turn it is. Raises ObjectStorageError, RunFolderError, OSError.
         """
         if manifest.is_empty or self._goes_on_from(manifest):
             return

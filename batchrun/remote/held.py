@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -138,8 +138,10 @@ def held(copy: LocalCopy, name: str, say: Callable[[str], None], *, ttl: float =
     ObjectStorageError.
     """
     copy.make()
-    with locked(copy.lock, str(copy.place)):
-        taken = _take(copy, name, say, ttl)
+    with ExitStack() as stack:
+        with copy.turn():  # readers on this machine are done, and the next ones find it locked
+            stack.enter_context(locked(copy.lock, str(copy.place)))
+            taken = _take(copy, name, say, ttl)
         release = False
         try:
             yield taken

@@ -6,33 +6,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from batchrun.errors import ObjectStorageError, RunFolderError, RunLockedError
+from batchrun.errors import ObjectStorageError, RunFolderError
 from batchrun.remote.copies import LocalCopy
 from batchrun.remote.lease import read_lease
 from batchrun.remote.manifest import Manifest, read_manifest
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.lock import is_locked, locked
+from batchrun.run_folder.lock import is_locked
 from batchrun.storage import Address, Store, open_store
 
-_PATIENCE = 600.0
-"""Seconds to wait for another reader on this machine that is fetching the same run."""
 
-_LOOK = 0.2
-
-
-def open_copy(
-    place: Address,
-    path: Path,
-    *,
-    say: Callable[[str], None],
-    sleep: Callable[[float], None] = time.sleep,
-) -> RunFolder:
+def open_copy(place: Address, path: Path, *, say: Callable[[str], None]) -> RunFolder:
     """The run at `place`, as uploaded last, in its local copy at `path`; the copy itself where it goes on
     from that, or a submit on this machine is at work on it.
 
     Raises RunFolderError where there is none, ObjectStorageError.
     """
-    run = find_copy(place, path, say=say, sleep=sleep)
+    run = find_copy(place, path, say=say)
     if run is None:
         raise RunFolderError(
             f"there is no run in {place}",
@@ -41,28 +30,14 @@ def open_copy(
     return run
 
 
-def find_copy(
-    place: Address,
-    path: Path,
-    *,
-    say: Callable[[str], None],
-    sleep: Callable[[float], None] = time.sleep,
-) -> RunFolder | None:
+def find_copy(place: Address, path: Path, *, say: Callable[[str], None]) -> RunFolder | None:
     """The same; None where there is no run yet. Raises as `open_copy` otherwise."""
     copy = LocalCopy(place, path)
     copy.make()
-    waited = 0.0
-    while True:
-        try:
-            with locked(copy.lock, str(place)):
-                return copy.run if _brought_up(copy, say) else None
-        except RunLockedError:
-            if is_locked(copy.run.lock):
-                return copy.run  # a submit's: newer than what it has uploaded
-            if waited > _PATIENCE:
-                raise
-            sleep(_LOOK)
-            waited += _LOOK
+    with copy.turn():
+        if is_locked(copy.lock):  # a submit's, newer than what it has uploaded
+            return copy.run if copy.run.identity.exists() else None
+        return copy.run if _brought_up(copy, say) else None
 
 
 def published_results(place: Address, path: Path) -> list[Address] | None:
@@ -88,7 +63,7 @@ def is_at_work(place: Address, *, now: Callable[[], float] = time.time) -> bool:
 
 
 def _brought_up(copy: LocalCopy, say: Callable[[str], None]) -> bool:
-    """Bring a copy up to date; whether there is a run. For the holder of its lock."""
+    """Bring a copy up to date; whether there is a run. For whose turn it is."""
     store = open_store(copy.place)
     manifest = _newest(store)
     while manifest is not None:

@@ -11,13 +11,15 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from batchrun.errors import RunFolderError, RunLockedError
 from batchrun.run_folder.journal import is_of_disk, storage_error
 
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre"})
+
+_LOOK = 0.2
 
 
 @contextmanager
@@ -38,6 +40,23 @@ def locked(path: Path, what: str = "") -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+@contextmanager
+def locked_in_turn(path: Path, what: str, patience: float) -> Iterator[None]:
+    """The same, after whoever holds it, for at most so many seconds."""
+    with ExitStack() as stack:
+        end = time.monotonic() + patience
+        while True:
+            try:
+                stack.enter_context(locked(path, what))
+            except RunLockedError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(_LOOK)
+            else:
+                break
+        yield
 
 
 def _opened(path: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from batchrun.errors import ObjectStorageError
 from batchrun.remote import held as held_module
 from batchrun.remote import reading
 from batchrun.remote.copies import LocalCopy
+from batchrun.remote.fetching import fetch
 from batchrun.remote.held import Held, held
 from batchrun.remote.lease import LeaseLostError, read_lease
 from batchrun.remote.manifest import KEY, Manifest, read_manifest
@@ -209,3 +211,29 @@ def test_a_reader_fetches_the_state_that_took_the_place_of_the_one_it_saw(
         patch.setattr(reading, "read_manifest", lambda store: (next(states, newest(copy)), {}))
         run = reading.open_copy(reader.place, reader.path, say=lambda _text: None)
     assert journal(LocalCopy(reader.place, run.path)) == ["first", "second"]
+
+
+def test_a_submit_waits_for_a_reader_of_its_machine(
+    tmp_path: Path, bucket: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is fetching is no other submit; and who reads beside a submit reads what that has."""
+    copy, other = (copy_of(bucket, tmp_path / name) for name in "ab")
+    with at_work(other) as taken:
+        append(other, "first")
+        taken.ship()
+    going = threading.Event()
+
+    def slowly(*given: Any) -> None:
+        going.set()
+        time.sleep(0.7)
+        fetch(*given)
+
+    monkeypatch.setattr("batchrun.remote.copies.fetch", slowly)
+    reader = threading.Thread(target=lambda: reading.open_copy(copy.place, copy.path, say=print))
+    reader.start()
+    going.wait(10)
+    with at_work(copy) as taken:
+        append(copy, "second")
+        reading.open_copy(copy.place, copy.path, say=print)
+        assert journal(copy) == ["first", "second"]
+    reader.join()
