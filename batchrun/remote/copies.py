@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 from batchrun import codec
@@ -15,7 +16,7 @@ from batchrun.remote.fetching import fetch
 from batchrun.remote.manifest import KEY, Manifest
 from batchrun.remote.shipping import digest_of
 from batchrun.run_folder.folder import RunFolder, write_atomically
-from batchrun.run_folder.journal import journal_files
+from batchrun.run_folder.journal import journal_files, storage_error
 from batchrun.run_folder.lock import locked_in_turn
 from batchrun.run_folder.sealed import sealed_parts
 from batchrun.storage import Address, Store
@@ -99,24 +100,40 @@ class LocalCopy:
         """Make the copy the run as `manifest` has it, unless it already is that or goes on from it.
 
         What was received here and never uploaded, before another machine went on with the run, is put
-        aside. For whose turn it is. Raises ObjectStorageError, RunFolderError, OSError.
+        aside. For whose turn it is. Raises StorageError, also ObjectStorageError, and RunFolderError.
         """
         if manifest.is_empty or self._goes_on_from(manifest):
             return
+        try:
+            self._replace(store, manifest, say)
+        except OSError as error:
+            raise storage_error(error, self.path.parent) from error
+
+    def _replace(self, store: Store, manifest: Manifest, say: Callable[[str], None]) -> None:
         fresh = self.path.with_name(f"{self.path.name}.fetched")
         fetch(store, manifest, fresh, self.path)
+        older = self.path.with_name(f"{self.path.name}.replaced")
+        shutil.rmtree(older, ignore_errors=True)
         if self.path.exists():
-            if self._holds_more(self.synced(), manifest):
-                aside = self.path.with_name(f"{self.path.name}.before-{manifest.epoch:04d}")
-                shutil.rmtree(aside, ignore_errors=True)
-                self.path.rename(aside)
+            aside = self._aside(manifest) if self._holds_more(self.synced(), manifest) else None
+            if aside is not None:
                 say(
                     "another machine has gone on with this run: what had been received here and was never "
                     f"uploaded is not part of it any more, and is kept in {aside}"
                 )
-            else:
-                shutil.rmtree(self.path)
+            self.path.rename(
+                aside or older
+            )  # by renames: whoever reads it now finds all but an instant of it
         fresh.rename(self.path)
+        shutil.rmtree(older, ignore_errors=True)
+
+    def _aside(self, manifest: Manifest) -> Path:
+        """A name that nothing has yet."""
+        names = (
+            f"{self.path.name}.before-{manifest.epoch:04d}{more}"
+            for more in chain([""], map("-{}".format, count(2)))
+        )
+        return next(path for name in names if not (path := self.path.with_name(name)).exists())
 
     def _holds_more(self, synced: Manifest | None, manifest: Manifest) -> bool:
         """Whether the copy has records that were never uploaded."""

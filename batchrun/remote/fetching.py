@@ -1,4 +1,4 @@
-"""From the bucket to a local copy of a run, whole or not at all."""
+"""From the bucket to a local copy of a run, whole or not at all, also after a power cut."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from batchrun.errors import RunFolderError
 from batchrun.remote.manifest import Entry, Manifest
 from batchrun.remote.shipping import digest_of
 from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.journal import sync_folder
 from batchrun.storage import Store
 
 DOWNLOADS = 8
@@ -35,6 +36,22 @@ def fetch(store: Store, manifest: Manifest, into: Path, have: Path) -> None:
     with ThreadPoolExecutor(DOWNLOADS) as pool:
         for done in [pool.submit(_place, store, path, *one) for path, one in files.items()]:
             done.result()
+    _keep_results(have, into)
+    for folder in (into / "checkpoint", into / "generations", *(into / "generations").iterdir(), into):
+        sync_folder(folder)
+
+
+def _keep_results(have: Path, into: Path) -> None:
+    """The results that `have` shows stay where they lie, for those who are reading them, unless there are
+    others by their name now."""
+    shown = have / "results"
+    if not shown.is_symlink():
+        return
+    kept = into / "generations" / shown.readlink().name
+    with suppress(OSError):
+        kept.mkdir(0o700)
+        for part in shown.glob("*.parquet"):
+            (kept / part.name).hardlink_to(part)
 
 
 def _place(store: Store, path: Path, have: Path, entry: Entry) -> None:
@@ -50,3 +67,5 @@ def _place(store: Store, path: Path, have: Path, entry: Entry) -> None:
             f"{store.at}: {path.name} is not what was uploaded: its size or its digest differs",
             hint="Objects of the run were changed. Put older versions of them back if the bucket has them.",
         )
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -5,6 +5,7 @@ Objects that it names are never written again, so a reader of any manifest sees 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -15,6 +16,8 @@ from batchrun.storage import Store, Version
 
 KEY = "manifest.json"
 FORMAT = 1
+
+_NAME = re.compile(r"[^/\\\0]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,13 @@ class Manifest:
             yield from (key for key, _size in entry.pieces)
         yield from self.before
 
+    def require_names(self) -> None:
+        """Raises ValueError where a name would lead out of the run folder: others may write to a bucket."""
+        files = [name.removeprefix("checkpoint/") for name in self.files]
+        for name in (*files, *self.results, self.generation or "none"):
+            if name in ("", ".", "..") or not _NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of a file")
+
     def document(self) -> bytes:
         """As it is stored."""
         return codec.dumps({"format": FORMAT, **asdict(self)}) + b"\n"
@@ -85,7 +95,9 @@ class Manifest:
                 part: {name: Entry.read(entry) for name, entry in document[part].items()}
                 for part in ("files", "results")
             }
-            return cls(**{**document, **entries, "before": tuple(document["before"])})
+            found = cls(**{**document, **entries, "before": tuple(document["before"])})
+            found.require_names()
+            return found
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise RunFolderError(
                 f"{place} is damaged: {error}",
