@@ -11,7 +11,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -43,6 +43,8 @@ _ENDPOINTS = {
 }
 _CODE = re.compile(r"<Code>([^<]{1,80})</Code>")
 _NO_BUCKET = re.compile(r"<Code>(NoSuchBucket|ContainerNotFound)</Code>")
+_SECRET = re.compile(r"(?<=//)[^/@\s]*@|\?\S*")
+"""In a URL: a user with a password, and parameters, one of which may be a token."""
 _STATUS = re.compile(r"status code: (\d{3}[^:]*)")
 
 
@@ -207,9 +209,18 @@ def polars_options(at: Address) -> dict[str, str]:
 
 
 def _is_loopback(scheme: str) -> bool:
-    named = (os.environ.get(name) for name in _ENDPOINTS[scheme])
-    server = next((url for url in named if url), "")
-    return urlsplit(server).hostname in _LOOPBACK
+    """Whether the server that the environment names is this machine. Raises ObjectStorageError for what is no
+    URL, whose value is not repeated: there may be a password in it."""
+    name = next((name for name in _ENDPOINTS[scheme] if os.environ.get(name)), None)
+    if name is None:
+        return False
+    with suppress(ValueError):
+        server = urlsplit(os.environ[name])
+        if server.scheme in ("http", "https") and server.hostname and server.port != 0:
+            return server.hostname in _LOOPBACK
+    raise ObjectStorageError(
+        f"{name} is no URL of a server", hint="Write http://HOST:PORT or https://HOST.", refused=True
+    )
 
 
 def _profile(at: Address) -> dict[str, Any]:
@@ -286,4 +297,4 @@ def _error(place: Address, doing: str, error: Exception) -> ObjectStorageError:
 def _first_sentence(text: str) -> str:
     """What obstore says itself, without the answer that it quotes and its own innards."""
     head = text.split("\n", 1)[0].split("<?xml")[0].split("Server returned")[0]
-    return head.strip(" -:")[:300] or "no answer"
+    return _SECRET.sub("", head).strip(" -:")[:300] or "no answer"

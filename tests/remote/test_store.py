@@ -167,3 +167,27 @@ def test_no_credential_is_in_an_error(
         open_store(bucket, HASTY).read("x")
     chain = [caught.value, caught.value.__cause__, caught.value.__context__]
     assert "canary" not in repr([str(error) for error in chain if error])
+
+
+@pytest.mark.parametrize("url", ["http://user:canary@127.0.0.1:9", "http://127.0.0.1:9/?token=canary"])
+def test_no_password_in_a_servers_url_is_in_an_error(
+    bucket: Address, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """The URL that could not be reached is told without it."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    with pytest.raises(ObjectStorageError, match=r"127\.0\.0\.1:9") as caught:
+        open_store(bucket, Patience(retries=0, total=1.0, request=1.0)).read("x")
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "http://[::1", "http://host:port", "ftp://canary", "localhost:9000"]
+)
+def test_what_is_no_url_of_a_server_is_named(
+    bucket: Address, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """By its variable, before anything is sent."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    with pytest.raises(ObjectStorageError, match="AWS_ENDPOINT_URL is no URL") as caught:
+        open_store(bucket)
+    assert caught.value.exit_code == 2
