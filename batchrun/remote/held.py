@@ -51,7 +51,7 @@ class Held:
         self._store = store
         self._holding = holding
         self._shipper = shipper
-        self._confirmed = time.monotonic()
+        self._confirmed = _now()
         self._lost: LeaseLostError | None = None
         self._over = threading.Event()
         self._beating = threading.Thread(target=self._beat, name="lease", daemon=True)
@@ -65,7 +65,7 @@ class Held:
     @property
     def is_unsure(self) -> bool:
         """Whether the lease may run out before it can be renewed: nothing is to be sent meanwhile."""
-        return time.monotonic() - self._confirmed > self._holding.lease.ttl * 2 / 3
+        return _now() - self._confirmed > self._holding.lease.ttl * 2 / 3
 
     def start(self) -> None:
         """Renew the lease from now on, in a thread."""
@@ -116,17 +116,22 @@ class Held:
     def _beat(self) -> None:
         pause = min(BEAT, self._holding.lease.ttl / 3)
         while not self._over.wait(pause):
-            began = time.monotonic()
+            began = _now()
             try:
                 self._holding.renew(self._told())
             except LeaseLostError as error:
                 self._lost = error
                 return
-            except ObjectStorageError:
+            except (ObjectStorageError, OSError):  # also one of this machine's, as too many open files
                 pause = min(2.0, self._holding.lease.ttl / 15)
             else:
                 self._confirmed = began  # as the store may have written it then
                 pause = min(BEAT, self._holding.lease.ttl / 3)
+
+
+def _now() -> float:
+    """Seconds, on while the machine sleeps: others do not wait for it to wake up."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @contextmanager

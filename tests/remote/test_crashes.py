@@ -319,3 +319,32 @@ def test_a_disk_that_is_full_while_a_run_is_fetched_is_told(
         reading.open_copy(other.place, other.path, say=print)
     with pytest.raises(StorageError, match="the disk is full"), at_work(other):
         pass
+
+
+def test_a_machine_that_slept_is_unsure_of_its_lease(
+    tmp_path: Path, bucket: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its monotonic clock stood still meanwhile: another machine may be asking by now."""
+    with at_work(copy_of(bucket, tmp_path)) as taken:
+        assert not taken.is_unsure
+        clock = time.clock_gettime
+        slept = {getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC): 60.0}
+        monkeypatch.setattr(time, "clock_gettime", lambda which: clock(which) + slept.get(which, 0.0))
+        assert taken.is_unsure
+
+
+def test_a_lease_is_renewed_after_an_error_of_this_machine(tmp_path: Path, bucket: Address) -> None:
+    """As where no file could be opened for an instant: else it would run out beside a submit that lives."""
+    copy = copy_of(bucket, tmp_path)
+    with at_work(copy) as taken:
+        failed = threading.Event()
+
+        def tell() -> dict[str, Any]:
+            if not failed.is_set():
+                failed.set()
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return {"rows": 7}
+
+        taken.tell = tell
+        assert failed.wait(10)
+        wait_for(lambda: b'"rows":7' in (open_store(copy.place).read("lease.json") or b""), 5)
