@@ -41,7 +41,7 @@ def _objects(key: str, store: Store) -> tuple[Address, list[tuple[str, Listed]]]
     prefix = "/".join(fixed)
     skip = len(prefix) + 1 if prefix else 0
     asked = any(part.startswith("_") for part in pattern)
-    below = [(item.key[skip:], item) for item in store.listing(prefix) if not item.key.endswith("/")]
+    below = [(item.key[skip:], item) for item in store.listing(prefix)]
     chosen = [
         (name, item)
         for name, item in below

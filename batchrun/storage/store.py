@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 
 from batchrun.errors import ObjectStorageError
 from batchrun.storage.address import Address
+from batchrun.storage.refusals import require_bucket, translated
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig
@@ -27,25 +27,12 @@ if TYPE_CHECKING:
 Version: TypeAlias = Mapping[str, str]
 """Names one writing of an object: its entity tag, and the store's own number where it has one."""
 
-_SETTINGS = {
-    "s3": "Set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION (AWS_ENDPOINT_URL for another server "
-    "than Amazon's); profiles are read where boto3 is installed.",
-    "gs": "Set GOOGLE_SERVICE_ACCOUNT to the path of a service account's JSON file, or run "
-    "`gcloud auth application-default login`.",
-    "az": "Set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or run `az login` and set "
-    "AZURE_USE_AZURE_CLI=true.",
-}
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ENDPOINTS = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
     "gs": ("GOOGLE_BASE_URL",),
     "az": ("AZURE_ENDPOINT", "AZURE_STORAGE_ENDPOINT"),
 }
-_CODE = re.compile(r"<Code>([^<]{1,80})</Code>")
-_NO_BUCKET = re.compile(r"<Code>(NoSuchBucket|ContainerNotFound)</Code>")
-_SECRET = re.compile(r"(?<=//)[^/@\s]*@|\?\S*")
-"""In a URL: a user with a password, and parameters, one of which may be a token."""
-_STATUS = re.compile(r"status code: (\d{3}[^:]*)")
 
 
 class ConflictError(Exception):
@@ -97,12 +84,12 @@ class Store:
 
     def read_version(self, key: str) -> tuple[bytes, Version] | None:
         """The same, with which writing of it that is."""
-        with _translated(self.at, "read", key):
+        with translated(self.at, "read", key):
             try:
                 found = self._objects.get(self._full(key))
                 return bytes(found.bytes()), _version(found.meta)
             except FileNotFoundError as error:
-                _require_bucket(self.at, error)
+                require_bucket(self.at, error)
                 return None
 
     def read_range(self, key: str, start: int, end: int, version: Version) -> bytes:
@@ -112,7 +99,7 @@ class Store:
         options: Any = {"range": (start, end)}
         if tag := version.get("e_tag"):
             options["if_match"] = tag
-        with _translated(self.at, "read", key):
+        with translated(self.at, "read", key):
             try:
                 return bytes(self._objects.get(self._full(key), options=options).bytes())
             except PreconditionError:
@@ -122,23 +109,26 @@ class Store:
         """What a listing would say of one object; None where there is none."""
         if not key:
             return None
-        with _translated(self.at, "look at", key):
+        with translated(self.at, "look at", key):
             try:
                 return self._listed(self._objects.head(self._full(key)))
             except FileNotFoundError as error:
-                _require_bucket(self.at, error)
+                require_bucket(self.at, error)
                 return None
 
     def listing(self, prefix: str = "") -> Iterator[Listed]:
-        """All objects whose keys begin with the parts of `prefix`, in the order of their keys."""
-        with _translated(self.at, "list", prefix):
+        """All objects whose keys begin with the parts of `prefix`, in the order of their keys; without those
+        that only stand for a folder."""
+        with translated(self.at, "list", prefix):
             whole = "/".join(part for part in (self.at.key, prefix) if part)
             found = [self._listed(item) for chunk in self._objects.list(whole or None) for item in chunk]
-        yield from sorted(found, key=lambda item: item.key)
+        folders = {parent for item in found for parent in _above(item.key)}
+        shown = (item for item in found if item.size or not _is_folder(item.key, folders))
+        yield from sorted(shown, key=lambda item: item.key)
 
     def write(self, key: str, data: bytes | Path) -> Version:
         """Write an object, whatever is there."""
-        with _translated(self.at, "write", key):
+        with translated(self.at, "write", key):
             return _version(self._objects.put(self._full(key), data))
 
     def create(self, key: str, data: bytes) -> Version:
@@ -152,11 +142,11 @@ class Store:
     def _put_if(self, key: str, data: bytes, mode: Any) -> Version:
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
-        with _translated(self.at, "write", key):
+        with translated(self.at, "write", key):
             try:
                 return _version(self._objects.put(self._full(key), data, mode=mode, use_multipart=False))
             except (AlreadyExistsError, PreconditionError, FileNotFoundError) as error:
-                _require_bucket(self.at, error)
+                require_bucket(self.at, error)
         found = self.read_version(key)
         if found is not None and found[0] == data:  # it was done, and only the answer got lost
             return found[1]
@@ -164,18 +154,18 @@ class Store:
 
     def fetch(self, key: str, path: Path) -> None:
         """Append an object's bytes to a local file. Raises ObjectStorageError where it is not there, too."""
-        with _translated(self.at, "read", key), path.open("ab") as file:
+        with translated(self.at, "read", key), path.open("ab") as file:
             for chunk in self._objects.get(self._full(key)).stream(min_chunk_size=4_000_000):
                 file.write(chunk)
 
     def remove(self, keys: Iterable[str]) -> None:
         """Remove objects; those that are gone already are no error."""
         for key in keys:
-            with _translated(self.at, "remove", key):
+            with translated(self.at, "remove", key):
                 try:
                     self._objects.delete(self._full(key))
                 except FileNotFoundError as error:
-                    _require_bucket(self.at, error)
+                    require_bucket(self.at, error)
 
 
 def open_store(at: Address, patience: Patience = Patience()) -> Store:
@@ -198,7 +188,7 @@ def open_store(at: Address, patience: Patience = Patience()) -> Store:
     if _is_loopback(at.scheme):
         client["allow_http"] = True
     provider = _profile(at)
-    with _translated(at, "open", ""):
+    with translated(at, "open", ""):
         given: Any = {"client_options": client, "retry_config": retry, **provider}
         return Store(at, from_url(str(at.root), **given))
 
@@ -236,65 +226,15 @@ def _profile(at: Address) -> dict[str, Any]:
         return {}
 
 
+def _above(key: str) -> Iterator[str]:
+    return (key[:at] for at, letter in enumerate(key) if letter == "/")
+
+
+def _is_folder(key: str, folders: set[str]) -> bool:
+    """Whether an empty object is what consoles make where one asks for a folder: the listing has its key
+    without the slash at its end."""
+    return not key or key in folders or "." not in key.rpartition("/")[2]
+
+
 def _version(meta: Mapping[str, Any]) -> Version:
     return {name: meta[name] for name in ("e_tag", "version") if meta.get(name)}
-
-
-def _require_bucket(at: Address, error: Exception) -> None:
-    """An object that is not there is an answer; a bucket that is not there is an error."""
-    if _NO_BUCKET.search(str(error)):
-        raise _no_bucket(at) from None
-
-
-def _no_bucket(at: Address) -> ObjectStorageError:
-    return ObjectStorageError(
-        f"{at.root}: there is no such bucket",
-        hint="Make it first, or correct its name; batchrun makes no buckets.",
-        refused=True,
-    )
-
-
-@contextmanager
-def _translated(at: Address, doing: str, key: str) -> Iterator[None]:
-    """What obstore raises as ObjectStorageError. Its texts quote answers that may hold credentials: of
-    those, only the server's code and status are told."""
-    from obstore.exceptions import BaseError
-
-    place = at.below(key) if key else at
-    try:
-        yield
-    except (BaseError, FileNotFoundError, TimeoutError) as error:
-        raise _error(place, doing, error) from None
-
-
-def _error(place: Address, doing: str, error: Exception) -> ObjectStorageError:
-    from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
-
-    text = str(error)
-    if _NO_BUCKET.search(text):
-        return _no_bucket(place)
-    if "169.254.169.254" in text or "metadata.google.internal" in text:
-        return ObjectStorageError(
-            f"cannot {doing} {place}: no credentials were found", hint=_SETTINGS[place.scheme], refused=True
-        )
-    code = _CODE.search(text)
-    status = _STATUS.search(text)
-    said = " ".join(found[1].strip() for found in (status, code) if found)
-    denied = isinstance(error, PermissionDeniedError | UnauthenticatedError)
-    if denied or (status and status[1].startswith(("401", "403"))):
-        return ObjectStorageError(
-            f"cannot {doing} {place}: refused ({said})",
-            hint=f"Check that the credentials are right, and allowed this. {_SETTINGS[place.scheme]}",
-            refused=True,
-        )
-    why = said or _first_sentence(text)
-    return ObjectStorageError(
-        f"cannot {doing} {place}: {why}",
-        hint="Everything received before this is kept. Submit again when the storage can be reached.",
-    )
-
-
-def _first_sentence(text: str) -> str:
-    """What obstore says itself, without the answer that it quotes and its own innards."""
-    head = text.split("\n", 1)[0].split("<?xml")[0].split("Server returned")[0]
-    return _SECRET.sub("", head).strip(" -:")[:300] or "no answer"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import polars as pl
 import pyarrow as pa
@@ -90,6 +92,21 @@ def test_a_folder_or_a_glob_means_what_it_means_on_this_machine(
     assert _rows(there) == _rows(here)
     assert [file.hive for file in there.files] == [file.hive for file in here.files]
     assert [file.name for file in there.files] == [f"{bucket}/{file.name}" for file in here.files]
+
+
+def test_folders_that_a_console_made_are_no_files(server: str, bucket: Address, tmp_path: Path) -> None:
+    """They are empty objects whose keys end in a slash: in an input, and where a run is to be kept."""
+    store = open_store(bucket)
+    store.write("in/sub/a.jsonl", LINES)
+    for key in ("in/", "in/sub/", "in/empty/", "runs/", "runs/job/"):
+        link = HTTPConnection(urlsplit(server).netloc, timeout=10)
+        link.request("PUT", f"/{bucket.bucket}/{key}", body=b"")
+        assert link.getresponse().status == 200
+        link.close()
+    for path in ("in", "in/", "in/sub", "in/**"):
+        source = open_source(f"{bucket}/{path}", root=tmp_path)
+        assert [file.name for file in source.files] == [f"{bucket}/in/sub/a.jsonl"]
+    assert not list(open_store(bucket.below("runs/job")).listing())
 
 
 @pytest.mark.parametrize(
