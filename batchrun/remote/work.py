@@ -26,13 +26,17 @@ def held_run(job: Job, say: Callable[[str], None], *, ttl: float = TTL) -> Itera
 
 
 def account_for_loss(remote: Held, run: RunFolder, say: Callable[[str], None], log: Log) -> None:
-    """Say what the submit before took with it, and count what that had cost. For the holder of the lock."""
+    """Say what the submit before took with it, and count what that had cost. For the holder of the lock.
+
+    Raises as `Held.ship`.
+    """
     if remote.loss is None:
         return
     say(remote.loss.sentence())
     log("loss", host=remote.loss.host, rows=remote.loss.rows, calls=remote.loss.calls)
     if remote.loss.calls:
         keep_dropped(run.checkpoint, {f"lost with lease {remote.loss.epoch}": remote.loss.spend})
+        remote.ship()  # its lease, which says so, has been written over: nobody else knows
 
 
 def give_back(

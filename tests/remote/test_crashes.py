@@ -22,6 +22,9 @@ from batchrun.remote.held import Held, held
 from batchrun.remote.lease import LeaseLostError, read_lease
 from batchrun.remote.manifest import KEY, Entry, Manifest, read_manifest, write_manifest
 from batchrun.remote.shipping import Shipper
+from batchrun.remote.work import account_for_loss
+from batchrun.run_folder.log import open_log
+from batchrun.run_folder.spend import read_dropped
 from batchrun.storage import Address, Patience, Store, open_store
 from tests.remote.runs import wait_for
 from tests.remote.server import Between, Fault
@@ -348,3 +351,24 @@ def test_a_lease_is_renewed_after_an_error_of_this_machine(tmp_path: Path, bucke
         taken.tell = tell
         assert failed.wait(10)
         wait_for(lambda: b'"rows":7' in (open_store(copy.place).read("lease.json") or b""), 5)
+
+
+def test_what_a_lost_machine_paid_is_counted_though_the_next_is_lost_too(
+    tmp_path: Path, bucket: Address
+) -> None:
+    """Before anything is asked, the budget's books are where the run is."""
+    done = {"rows": 5, "calls": 6, "tokens": 70, "cost_usd": 0.5}
+    copies = [copy_of(bucket, tmp_path / name) for name in "abc"]
+    with suppress(KilledError), at_work(copies[0]) as taken:
+        append(copies[0], "first")
+        taken.ship()
+        taken.tell = lambda: done
+        wait_for(lambda: b'"calls":6' in (open_store(copies[0].place).read("lease.json") or b""))
+        raise KilledError
+    with suppress(KilledError), at_work(copies[1]) as taken, open_log(copies[1].run.log) as log:
+        assert taken.loss is not None
+        account_for_loss(taken, copies[1].run, print, log)
+        raise KilledError
+    with at_work(copies[2]):
+        counted = read_dropped(copies[2].run.checkpoint)
+    assert counted["lost with lease 1"].total().cost_usd == 0.5
