@@ -33,7 +33,8 @@ def status_elsewhere(copy: LocalCopy, *, now: Callable[[], float] = time.time) -
     said = _said(store, manifest)
     if holder.is_held(now()):
         return _status(copy, manifest, said, holder)
-    is_known = manifest.is_published and said.get("state", "running") != "running"
+    ended = holder.released and manifest.is_published  # who was cut off may have received more
+    is_known = ended and said.get("state", "running") != "running"
     return _status(copy, manifest, said, None) if is_known else None
 
 

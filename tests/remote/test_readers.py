@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,25 @@ def test_a_killed_run_is_read_as_far_as_it_was_uploaded(tmp_path: Path, bucket: 
         assert 32 <= rows.height < 300
         wait_for(lambda: told(work, "status", str(work.place))["state"] == "killed")
         assert told(work, "status", str(work.place))["ok"] == rows.height
+
+
+def test_a_run_that_was_cut_off_after_it_had_ended_well_once_counts_as_killed(
+    tmp_path: Path, bucket: Address
+) -> None:
+    """On the machine that has received more, and was killed before it could upload any of it."""
+    with remote_job(tmp_path, bucket, rows=200, config=SLOW) as work:
+        machine, limited = work.machine("a"), {"path": "rows.jsonl", "id": "id", "limit": 10}
+        work.job.edit(input=limited)
+        assert machine.submit().rows == (10, 0, 0)
+        work.job.edit(input={"path": "rows.jsonl", "id": "id"})
+        process = machine.start(interval=60.0, lease=0.5)
+        wait_for(lambda: len(work.job.calls()) > 50)
+        process.kill()
+        Ended.of(process)
+        time.sleep(0.6)
+        status = told(work, "status", str(work.place), machine="a")
+        assert (status["state"], status["rows"]) == ("killed", 200)
+        assert status["ok"] > 10
 
 
 def test_a_pause_is_for_the_machine_that_is_at_work(tmp_path: Path, bucket: Address) -> None:
