@@ -150,8 +150,8 @@ class Output(Section):
     """Default: runs/NAME in the job's folder, or beside it when that folder is called jobs. Or an address in
     object storage, s3://BUCKET/PATH, gs:// or az://: the run can then be continued from any machine."""
     local_path: Text | None = None
-    """Where a run in object storage is worked on, a folder of this machine. Default: a folder of its own in
-    ~/.local/state/batchrun."""
+    """Where runs in object storage are worked on, a folder of this machine in which each has one of its own.
+    Default: ~/.local/state/batchrun."""
     columns: Columns = "all"
     """Input columns carried into the results: all, none, or a list of names."""
     messages: Flag = False

@@ -25,7 +25,7 @@ _STATUS = re.compile(r"status code: (\d{3}[^:]*)")
 
 
 def require_bucket(at: Address, error: Exception) -> None:
-    """An object that is not there is an answer, a bucket is not."""
+    """An object that is not there is an answer; a bucket that is not there is an error."""
     if _NO_BUCKET.search(str(error)):
         raise _no_bucket(at) from None
 
