@@ -28,7 +28,7 @@ from batchrun.storage import ConflictError, Patience, Store, Version, open_store
 HASTY = Patience(retries=2, total=8.0, request=5.0)
 """For the lease: an answer that comes late is no better than none."""
 
-STEADY = Patience(retries=8, total=60.0, request=60.0)
+STEADY = Patience(retries=8, total=120.0, request=120.0)
 
 _FENCES = 5
 

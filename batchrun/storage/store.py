@@ -129,7 +129,8 @@ class Store:
     def write(self, key: str, data: bytes | Path) -> Version:
         """Write an object, whatever is there."""
         with translated(self.at, "write", key):
-            return _version(self._objects.put(self._full(key), data))
+            # parts of 5 MB, few at a time: over a slow line each must arrive within `Patience.request`
+            return _version(self._objects.put(self._full(key), data, max_concurrency=2))
 
     def create(self, key: str, data: bytes) -> Version:
         """Write an object that is not there yet. Raises ConflictError where it is."""
