@@ -33,6 +33,7 @@ from batchrun.engines.pausing import obey_pauses
 from batchrun.engines.storage_watch import watch_storage
 from batchrun.engines.uploading import INTERVAL, keep_uploading, why_paused
 from batchrun.errors import RunFolderLostError, StorageError
+from batchrun.errors import cause as ended_by
 from batchrun.flights import Flights
 from batchrun.functions import Functions
 from batchrun.outcome import Error
@@ -99,7 +100,7 @@ class Asking:
             with quiet, _seldom_collecting():
                 return anyio.run(self._run, rows)
         except BaseExceptionGroup as group:
-            cause = _cause(group)
+            cause = ended_by(group)
         except StorageError as error:
             cause = error
         if isinstance(cause, StorageError) and not isinstance(cause, RunFolderLostError):
@@ -185,7 +186,15 @@ class Asking:
     def _on_a_cluster(self, rows: pl.DataFrame) -> AbstractContextManager[Callable[[Books], Prepared]]:
         from batchrun.cluster.driving import over_ray  # Ray takes a second to load
 
-        return over_ray(self.survey, rows, self.chains, env=self.env, say=self.progress.say, log=self.log)
+        return over_ray(
+            self.survey,
+            rows,
+            self.chains,
+            env=self.env,
+            drain=self.drain,
+            say=self.progress.say,
+            log=self.log,
+        )
 
     def _put_away(self, journal: Journal, spare: Spare, learned: Admitted) -> None:
         """Close and seal the journal. One that has failed is left as it is: the next submit reads it anew.
@@ -320,11 +329,3 @@ def seal_file(closed: Path, *, carried: bool) -> None:
     seal(contents.finished, closed.parent, int(closed.stem.rpartition("-")[2]))
     if carried or not contents.unfinished:
         closed.unlink()
-
-
-def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that ended a task group; others in it follow from the first."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -100,3 +100,11 @@ class ChangedRowsError(BatchrunError):
     """An edit would make finished rows be paid for again, and nothing said what to do about them."""
 
     exit_code = 6
+
+
+def cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that ended a task group; others in it follow from the first."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import anyio
 from anyio.abc import TaskGroup
 
 import batchrun.errors
-from batchrun.admission import Admission, Closed, Permit
-from batchrun.admission.gate import Landing
-from batchrun.answer.tail import Latencies
-from batchrun.budget import Amounts
+from batchrun.admission import Admission
 from batchrun.clock import PausableClock
-from batchrun.cluster.link import Link, WorkerLostError
+from batchrun.cluster.link import Link, WorkerBrokenError, WorkerLostError
 from batchrun.cluster.member import Lease, Member, released
 from batchrun.cluster.messages import (
     Asked,
@@ -24,7 +21,6 @@ from batchrun.cluster.messages import (
     Forgone,
     Freed,
     FromWorker,
-    Granted,
     Landed,
     LeftRow,
     Logged,
@@ -33,13 +29,12 @@ from batchrun.cluster.messages import (
     Recorded,
     Said,
     Shut,
-    Standing,
     StopNow,
 )
+from batchrun.cluster.permits import Permits
 from batchrun.cluster.shards import Given, Shards
 from batchrun.engines.control import Control
-from batchrun.errors import BatchrunError, BudgetExhaustedError, StorageError
-from batchrun.flights import Flight
+from batchrun.errors import BatchrunError, StorageError, cause
 from batchrun.run_folder.journal import Journal
 from batchrun.summary import Stop
 from batchrun.wording import counted
@@ -53,15 +48,14 @@ GRACE = 10.0
 MOST_LOSSES = 3
 """Workers that may be lost, for each one wanted, without a row finished in between."""
 
+_OUR_BUG = "This is a bug in batchrun: please report it."
+
 _AHEAD = 2
 """Ranges that a worker has at once."""
 
 
 class Crew:
-    """The workers of one run. `hire` gives another one, and waits until there is one.
-
-    `models` are the endpoints and models of the job's chain; `latencies` learns how long the first takes.
-    """
+    """The workers of one run. `hire` gives another one, and waits until there is one."""
 
     def __init__(
         self,
@@ -69,12 +63,11 @@ class Crew:
         admission: Admission,
         journal: Journal,
         shards: Shards,
+        permits: Permits,
         *,
         workers: int,
         hire: Callable[[], Awaitable[Link]],
-        models: Sequence[tuple[str, str]],
         clock: PausableClock,
-        latencies: Latencies,
         say: Callable[[str], None],
         log: Callable[..., None],
     ) -> None:
@@ -82,11 +75,10 @@ class Crew:
         self._admission = admission
         self._journal = journal
         self._shards = shards
+        self._permits = permits
         self._workers = workers
         self._hire = hire
-        self._models = list(models)
         self._clock = clock
-        self._latencies = latencies
         self._say = say
         self._log = log
         self._members: list[Member] = []
@@ -130,18 +122,26 @@ class Crew:
     async def _employ(self) -> None:
         """Have one worker at a time, as long as there is work."""
         while not self._is_over and not self._is_stopping:
-            link = await self._hire()
+            try:
+                link = await self._hire()
+            except BatchrunError as error:
+                self._fail(error)
+                return
+            if self._is_over or self._is_stopping:  # meanwhile: nobody would tell it to end
+                link.give_up()
+                return
             member = Member(link)
             self._members.append(member)
             self._tell_all()
-            self._fill(member)
             try:
                 async with anyio.create_task_group() as group:
-                    group.start_soon(self._deliver, member)
-                    await self._attend(member, group)
+                    with released(member):
+                        self._fill(member)
+                        group.start_soon(self._deliver, member)
+                        await self._attend(member, group)
                     group.cancel_scope.cancel()
             except* WorkerLostError as lost:
-                self._lose(member, str(_first(lost)))
+                self._lose(member, cause(lost))
             else:
                 return
             if self._losses > MOST_LOSSES * self._workers:
@@ -152,8 +152,7 @@ class Crew:
     async def _attend(self, member: Member, group: TaskGroup) -> None:
         """Work on what a worker tells, until it has ended."""
         while not member.has_ended:
-            with released(member):
-                delivery = await member.link.collect(member.received)
+            delivery = await member.link.collect(member.received)
             for message in delivery.messages:
                 self._hear(member, message, group)
             member.received = delivery.number
@@ -163,8 +162,7 @@ class Crew:
         while True:
             await member.wake.wait()
             messages, member.waiting, member.wake = member.waiting, [], anyio.Event()
-            with released(member):
-                await member.link.deliver(messages)
+            await member.link.deliver(messages)
 
     def _hear(self, member: Member, message: FromWorker, group: TaskGroup) -> None:
         match message:
@@ -172,7 +170,7 @@ class Crew:
                 self._record(member, message)
             case Asked():
                 lease = member.leases[message.call] = Lease()
-                group.start_soon(self._serve, member, message, lease)
+                group.start_soon(self._permits.serve, member, message, lease)
             case Landed():
                 if known := member.leases.get(message.call):
                     known.land(message.landing, message.paid)
@@ -239,56 +237,21 @@ class Crew:
         if message.error is not None:
             name, text, hint = message.error
             kind = getattr(batchrun.errors, name, BatchrunError)
-            self._failure = self._failure or kind(f"on {member.link.name}: {text}", hint=hint)
-            self._control.flights.land_by(anyio.current_time() + self._control.drain)
+            self._fail(kind(f"on {member.link.name}: {text}", hint=hint))
         if message.stop is not None:
             self._control.stop(message.stop)
 
-    async def _serve(self, member: Member, asked: Asked, lease: Lease) -> None:
-        """Give a call its permit when its turn comes, and hold it until the call is over."""
-        found: Permit | Closed | None = None
-        try:
-            await self._journal.ready()
-            with lease.scope:
-                found = await self._admission.admit(
-                    asked.endpoint, asked.model, asked.size, asked.bound, leave_for=asked.leave_for
-                )
-        except BudgetExhaustedError as exhausted:
-            member.tell(Granted(asked.call, exhausted=str(exhausted)))
-            self._control.stop(Stop("budget", str(exhausted)))
-        except StorageError:
-            self._control.flights.land_by(anyio.current_time())
-            raise
-        if isinstance(found, Closed):
-            member.tell(Granted(asked.call, closed=found))
-        if isinstance(found, Permit):
-            with found:
-                lease.permit = found
-                await self._fly(member, asked, lease)
-        member.leases.pop(asked.call, None)
+    def _fail(self, error: BatchrunError) -> None:
+        """The run ends with it, once calls under way have landed."""
+        self._failure = self._failure or error
+        self._control.flights.land_by(anyio.current_time() + self._control.drain)
 
-    async def _fly(self, member: Member, asked: Asked, lease: Lease) -> None:
-        assert lease.permit is not None
-        index = self._models.index((asked.endpoint, asked.model))
-        flight = Flight(index, self._clock.monotonic())
-        flights = self._control.flights
-        try:
-            with flights.took_off(flight):
-                member.tell(Granted(asked.call))
-                await lease.over.wait()
-        finally:
-            flights.landed(flight)
-        if not lease.is_sent:  # its worker was lost before, or gave it back: nothing can have been paid
-            lease.land(Landing("nothing", used=0), Amounts())
-        elif index == 0:
-            self._latencies.add(self._clock.monotonic() - flight.started)
-
-    def _lose(self, member: Member, why: str) -> None:
+    def _lose(self, member: Member, lost: BaseException) -> None:
         """Another worker does what this one had; calls that it had sent may have been paid for."""
         self._members.remove(member)
         member.link.give_up()
         self._losses += 1
-        sent = member.in_flight
+        sent, why = member.in_flight, str(lost)
         rows = sum(len(given.left) for given in member.given.values())
         self._say(
             f"the worker on {member.link.name} was lost with {counted(sent, 'call')} under way; "
@@ -297,6 +260,8 @@ class Crew:
         self._log("worker_lost", node=member.link.name, calls=sent, rows=rows, reason=why)
         for given in member.given.values():
             self._shards.take_back(given, self._journal)
+        if isinstance(lost, WorkerBrokenError):
+            self._fail(BatchrunError(f"on {member.link.name}: {why}", hint=_OUR_BUG))
 
     def _fill_all(self) -> None:
         for member in self._members:
@@ -330,17 +295,6 @@ class Crew:
 
     def _tell_all(self) -> None:
         """How things stand, where that has changed since the last time."""
-        admission = self._admission
-        share = math.ceil(admission.places() * 1.5 / max(1, len(self._members)))
-        models = frozenset(pair for pair in self._models if admission.is_open(*pair))
-        tripped = frozenset(endpoint for endpoint, _ in self._models if admission.tripped(endpoint))
-        now = Standing(max(4, share), models, tripped, is_paused=self._clock.is_paused)
+        now = self._permits.standing(len(self._members))
         for member in self._members:
             member.stand(now)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

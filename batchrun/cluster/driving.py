@@ -12,6 +12,7 @@ from batchrun import __version__
 from batchrun.answer.tail import Latencies
 from batchrun.cluster.crew import Crew
 from batchrun.cluster.messages import Setup
+from batchrun.cluster.permits import Permits
 from batchrun.cluster.ray_links import ray_links
 from batchrun.cluster.shards import Shards
 from batchrun.engines.books import Books, Prepared
@@ -29,6 +30,7 @@ def over_ray(
     chains: Chains,
     *,
     env: Mapping[str, str],
+    drain: float,
     say: Callable[[str], None],
     log: Log,
 ) -> Iterator[Callable[[Books], Prepared]]:
@@ -43,28 +45,35 @@ def over_ray(
         latencies = Latencies()
         given = assignments(survey, rows, chains)
         shards = Shards(rows, given, list(marks(survey.source.files)), workers=engine.workers)
+        permits = Permits(
+            books.control,
+            books.admission,
+            books.journal,
+            [(model.endpoint, model.name) for model in job.models],
+            clock=books.clock,
+            latencies=latencies,
+        )
         crew = Crew(
             books.control,
             books.admission,
             books.journal,
             shards,
+            permits,
             workers=engine.workers,
             hire=hire,
-            models=[(model.endpoint, model.name) for model in job.models],
             clock=books.clock,
-            latencies=latencies,
             say=say,
             log=log,
         )
         return Prepared(partial(books.control.run, crew.work), latencies)
 
-    setup = setup_of(survey, chains, env)
+    setup = setup_of(survey, chains, env, drain)
     with ray_links(setup, address=engine.address, workers=engine.workers, cpus=engine.cpus) as hire:
         yield prepare
 
 
-def setup_of(survey: Survey, chains: Chains, env: Mapping[str, str]) -> Setup:
+def setup_of(survey: Survey, chains: Chains, env: Mapping[str, str], drain: float) -> Setup:
     """What workers are told of the run. What endpoints take from variables is not: that may be a key."""
     document = {key: value for key, value in survey.job.document.items() if key != "endpoints"}
     retry = survey.job.models[chains.retry[0]].spelled if chains.retry_types else None
-    return Setup(__version__, survey.renderer.snapshot(), variables_in(document, env), retry)
+    return Setup(__version__, survey.renderer.snapshot(), variables_in(document, env), retry, drain)

@@ -12,6 +12,10 @@ class WorkerLostError(Exception):
     """A worker does not answer any more, and never will. Its text says why."""
 
 
+class WorkerBrokenError(WorkerLostError):
+    """The same of one whose own code failed: another one would, too."""
+
+
 class Link(Protocol):
     """One worker. Both methods raise WorkerLostError."""
 

@@ -12,7 +12,7 @@ import anyio
 from batchrun.admission import Permit
 from batchrun.admission.gate import Landing
 from batchrun.budget import Amounts
-from batchrun.cluster.link import Link, WorkerLostError
+from batchrun.cluster.link import Link
 from batchrun.cluster.messages import FromDriver, Standing
 from batchrun.cluster.shards import Given
 
@@ -27,11 +27,12 @@ class Lease:
     is_sent: bool = False
     """Whether its record is written: then it may be paid for."""
     has_landed: bool = False
+    has_answer: bool = False
 
     def land(self, landing: Landing, paid: Amounts | None) -> None:
         """What came of it, once."""
         if self.permit and not self.has_landed:
-            self.has_landed = True
+            self.has_landed, self.has_answer = True, landing.result == "ok"
             self.permit.landed(landing, paid)
 
     def end(self) -> None:
@@ -66,7 +67,7 @@ class Member:
             self.tell(now)
 
     def release(self) -> None:
-        """It is lost: its calls are over."""
+        """It is lost, or has ended: its calls are over."""
         self.in_flight = sum(lease.is_sent and not lease.has_landed for lease in self.leases.values())
         for lease in self.leases.values():
             lease.end()
@@ -79,9 +80,11 @@ class Member:
 
 @contextmanager
 def released(member: Member) -> Iterator[None]:
-    """Where a worker turns out to be lost, its calls are over at once: who waits for them goes on."""
+    """However the block ends, the calls of the worker are over: who waits for them goes on.
+
+    They keep themselves from being cancelled, as calls under way do: nobody else would end them.
+    """
     try:
         yield
-    except WorkerLostError:
+    finally:
         member.release()
-        raise

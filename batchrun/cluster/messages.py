@@ -24,13 +24,15 @@ class Setup:
     """What a worker must know of the run.
 
     `job` is the text of the job as the run folder keeps it: no key is in it. `variables` are values of
-    `${VAR}` outside `endpoints`; those there, and keys, come from the worker's own environment.
+    `${VAR}` outside `endpoints`, None for one that the driver does not have; those there, and keys, come
+    from the worker's own environment. `drain` in seconds.
     """
 
     version: str
     job: str
-    variables: Mapping[str, str]
+    variables: Mapping[str, str | None]
     retry_model: str | None
+    drain: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,19 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import count
 from typing import Any, TypeVar
 
-from batchrun.cluster.link import WorkerLostError
+from batchrun.cluster.link import WorkerBrokenError, WorkerLostError
 from batchrun.cluster.messages import Delivery, FromDriver, Setup
-from batchrun.errors import BatchrunError, UsageError
+from batchrun.errors import UsageError
 
 _T = TypeVar("_T")
+
+_STARTS = 5
+"""Workers that may be lost one after the other while they start."""
+
+_SAME_EVERYWHERE = "batchrun, in the same version, and Ray are to be installed on every node."
 
 
 class RayActor:
@@ -83,12 +89,16 @@ def ray_links(
     _connect(ray, address, workers=workers, cpus=cpus)
 
     async def hire() -> RayLink:
-        while True:
+        for tried in count(1):
             handle = actor.remote(setup)
             try:
                 return RayLink(handle, await _answer(handle.start.remote()))
-            except WorkerLostError:  # its node went while it came up
+            except WorkerLostError as lost:
+                # once its node may have gone while it came up
+                if tried == _STARTS or isinstance(lost, WorkerBrokenError):
+                    raise UsageError(f"no worker could be started: {lost}", hint=_SAME_EVERYWHERE) from lost
                 await asyncio.sleep(1)
+        raise AssertionError("it returns or raises")
 
     try:
         yield hire
@@ -137,15 +147,13 @@ def _connect(ray: Any, address: str, *, workers: int, cpus: float) -> None:
 
 
 async def _answer(reference: Awaitable[_T]) -> _T:
-    """What an actor answers. Raises WorkerLostError, and BatchrunError where its own code failed."""
+    """What an actor answers. Raises WorkerLostError, which is WorkerBrokenError where its own code failed."""
     from ray.exceptions import RayError, RayTaskError
 
     try:
         return await reference
     except RayTaskError as error:
-        raise BatchrunError(
-            f"a worker failed: {error.cause!r}", hint="This is a bug in batchrun: please report it."
-        ) from error
+        raise WorkerBrokenError(f"a worker failed: {error.cause!r}") from error
     except RayError as error:
         raise WorkerLostError(_why(error)) from error
 

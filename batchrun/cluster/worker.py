@@ -5,11 +5,10 @@ from __future__ import annotations
 import queue
 import random
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from batchrun.admission.states import Closed
 from batchrun.answer.answerer import Answerer, Rules
 from batchrun.answer.attempts import Asker
 from batchrun.answer.calls import Caller
-from batchrun.answer.task import Task
 from batchrun.breaker import Breaker
 from batchrun.budget import Spend
 from batchrun.chat.families import refusals
@@ -42,25 +40,22 @@ from batchrun.cluster.messages import (
     StopNow,
 )
 from batchrun.cluster.post import Post
+from batchrun.cluster.reading import Rows, in_chunks
 from batchrun.endpoint_checks import check_keys
 from batchrun.endpoints import open_clients
 from batchrun.engines.control import Control
-from batchrun.engines.local import CHUNK, LocalEngine
+from batchrun.engines.local import LocalEngine
 from batchrun.engines.open_files import fitting, raise_limit
-from batchrun.errors import BatchrunError, InputError, UsageError
+from batchrun.errors import BatchrunError, UsageError, cause
 from batchrun.flights import Flights
 from batchrun.functions import Functions
-from batchrun.index import Identifier
 from batchrun.job import Job
 from batchrun.job.submitted import load_submitted
 from batchrun.outcome import Error, ErrorType
-from batchrun.previous import open_input
 from batchrun.pricing import ModelPrices, open_budget
 from batchrun.render.renderer import Renderer
 from batchrun.restore import retry_rules
-from batchrun.run_folder.sealed import hash_prefix
 from batchrun.summary import Counters, Stop
-from batchrun.tasks import task_of
 
 PATIENCE = 1.0
 """Seconds after which a worker that has nothing to tell says so."""
@@ -127,10 +122,7 @@ class Worker:
             found = group.split(BatchrunError)[0]
             if found is None:
                 raise
-            error: BaseException = found
-            while isinstance(error, BaseExceptionGroup):
-                error = error.exceptions[0]
-            self._post.put(Ended(error=_told(error)))
+            self._post.put(Ended(error=_told(cause(found))))
         except BatchrunError as error:
             self._post.put(Ended(error=_told(error)))
         else:
@@ -147,20 +139,22 @@ class Worker:
         async with open_clients(job, self._env, say=self._say) as clients:
             journal = ForwardedJournal(self._post)
             answerer = self._answerer(job, renderer, clients, journal)
-            control = _WorkerControl(self._post, self._admission, journal, self._flights, self._counters)
+            control = _WorkerControl(
+                self._post, self._admission, journal, self._flights, self._counters, self._setup.drain
+            )
             self._control, engine = control, LocalEngine(answerer, control)
             if self._stop:
                 control.obey(self._stop)
-            rows = _Rows(job, renderer)
+            rows = Rows(job, renderer)
             return await engine.run(
-                _chunks(self._ranges(), rows.tasks), FUNCTION_ROWS if job.run_tools else 0
+                in_chunks(self._ranges(), rows.tasks), FUNCTION_ROWS if job.run_tools else 0
             )
 
     def _load(self) -> Job:
         with tempfile.TemporaryDirectory(prefix="batchrun-") as folder:
             kept = Path(folder) / "job.yaml"
             kept.write_text(self._setup.job, encoding="utf-8")
-            env = {**self._env, **self._setup.variables}
+            env = _with(self._env, self._setup.variables)
             job = load_submitted(kept, env=env, cwd=Path(folder))
             if self._setup.retry_model is not None:
                 other = load_submitted(kept, model=self._setup.retry_model, env=env, cwd=Path(folder))
@@ -235,6 +229,7 @@ class _WorkerControl(Control):
         journal: ForwardedJournal,
         flights: Flights,
         counters: Counters,
+        drain: float,
     ) -> None:
         super().__init__(
             admission,
@@ -243,7 +238,7 @@ class _WorkerControl(Control):
             counters,
             Breaker(1.0, 1),
             chains=frozenset(),
-            drain=float("inf"),
+            drain=drain,
             seal=lambda _path: None,
         )
         self._post = post
@@ -259,37 +254,6 @@ class _WorkerControl(Control):
         """The driver counts what it has recorded."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """The input as this machine sees it."""
-
-    job: Job
-    renderer: Renderer
-
-    def tasks(self, shard: Shard) -> Iterator[Task]:
-        """The tasks of a range. Raises InputError, also where the input or the job is another one here."""
-        source = open_input(self.job)
-        identify = Identifier(self.renderer, self.job.input.id).identify
-        rows = source.rows_at(shard.positions, shard.mark)
-        for row, wanted, given in zip(rows, shard.hashes, shard.assignments, strict=True):
-            found = identify(row)
-            if hash_prefix(found.request_hash) != wanted:
-                raise InputError(
-                    f"{row.location}: another request is made of this row here than the driver saw",
-                    hint="The input, a file of the job or a variable differs between the nodes: keep the "
-                    "input where all see the same, on a shared disk or in object storage.",
-                )
-            yield task_of(row, found, given)
-
-
-def _chunks(shards: Iterator[Shard], tasks: Callable[[Shard], Iterator[Task]]) -> Iterator[list[Task]]:
-    """The tasks of each range, some at a time: the end of one does not wait for the next."""
-    for shard in shards:
-        rows = tasks(shard)
-        while chunk := list(islice(rows, CHUNK)):
-            yield chunk
-
-
 def _functions(renderer: Renderer, clients: Mapping[str, EndpointClient]) -> Functions | None:
     """The job's functions; their results must not carry a key to a model or into the journal."""
 
@@ -299,6 +263,12 @@ def _functions(renderer: Renderer, clients: Mapping[str, EndpointClient]) -> Fun
         return text
 
     return renderer.functions and replace(renderer.functions, hide=hide)
+
+
+def _with(env: Mapping[str, str], variables: Mapping[str, str | None]) -> dict[str, str]:
+    """An environment with these variables as the driver has them; where it has none, here is none either."""
+    merged = {**env, **variables}
+    return {name: value for name, value in merged.items() if value is not None}
 
 
 def _told(error: BaseException) -> tuple[str, str, str | None]:

@@ -60,11 +60,11 @@ def expand(document: Document, env: Mapping[str, str]) -> Expansion:
     return Expansion(walk.value(document.value, ()), tuple(walk.references), tuple(walk.problems))
 
 
-def variables_in(value: Any, env: Mapping[str, str]) -> dict[str, str]:
-    """The variables that `value` names, as far as `env` has them."""
+def variables_in(value: Any, env: Mapping[str, str]) -> dict[str, str | None]:
+    """The variables that `value` names, as `env` has them; None where it does not."""
     walk = _Walk(set(), env)
     walk.value(value, ())
-    return {found.variable: env[found.variable] for found in walk.references if found.variable in env}
+    return {found.variable: env.get(found.variable) for found in walk.references}
 
 
 class _Walk:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from batchrun.cluster.link import WorkerLostError
-from batchrun.cluster.messages import Delivery, FromDriver, Setup
+from batchrun.cluster.messages import Delivery, FromDriver, NoMoreShards, Setup
 from batchrun.cluster.worker import Worker
 
 _T = TypeVar("_T")
@@ -38,6 +38,7 @@ class InlineLink:
         """Its process dies: connections are cut, and what it had not told is gone."""
         self._lost.set()
         self._work.cancel()
+        self._worker.take([NoMoreShards()])  # the thread that waits for a range would outlive the test
 
     def give_up(self) -> None:
         self.lose()
@@ -62,11 +63,12 @@ def _copied(value: _T) -> _T:
 
 @dataclass
 class Cluster:
-    """What was started; `on_start` is told of each worker."""
+    """What was started; `on_start` is told of each worker, after `before_start`."""
 
     links: list[InlineLink] = field(default_factory=list)
     setups: list[Setup] = field(default_factory=list)
     on_start: Callable[[InlineLink], None] = lambda _link: None
+    before_start: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0)
 
     @contextmanager
     def links_of(self, setup: Setup, **_engine: Any) -> Iterator[Callable[[], Awaitable[InlineLink]]]:
@@ -74,6 +76,7 @@ class Cluster:
         self.setups.append(setup)
 
         async def hire() -> InlineLink:
+            await self.before_start()
             link = InlineLink(setup, f"node {len(self.links) + 1}")
             self.links.append(link)
             self.on_start(link)

@@ -1,0 +1,96 @@
+"""The driver's admission, for calls that workers make."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import anyio
+
+from batchrun.admission import Admission, Closed, Permit
+from batchrun.admission.gate import Landing
+from batchrun.answer.tail import Latencies
+from batchrun.budget import Amounts
+from batchrun.clock import PausableClock
+from batchrun.cluster.member import Lease, Member
+from batchrun.cluster.messages import Asked, Granted, Standing
+from batchrun.engines.control import Control
+from batchrun.errors import BudgetExhaustedError, StorageError
+from batchrun.flights import Flight
+from batchrun.run_folder.journal import Journal
+from batchrun.summary import Stop
+
+MARGIN = 1.5
+"""Rows at work for each place: those beyond wait for their turn here, so that a place is filled at once."""
+
+_LEAST = 4
+
+
+class Permits:
+    """Gives calls of workers their permits, and holds these until the calls are over.
+
+    `models` are the endpoints and models of the job's chain; `latencies` learns how long the first takes.
+    """
+
+    def __init__(
+        self,
+        control: Control,
+        admission: Admission,
+        journal: Journal,
+        models: Sequence[tuple[str, str]],
+        *,
+        clock: PausableClock,
+        latencies: Latencies,
+    ) -> None:
+        self._control = control
+        self._admission = admission
+        self._journal = journal
+        self._models = list(models)
+        self._clock = clock
+        self._latencies = latencies
+
+    def standing(self, workers: int) -> Standing:
+        """How things stand now, for each of so many workers."""
+        admission = self._admission
+        share = math.ceil(admission.places() * MARGIN / max(1, workers))
+        models = frozenset(pair for pair in self._models if admission.is_open(*pair))
+        tripped = frozenset(endpoint for endpoint, _ in self._models if admission.tripped(endpoint))
+        return Standing(max(_LEAST, share), models, tripped, is_paused=self._clock.is_paused)
+
+    async def serve(self, member: Member, asked: Asked, lease: Lease) -> None:
+        """Give a call its permit when its turn comes, and hold it until the call is over."""
+        found: Permit | Closed | None = None
+        try:
+            await self._journal.ready()
+            with lease.scope:
+                found = await self._admission.admit(
+                    asked.endpoint, asked.model, asked.size, asked.bound, leave_for=asked.leave_for
+                )
+        except BudgetExhaustedError as exhausted:
+            member.tell(Granted(asked.call, exhausted=str(exhausted)))
+            self._control.stop(Stop("budget", str(exhausted)))
+        except StorageError:
+            self._control.flights.land_by(anyio.current_time())
+            raise
+        if isinstance(found, Closed):
+            member.tell(Granted(asked.call, closed=found))
+        if isinstance(found, Permit):
+            with found:
+                lease.permit = found
+                await self._fly(member, asked, lease)
+        member.leases.pop(asked.call, None)
+
+    async def _fly(self, member: Member, asked: Asked, lease: Lease) -> None:
+        index = self._models.index((asked.endpoint, asked.model))
+        flight = Flight(index, self._clock.monotonic())
+        flights = self._control.flights
+        try:
+            with flights.took_off(flight):
+                member.tell(Granted(asked.call))
+                await lease.over.wait()
+        finally:
+            flights.landed(flight)
+        if not lease.is_sent:  # its worker was lost before, or gave it back: nothing can have been paid
+            lease.land(Landing("nothing", used=0), Amounts())
+        elif index == 0 and lease.has_answer:
+            self._latencies.add(self._clock.monotonic() - flight.started)

@@ -1,0 +1,49 @@
+"""Ranges of the input to tasks, on the machine of a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from batchrun.answer.task import Task
+from batchrun.cluster.messages import Shard
+from batchrun.engines.local import CHUNK
+from batchrun.errors import InputError
+from batchrun.index import Identifier
+from batchrun.job import Job
+from batchrun.previous import open_input
+from batchrun.render.renderer import Renderer
+from batchrun.run_folder.sealed import hash_prefix
+from batchrun.tasks import task_of
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The input as this machine sees it."""
+
+    job: Job
+    renderer: Renderer
+
+    def tasks(self, shard: Shard) -> Iterator[Task]:
+        """The tasks of a range. Raises InputError, also where the input or the job is another one here."""
+        source = open_input(self.job)
+        identify = Identifier(self.renderer, self.job.input.id).identify
+        rows = source.rows_at(shard.positions, shard.mark)
+        for row, wanted, given in zip(rows, shard.hashes, shard.assignments, strict=True):
+            found = identify(row)
+            if hash_prefix(found.request_hash) != wanted:
+                raise InputError(
+                    f"{row.location}: another request is made of this row here than the driver saw",
+                    hint="The input, a file of the job or a variable differs between the nodes: keep the "
+                    "input where all see the same, on a shared disk or in object storage.",
+                )
+            yield task_of(row, found, given)
+
+
+def in_chunks(shards: Iterator[Shard], tasks: Callable[[Shard], Iterator[Task]]) -> Iterator[list[Task]]:
+    """The tasks of each range, some at a time: the end of one does not wait for the next."""
+    for shard in shards:
+        rows = tasks(shard)
+        while chunk := list(islice(rows, CHUNK)):
+            yield chunk
