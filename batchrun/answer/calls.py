@@ -146,7 +146,11 @@ class Caller:
         number = call.progress.next_call
         call.progress.next_call += 1
         sent = self._sent(call, number)
-        await self._journal.begin(sent)
+        try:
+            await self._journal.begin(sent)
+        except BaseException:  # it is not sent, so that nothing can be paid
+            permit.landed(Landing("nothing", used=0), Amounts())
+            raise
         self._counters.calls += 1
         exchange: Exchange | None = None
         client = self._clients[self._models[call.index].endpoint]

@@ -31,13 +31,15 @@ from batchrun.cluster.messages import (
 from batchrun.cluster.post import Post
 from batchrun.errors import BudgetExhaustedError, StorageError
 from batchrun.limits import Size
-from batchrun.outcome import Error, Failed
+from batchrun.outcome import Error, Failed, Unanswered
 from batchrun.run_folder.records import Answered, Continues, Done, Ran, Record, Sent, encode
 
 _NO_REASON: frozenset[str] = frozenset()
 
 _LEASE: ContextVar[int] = ContextVar("lease")
 """The permit that the row at work was given last: by it a call's record says whose it is."""
+
+_NOT_SENT = Unanswered("connection", "the run stopped before the call was made", sent=False, latency=0.0)
 
 _KINDS: dict[type, RecordKind] = {
     Sent: "sent",
@@ -168,9 +170,14 @@ class ForwardedJournal:
         self._post.put(Recorded(record.task, _KINDS[type(record)], encode(record), failed, lease))
 
     async def begin(self, sent: Sent) -> None:
-        """Send the record of a call, and return once the driver has written it."""
+        """Send the record of a call, and return once the driver has written it; where the run stops before,
+        the call is not made, and another record says so: it is not possibly paid."""
         self.append(sent)
-        await self._post.acknowledged()
+        try:
+            await self._post.acknowledged()
+        except BaseException:
+            self.append(Answered(sent.task, sent.call, sent.at, _NOT_SENT))
+            raise
 
     def carry(self, task: int, lines: list[bytes]) -> None:
         """Send records from which a task goes on."""
