@@ -44,7 +44,7 @@ def over_ray(
     def prepare(books: Books) -> Prepared:
         latencies = Latencies()
         given = assignments(survey, rows, chains)
-        shards = Shards(rows, given, list(marks(survey.source.files)), workers=engine.workers)
+        shards = Shards(rows, given, marks(survey.source.files), workers=engine.workers)
         permits = Permits(
             books.control,
             books.admission,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 
 from batchrun.answer.task import Task
@@ -15,23 +14,25 @@ from batchrun.job import Job
 from batchrun.previous import open_input
 from batchrun.render.renderer import Renderer
 from batchrun.run_folder.sealed import hash_prefix
+from batchrun.source import Source
 from batchrun.tasks import task_of
 
 
-@dataclass(frozen=True, slots=True)
 class Rows:
     """The input as this machine sees it."""
 
-    job: Job
-    renderer: Renderer
+    def __init__(self, job: Job, renderer: Renderer) -> None:
+        self._job = job
+        self._identify = Identifier(renderer, job.input.id).identify
+        self._source: Source | None = None
+        """Opened with the first range, in its thread: files are listed, and read as far as their columns."""
 
     def tasks(self, shard: Shard) -> Iterator[Task]:
         """The tasks of a range. Raises InputError, also where the input or the job is another one here."""
-        source = open_input(self.job)
-        identify = Identifier(self.renderer, self.job.input.id).identify
-        rows = source.rows_at(shard.positions, shard.mark)
+        self._source = self._source or open_input(self._job)
+        rows = self._source.rows_at(shard.positions, shard.mark)
         for row, wanted, given in zip(rows, shard.hashes, shard.assignments, strict=True):
-            found = identify(row)
+            found = self._identify(row)
             if hash_prefix(found.request_hash) != wanted:
                 raise InputError(
                     f"{row.location}: another request is made of this row here than the driver saw",

@@ -43,14 +43,15 @@ class Shards:
         self,
         rows: pl.DataFrame,
         assignments: Iterator[Assignment],
-        marks: Sequence[Mark],
+        marks: Iterator[Mark],
         *,
         workers: int,
     ) -> None:
         self._rows = rows.select("row_index", "hash")
         self._assignments = assignments
         self._marks = marks
-        self._starts = [mark.row for mark in marks]
+        """Found by reading the input, so that they are asked for as ranges come to them."""
+        self._found: list[Mark] = []
         self._size = min(MOST_ROWS, max(LEAST_ROWS, len(rows) // (workers * _PER_WORKER)))
         self._again: deque[Shard] = deque()
         self._number = 0
@@ -88,15 +89,22 @@ class Shards:
         self, positions: Sequence[int], hashes: Sequence[int], assignments: Sequence[Assignment]
     ) -> Shard:
         self._number += 1
-        at = bisect_right(self._starts, positions[0]) - 1
-        return Shard(self._number, positions, hashes, assignments, self._marks[at] if self._marks else None)
+        return Shard(self._number, positions, hashes, assignments, self._before(positions[0]))
+
+    def _before(self, position: int) -> Mark | None:
+        """The last mark at or before a row, if there are marks."""
+        found = self._found
+        while (not found or found[-1].row <= position) and (mark := next(self._marks, None)):
+            found.append(mark)
+        at = bisect_right(found, position, key=lambda mark: mark.row) - 1
+        return found[at] if found else None
 
 
 def _again(given: Assignment, journal: Journal) -> Assignment:
     """A row as a worker left it that was lost: its calls are known, and their answers as far as they came."""
     lines = journal.under_way(given.number)
-    if not lines:
-        return given
+    if len(lines) < len(given.history.lines) or not lines:
+        return given  # what it goes on from has not been carried yet
     history = History()
     for line in lines:
         record = decode(line.removesuffix(b"\n"))
