@@ -127,11 +127,14 @@ class JobFile(Section):
         return endpoints
 
     @model_validator(mode="after")
-    def _order_of_a_cluster(self) -> Self:
-        if self.engine.kind == "ray" and self.order == "prefix":
-            raise WrongPartsError(
-                [(("order",), "prefix is for engine.kind: local: workers take ranges of the input")]
-            )
+    def _parts_of_a_cluster(self) -> Self:
+        if self.engine.kind == "ray":
+            texts = {
+                "order": "prefix is for engine.kind: local: workers take ranges of the input",
+                "tail": "is for engine.kind: local: a worker does not see which rows of others are the last",
+            }
+            given = {"order": self.order == "prefix", "tail": self.tail is not None}
+            WrongPartsError.raise_any([((key,), text) for key, text in texts.items() if given[key]])
         return self
 
     @model_validator(mode="after")
