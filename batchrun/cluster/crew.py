@@ -48,8 +48,6 @@ GRACE = 10.0
 MOST_LOSSES = 3
 """Workers that may be lost, for each one wanted, without a row finished in between."""
 
-_OUR_BUG = "This is a bug in batchrun: please report it."
-
 _AHEAD = 2
 """Ranges that a worker has at once."""
 
@@ -82,6 +80,7 @@ class Crew:
         self._say = say
         self._log = log
         self._members: list[Member] = []
+        self._said: set[str] = set()
         self._losses = 0
         self._is_over = False
         self._failure: BatchrunError | None = None
@@ -201,7 +200,8 @@ class Crew:
                 counters = self._control.counters
                 for name, number in message.counts.items():
                     setattr(counters, name, (getattr(counters, name) or 0) + number)
-            case Said():
+            case Said() if message.text not in self._said:  # each worker finds the same
+                self._said.add(message.text)
                 self._say(message.text)
             case Logged():
                 self._log(message.event, **message.fields)
@@ -261,7 +261,7 @@ class Crew:
         for given in member.given.values():
             self._shards.take_back(given, self._journal)
         if isinstance(lost, WorkerBrokenError):
-            self._fail(BatchrunError(f"on {member.link.name}: {why}", hint=_OUR_BUG))
+            self._fail(BatchrunError(f"on {member.link.name}: {why}", hint=lost.hint))
 
     def _fill_all(self) -> None:
         for member in self._members:

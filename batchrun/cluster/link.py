@@ -15,6 +15,8 @@ class WorkerLostError(Exception):
 class WorkerBrokenError(WorkerLostError):
     """The same of one whose own code failed: another one would, too."""
 
+    hint = "This is a bug in batchrun: please report it."
+
 
 class Link(Protocol):
     """One worker. Both methods raise WorkerLostError."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import anyio
 
 from batchrun.cluster.messages import Counted, Delivery, FromWorker
@@ -20,7 +18,7 @@ class Post:
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
-        self._told: Counter[str] = Counter()
+        self._told: dict[str, float] = {}
         self._waiting: list[FromWorker] = []
         self._there = anyio.Event()
         self._sent = 0
@@ -55,7 +53,12 @@ class Post:
         await self._acknowledged.setdefault(number, anyio.Event()).wait()
 
     def _newly_counted(self) -> dict[str, float]:
-        now = {name: getattr(self._counters, name) or 0 for name in _COUNTED}
-        new = {name: value - self._told[name] for name, value in now.items() if value != self._told[name]}
-        self._told.update(new)
+        values = ((name, getattr(self._counters, name)) for name in _COUNTED)
+        now = {name: value for name, value in values if value is not None}  # a cost of 0 is one, too
+        new = {
+            name: value - self._told.get(name, 0)
+            for name, value in now.items()
+            if value != self._told.get(name, None if name == "cost_usd" else 0)
+        }
+        self._told |= now
         return new

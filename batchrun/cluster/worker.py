@@ -136,7 +136,7 @@ class Worker:
             )
         job = self._load()
         renderer = Renderer(job)
-        async with open_clients(job, self._env, say=self._say) as clients:
+        async with open_clients(job, self._env, say=self.say) as clients:
             journal = ForwardedJournal(self._post)
             answerer = self._answerer(job, renderer, clients, journal)
             control = _WorkerControl(
@@ -207,7 +207,8 @@ class Worker:
                     return
                 yield shard
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Tell the user."""
         self._post.put(Said(text))
 
     def _log(self, event: str, /, **fields: Any) -> None:
@@ -216,7 +217,7 @@ class Worker:
     def _advise(self, job: Job, index: int, error: Error) -> None:
         model = job.models[index]
         if known := refusals(model.name, model.request):
-            self._say(f"{model.spelled} refuses requests: {error.message}\n" + "\n".join(known))
+            self.say(f"{model.spelled} refuses requests: {error.message}\n" + "\n".join(known))
 
 
 class _WorkerControl(Control):

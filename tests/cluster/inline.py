@@ -22,23 +22,23 @@ class InlineLink:
 
     def __init__(self, setup: Setup, name: str) -> None:
         self.name = name
-        self._worker = Worker(_copied(setup), dict(os.environ))
-        self._work = asyncio.ensure_future(self._worker.work())
+        self.worker = Worker(_copied(setup), dict(os.environ))
+        self._work = asyncio.ensure_future(self.worker.work())
         self._lost = asyncio.Event()
 
     async def collect(self, received: int) -> Delivery:
-        return _copied(await self._unless_lost(self._worker.collect(received)))
+        return _copied(await self._unless_lost(self.worker.collect(received)))
 
     async def deliver(self, messages: Sequence[FromDriver]) -> None:
         if self._lost.is_set():
             raise WorkerLostError("it is gone")
-        self._worker.take(_copied(list(messages)))
+        self.worker.take(_copied(list(messages)))
 
     def lose(self) -> None:
         """Its process dies: connections are cut, and what it had not told is gone."""
         self._lost.set()
         self._work.cancel()
-        self._worker.take([NoMoreShards()])  # the thread that waits for a range would outlive the test
+        self.worker.take([NoMoreShards()])  # the thread that waits for a range would outlive the test
 
     def give_up(self) -> None:
         self.lose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from pathlib import Path
@@ -12,10 +13,13 @@ import polars as pl
 import pytest
 
 import batchrun.cluster.driving
-from batchrun.errors import InputError, UsageError
+from batchrun.cluster.messages import Delivery
+from batchrun.errors import InputError, JobError, UsageError
+from batchrun.job import load_job
+from batchrun.submitting import Options, submit
 from batchrun.summary import Summary
 from tests.cluster.inline import Cluster, InlineLink
-from tests.runs import JobFolder, asked, simulated
+from tests.runs import JobFolder, Silent, asked, simulated
 
 TIMES = ("started_at", "finished_at", "latency", "ttft", "attempts", "response_id")
 ENGINE = {"kind": "ray", "workers": 3}
@@ -158,6 +162,42 @@ def test_a_stop_drains_every_worker(tmp_path: Path, cluster: Cluster) -> None:
         assert len(job.calls()) == 300
 
 
+def test_a_call_that_a_stop_keeps_from_being_made_is_not_possibly_paid(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    """Its record was on its way to the driver, which says so late here."""
+    with simulated(tmp_path, rows=300, config=SLOW, engine=ENGINE) as job:
+
+        def slow(link: InlineLink) -> None:
+            collect = link.collect
+
+            async def collects(received: int) -> Delivery:
+                await asyncio.sleep(0.2)
+                return await collect(received)
+
+            link.collect = collects  # type: ignore[method-assign] # for this test
+
+        cluster.on_start = slow
+        found: list[Summary] = []
+
+        def asked_to_stop() -> int:
+            return int(job.ledger.exists() and len(job.calls()) >= 60)
+
+        def work() -> None:
+            found.append(job.submit_here(interrupts=asked_to_stop, drain=10.0))
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join(60)
+        (summary,) = found
+        assert summary.exit_code == 130
+        assert summary.ok == len(job.calls())
+        assert summary.possibly_paid == 0
+        cluster.on_start = lambda _link: None
+        assert job.submit_here().ok == 300
+        assert len(job.calls()) == 300
+
+
 def test_a_canary_goes_first(tmp_path: Path, cluster: Cluster) -> None:
     """And where it fails nothing else is sent."""
     config = {"faults": [{"status": 400}]}
@@ -214,3 +254,34 @@ def test_a_model_that_is_closed_is_closed_for_all(tmp_path: Path, cluster: Clust
         assert summary.exit_code == 4
         assert summary.pending == 100
         assert len(job.calls()) <= 3
+
+
+def test_what_costs_nothing_costs_0(tmp_path: Path, cluster: Cluster) -> None:
+    """As by the local engine, where a price is known: it is not unknown."""
+    prices = {"local/small": {"input": 0, "output": 0}}
+    with simulated(tmp_path, rows=10, engine=ENGINE, prices=prices) as job:
+        many = job.submit_here().submit["cost_usd"]
+        job.edit(engine={})
+        assert many == job.submit_here(name="alone").submit["cost_usd"] == 0
+
+
+def test_what_every_worker_finds_is_said_once(tmp_path: Path, cluster: Cluster) -> None:
+    with simulated(tmp_path, rows=60, config=SLOW, engine=ENGINE) as job:
+
+        def saying(link: InlineLink) -> None:
+            link.worker.say("a model is odd")
+
+        cluster.on_start, progress, env = saying, Silent(), dict(os.environ)
+        submit(load_job(job.job, env=env, cwd=job.folder), Options(), env=env, progress=progress)
+        assert progress.said.count("a model is odd") == 1
+
+
+@pytest.mark.parametrize("key", ["tail", "order"])
+def test_what_is_for_one_machine_is_refused(tmp_path: Path, cluster: Cluster, key: str) -> None:
+    """Rather than passed over."""
+    given: Any = {"tail": {"hedge_after": "p99"}, "order": "prefix"}[key]
+    with (
+        simulated(tmp_path, rows=1, engine=ENGINE, **{key: given}) as job,
+        pytest.raises(JobError, match=rf"{key} .*engine.kind: local"),
+    ):
+        job.submit_here()
