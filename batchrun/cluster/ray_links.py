@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -16,6 +17,8 @@ from batchrun.cluster.messages import Delivery, FromDriver, Setup
 from batchrun.errors import UsageError
 
 _T = TypeVar("_T")
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 _STARTS = 5
 """Workers that may be lost one after the other while they start."""
@@ -148,17 +151,19 @@ def _connect(ray: Any, address: str, *, workers: int, cpus: float) -> None:
 
 async def _answer(reference: Awaitable[_T]) -> _T:
     """What an actor answers. Raises WorkerLostError, which is WorkerBrokenError where its own code failed."""
-    from ray.exceptions import RayError, RayTaskError
+    from ray.exceptions import RayActorError, RayError, RayTaskError
 
     try:
         return await reference
     except RayTaskError as error:
         raise WorkerBrokenError(f"a worker failed: {error.cause!r}") from error
     except RayError as error:
-        raise WorkerLostError(_why(error)) from error
+        if isinstance(error, RayActorError) and error.actor_init_failed:
+            raise WorkerBrokenError(_lines(error)[-1]) from error  # below the traceback
+        raise WorkerLostError(_lines(error)[0]) from error
 
 
-def _why(error: Exception) -> str:
-    """The first line that says more than what an actor is."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200]
+def _lines(error: Exception) -> list[str]:
+    """What an error says, without Ray's colours; at least its name."""
+    lines = [_COLOUR.sub("", line).strip()[:200] for line in str(error).splitlines()]
+    return [line for line in lines if line] or [type(error).__name__]
