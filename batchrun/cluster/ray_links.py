@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -34,6 +35,9 @@ class RayActor:
 
         self._worker = Worker(setup, dict(os.environ))
         self._work: asyncio.Task[None] | None = None
+        # a thread that waits for work would keep the process for ever where its node or the driver has died:
+        # Python joins such threads before anything that `atexit` has
+        threading._register_atexit(os._exit, 0)  # type: ignore[attr-defined] # as concurrent.futures does
 
     async def start(self) -> str:
         """Begin to work; gives the name of the machine."""

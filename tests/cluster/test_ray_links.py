@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -41,3 +43,15 @@ def test_a_worker_that_dies_is_lost() -> None:
     found = came_to(exceptions.RayActorError())
     assert not isinstance(found, WorkerBrokenError)
     assert "\x1b" not in str(found)
+
+
+def test_a_worker_that_is_to_end_ends() -> None:
+    """Although a thread of it waits for work that never comes."""
+    script = """if True:
+        import threading
+        from batchrun.cluster.messages import Setup
+        from batchrun.cluster.ray_links import RayActor
+        actor = RayActor(Setup("1", "", {}, None, 1.0))
+        threading.Thread(target=threading.Event().wait).start()
+    """
+    assert subprocess.run([sys.executable, "-c", script], timeout=20, check=False).returncode == 0
