@@ -42,6 +42,7 @@ from batchrun.cluster.messages import (
     Recorded,
     Shard,
 )
+from batchrun.cluster.permits import Permits
 from batchrun.cluster.shards import Shards
 from batchrun.engines.control import Control
 from batchrun.flights import Flights
@@ -215,14 +216,13 @@ async def _drive(checkpoint: Path, rows: int, workers: list[_Worker]) -> None:
         Shards(
             pl.DataFrame({"row_index": range(rows), "hash": range(rows)}),
             (Assignment(number, (0,), History()) for number in range(1, rows + 1)),
-            [],
+            iter([]),
             workers=len(workers),
         ),
+        Permits(control, admission, journal, [("e", "m")], clock=clock, latencies=Latencies()),
         workers=len(workers),
         hire=hire,
-        models=[("e", "m")],
         clock=clock,
-        latencies=Latencies(),
         say=lambda _text: None,
         log=lambda _event, **_fields: None,
     )
