@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import gc
-import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,10 @@ import anyio
 import polars as pl
 
 from batchrun.admission import Admission
-from batchrun.answer.answerer import Answerer, Rules
-from batchrun.answer.attempts import Asker
-from batchrun.answer.calls import Caller
 from batchrun.answer.tail import Tail
+from batchrun.answering import Parts
 from batchrun.breaker import Breaker
 from batchrun.budget import Spend
-from batchrun.chat.families import refusals
 from batchrun.client import EndpointClient
 from batchrun.clock import Clock, PausableClock, SystemClock
 from batchrun.endpoints import key_sources, open_clients
@@ -35,12 +31,10 @@ from batchrun.engines.uploading import INTERVAL, keep_uploading, why_paused
 from batchrun.errors import RunFolderLostError, StorageError
 from batchrun.errors import cause as ended_by
 from batchrun.flights import Flights
-from batchrun.functions import Functions
-from batchrun.outcome import Error
 from batchrun.pricing import ModelPrices, each_day, open_budget
 from batchrun.progress import Progress, View
 from batchrun.remote.held import Held
-from batchrun.restore import gates, retry_rules
+from batchrun.restore import gates
 from batchrun.run_folder.checkpoint import write_admitted
 from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.live import read_live, remove_live
@@ -55,9 +49,6 @@ from batchrun.tasks import Chains, tasks
 
 _COLLECT = 50_000, 20, 50
 """Objects more than before, and looks at the young ones, after which the collector of cycles looks."""
-
-FUNCTION_ROWS = 40
-"""Rows beyond the endpoints' places that may wait for their functions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +149,9 @@ class Asking:
         self, rows: pl.DataFrame, clients: Mapping[str, EndpointClient], books: Books
     ) -> Prepared:
         job, clock = self.survey.job, books.clock
-        caller = Caller(
-            job.models,
+        parts = Parts(
+            job,
+            self.survey.renderer,
             clients,
             self.prices,
             books.admission,
@@ -167,8 +159,11 @@ class Asking:
             books.flights,
             self.counters,
             clock,
+            self.progress.say,
+            self.log,
         )
-        engine = LocalEngine(self._answerer(caller, books, clients), books.control)
+        caller = parts.caller()
+        engine = LocalEngine(parts.answerer(caller), books.control)
         wanted = in_chunks(tasks(self.survey, rows, self.chains))
         beside: list[Beside] = []
         if tail := job.tail:
@@ -180,8 +175,7 @@ class Asking:
                 clock=clock,
             )
             beside.append(watcher.watch)
-        more = FUNCTION_ROWS if job.run_tools else 0
-        return Prepared(partial(engine.run, wanted, more, *beside), caller.latencies[0])
+        return Prepared(partial(engine.run, wanted, parts.spare_rows, *beside), caller.latencies[0])
 
     def _on_a_cluster(self, rows: pl.DataFrame) -> AbstractContextManager[Callable[[Books], Prepared]]:
         from batchrun.cluster.driving import over_ray  # Ray takes a second to load
@@ -214,42 +208,6 @@ class Asking:
             write_admitted(self.survey.checkpoint.folder, learned.state)
         seal_file(journal.path, carried=False)
 
-    def _answerer(self, caller: Caller, books: Books, clients: Mapping[str, EndpointClient]) -> Answerer:
-        job = self.survey.job
-        asker = Asker(
-            job.models,
-            caller,
-            books.admission,
-            retry_rules(job),
-            clock=books.clock,
-            jitter=random.random,
-            log=self.log,
-            advise=self._advise,
-        )
-        return Answerer(
-            job.models,
-            asker,
-            books.admission,
-            books.journal,
-            self._functions(clients),
-            Rules(job.retry.timeout.row, frozenset(job.fallback_on)),
-            self.counters,
-            price_of=self.prices.spelled,
-            clock=books.clock,
-            log=self.log,
-        )
-
-    def _functions(self, clients: Mapping[str, EndpointClient]) -> Functions | None:
-        """The job's functions; their results must not carry a key to a model or into the journal."""
-        functions = self.survey.renderer.functions
-
-        def hide(text: str) -> str:
-            for client in clients.values():
-                text = client.hide_text(text)
-            return text
-
-        return functions and replace(functions, hide=hide)
-
     def _beside(self, view: View, stop: Callable[[Stop], None]) -> Iterator[Beside]:
         """What runs along with the calls."""
         run = self.survey.run
@@ -281,12 +239,6 @@ class Asking:
             "cost_usd": (counters.cost_usd or 0.0) + held,
             "live": read_live(self.survey.run),
         }
-
-    def _advise(self, index: int, error: Error) -> None:
-        """Say which parameters a model is known to refuse, once it has refused a request."""
-        model = self.survey.job.models[index]
-        if known := refusals(model.name, model.request):
-            self.progress.say(f"{model.spelled} refuses requests: {error.message}\n" + "\n".join(known))
 
     async def _open_journal(self, admission: Admission, spare: Spare) -> Journal:
         """A new journal file that carries what was under way; only then may the old ones go."""

@@ -68,6 +68,7 @@ ROWS = """
     frames
     spool
     tasks
+    answering
     cluster
     forecast
     asking

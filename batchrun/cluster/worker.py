@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import queue
-import random
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +14,9 @@ import anyio
 
 from batchrun import __version__
 from batchrun.admission.states import Closed
-from batchrun.answer.answerer import Answerer, Rules
-from batchrun.answer.attempts import Asker
-from batchrun.answer.calls import Caller
+from batchrun.answering import Parts
 from batchrun.breaker import Breaker
 from batchrun.budget import Spend
-from batchrun.chat.families import refusals
 from batchrun.client import EndpointClient
 from batchrun.clock import PausableClock, SystemClock
 from batchrun.cluster.leased import ForwardedJournal, LeasedAdmission
@@ -48,13 +43,11 @@ from batchrun.engines.local import LocalEngine
 from batchrun.engines.open_files import fitting, raise_limit
 from batchrun.errors import BatchrunError, UsageError, cause
 from batchrun.flights import Flights
-from batchrun.functions import Functions
 from batchrun.job import Job
 from batchrun.job.submitted import load_submitted
-from batchrun.outcome import Error, ErrorType
+from batchrun.outcome import ErrorType
 from batchrun.pricing import ModelPrices, open_budget
 from batchrun.render.renderer import Renderer
-from batchrun.restore import retry_rules
 from batchrun.summary import Counters, Stop
 
 PATIENCE = 1.0
@@ -62,9 +55,6 @@ PATIENCE = 1.0
 
 _LOOK = 0.2
 """Seconds between two looks whether anything has ended the work while it waits for a range."""
-
-FUNCTION_ROWS = 40
-"""Rows beyond its places that may wait for their functions."""
 
 
 class Worker:
@@ -138,17 +128,15 @@ class Worker:
         renderer = Renderer(job)
         async with open_clients(job, self._env, say=self.say) as clients:
             journal = ForwardedJournal(self._post)
-            answerer = self._answerer(job, renderer, clients, journal)
+            parts = self._parts(job, renderer, clients, journal)
             control = _WorkerControl(
                 self._post, self._admission, journal, self._flights, self._counters, self._setup.drain
             )
-            self._control, engine = control, LocalEngine(answerer, control)
+            self._control, engine = control, LocalEngine(parts.answerer(parts.caller()), control)
             if self._stop:
                 control.obey(self._stop)
             rows = Rows(job, renderer)
-            return await engine.run(
-                in_chunks(self._ranges(), rows.tasks), FUNCTION_ROWS if job.run_tools else 0
-            )
+            return await engine.run(in_chunks(self._ranges(), rows.tasks), parts.spare_rows)
 
     def _load(self) -> Job:
         with tempfile.TemporaryDirectory(prefix="batchrun-") as folder:
@@ -163,40 +151,27 @@ class Worker:
         check_keys(job, self._env)
         return fitting(job, raise_limit())
 
-    def _answerer(
+    def _parts(
         self,
         job: Job,
         renderer: Renderer,
         clients: Mapping[str, EndpointClient],
         journal: ForwardedJournal,
-    ) -> Answerer:
-        """The parts that a row passes, as a run on one machine has them, over the driver's books."""
+    ) -> Parts:
+        """What a row passes, as a run on one machine has it, over the driver's books."""
         self._admission.budget = open_budget(job, Spend(), self._clock)  # of which only the caps count here
-        prices = ModelPrices(job, self._clock.wall())
-        caller = Caller(
-            job.models, clients, prices, self._admission, journal, self._flights, self._counters, self._clock
-        )
-        asker = Asker(
-            job.models,
-            caller,
-            self._admission,
-            retry_rules(job),
-            clock=self._clock,
-            jitter=random.random,
-            log=self._log,
-            advise=partial(self._advise, job),
-        )
-        return Answerer(
-            job.models,
-            asker,
+        return Parts(
+            job,
+            renderer,
+            clients,
+            ModelPrices(job, self._clock.wall()),
             self._admission,
             journal,
-            _functions(renderer, clients),
-            Rules(job.retry.timeout.row, frozenset(job.fallback_on)),
+            self._flights,
             self._counters,
-            price_of=prices.spelled,
-            clock=self._clock,
-            log=self._log,
+            self._clock,
+            self.say,
+            self._log,
         )
 
     def _ranges(self) -> Iterator[Shard]:
@@ -213,11 +188,6 @@ class Worker:
 
     def _log(self, event: str, /, **fields: Any) -> None:
         self._post.put(Logged(event, fields))
-
-    def _advise(self, job: Job, index: int, error: Error) -> None:
-        model = job.models[index]
-        if known := refusals(model.name, model.request):
-            self.say(f"{model.spelled} refuses requests: {error.message}\n" + "\n".join(known))
 
 
 class _WorkerControl(Control):
@@ -253,17 +223,6 @@ class _WorkerControl(Control):
 
     def count(self, failed: ErrorType | None) -> None:
         """The driver counts what it has recorded."""
-
-
-def _functions(renderer: Renderer, clients: Mapping[str, EndpointClient]) -> Functions | None:
-    """The job's functions; their results must not carry a key to a model or into the journal."""
-
-    def hide(text: str) -> str:
-        for client in clients.values():
-            text = client.hide_text(text)
-        return text
-
-    return renderer.functions and replace(renderer.functions, hide=hide)
 
 
 def _with(env: Mapping[str, str], variables: Mapping[str, str | None]) -> dict[str, str]:

@@ -1,0 +1,105 @@
+"""The parts that a row passes on its way to its outcome, put together over the books of a run."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from batchrun.admission import Admitting
+from batchrun.answer.answerer import Answerer, Rules
+from batchrun.answer.attempts import Asker
+from batchrun.answer.calls import Caller
+from batchrun.chat.families import refusals
+from batchrun.client import EndpointClient
+from batchrun.clock import Clock
+from batchrun.flights import Flights
+from batchrun.functions import Functions
+from batchrun.job import Job
+from batchrun.outcome import Error
+from batchrun.pricing import ModelPrices
+from batchrun.render.renderer import Renderer
+from batchrun.restore import retry_rules
+from batchrun.run_folder.journal import Recorder
+from batchrun.summary import Counters
+
+_FUNCTION_ROWS = 40
+"""Rows beyond the endpoints' places that may wait for their functions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is put together; `say` is told of models that refuse requests, `log` takes events."""
+
+    job: Job
+    renderer: Renderer
+    clients: Mapping[str, EndpointClient]
+    prices: ModelPrices
+    admission: Admitting
+    journal: Recorder
+    flights: Flights
+    counters: Counters
+    clock: Clock
+    say: Callable[[str], None]
+    log: Callable[..., None]
+
+    def caller(self) -> Caller:
+        """What sends calls."""
+        return Caller(
+            self.job.models,
+            self.clients,
+            self.prices,
+            self.admission,
+            self.journal,
+            self.flights,
+            self.counters,
+            self.clock,
+        )
+
+    def answerer(self, caller: Caller) -> Answerer:
+        """What takes rows through their conversations."""
+        job = self.job
+        asker = Asker(
+            job.models,
+            caller,
+            self.admission,
+            retry_rules(job),
+            clock=self.clock,
+            jitter=random.random,
+            log=self.log,
+            advise=self._advise,
+        )
+        return Answerer(
+            job.models,
+            asker,
+            self.admission,
+            self.journal,
+            self._functions(),
+            Rules(job.retry.timeout.row, frozenset(job.fallback_on)),
+            self.counters,
+            price_of=self.prices.spelled,
+            clock=self.clock,
+            log=self.log,
+        )
+
+    @property
+    def spare_rows(self) -> int:
+        """Rows that may be under way beyond the endpoints' places."""
+        return _FUNCTION_ROWS if self.job.run_tools else 0
+
+    def _functions(self) -> Functions | None:
+        """The job's functions; their results must not carry a key to a model or into the journal."""
+
+        def hide(text: str) -> str:
+            for client in self.clients.values():
+                text = client.hide_text(text)
+            return text
+
+        functions = self.renderer.functions
+        return functions and replace(functions, hide=hide)
+
+    def _advise(self, index: int, error: Error) -> None:
+        """Say which parameters a model is known to refuse, once it has refused a request."""
+        model = self.job.models[index]
+        if known := refusals(model.name, model.request):
+            self.say(f"{model.spelled} refuses requests: {error.message}\n" + "\n".join(known))
