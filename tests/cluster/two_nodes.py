@@ -230,8 +230,8 @@ def caps(folder: Path) -> dict[str, Any]:
     prices = {"local/small": {"input": 1.0, "output": 2.0}}
     with cluster(folder):
         kinds: dict[str, dict[str, Any]] = {
-            "cost": {"budget": {"cost_usd": 0.004}, "prices": prices},
-            "tokens": {"budget": {"tokens": 5_000}},
+            "cost": {"budget": {"cost_usd": 0.0025}, "prices": prices},
+            "tokens": {"budget": {"tokens": 2_500}},
             "requests": {"budget": {"requests": 150}},
         }
         for name, sections in kinds.items():
