@@ -68,7 +68,7 @@ def over_ray(
         return Prepared(partial(books.control.run, crew.work), latencies)
 
     setup = setup_of(survey, chains, env, drain)
-    with ray_links(setup, address=engine.address, workers=engine.workers, cpus=engine.cpus) as hire:
+    with ray_links(setup, address=engine.address, workers=engine.workers, cpus=engine.cpus, say=say) as hire:
         yield prepare
 
 

@@ -24,6 +24,14 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _STARTS = 5
 """Workers that may be lost one after the other while they start."""
 
+SLOW = 20.0
+"""Seconds after which a worker is long in coming."""
+
+_WAITING = (
+    f"a worker has not come up for {SLOW:g} s: `ray status` says whether the cluster has room for it "
+    "(engine.cpus is what each takes); rows go to those that are there"
+)
+
 _SAME_EVERYWHERE = "batchrun, in the same version, and Ray are to be installed on every node."
 
 
@@ -82,13 +90,17 @@ class RayLink:
 
 @contextmanager
 def ray_links(
-    setup: Setup, *, address: str, workers: int, cpus: float
+    setup: Setup, *, address: str, workers: int, cpus: float, say: Callable[[str], None]
 ) -> Iterator[Callable[[], Awaitable[RayLink]]]:
     """Connect to a cluster in the block: what starts one more worker there, and waits until it is up.
 
     `address` is auto (the cluster that this machine is part of), local (one that is started here, and ends
-    with the block), or HOST:PORT; `cpus` is what a worker is counted as. Raises UsageError.
+    with the block), or HOST:PORT; `cpus` is what a worker is counted as. `say` is told, once, when a
+    worker is long in coming. Raises UsageError.
     """
+    told: list[str] = []
+    # else Ray sends the working folder to every node and starts workers by uv, where `uv run` started us
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     if address == "local":
         _close_to_others()
     ray = _imported()
@@ -99,7 +111,15 @@ def ray_links(
         for tried in count(1):
             handle = actor.remote(setup)
             try:
-                return RayLink(handle, await _answer(handle.start.remote()))
+                starting = asyncio.ensure_future(_answer(handle.start.remote()))
+                try:
+                    await asyncio.wait([starting], timeout=SLOW)
+                    if not starting.done() and not told:
+                        told.append(_WAITING)
+                        say(_WAITING)
+                    return RayLink(handle, await starting)
+                finally:
+                    starting.cancel()
             except WorkerLostError as lost:
                 # once its node may have gone while it came up
                 if tried == _STARTS or isinstance(lost, WorkerBrokenError):
