@@ -149,10 +149,7 @@ def plan(
     """
     check_simulators(job)
     now = time()
-    at_work = False
-    if job.output_place is not None:
-        find_copy(job.output_place, job.output_path, say=lambda _text: None)
-        at_work = is_at_work(job.output_place)
+    at_work = _at_work_elsewhere(job)
     seen = look(job, on_rows, retry_failed, now, rerun_changed=rerun_changed)
     found, states, asked = seen.survey, seen.states, seen.to_do
     number = counts(states)
@@ -198,6 +195,14 @@ def plan(
         run_folder=job.output_shown,
         results=f"{job.output_shown}/results/*.parquet",
     )
+
+
+def _at_work_elsewhere(job: Job) -> bool:
+    """Whether a machine works on the run in object storage, of which the local copy is brought up to date."""
+    if job.output_place is None:
+        return False
+    find_copy(job.output_place, job.output_path, say=lambda _text: None)
+    return is_at_work(job.output_place)
 
 
 def _shown(seen: Looked, wanted: str | None) -> tuple[Example, ...]:

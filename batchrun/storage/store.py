@@ -50,12 +50,11 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An object as a listing tells of it; `changed_ns` since the epoch."""
+    """An object as a listing tells of it."""
 
     key: str
     size: int
     version: Version
-    changed_ns: int
 
 
 class Store:
@@ -74,8 +73,7 @@ class Store:
         return self.at.below(key).key
 
     def _listed(self, meta: Mapping[str, Any]) -> Listed:
-        changed = round(meta["last_modified"].timestamp() * 1e6) * 1000
-        return Listed(meta["path"][self._skip :], meta["size"], _version(meta), changed)
+        return Listed(meta["path"][self._skip :], meta["size"], _version(meta))
 
     def read(self, key: str) -> bytes | None:
         """An object's bytes; None where there is none."""

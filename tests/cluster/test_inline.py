@@ -114,7 +114,7 @@ def test_limits_hold_for_all_workers_together(tmp_path: Path, cluster: Cluster) 
         calls = job.calls()
         times = sorted(call.at for call in calls)
         most = max(sum(start <= at < start + 0.99 for at in times) for start in times)
-        assert most <= 240 / 60 + 240 / 60 * 0.5 + 1
+        assert most <= 240 / 60 + 1  # one more where calls arrive a moment apart from when they went
         spans = [(call.at, call.answer.at) for call in calls if call.answer]
         assert max(sum(a <= at < b for a, b in spans) for at, _ in spans) <= 6
 
