@@ -21,7 +21,7 @@ from batchrun.breaker import Breaker
 from batchrun.budget import Spend
 from batchrun.client import EndpointClient
 from batchrun.clock import Clock, PausableClock, SystemClock
-from batchrun.endpoints import key_sources, open_clients
+from batchrun.endpoints import key_sources, open_endpoints
 from batchrun.engines.books import Books, Prepared
 from batchrun.engines.control import Beside, Control
 from batchrun.engines.local import LocalEngine, in_chunks
@@ -102,8 +102,8 @@ class Asking:
         if self.survey.job.engine.kind == "ray":
             with self._on_a_cluster(rows) as prepare:
                 return await self._over(prepare)
-        async with open_clients(self.survey.job, self.env, say=self.progress.say) as clients:
-            return await self._over(partial(self._by_this_process, rows, clients))
+        async with open_endpoints(self.survey.job, self.env, say=self.progress.say) as endpoints:
+            return await self._over(partial(self._by_this_process, rows, endpoints.clients))
 
     async def _over(self, prepare: Callable[[Books], Prepared]) -> Stop | None:
         """Open the books of the run, and have the rows asked by what `prepare` makes over them."""

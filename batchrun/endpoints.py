@@ -5,6 +5,7 @@ from __future__ import annotations
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 
 from batchrun.client import (
     BodyMemory,
@@ -13,10 +14,13 @@ from batchrun.client import (
     EndpointClient,
     KeyCommand,
     ReplicaSet,
+    Resources,
+    Server,
     Timeouts,
     build_transport,
 )
 from batchrun.client.hiding import password_in
+from batchrun.client.resources import PATIENT
 from batchrun.endpoint_checks import simulator_config
 from batchrun.job import Endpoint, Job
 
@@ -34,18 +38,31 @@ def _key_source(endpoint: Endpoint) -> str:
     return f"no key is sent: endpoints.{endpoint.name}.api_key_env names the variable that holds one"
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Endpoints that are ready, by name. `resources` are only those with one base URL: several servers do not
+    know of each other's files."""
+
+    clients: dict[str, EndpointClient] = field(default_factory=dict)
+    resources: dict[str, Resources] = field(default_factory=dict)
+
+
 @asynccontextmanager
-async def open_clients(
-    job: Job, env: Mapping[str, str], *, say: Callable[[str], None] = lambda text: None
-) -> AsyncIterator[dict[str, EndpointClient]]:
-    """A client for each endpoint that the job's models use, by name; closed with the block.
+async def open_endpoints(
+    job: Job,
+    env: Mapping[str, str],
+    *,
+    say: Callable[[str], None] = lambda text: None,
+    with_resources: bool = False,
+) -> AsyncIterator[Opened]:
+    """The endpoints that the job's models use; closed with the block.
 
     `say` is told, while calls are made, of replicas that stay down and of keys that could not be renewed.
     Raises UsageError and JobError when an endpoint cannot be opened as the job describes it, or the command
     that prints its key fails.
     """
     async with AsyncExitStack() as stack:
-        clients: dict[str, EndpointClient] = {}
+        opened = Opened()
         memory = BodyMemory()
         for name in dict.fromkeys(model.endpoint for model in job.models):
             endpoint = job.endpoints[name]
@@ -55,8 +72,11 @@ async def open_clients(
             for base_url in base_urls:
                 replicas[base_url] = client = _client(job, endpoint, base_url, env, key, memory)
                 stack.push_async_callback(client.aclose)
-            clients[name] = ReplicaSet(replicas, say=say) if len(replicas) > 1 else client
-        yield clients
+            opened.clients[name] = ReplicaSet(replicas, say=say) if len(replicas) > 1 else client
+            if with_resources and len(replicas) == 1:
+                opened.resources[name] = resources = _resources(job, endpoint, base_urls[0], env, key)
+                stack.push_async_callback(resources.aclose)
+        yield opened
 
 
 async def _command_key(
@@ -78,8 +98,6 @@ def _client(
 ) -> Client:
     waits = job.retry.timeout
     timeouts = Timeouts(waits.connect, waits.idle, waits.total)
-    key = env.get(endpoint.api_key_env) if endpoint.api_key_env else None
-    headers = {**endpoint.headers, **({"authorization": f"Bearer {key}"} if key else {})}
     transport = build_transport(
         timeouts,
         proxy=endpoint.proxy,
@@ -88,13 +106,28 @@ def _client(
     )
     return Client(
         base_url,
-        headers=headers,
+        headers=_headers(endpoint, env),
         timeouts=timeouts,
         transport=transport,
         secrets=[*_secrets(job, endpoint, env)],
         key=command_key,
         memory=memory,
     )
+
+
+def _resources(
+    job: Job, endpoint: Endpoint, base_url: str, env: Mapping[str, str], key: CommandKey | None
+) -> Resources:
+    secrets = [*_secrets(job, endpoint, env)]
+    server = Server(base_url, headers=_headers(endpoint, env), secrets=secrets, key=key)
+    timeouts = Timeouts(job.retry.timeout.connect, PATIENT, PATIENT)  # each request has a total of its own
+    transport = build_transport(timeouts, proxy=endpoint.proxy, ca_file=endpoint.ca_file, max_connections=2)
+    return Resources(server, transport)
+
+
+def _headers(endpoint: Endpoint, env: Mapping[str, str]) -> dict[str, str]:
+    key = env.get(endpoint.api_key_env) if endpoint.api_key_env else None
+    return {**endpoint.headers, **({"authorization": f"Bearer {key}"} if key else {})}
 
 
 def _secrets(job: Job, endpoint: Endpoint, env: Mapping[str, str]) -> Iterator[str]:

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from batchrun.endpoint_checks import check_keys
-from batchrun.endpoints import open_clients
+from batchrun.endpoints import open_endpoints
 from batchrun.errors import UsageError
 from batchrun.job import Job, load_job
 from tests.client.servers import Peer, answer, replied, serving
@@ -41,8 +41,8 @@ def test_what_a_job_takes_from_variables_is_hidden_in_answers(tmp_path: Path) ->
             path = tmp_path / "job.yaml"
             path.write_text(json.dumps(document))
             job = load_job(path, env=ENV, cwd=tmp_path)
-            async with open_clients(job, ENV) as clients:
-                body = replied(await clients["local"].call(b"{}")).body
+            async with open_endpoints(job, ENV) as endpoints:
+                body = replied(await endpoints.clients["local"].call(b"{}")).body
         assert not [value for value in ENV.values() if value.encode() in body]
         assert b"written down" in body
 
@@ -122,7 +122,7 @@ def test_a_command_that_fails_at_the_start_ends_the_run_before_any_call(tmp_path
 
     async def main() -> None:
         with pytest.raises(UsageError, match=r"endpoint corp, .*: it ended with exit code 1: log in first"):
-            async with open_clients(job, {}):
+            async with open_endpoints(job, {}):
                 raise AssertionError("no client may be given")
 
     anyio.run(main)

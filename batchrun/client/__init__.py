@@ -1,6 +1,8 @@
 """One HTTP attempt at a chat completion, and what became of it as a value.
 
     endpoint.py       `Client`: one attempt at one server; `Reply` or `Unanswered`, never an exception
+    server.py         `Server`: its address, what every request carries, what is hidden of its answers
+    resources.py      `Resources`: files, batches and stored completions of an endpoint
     replica_set.py    `ReplicaSet`: several servers as one endpoint; `EndpointClient`: either of both
     replicas.py       `Replicas`: which of them a call goes to, as pure code
     keys.py           `CommandKey`: a key that is renewed when it is refused
@@ -26,17 +28,22 @@ from batchrun.client.keys import CommandKey
 from batchrun.client.network import build_transport
 from batchrun.client.over_pyreqwest import PyreqwestTransport
 from batchrun.client.replica_set import EndpointClient, ReplicaSet
+from batchrun.client.resources import Resources
+from batchrun.client.server import Server
 from batchrun.client.timeouts import Timeouts
-from batchrun.client.transport import Transport
+from batchrun.client.transport import Form, Transport
 
 __all__ = [
     "BodyMemory",
     "Client",
     "CommandKey",
     "EndpointClient",
+    "Form",
     "KeyCommand",
     "PyreqwestTransport",
     "ReplicaSet",
+    "Resources",
+    "Server",
     "Timeouts",
     "Transport",
     "build_transport",

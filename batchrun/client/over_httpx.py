@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import anyio
 import httpx
 
 from batchrun.client.timeouts import Timeouts
-from batchrun.client.transport import CallError, LateError, Transport, joined
+from batchrun.client.transport import CallError, Form, LateError, Transport, joined, without_type
 
 _NOT_SENT = (
     httpx.ConnectError,
@@ -29,16 +30,29 @@ class HttpxTransport(Transport):
         self._timeouts = timeouts
 
     async def send(
-        self, url: str, headers: Mapping[str, str], body: bytes, total: float, *, at_once: bool
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | Form,
+        total: float,
+        *,
+        at_once: bool,
+        method: str = "POST",
     ) -> HttpxAnswer:
         """Send the request. Pieces of the answer come whenever `transport` gives them."""
         limits = self._timeouts
         timeout = {"connect": limits.connect, "read": limits.idle, "write": limits.idle}
         late_at = anyio.current_time() + total
-        with _translated(late_at):
-            request = httpx.Request(
-                "POST", url, headers=headers, content=body, extensions={"timeout": timeout}
-            )
+        with _translated(late_at), ExitStack() as files:
+            content: dict[str, Any] = {"content": body}
+            if isinstance(body, Form):
+                file = files.enter_context(body.path.open("rb"))
+                content = {
+                    "data": dict(body.fields),
+                    "files": {"file": (body.path.name, file, body.media_type)},
+                }
+                headers = without_type(headers)
+            request = httpx.Request(method, url, headers=headers, extensions={"timeout": timeout}, **content)
             return HttpxAnswer(await self._transport.handle_async_request(request), late_at)
 
     async def aclose(self) -> None:

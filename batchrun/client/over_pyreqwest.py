@@ -16,12 +16,16 @@ import anyio.lowlevel
 from pyreqwest import exceptions
 from pyreqwest.client import Client as Connections
 from pyreqwest.http import HeaderMap
+from pyreqwest.multipart import FormBuilder, PartBuilder
 from pyreqwest.request import StreamRequest
 from pyreqwest.response import Response
 
-from batchrun.client.transport import CallError, LateError, Transport, joined
+from batchrun.client.transport import CallError, Form, LateError, Transport, joined, without_type
 
 _T = TypeVar("_T")
+
+_WITHOUT_BODY = frozenset({"GET", "DELETE"})
+"""Whether one was sent is not seen, and does not matter: to send it again costs nothing."""
 
 
 class PyreqwestTransport(Transport):
@@ -41,18 +45,31 @@ class PyreqwestTransport(Transport):
         self._connections = connections
 
     async def send(
-        self, url: str, headers: Mapping[str, str], body: bytes, total: float, *, at_once: bool
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | Form,
+        total: float,
+        *,
+        at_once: bool,
+        method: str = "POST",
     ) -> PyreqwestAnswer:
         """Send the request; return when the headers and the first of the body are there.
 
         Where not `at_once`, that is the first 64 kB or the body's end, which saves 22 µs of processor time.
         """
-        upload = _upload(body)
+        upload: Iterator[bytes] = iter(())
         try:
-            builder = self._connections.post(url).headers(
-                [*headers.items(), ("content-length", str(len(body)))]
-            )
-            builder = builder.body_stream(upload).timeout(timedelta(seconds=total))
+            builder = self._connections.request(method, url)
+            if isinstance(body, Form):
+                builder = builder.headers(without_type(headers)).multipart(await _form(body))
+            elif method in _WITHOUT_BODY:
+                builder = builder.headers(without_type(headers))
+            else:
+                upload = _upload(body)
+                builder = builder.headers([*headers.items(), ("content-length", str(len(body)))])
+                builder = builder.body_stream(upload)
+            builder = builder.timeout(timedelta(seconds=total))
         except ValueError as error:  # an address that only looks like one
             raise CallError(str(error), sent=False) from error
         call = (builder.streamed_read_buffer_limit(0) if at_once else builder).build_streamed()
@@ -87,6 +104,15 @@ class PyreqwestAnswer:
     async def aclose(self) -> None:
         """Close the connection when the body was not read to its end."""
         await self._call.__aexit__(None, None, None)
+
+
+async def _form(form: Form) -> FormBuilder:
+    """It is always taken for sent: what pyreqwest reads of the file does not show."""
+    part = (await PartBuilder.from_file(form.path)).file_name(form.path.name).mime(form.media_type)
+    builder = FormBuilder()
+    for name, value in form.fields.items():
+        builder = builder.text(name, value)
+    return builder.part("file", part)
 
 
 def _upload(body: bytes) -> Iterator[bytes]:

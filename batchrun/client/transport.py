@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 
@@ -48,17 +50,34 @@ class Arriving(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A file to upload, with fields beside it, as multipart/form-data (RFC 7578); read as it is sent."""
+
+    fields: Mapping[str, str]
+    path: Path
+    media_type: str
+
+
 class Transport(ABC):
     """Carries requests to servers."""
 
     @abstractmethod
     async def send(
-        self, url: str, headers: Mapping[str, str], body: bytes, total: float, *, at_once: bool
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | Form,
+        total: float,
+        *,
+        at_once: bool,
+        method: str = "POST",
     ) -> Arriving:
-        """POST `body` once, never again by itself; return when the head of the answer is there.
+        """Send `body` once, never again by itself; return when the head of the answer is there.
 
         `total` (seconds) bounds the call to the last byte of its answer. `at_once` asks for each piece of
-        the answer as it comes; else pieces may be kept back until there are more. Raises CallError.
+        the answer as it comes; else pieces may be kept back until there are more. Raises CallError, and
+        OSError where the file of a form cannot be read.
         """
 
     @abstractmethod
@@ -74,3 +93,8 @@ def joined(headers: list[tuple[str, str]]) -> dict[str, str]:
         for name, value in headers:
             plain[name] = f"{plain[name]}, {value}" if name in plain else value
     return plain
+
+
+def without_type(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers for a form, whose type the form itself says: it names the boundary."""
+    return {name: value for name, value in headers.items() if name != "content-type"}

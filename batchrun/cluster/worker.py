@@ -37,7 +37,7 @@ from batchrun.cluster.messages import (
 from batchrun.cluster.post import Post
 from batchrun.cluster.reading import Rows, in_chunks
 from batchrun.endpoint_checks import check_keys
-from batchrun.endpoints import open_clients
+from batchrun.endpoints import open_endpoints
 from batchrun.engines.control import Control
 from batchrun.engines.local import LocalEngine
 from batchrun.engines.open_files import fitting, raise_limit
@@ -126,9 +126,9 @@ class Worker:
             )
         job = self._load()
         renderer = Renderer(job)
-        async with open_clients(job, self._env, say=self.say) as clients:
+        async with open_endpoints(job, self._env, say=self.say) as endpoints:
             journal = ForwardedJournal(self._post)
-            parts = self._parts(job, renderer, clients, journal)
+            parts = self._parts(job, renderer, endpoints.clients, journal)
             control = _WorkerControl(
                 self._post, self._admission, journal, self._flights, self._counters, self._setup.drain
             )
