@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -133,7 +134,8 @@ class RunFolder:
             folder.chmod(0o700)
         sync_folder(self.path)
         _sync_above(self.path.resolve())  # before the identity, by which the next submit skips all this
-        write_atomically(self.identity, codec.dumps(_identity_of(job_name)) + b"\n")
+        identity = _identity_of(job_name, secrets.token_hex(8))
+        write_atomically(self.identity, codec.dumps(identity) + b"\n")
 
     def _check_results(self) -> None:
         """No rename puts a link in place of a folder: better to say so before anything is asked."""
@@ -152,9 +154,17 @@ class RunFolder:
         StorageError when the disk refuses it.
         """
         known = self._known()
-        ours = _identity_of(known["name"])
+        ours = _identity_of(known["name"], known.get("id") or secrets.token_hex(8))
         if known != ours:
             write_atomically(self.identity, codec.dumps(ours) + b"\n")
+
+    @property
+    def run_id(self) -> str:
+        """What no other run is called: providers are told it of what they keep of this one.
+
+        Raises RunFolderError when the folder is damaged or newer than us.
+        """
+        return str(self._known()["id"])
 
     def _known(self) -> dict[str, Any]:
         """What the folder says of itself. Raises RunFolderError when that is damaged, or newer than us."""
@@ -211,8 +221,8 @@ def storage_of(run: RunFolder) -> Iterator[None]:
         raise storage_error(error, Path(name) if name else run.path, doing="use") from error
 
 
-def _identity_of(job_name: str | None) -> dict[str, Any]:
-    return {"name": job_name, "format": FORMAT_VERSION}
+def _identity_of(job_name: str | None, run_id: str) -> dict[str, Any]:
+    return {"name": job_name, "id": run_id, "format": FORMAT_VERSION}
 
 
 def _sync_above(folder: Path) -> None:
