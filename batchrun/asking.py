@@ -45,7 +45,7 @@ from batchrun.run_folder.sealed import JournalContents, seal
 from batchrun.standing import tell_others
 from batchrun.summary import Counters, Stop
 from batchrun.survey import Survey
-from batchrun.tasks import Chains, tasks
+from batchrun.tasks import Assigner, Chains
 
 _COLLECT = 50_000, 20, 50
 """Objects more than before, and looks at the young ones, after which the collector of cycles looks."""
@@ -163,8 +163,8 @@ class Asking:
             self.log,
         )
         caller = parts.caller()
-        engine = LocalEngine(parts.answerer(caller), books.control)
-        wanted = in_chunks(tasks(self.survey, rows, self.chains))
+        engine = LocalEngine(parts.answerer(parts.asker(caller)), books.control)
+        wanted = in_chunks(Assigner(self.survey, self.chains).tasks(rows))
         beside: list[Beside] = []
         if tail := job.tail:
             watcher = Tail(
