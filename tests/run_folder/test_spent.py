@@ -88,7 +88,7 @@ ANSWERS: dict[str, Exchange | None] = {
 def test_a_call_that_went_by_a_batch_is_recalled_at_the_batchs_price(
     kind: str, took: Amounts, cost: float | None
 ) -> None:
-    """At 40% of it here; what the server says that it cost, and its bound without an answer, stand as they are."""
+    """At 40% here. What the server says that it cost stands, as does its bound without an answer."""
     call = replace(sent(1, batch="batch_7"), bound_usd=0.5, bound_tokens=2_000)
     exchange = ANSWERS[kind]
     found = recalled(call, answered(1, exchange=exchange) if exchange else None, price_of)
