@@ -36,7 +36,7 @@ ATTEMPT = pa.struct(
         ("request_id", TEXT),
         ("usage", USAGE),
         ("sent", pa.bool_()),
-        ("batch", TEXT),
+        ("batch_id", TEXT),
     ]
 )
 ATTEMPTS = pa.list_(ATTEMPT)
@@ -70,7 +70,7 @@ RESULT_SCHEMA = pa.schema(
         ("model", TEXT),
         ("response_model", TEXT),
         ("endpoint", TEXT),
-        ("batch", TEXT),
+        ("batch_id", TEXT),
         ("model_index", pa.int32()),
         ("error_type", TEXT),
         ("error", ERROR),

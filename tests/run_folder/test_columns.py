@@ -47,7 +47,7 @@ TYPES = {
     "model": "string",
     "response_model": "string",
     "endpoint": "string",
-    "batch": "string",
+    "batch_id": "string",
     "model_index": "int32",
     "error_type": "string",
     "error": "struct<type: string, code: string, http_status: int32, message: string>",
@@ -77,7 +77,7 @@ MEMBERS = {
     "annotations": ["type", "url", "title", "start_index", "end_index"],
     "attempts": [
         *("model", "endpoint", "started_at", "latency", "http_status", "error_type"),
-        *("request_id", "usage", "sent", "batch"),
+        *("request_id", "usage", "sent", "batch_id"),
     ],
 }
 
@@ -103,7 +103,7 @@ ORDER = [
     *("refusal", "reasoning", "finish_reason", "tool_calls", "logprobs", "confidence", "probabilities"),
     *("choices", "messages"),
     *("prompt_logprobs", "refusal_logprobs", "token_ids", "annotations", "audio", "usage", "cost_usd"),
-    *("model", "response_model", "endpoint", "batch", "model_index", "error_type", "error", "attempts"),
+    *("model", "response_model", "endpoint", "batch_id", "model_index", "error_type", "error", "attempts"),
     *("latency", "ttft", "started_at", "finished_at", "response_id", "system_fingerprint", "service_tier"),
     "request_hash",
 ]
@@ -407,18 +407,18 @@ def test_a_row_says_which_batch_its_answer_came_by() -> None:
     for batch in ("batch_8", ""):
         records: list[Record] = [*refused, sent(1, 1, batch=batch), answered(1, 1), done(1, Completed(1))]
         row = result_table([history(records)]).to_pylist()[0]
-        assert row["batch"] == (batch or None)
-        assert [attempt["batch"] for attempt in row["attempts"]] == ["batch_7", batch or None]
+        assert row["batch_id"] == (batch or None)
+        assert [attempt["batch_id"] for attempt in row["attempts"]] == ["batch_7", batch or None]
 
 
 def test_a_row_without_an_answer_says_the_batch_of_its_last_call() -> None:
     """As it says the endpoint; one that was never sent has none."""
     expired: list[Record] = [sent(1, batch="batch_7"), done(1, "timeout", errors=("timeout",))]
     table = result_table([history(expired), history(NEVER_SENT), history([answered(1), done(1)])])
-    assert table["batch"].to_pylist() == ["batch_7", None, None]
+    assert table["batch_id"].to_pylist() == ["batch_7", None, None]
 
 
-@pytest.mark.parametrize("batch", [{}, {"batch": None}, {"batch": "batch_7"}])
+@pytest.mark.parametrize("batch", [{}, {"batch_id": None}, {"batch_id": "batch_7"}])
 def test_attempts_of_an_earlier_asking_have_their_batch(batch: dict[str, str | None]) -> None:
     """Where its record does not say, they were calls of their own: nothing else was there."""
     before = dict.fromkeys(["http_status", "error_type", "request_id", "usage", "latency"])
@@ -426,9 +426,9 @@ def test_attempts_of_an_earlier_asking_have_their_batch(batch: dict[str, str | N
     earlier = {"attempts": [before | batch], "usage": None, "cost_usd": None}
     records: list[Record] = [sent(1, batch="batch_8"), answered(1), replace(done(1), earlier=earlier)]
     row = result_table([history(records)]).to_pylist()[0]
-    assert [attempt["batch"] for attempt in row["attempts"]] == [batch.get("batch"), "batch_8"]
+    assert [attempt["batch_id"] for attempt in row["attempts"]] == [batch.get("batch_id"), "batch_8"]
     again = {**earlier_askings(row), "usage": None}
-    assert [attempt["batch"] for attempt in again["attempts"]] == [batch.get("batch"), "batch_8"]
+    assert [attempt["batch_id"] for attempt in again["attempts"]] == [batch.get("batch_id"), "batch_8"]
 
 
 def test_usage_and_cost_are_those_of_all_attempts() -> None:

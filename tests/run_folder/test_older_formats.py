@@ -105,10 +105,10 @@ def test_a_part_with_row_groups_of_another_size_is_read_as_it_is(tmp_path: Path)
 def without_batch(table: pa.Table) -> pa.Table:
     """A table as it was before calls could go by a batch."""
     attempts = table.column("attempts").to_pylist()
-    kind = pa.struct([field for field in ATTEMPT if field.name != "batch"])
+    kind = pa.struct([field for field in ATTEMPT if field.name != "batch_id"])
     short = [[{f.name: item[f.name] for f in kind} for item in items] for items in attempts]
     at = table.schema.get_field_index("attempts")
-    return table.set_column(at, "attempts", pa.array(short, pa.list_(kind))).drop_columns(["batch"])
+    return table.set_column(at, "attempts", pa.array(short, pa.list_(kind))).drop_columns(["batch_id"])
 
 
 def test_a_part_of_before_there_were_batches_is_read_and_written_anew(tmp_path: Path) -> None:
@@ -133,23 +133,23 @@ def test_an_input_column_that_a_column_of_ours_is_called_like_now_stays_the_inpu
     added: list[int], tmp_path: Path
 ) -> None:
     """Results that an older version published have it by its own name; it is told as it will be published."""
-    work = Work(tmp_path).write([{"text": f"question {n}", "batch": n} for n in range(3)])
+    work = Work(tmp_path).write([{"text": f"question {n}", "batch_id": n} for n in range(3)])
     work.answer([0, 1])
     work.publish()
     (part,) = work.run.results.glob("*.parquet")
-    older = without_batch(pq.read_table(part)).rename_columns({"input_batch": "batch"})
+    older = without_batch(pq.read_table(part)).rename_columns({"input_batch_id": "batch_id"})
     write_parquet([older], part, older.schema)
     for row in added:
         work.answer([row], lambda task: [sent(task, batch="batch_7"), answered(task), done(task)])
     seen = see(work.run)
-    rows = scan_seen(seen).select("row_id", "input_batch", "completion", "attempts").collect()
-    assert rows["input_batch"].to_list() == [0, 1, *[None for _ in added]]
+    rows = scan_seen(seen).select("row_id", "input_batch_id", "completion", "attempts").collect()
+    assert rows["input_batch_id"].to_list() == [0, 1, *[None for _ in added]]
     parts = [part.select("row_id", "completion", "attempts").collect() for part in rows_by_part(seen)]
-    assert pl.concat(parts).equals(rows.drop("input_batch"))
+    assert pl.concat(parts).equals(rows.drop("input_batch_id"))
     if added:
-        assert scan_seen(seen).select("batch").collect()["batch"].to_list() == [None, None, "batch_7"]
+        assert scan_seen(seen).select("batch_id").collect()["batch_id"].to_list() == [None, None, "batch_7"]
         work.publish()
-        assert work.results().select("input_batch", "batch").rows() == [(0, None), (1, None), (2, "batch_7")]
+        assert work.results().select("input_batch_id", "batch_id").rows() == [(0, None), (1, None), (2, "batch_7")]
 
 
 def test_a_newer_folder_is_left_alone(tmp_path: Path) -> None:
