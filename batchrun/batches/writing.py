@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from batchrun.answer.needs import Needs
 from batchrun.answer.task import Task
@@ -15,6 +15,8 @@ from batchrun.budget import Reservation
 from batchrun.job.sections import Engine
 
 _BUFFER = 1_000_000
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,25 +76,20 @@ class OpenFile:
         """How many requests it holds."""
         return len(self._rows["task"])
 
-    def add(self, task: Task, wanted: Wanted, needs: Needs) -> bool:
-        """Add the next call of a row; False where it belongs into another file."""
-        line = request_line(custom_id(task.number, wanted.call, task.request_hash), wanted.body)
-        tokens = needs.prompt
-        full = self.size + len(line) > self.limits.max_bytes or self.tokens + tokens > self.most_tokens
-        if self.lines and full:
-            return False
+    def takes(self, line: bytes, tokens: int) -> bool:
+        """Whether a request may be added; an empty file takes any."""
+        size, all_tokens = self.size + len(line), self.tokens + tokens
+        fits = size <= self.limits.max_bytes and all_tokens <= self.most_tokens
+        return not self.lines or (fits and self.lines < self.limits.max_lines)
+
+    def add(self, line: bytes, task: Task, wanted: Wanted, needs: Needs) -> None:
+        """Add the next call of a row, as `line_of` spells it."""
         if self._file is None:
             self._file = self.path.open("wb", buffering=_BUFFER)
         self._file.write(line)
         self.size += len(line)
-        self.tokens += tokens
+        self.tokens += needs.prompt
         self._note(task, wanted, needs)
-        return True
-
-    @property
-    def is_full(self) -> bool:
-        """Whether it may hold no further request."""
-        return self.lines >= self.limits.max_lines
 
     def close(self) -> Written:
         """No more is added."""
@@ -136,5 +133,10 @@ class OpenFile:
         self._bound_tokens = _plus(self._bound_tokens, bound.tokens)
 
 
-def _plus[Number: (int, float)](one: Number | None, other: Number | None) -> Number | None:
+def line_of(task: Task, wanted: Wanted) -> bytes:
+    """The line of a request."""
+    return request_line(custom_id(task.number, wanted.call, task.request_hash), wanted.body)
+
+
+def _plus(one: Number | None, other: Number | None) -> Number | None:
     return None if one is None or other is None else one + other

@@ -109,11 +109,12 @@ def keep_record(checkpoint: Path, record: Record) -> None:
     write_atomically(_path(checkpoint, record, "json"), codec.dumps(asdict(record)) + b"\n")
 
 
-def drop_record(checkpoint: Path, record: Record) -> None:
-    """Forget a batch, record first: rows without one are no batch."""
+def drop_record(checkpoint: Path, record: Record, *, rows: bool = True) -> None:
+    """Forget a batch, record first, for rows without one are no batch; its `rows` may stay for another."""
     _path(checkpoint, record, "json").unlink(missing_ok=True)
     sync_folder(checkpoint)
-    _path(checkpoint, record, "parquet").unlink(missing_ok=True)
+    if rows:
+        _path(checkpoint, record, "parquet").unlink(missing_ok=True)
 
 
 def forget_strays(checkpoint: Path) -> None:
