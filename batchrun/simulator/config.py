@@ -23,6 +23,16 @@ endpoint a batching engine, whose answers take the longer the more of them are g
 
     limits: {concurrency: [{at: 0, concurrency: 40}, {at: 15, concurrency: 10}]}
     slowdown: 40
+
+Requests about batches go wrong by rules of their own, of which the first that applies strikes:
+
+    batches:
+      models: one                                 # as OpenAI wants it: one model in each file
+      faults:
+        - {on: create, nth: 1, act: refuse, status: 429, retry_after: 2}   # the first is refused
+        - {on: create, nth: 2, act: lose}         # the second is done, and nobody hears of it
+        - {on: content, act: cut}                 # half of each file comes
+        - {on: get, stall: 3}                     # answers, but slowly
 """
 
 from __future__ import annotations
@@ -31,10 +41,12 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
+from batchrun.simulator.batch_rules import BatchRule
 from batchrun.simulator.limit_rules import Limits
 from batchrun.simulator.rules import Fault, Seconds, Strict
 
 __all__ = [
+    "BatchRule",
     "Cache",
     "ConstantLatency",
     "Key",
@@ -108,22 +120,6 @@ class Key(Strict):
 
     key: str = Field(min_length=1, repr=False, description="the token: a made-up one")
     calls: int | None = Field(default=None, ge=1, description="calls it is good for; default: all")
-
-
-class BatchRule(Strict):
-    """How batches go; times in seconds."""
-
-    seconds: float = Field(default=1.0, ge=0, description="from the first line answered to the last")
-    validating: float = Field(default=0.05, ge=0, description="before that, and again when it is finalized")
-    expires_after: float | None = Field(
-        default=None, gt=0, description="lines that are not answered by then never are; default: a day"
-    )
-    lines: int = Field(default=50_000, ge=1, description="the most that a batch may have")
-    bytes: int = Field(default=200_000_000, ge=1, description="the most that a file may have")
-    enqueued_tokens: int | None = Field(
-        default=None, ge=1, description="of prompts in all batches that are not over; default: any number"
-    )
-    price: float = Field(default=0.5, ge=0, description="what a line costs, of a call's price")
 
 
 class SimulatorConfig(Strict):
