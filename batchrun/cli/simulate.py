@@ -78,6 +78,8 @@ The options of --config are those of `endpoints.NAME.simulator` in a job:
       - {on: content, act: cut}          # half of the answer comes
       - {on: get, stall: 3}  # upload, create, get, list, content, cancel,
                              # delete, list_files
+  stored: {listing: true, delay: 2}  # completions with store: true; delay:
+                             # seconds until they are shown
   faults:                    # the first that applies to a call strikes
     - {rate: 0.05, status: 429, retry_after: 2}
     - {rate: 0.02, reset: mid_body}    # or close; before_headers,

@@ -17,6 +17,7 @@ started with. In YAML:
     tokens_per_byte: 0.5                          # prompts take more tokens than clients expect
     api_keys: [{key: made-up-1, calls: 50}, {key: made-up-2}]       # the first stops working
     batches: {seconds: 5, expires_after: 60, enqueued_tokens: 2000000}   # /v1/files, /v1/batches: half price
+    stored: {delay: 2}                            # store: true, shown by GET /v1/chat/completions after that
 
 rpm, tpm and concurrency may change in the middle, by seconds since the first call; slowdown makes the
 endpoint a batching engine, whose answers take the longer the more of them are generated at once:
@@ -55,6 +56,7 @@ __all__ = [
     "LognormalLatency",
     "Prices",
     "SimulatorConfig",
+    "StoredRule",
     "UniformLatency",
 ]
 
@@ -122,6 +124,13 @@ class Key(Strict):
     calls: int | None = Field(default=None, ge=1, description="calls it is good for; default: all")
 
 
+class StoredRule(Strict):
+    """How completions are kept that were asked for with `store: true`."""
+
+    listing: bool = Field(default=True, description="false: GET /v1/chat/completions is a 404")
+    delay: Seconds = Field(default=0.0, description="until one is shown, seconds after it was billed")
+
+
 class SimulatorConfig(Strict):
     """One simulated endpoint; the defaults answer every call at once and well."""
 
@@ -165,6 +174,7 @@ class SimulatorConfig(Strict):
         "and there is none unless `reasoning_effort` asks for it",
     )
     batches: BatchRule = Field(default_factory=BatchRule, description="files and batches")
+    stored: StoredRule = Field(default_factory=StoredRule, description="completions with `store: true`")
     bodies: bool = Field(default=False, description="write each request's whole body into the ledger")
 
     @model_validator(mode="after")

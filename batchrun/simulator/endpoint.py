@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from batchrun.simulator import answers, batch_faults, refusal
+from batchrun.simulator import answers, batch_faults, refusal, storing
 from batchrun.simulator.answers import HttpAnswer
 from batchrun.simulator.batch_rules import BatchFault
 from batchrun.simulator.batching import ROOTS, Batching
@@ -17,7 +17,7 @@ from batchrun.simulator.connection import Connection, HttpRequest, UnreadableErr
 from batchrun.simulator.conversations import Conversations
 from batchrun.simulator.delivery import Close, Reset, Send, Step, Wait, steps
 from batchrun.simulator.draws import latency, slowed
-from batchrun.simulator.faults import Occasion, choose
+from batchrun.simulator.faults import Occasion, choose, spoil_stored
 from batchrun.simulator.intake import Received, receive
 from batchrun.simulator.keys import Keys
 from batchrun.simulator.ledger import Ledger
@@ -29,6 +29,7 @@ from batchrun.simulator.refusal import Refusal
 from batchrun.simulator.reply import Setting, completion
 from batchrun.simulator.request import ChatRequest
 from batchrun.simulator.rules import ErrorInside, Fault, StatusFault
+from batchrun.simulator.storing import Storing
 from batchrun.simulator.usage import cost
 
 ANY_MODEL = "simulated"
@@ -48,6 +49,7 @@ class Simulator:
         few = config.limits.concurrency is not None or config.slowdown is not None
         self._places = Places(config.limits.concurrency, self._now) if few else None
         self._batching = Batching(config.batches, self._answer_line, self._estimate, config.seed)
+        self._storing = Storing(config.stored)
         self._first: float | None = None
         self._others = itertools.count(1)
 
@@ -76,6 +78,10 @@ class Simulator:
                 await self._send_plain(answer, connection, keep_alive=request.keep_alive)
             case _, path if path.startswith(ROOTS):
                 await self._batch(request, connection)
+            case _, path if path.startswith(storing.ROOT):
+                good = self._keys.take(request.authorization)
+                answer = self._storing.answer(request) if good else answers.refused(refusal.wrong_key())
+                await self._send_plain(answer, connection, keep_alive=request.keep_alive)
             case _:
                 answer = answers.refused(refusal.not_found(request.method, request.path))
                 await self._send_plain(answer, connection, keep_alive=request.keep_alive)
@@ -212,7 +218,7 @@ class Simulator:
         return self._cache.cached(self._now(), prefixes) if self._cache else 0
 
     def _complete(self, occasion: Occasion, fault: Fault | None, cached: int) -> Outcome:
-        """The completion, which is billed now: whether it can be delivered is seen later."""
+        """The completion, which is billed and kept now: whether it can be delivered is seen later."""
         request, prices = occasion.request, self._config.cost
         found = completion(
             request,
@@ -230,6 +236,7 @@ class Simulator:
         answer = answers.completed(request, found, fault)
         if isinstance(fault, ErrorInside):
             return Outcome(answer, fault)
+        self._storing.keep(request, spoil_stored(found, fault), _request_id(occasion.call))
         usage = found["usage"]
         paid = cost(usage, prices) if prices else None
         return Outcome(answer, fault, billed=True, usage=usage, cost_usd=paid)

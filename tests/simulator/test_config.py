@@ -33,7 +33,7 @@ def test_the_help_names_every_option() -> None:
     shown = CliRunner().invoke(command, ["--help"]).output
     models = (
         *(SimulatorConfig, module.Limits, module.Cache, module.Prices, module.Key),
-        *(module.BatchRule, BatchFault),
+        *(module.BatchRule, BatchFault, module.StoredRule),
     )
     names = {name for model in models for name in model.model_fields}
     assert {name for name in names if not re.search(rf"\b{name}:", shown)} == set()
