@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, Protocol, Self
 
 from batchrun import codec
 from batchrun.batches.lines import read_line
@@ -13,19 +14,45 @@ from batchrun.outcome import Exchange, Unanswered
 _MISSING = "the batch has ended without a line for this request"
 
 
+class Answers(Protocol):
+    """What came back for requests, by their ids."""
+
+    @property
+    def strange(self) -> int:
+        """Lines that say nothing of any request, or of one that has another line before."""
+        ...
+
+    def of(self, custom_id: str) -> Exchange:
+        """What came back for a request. One that has no line may have been answered, and paid."""
+        ...
+
+
+class Known:
+    """Answers that are at hand."""
+
+    strange = 0
+
+    def __init__(self, known: Mapping[str, Exchange]) -> None:
+        self._known = known
+
+    def of(self, custom_id: str) -> Exchange:
+        """What came back for a request that there is one for."""
+        return self._known[custom_id]
+
+
 class Arrived:
     """Looks up answers in an output file and an error file of a batch; both may lack.
 
-    `latency` in seconds is what the batch took. Only the places of the lines are kept in memory. Raises
-    OSError where a file cannot be read.
+    `latency` in seconds is what the batch took; `hide` takes keys out of a line. Only the places of the lines
+    are kept in memory. Raises OSError where a file cannot be read.
     """
 
-    def __init__(self, paths: list[Path], latency: float) -> None:
+    def __init__(self, paths: list[Path], latency: float, hide: Callable[[bytes], bytes]) -> None:
         self._latency = latency
+        self._hide = hide
         self._files = [path.open("rb") for path in paths]
         self._places: dict[str, tuple[int, int]] = {}
         self.strange = 0
-        """Lines that say nothing of any request, or of one that has another line before."""
         for at, file in enumerate(self._files):
             self._look_through(at, file)
 
@@ -45,11 +72,11 @@ class Arrived:
         return len(self._places)
 
     def of(self, custom_id: str) -> Exchange:
-        """What came back for a request. One that has no line may have been answered, and paid."""
+        """What the line says of a request."""
         if found := self._places.get(custom_id):
             at, place = found
             self._files[at].seek(place)
-            line = read_line(self._files[at].readline(), self._latency)
+            line = read_line(self._hide(self._files[at].readline()), self._latency)
             if line is not None:
                 return line.exchange
         return Unanswered("connection", _MISSING, sent=True, latency=self._latency)

@@ -37,7 +37,7 @@ class Desk:
     clock: PausableClock
     say: Callable[[str], None]
     log: Callable[..., None]
-    ship: Callable[[], None]
+    ship: Callable[[], object]
     outstanding: list[Record] = field(default_factory=list)
     """Batches that are known to be with a provider, oldest first."""
     reserved: dict[str, Reservation] = field(default_factory=dict)

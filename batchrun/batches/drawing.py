@@ -60,7 +60,9 @@ class Deferring:
         if len(failures) >= self._attempts:
             return Failed(failures[-1])
         if len(body) > self._most:
-            text = f"the request has {len(body):,} bytes, and a batch's file may have {self._most + _AROUND:,}"
+            text = (
+                f"the request has {len(body):,} bytes, and a batch's file may have {self._most + _AROUND:,}"
+            )
             return Failed(Error("invalid_request", f"{text} (engine.max_bytes)"))
         raise _DeferredError(Wanted(progress.next_call, ask, index, body))
 

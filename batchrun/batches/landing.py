@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -13,7 +13,7 @@ import polars as pl
 
 from batchrun.answer.answerer import Answerer
 from batchrun.answer.task import Task
-from batchrun.batches.arrived import Arrived
+from batchrun.batches.arrived import Answers
 from batchrun.batches.desk import Desk
 from batchrun.batches.drawing import drawn
 from batchrun.batches.lines import custom_id
@@ -78,7 +78,7 @@ class Landing:
         """Tasks that earlier submits have finished, of batches that were not taken up to their end."""
         self._finished = frozenset(finished)
 
-    async def take_up(self, record: Record, rows: pl.DataFrame, arrived: Arrived) -> tuple[Took, list[int]]:
+    async def take_up(self, record: Record, rows: pl.DataFrame, arrived: Answers) -> tuple[Took, list[int]]:
         """Take up the answers to the `rows` of a batch (`run_folder.batches.ROWS`).
 
         Gives what they took, and the rows (by their indexes) that are to be asked again or further. Raises
@@ -108,7 +108,7 @@ class Landing:
         return found.unique(TASK).sort("row_index")
 
     async def _land(
-        self, record: Record, task: Task, line: dict[str, Any], arrived: Arrived, took: Took
+        self, record: Record, task: Task, line: dict[str, Any], arrived: Answers, took: Took
     ) -> bool:
         """One answer; whether its row is to be asked again."""
         history = task.history
@@ -128,7 +128,7 @@ class Landing:
         self._desk.control.count(failed)
         return False
 
-    def _land_gone(self, record: Record, line: dict[str, Any], arrived: Arrived, took: Took) -> None:
+    def _land_gone(self, record: Record, line: dict[str, Any], arrived: Answers, took: Took) -> None:
         """An answer to a request that the job does not make any more: kept for when it does again."""
         known = self._unfinished.get(line[TASK])
         if known is None or line["call"] not in known.sent:
@@ -137,7 +137,7 @@ class Landing:
         took.gone += 1
 
     def _records(
-        self, record: Record, line: dict[str, Any], arrived: Arrived, took: Took
+        self, record: Record, line: dict[str, Any], arrived: Answers, took: Took
     ) -> tuple[Sent, Answered]:
         exchange = arrived.of(custom_id(line[TASK], line["call"], line["request_hash"]))
         sent = _sent(record, line)

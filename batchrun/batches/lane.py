@@ -1,4 +1,4 @@
-"""The batches that are with providers: each begins when there is room for it, and is taken up when it is over."""
+"""The batches that are with providers: each begins when there is room, and is taken up when it is over."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from pathlib import Path
 
 import polars as pl
 
-from batchrun import codec
 from batchrun.batches.api import ApiError, Told
-from batchrun.batches.arrived import Arrived
+from batchrun.batches.arrived import Arrived, Known
 from batchrun.batches.desk import Desk
 from batchrun.batches.landing import Landing, Took
-from batchrun.batches.lines import refused
+from batchrun.batches.lines import custom_id, refused
 from batchrun.batches.sending import Sender, StoppedError, is_full
 from batchrun.budget import Amounts
-from batchrun.outcome import Error
 from batchrun.run_folder.batches import Record, drop_record, read_rows
 from batchrun.summary import Stop
-from batchrun.wording import counted, duration
+from batchrun.wording import counted
 
 _PATIENCE = 3
 """How often a file is tried again that the provider has no room for although nothing of this run is there."""
@@ -107,8 +105,14 @@ class Lane:
             await self._rest()
 
     async def settle(self) -> None:
-        """Wait until no batch is left; take up what came of each. Raises StoppedError."""
-        while self._parked or self.desk.outstanding:
+        """Wait until no batch is left, and take up what came of each; where nobody waits, try once what has
+        found no room. Raises StoppedError."""
+        if not self.waits:
+            parked, self._parked = self._parked, []
+            for record in parked:
+                if not await self.begin(record):
+                    await self.leave(record)
+        while self.waits and (self._parked or self.desk.outstanding):
             if self._parked and not self._others(self._parked[0]):
                 await self._unpark()
             else:
@@ -176,7 +180,7 @@ class Lane:
         return told
 
     def _lost(self, record: Record, error: ApiError) -> None:
-        """The provider does not know a batch that it had. Raises StoppedError, unless it was a simulator's."""
+        """The provider knows a batch no more. Raises StoppedError, unless it was a simulator's."""
         if not self.desk.job.endpoints[record.endpoint].base_urls:  # which has ended with its submit
             self._give_up(record)
             return
@@ -192,18 +196,22 @@ class Lane:
         if told.status == "failed" and told.output_file is None:
             await self._take_up_failed(record, told)
             return
-        wait = (told.ended_at or self.desk.clock.wall()) - (told.created_at or record.at)
+        took = self.desk.clock.wall() - record.at
+        if told.ended_at is not None and told.created_at is not None:  # in whole seconds
+            took = min(took, told.ended_at - told.created_at + 1)
         with ExitStack() as stack:
-            paths = []
+            paths: list[Path] = []
             for name in (told.output_file, told.error_file):
                 if name:
                     paths.append(path := self.desk.checkpoint / f"batch-{record.stem}-{len(paths)}.tmp")
                     stack.callback(path.unlink, missing_ok=True)
                     await self._download(record, name, path)
-            arrived = stack.enter_context(Arrived(paths, max(0.0, wait), self.desk.apis[record.endpoint].hide))
+            arrived = stack.enter_context(
+                Arrived(paths, max(0.0, took), self.desk.apis[record.endpoint].hide)
+            )
             rows = read_rows(self.desk.checkpoint, record)
-            took, again = await self.landing.take_up(record, rows, arrived)
-        self._end(record, told, took, again)
+            came, again = await self.landing.take_up(record, rows, arrived)
+        self._end(record, told, came, again)
         await self.desk.apis[record.endpoint].delete(record.file_id)
 
     async def _download(self, record: Record, name: str, to: Path) -> None:
@@ -246,10 +254,11 @@ class Lane:
             self.desk.control.stop(Stop("refused", text))
             raise StoppedError
         rows = read_rows(self.desk.checkpoint, record)
-        lines = {number: refused(error) for number, error in wrong.items()}
-        mask = pl.Series([number in lines for number in range(1, len(rows) + 1)], dtype=pl.Boolean)
-        took, again = await self.landing.take_up(record, rows.filter(mask), _Refused(rows, lines))
-        others = rows.filter(~mask)["row"].to_list()
+        at = [number - 1 for number in wrong if 0 < number <= len(rows)]
+        names = (custom_id(*line) for line in rows[at].select("task", "call", "request_hash").iter_rows())
+        known = Known(dict(zip(names, map(refused, wrong.values()), strict=False)))
+        took, again = await self.landing.take_up(record, rows[at], known)
+        others = rows.with_row_index("at").filter(~pl.col("at").is_in(at))["row"].to_list()
         self._end(record, told, took, [*again, *others])
 
     def _park(self, record: Record, errors: list[Mapping[str, object]]) -> None:
@@ -284,6 +293,11 @@ class Lane:
             self._parked.remove(record)
             await self.begin(record)
 
+    async def leave(self, record: Record) -> None:
+        """A file that found no room is not to be sent now: its rows stay pending."""
+        self._drop(record, Amounts())
+        await self.desk.apis[record.endpoint].delete(record.file_id)
+
     def _give_up(self, record: Record) -> None:
         """Nothing comes of a batch: its rows are asked some other way."""
         self.again += read_rows(self.desk.checkpoint, record, ["row"])["row"].to_list()
@@ -297,9 +311,3 @@ class Lane:
             desk.budget.settle(reservation, took)
         desk.forget(record)
         drop_record(desk.checkpoint, record)
-
-
-class _Refused:
-    """Lines of a file that its provider has refused, in place of answers."""
-
-    strange = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from batchrun import codec
@@ -54,6 +55,12 @@ def read_line(line: bytes, latency: float) -> Line | None:
     if not isinstance(name, str):
         return None
     return Line(name, _exchange(document, latency))
+
+
+def refused(error: Mapping[str, Any]) -> Exchange:
+    """What a provider says of a line for which it does not take a whole file, as an answer to it."""
+    said = {"message": error.get("message"), "code": error.get("code"), "type": "invalid_request_error"}
+    return Reply(400, {}, codec.dumps({"error": said}), 0.0)
 
 
 def _exchange(document: dict[str, Any], latency: float) -> Exchange:

@@ -1,8 +1,8 @@
 """A file of requests becomes a batch, once and never twice, wherever a kill or a lost answer comes between.
 
 What is to be created is on disk before it is asked for, under a name that the batch is stamped with. Where
-the answer does not come, the provider's batches are looked through for that name; where they cannot be listed,
-somebody has to say.
+the answer does not come, the provider's batches are looked through for that name; where they cannot be
+listed, somebody has to say.
 """
 
 from __future__ import annotations
@@ -25,9 +25,6 @@ from batchrun.run_folder.batches import Record, drop_record, keep_rows
 from batchrun.summary import Stop
 from batchrun.wording import counted
 
-LOOKS = (0.0, 2.0, 8.0)
-"""Seconds before each look for a batch whose creation was not answered: lists may be some seconds behind."""
-
 _EARLIER = 3_600.0
 """Seconds by which clocks may differ."""
 
@@ -35,9 +32,12 @@ _FULL = re.compile(r"token_limit_exceeded|enqueued token|enqueued.{0,40}limit|to
 
 
 class Sender:
-    """Uploads files, creates batches of them, and finds those again of which it is not known."""
+    """Uploads files, creates batches of them, and finds those again of which it is not known.
 
-    def __init__(self, desk: Desk, began: float, looks: tuple[float, ...] = LOOKS) -> None:
+    `looks` are the seconds before each look for one.
+    """
+
+    def __init__(self, desk: Desk, began: float, looks: tuple[float, ...]) -> None:
         self._desk = desk
         self.began = began
         """When rows were first given to a batch (seconds since the epoch)."""
@@ -161,9 +161,7 @@ class StoppedError(Exception):
 
 def _is_full(error: ApiError) -> bool:
     """Whether the provider has enough of ours for now."""
-    return error.error.type == "rate_limit" or is_full(
-        [{"code": error.error.code, "message": str(error)}]
-    )
+    return error.error.type == "rate_limit" or is_full([{"code": error.error.code, "message": str(error)}])
 
 
 def is_full(errors: list[Mapping[str, object]]) -> bool:

@@ -91,6 +91,11 @@ class OpenFile:
         self.tokens += needs.prompt
         self._note(task, wanted, needs)
 
+    @property
+    def rows(self) -> list[int]:
+        """The rows whose calls it holds, by their indexes."""
+        return self._rows["row"]
+
     def close(self) -> Written:
         """No more is added."""
         self._file.close()

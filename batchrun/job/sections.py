@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from batchrun.job.fields import ColumnType, Count, Flag, PositiveDuration, Section, Text, Whole, typed
-from batchrun.job.place import WrongPartsError
+from batchrun.job.place import Loc, WrongPartsError
 from batchrun.storage import Address, is_remote
 
 OPENAI_BATCH = "openai-batch"
@@ -141,12 +141,12 @@ class Engine(Section):
     """Tokens of prompts that may be with the provider at once, in all batches of a model: its quota. Without
     it, a batch that the provider refuses for that waits until others are done."""
     leftovers: Literal["batch", "realtime"] = "batch"
-    """How rows are asked again that expired or failed in a batch, or need a further answer: in the next batch,
-    or at once at the full price."""
+    """How rows are asked again that expired or failed in a batch, or need a further answer: in the next
+    batch, or at once at the full price."""
 
     @model_validator(mode="after")
     def _of_kinds(self) -> Self:
-        wrong = [
+        wrong: list[tuple[Loc, str]] = [
             ((key,), f"is for kind: {kind}")
             for kind, keys in _OF_KIND.items()
             for key in keys
