@@ -14,14 +14,13 @@ from batchrun.clock import Clock, SystemClock
 from batchrun.endpoint_checks import check_endpoints
 from batchrun.endpoints import open_resources
 from batchrun.outcome import Exchange
-from batchrun.stored.asking import asked
+from batchrun.stored.asking import asked, is_unknown
 from batchrun.stored.filters import Filters
 from batchrun.stored.place import Place
 from batchrun.stored.refusals import (
     check_id,
     document_of,
     is_missing,
-    is_unknown,
     no_such,
     not_understood,
     without_stored,

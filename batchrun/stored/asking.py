@@ -13,6 +13,9 @@ from batchrun.retry_after import retry_after, should_retry
 
 _RULES = RetryRules(max_attempts=5, max_wait=60.0, backoff_initial=0.5, backoff_max=8.0)
 
+_UNKNOWN = frozenset({405, 501})
+"""Statuses of a server that does not know the method."""
+
 _SYSTEM = SystemClock()
 
 
@@ -21,6 +24,11 @@ def error_of(exchange: Exchange) -> Error | None:
     if isinstance(exchange, Unanswered):
         return Error(exchange.type, exchange.message)
     return None if 200 <= exchange.status < 300 else classify(exchange)
+
+
+def is_unknown(exchange: Exchange) -> bool:
+    """Whether the endpoint does not know such requests at all."""
+    return isinstance(exchange, Reply) and exchange.status in _UNKNOWN
 
 
 async def asked(request: Callable[[], Awaitable[Exchange]], clock: Clock = _SYSTEM) -> Exchange:
@@ -42,7 +50,7 @@ async def asked(request: Callable[[], Awaitable[Exchange]], clock: Clock = _SYST
 def _wait(exchange: Exchange, attempt: int, clock: Clock) -> float | None:
     """Seconds until the request is made again; None where it is not."""
     error = error_of(exchange)
-    if error is None or attempt == _RULES.max_attempts:
+    if error is None or attempt == _RULES.max_attempts or is_unknown(exchange):
         return None
     headers = exchange.headers if isinstance(exchange, Reply) else {}
     action = decide(

@@ -11,18 +11,12 @@ from batchrun.stored.asking import error_of
 from batchrun.stored.place import Place
 
 _NOTHING = 404
-_NO_SUCH_VERB = frozenset({405, 501})
 _PASSING = frozenset({"rate_limit", "server", "connection", "timeout", "quota"})
 
 
 def is_missing(exchange: Exchange) -> bool:
     """Whether there is nothing at the path."""
     return isinstance(exchange, Reply) and exchange.status == _NOTHING
-
-
-def is_unknown(exchange: Exchange) -> bool:
-    """Whether the endpoint does not know such requests at all."""
-    return isinstance(exchange, Reply) and exchange.status in _NO_SUCH_VERB
 
 
 def document_of(exchange: Exchange, place: Place, doing: str) -> dict[str, Any]:
@@ -51,8 +45,7 @@ def refused(error: Error, place: Place, doing: str) -> EndpointError:
     if error.http_status is None:
         return EndpointError(
             f"cannot {doing}: {error.message}",
-            hint=f"Check the network, and that {place.name} is at {place.endpoint.base_url}; "
-            "then run the same command again.",
+            hint="Check the network and the endpoint's base URL, then run the same command again.",
         )
     if error.type in _PASSING:
         return EndpointError(said, hint="Run the same command again later.")

@@ -10,9 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from batchrun import codec
-from batchrun.chat.completion import Completion
 from batchrun.chat.lenient import is_integer
-from batchrun.chat.reading import Unwanted
 from batchrun.chat.stamps import ROW
 from batchrun.job import ANY_MODEL, Job, ModelChoice
 from batchrun.judge import Judged, judge
@@ -97,16 +95,13 @@ class Rows:
         """What the job makes of an answer, and why it does not take it, if so."""
         if judged.completion is None or self.renderer is None:
             return None, judged.error
-        found, unwanted = self._as_last(judged.completion, self.renderer)
+        reader = self.renderer.common_reader
+        if refused := reader.refused(judged.completion.choices[0]):
+            return None, refused
+        found, unwanted = reader.read(judged.completion, last=True)
+        if unwanted and self.renderer.prompt.has_turns:  # it may be the answer to another turn
+            found, unwanted = reader.read(judged.completion, last=False)
         return found or None, unwanted.error if unwanted and unwanted.fails else None
-
-    def _as_last(self, completion: Completion, renderer: Renderer) -> tuple[dict[str, Any], Unwanted | None]:
-        """The answer read by the schema, which holds for the last turn of a conversation: where there are
-        several, one that does not fit may be of another."""
-        found, unwanted = renderer.common_reader.read(completion, last=True)
-        if unwanted and renderer.prompt.has_turns:
-            return renderer.common_reader.read(completion, last=False)
-        return found, unwanted
 
     def _model(self, answered: object) -> tuple[int, ModelChoice | None]:
         """Which model of the job was asked, by the name in the answer: `gpt-4.1-mini-2025-04-14`, where

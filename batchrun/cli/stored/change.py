@@ -22,7 +22,7 @@ EXAMPLES = [
 ]
 
 
-@click.command(cls=Explained, examples=EXAMPLES)
+@click.command(cls=Explained, short_help="Change its labels.", examples=EXAMPLES)
 @stored_options("ID")
 @click.option(
     "--metadata",

@@ -29,7 +29,7 @@ EXAMPLES = [
 ]
 
 
-@click.command(cls=Explained, examples=EXAMPLES)
+@click.command(cls=Explained, short_help="Write them as Parquet, like results.", examples=EXAMPLES)
 @stored_options("OUT.parquet")
 @filter_options
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many. Default: all")
@@ -44,8 +44,8 @@ def command(
     """Write stored completions as a Parquet file with the columns of a run's results, and `metadata`.
 
     With JOB those of its run; --all takes those of others, too. The job's schema reads them. `row_id` is the
-    row that a completion is of, or else its own id; what the provider does not keep (latency, earlier
-    attempts) is null.
+    row that a completion is of, or else its own id: a row that was asked again has several. What the provider
+    does not keep (latency, attempts) is null.
     """
     keep_memory_small()
     from batchrun.stored.export import export
@@ -57,12 +57,15 @@ def command(
         )
     place, filters = arguments.place(), chosen.filters(arguments)
     _require_apart(out, arguments)
-    say = lambda text: click.echo(text, err=True)  # noqa: E731 - as short as it is
-    rows = export(place, arguments.environment(), filters, limit, out, say)
+    rows = export(place, arguments.environment(), filters, limit, out, _say)
     if as_json:
         write_json({"rows": rows, "out": str(out)})
         return
     click.echo(clean_line(f"{counted(rows, 'row')} in {shown_path(out)}"), err=True)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def _require_apart(out: Path, arguments: StoredArguments) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,6 +27,7 @@ LIMIT = 20
 
 @click.command(
     cls=Explained,
+    short_help="List stored completions.",
     examples=[
         ("Those of a job's run:", "batchrun stored list job.yaml"),
         (
@@ -90,13 +92,12 @@ def _say_how_many(count: int, limit: int, last: str, *, own: bool) -> None:
         click.echo(f"no stored completion{more or ' fits'}", err=True)
     elif count == limit:
         said = f"{count:,} shown, there may be more: --limit N lists so many, --after {last} goes on"
-        import sys
-
         click.echo(wrapped(said, sys.stderr), err=True)
 
 
 @click.command(
     cls=Explained,
+    short_help="Show one completion.",
     examples=[
         ("One completion, whole:", "batchrun stored get job.yaml chatcmpl-123"),
         ("As JSON, from an endpoint:", "batchrun stored get chatcmpl-123 --endpoint openai --json"),
@@ -123,6 +124,7 @@ def get_command(arguments: StoredArguments, words: tuple[str, ...], as_json: boo
 
 @click.command(
     cls=Explained,
+    short_help="Show the messages that it answers.",
     examples=[
         ("What was asked for a completion:", "batchrun stored messages job.yaml chatcmpl-123"),
         ("As lines of JSON:", "batchrun stored messages chatcmpl-123 --endpoint openai --json"),

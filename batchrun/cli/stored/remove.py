@@ -25,7 +25,7 @@ EXAMPLES = [
 _NOUN = "stored completion"
 
 
-@click.command(cls=Explained, examples=EXAMPLES)
+@click.command(cls=Explained, short_help="Delete completions at their provider.", examples=EXAMPLES)
 @stored_options("[ID]...")
 @click.option("--run", "of_run", is_flag=True, help="All completions of JOB's run.")
 @click.option("--yes", is_flag=True, help="Do not ask first. Needed where there is no terminal.")
