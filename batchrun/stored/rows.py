@@ -34,6 +34,8 @@ _NOT_TOLD = ("attempts", "latency", "ttft", "request_hash")
 _TIMES = ("started_at", "finished_at")
 """Columns that hold when the completion was made: all that is known of its time."""
 
+_YEAR_10000 = 253_402_300_800
+
 Document = Mapping[str, Any]
 
 
@@ -61,9 +63,9 @@ class Rows:
     def table(self, completions: Sequence[Document], first: int) -> pa.Table:
         """Rows for these completions, numbered from `first` on."""
         found = result_table([self._history(number, one) for number, one in enumerate(completions, first)])
-        labels = [one.get(METADATA) for one in completions]
+        labels = [_labels(completion) for completion in completions]
         known = {
-            METADATA: pa.array([_json(pairs) if isinstance(pairs, Mapping) else None for pairs in labels]),
+            METADATA: pa.array(labels, pa.string()),
             **{name: pa.array(list(map(_created, completions)), TIME) for name in _TIMES},
             **{name: pa.nulls(len(completions), self.schema().field(name).type) for name in _NOT_TOLD},
         }
@@ -133,8 +135,10 @@ def _row_id(completion: Document) -> str:
 def _created(completion: Document) -> int | None:
     """When it was made, in microseconds."""
     created = completion.get("created")
-    return created * 1_000_000 if is_integer(created) else None
+    return created * 1_000_000 if is_integer(created) and 0 <= created < _YEAR_10000 else None
 
 
-def _json(pairs: Any) -> str:
-    return codec.dumps(pairs).decode()
+def _labels(completion: Document) -> str | None:
+    """Its metadata as JSON."""
+    pairs = completion.get(METADATA)
+    return codec.dumps(pairs).decode() if isinstance(pairs, Mapping) else None

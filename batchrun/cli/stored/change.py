@@ -12,12 +12,12 @@ from batchrun.errors import UsageError
 
 EXAMPLES = [
     (
-        "Label a completion, and take another label away:",
-        "batchrun stored update job.yaml chatcmpl-123 --metadata reviewed=yes --metadata topic=",
+        "Label a completion; `--metadata reviewed=` would take the label away:",
+        "batchrun stored update job.yaml chatcmpl-123 --metadata reviewed=yes",
     ),
     (
         "One label in place of all it has:",
-        "batchrun stored update chatcmpl-123 --endpoint openai --metadata keep=yes --clear",
+        "batchrun stored update job.yaml chatcmpl-123 --metadata keep=yes --clear",
     ),
 ]
 

@@ -18,6 +18,7 @@ from batchrun.cli.stored.arguments import (
     stored_options,
 )
 from batchrun.cli.text import wrapped, write_json
+from batchrun.wording import clean_line
 
 if TYPE_CHECKING:
     from batchrun.stored.api import Document
@@ -92,7 +93,7 @@ def _say_how_many(count: int, limit: int, last: str, *, own: bool) -> None:
         click.echo(f"no stored completion{more or ' fits'}", err=True)
     elif count == limit:
         said = f"{count:,} shown, there may be more: --limit N lists so many, --after {last} goes on"
-        click.echo(wrapped(said, sys.stderr), err=True)
+        click.echo(wrapped(clean_line(said), sys.stderr), err=True)
 
 
 @click.command(
