@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from batchrun.admission import Admitting
-from batchrun.answer.answerer import Answerer, Rules
+from batchrun.answer.answerer import Answerer, Asks, Rules
 from batchrun.answer.attempts import Asker
 from batchrun.answer.calls import Caller
 from batchrun.chat.families import refusals
@@ -56,19 +56,22 @@ class Parts:
             self.clock,
         )
 
-    def answerer(self, caller: Caller) -> Answerer:
-        """What takes rows through their conversations."""
-        job = self.job
-        asker = Asker(
-            job.models,
+    def asker(self, caller: Caller) -> Asker:
+        """What asks a model until it answers."""
+        return Asker(
+            self.job.models,
             caller,
             self.admission,
-            retry_rules(job),
+            retry_rules(self.job),
             clock=self.clock,
             jitter=random.random,
             log=self.log,
             advise=self._advise,
         )
+
+    def answerer(self, asker: Asks) -> Answerer:
+        """What takes rows through their conversations."""
+        job = self.job
         return Answerer(
             job.models,
             asker,
