@@ -55,9 +55,13 @@ def commands() -> Iterator[tuple[str, str]]:
 
 
 def options(verb: str) -> set[str]:
+    """The options of a command; of a group those of all its commands."""
     command = cli.get_command(click.Context(cli), verb)
     assert command is not None
-    return {name for parameter in command.params for name in parameter.opts if name.startswith("--")}
+    each = command.commands.values() if isinstance(command, click.Group) else [command]
+    return {
+        name for one in each for parameter in one.params for name in parameter.opts if name.startswith("--")
+    }
 
 
 def test_each_verb_has_its_row() -> None:
@@ -71,6 +75,14 @@ def test_options_that_a_row_names_are_there(verb: str) -> None:
     row = dict(commands())[verb]
     told = {option for code in CODE.findall(row) for option in re.findall(r"^(--[a-z-]+)", code)}
     assert told <= options(verb), f"{verb} has no {told - options(verb)}"
+
+
+def test_the_commands_of_a_group_are_told() -> None:
+    """Each by its name in the group's row, and no other."""
+    group = cli.get_command(click.Context(cli), "stored")
+    assert isinstance(group, click.Group)
+    row = dict(commands())["stored"]
+    assert {code.split()[0] for code in CODE.findall(row.partition(" | ")[2])} >= set(group.commands)
 
 
 def test_every_option_of_submit_is_told() -> None:

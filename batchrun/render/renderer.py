@@ -210,6 +210,11 @@ class Renderer:
             return reader(self._job.fail_on, self.answer_schema, parameters)
         return self._constant_reader
 
+    @property
+    def common_reader(self) -> Reader:
+        """What reads answers whose rows are not known: by the schema, and what all rows share."""
+        return self._constant_reader
+
     @cached_property
     def _constant_reader(self) -> Reader:
         return reader(self._job.fail_on, self.answer_schema, self._parameters[0].constant)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,15 +15,21 @@ from pathlib import Path
 import pytest
 
 from batchrun import __file__ as package
+from batchrun.chat.stamps import ROW, RUN
+from batchrun.run_folder.folder import RunFolder
 from batchrun.simulator import SimulatorConfig, start_process
 from tests.cli.running import batchrun
 from tests.runs import JobFolder
+from tests.stored.servers import make_each
 
 TICKETS = Path(package).parents[1] / "sample_data" / "tickets.jsonl"
 
 ROWS = 30
 
 REFUSED = "T-0001"
+
+STORED = "chatcmpl-123"
+"""Stands for the id of a stored completion in command lines."""
 
 JOB = {
     "input": {"path": "my.jsonl", "id": "ticket_id"},
@@ -55,7 +63,21 @@ def workspace_in(folder: Path) -> Iterator[None]:
         assert batchrun("submit", "job.yaml", cwd=folder).code == 1
         large = ["--name", "large", "--model", "openai/gpt-4.1"]
         assert batchrun("submit", "job.yaml", *large, cwd=folder).code == 0
+        store(base_url, folder)
         yield
+
+
+def store(base_url: str, folder: Path) -> str:
+    """Let the provider keep a completion of the run in runs/job; its id."""
+    labels = {RUN: RunFolder(folder / "runs" / "job").run_id, ROW: "T-0007", "topic": "billing"}
+    return make_each(base_url, [("gpt-4.1-mini", labels)])[0]
+
+
+def words_of(line: str, folder: Path) -> list[str]:
+    """The words of a command line, with the id of a completion that was just stored in place of STORED."""
+    if STORED in line:
+        line = line.replace(STORED, store(os.environ["OPENAI_BASE_URL"], folder))
+    return shlex.split(line)
 
 
 @contextlib.contextmanager
