@@ -10,8 +10,9 @@ from batchrun.admission import Admitting
 from batchrun.answer.answerer import Answerer, Rules
 from batchrun.answer.attempts import Asker
 from batchrun.answer.calls import Caller
+from batchrun.answer.recovery import Recovery
 from batchrun.chat.families import refusals
-from batchrun.client import EndpointClient
+from batchrun.client import EndpointClient, Resources
 from batchrun.clock import Clock
 from batchrun.flights import Flights
 from batchrun.functions import Functions
@@ -29,7 +30,10 @@ _FUNCTION_ROWS = 40
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What is put together; `say` is told of models that refuse requests, `log` takes events."""
+    """What is put together; `say` is told of models that refuse requests, `log` takes events.
+
+    `run` is the run's own id. `resources` by endpoint, where stored answers can be looked for.
+    """
 
     job: Job
     renderer: Renderer
@@ -42,6 +46,8 @@ class Parts:
     clock: Clock
     say: Callable[[str], None]
     log: Callable[..., None]
+    run: str
+    resources: Mapping[str, Resources]
 
     def caller(self) -> Caller:
         """What sends calls."""
@@ -54,6 +60,7 @@ class Parts:
             self.flights,
             self.counters,
             self.clock,
+            self._recovery(),
         )
 
     def answerer(self, caller: Caller) -> Answerer:
@@ -80,12 +87,20 @@ class Parts:
             price_of=self.prices.spelled,
             clock=self.clock,
             log=self.log,
+            recovery=caller.recovery,
         )
 
     @property
     def spare_rows(self) -> int:
         """Rows that may be under way beyond the endpoints' places."""
         return _FUNCTION_ROWS if self.job.run_tools else 0
+
+    def _recovery(self) -> Recovery | None:
+        if not self.renderer.may_store:
+            return None
+        return Recovery(
+            self.job.name, self.run, self.resources, self.counters, self.clock, self.say, self.log
+        )
 
     def _functions(self) -> Functions | None:
         """The job's functions; their results must not carry a key to a model or into the journal."""

@@ -19,9 +19,8 @@ from batchrun.answer.tail import Tail
 from batchrun.answering import Parts
 from batchrun.breaker import Breaker
 from batchrun.budget import Spend
-from batchrun.client import EndpointClient
 from batchrun.clock import Clock, PausableClock, SystemClock
-from batchrun.endpoints import key_sources, open_endpoints
+from batchrun.endpoints import Opened, key_sources, open_endpoints
 from batchrun.engines.books import Books, Prepared
 from batchrun.engines.control import Beside, Control
 from batchrun.engines.local import LocalEngine, in_chunks
@@ -102,8 +101,11 @@ class Asking:
         if self.survey.job.engine.kind == "ray":
             with self._on_a_cluster(rows) as prepare:
                 return await self._over(prepare)
-        async with open_endpoints(self.survey.job, self.env, say=self.progress.say) as endpoints:
-            return await self._over(partial(self._by_this_process, rows, endpoints.clients))
+        stores = self.survey.renderer.may_store
+        async with open_endpoints(
+            self.survey.job, self.env, say=self.progress.say, with_resources=stores
+        ) as endpoints:
+            return await self._over(partial(self._by_this_process, rows, endpoints))
 
     async def _over(self, prepare: Callable[[Books], Prepared]) -> Stop | None:
         """Open the books of the run, and have the rows asked by what `prepare` makes over them."""
@@ -145,14 +147,12 @@ class Asking:
             interrupts=self.interrupts,
         )
 
-    def _by_this_process(
-        self, rows: pl.DataFrame, clients: Mapping[str, EndpointClient], books: Books
-    ) -> Prepared:
+    def _by_this_process(self, rows: pl.DataFrame, endpoints: Opened, books: Books) -> Prepared:
         job, clock = self.survey.job, books.clock
         parts = Parts(
             job,
             self.survey.renderer,
-            clients,
+            endpoints.clients,
             self.prices,
             books.admission,
             books.journal,
@@ -161,6 +161,8 @@ class Asking:
             clock,
             self.progress.say,
             self.log,
+            self.survey.run.run_id,
+            endpoints.resources,
         )
         caller = parts.caller()
         engine = LocalEngine(parts.answerer(caller), books.control)
