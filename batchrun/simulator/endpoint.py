@@ -187,7 +187,7 @@ class Simulator:
             if isinstance(fault, StatusFault):
                 outcome = Outcome(answers.injected(fault), fault)
             else:
-                whole = replace(request, stream=False)
+                whole = replace(request, stream=False) if request.stream else request
                 outcome = self._complete(Occasion(whole, call, nth), None, 0)
         note = replace(outcome.note(), status=outcome.answer.status, delivered=True)
         if note.cost_usd is not None:
