@@ -61,10 +61,25 @@ The options of --config are those of `endpoints.NAME.simulator` in a job:
                              # USD per million tokens, for cost_usd in the
                              # ledger; report shows usage.cost in answers
   tokens_per_byte: 0.5       # tokens that a prompt really takes
-  batches: {seconds: 5, validating: 0.1, expires_after: 60, lines: 50000,
-            bytes: 200000000, enqueued_tokens: 2000000, price: 0.5}
-                             # /v1/files and /v1/batches: what is not
-                             # answered when it expires never is
+  batches:                   # /v1/files and /v1/batches
+    seconds: 5               # from the first line answered to the last
+    validating: 0.1          # before that, and again afterwards
+    expires_after: 60        # what is not answered then never is
+    cancelling: 3            # until a cancelled one is over
+    lines: 50000
+    bytes: 200000000
+    models: one              # that a file may name; default: any
+    enqueued_tokens: 2000000
+    price: 0.5               # what a line costs, of a call's price
+    listing: true            # false: lists of files and batches are 404s
+    faults:                  # the first that applies to a request strikes
+      - {on: create, nth: 1, act: refuse, status: 429, retry_after: 2}
+      - {on: create, nth: 2, act: lose}  # done, but never answered
+      - {on: content, act: cut}          # half of the answer comes
+      - {on: get, stall: 3}  # upload, create, get, list, content, cancel,
+                             # delete, list_files
+  stored: {listing: true, delay: 2}  # completions with store: true; delay:
+                             # seconds until they are shown
   faults:                    # the first that applies to a call strikes
     - {rate: 0.05, status: 429, retry_after: 2}
     - {rate: 0.02, reset: mid_body}    # or close; before_headers,

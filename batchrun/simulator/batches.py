@@ -8,15 +8,28 @@ in the ledger, at the price of a batch.
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from batchrun.codec import dumps, loads
-from batchrun.simulator.config import BatchRule
+from batchrun.codec import loads
+from batchrun.simulator.batch_lines import (
+    ENDPOINT,
+    Checker,
+    Cut,
+    Line,
+    WrongLineError,
+    answered,
+    body_of,
+    unanswered,
+)
+from batchrun.simulator.batch_rules import BatchRule
+from batchrun.simulator.checks import pairs
 from batchrun.simulator.files import File, Files
 from batchrun.simulator.refusal import Refusal, RefusedError, of_status
 
@@ -30,10 +43,8 @@ AnswerLine: TypeAlias = Callable[[bytes], tuple[int, bytes]]
 EstimateLine: TypeAlias = Callable[[bytes], int]
 """The tokens that a request counts against the quota."""
 
-ENDPOINT = "/v1/chat/completions"
 WINDOW = "24h"
 _FINAL = ("failed", "completed", "expired", "cancelled")
-_MOST_METADATA = 16
 _SLICE = 200
 """Lines answered before others have their turn of the event loop."""
 
@@ -55,6 +66,9 @@ class Batch:
     """Enqueued, while it is not over."""
     output: File | None = None
     error: File | None = None
+    cancel_wished: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled_at: float = 0.0
+    """When that was wished."""
 
     def document(self) -> dict[str, Any]:
         """As the API tells of it."""
@@ -78,6 +92,15 @@ class Batch:
         """Go on to a state, at this time."""
         self.status = status
         self.times.setdefault(status, int(time.time()))
+
+    def fail(self, code: str, message: str, line: int | None = None) -> None:
+        """Note what is wrong with it, and in which line of its file."""
+        self.errors.append({"code": code, "message": message, "line": line, "param": None})
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether it is about to be."""
+        return self.status == "cancelling"
 
     @property
     def is_over(self) -> bool:
@@ -106,7 +129,7 @@ class Batches:
         batch = Batch(
             f"batch_{next(self._numbers):08d}",
             self._files.get(str(asked.get("input_file_id"))),
-            _metadata(asked.get("metadata")),
+            dict(pairs(asked.get("metadata"), "metadata")),
         )
         batch.enter("validating")
         batch.times |= {"created": int(time.time()), "expires": int(time.time() + self._expires_after)}
@@ -131,7 +154,10 @@ class Batches:
         batch = self.get(batch_id)
         if batch.is_over:
             raise RefusedError(of_status(409, f"Cannot cancel a batch with status '{batch.status}'."))
-        batch.enter("cancelling")
+        if not batch.is_cancelled:
+            batch.cancelled_at = time.time()
+            batch.enter("cancelling")
+            batch.cancel_wished.set()
         return batch
 
     def close(self) -> None:
@@ -144,93 +170,104 @@ class Batches:
         return 86_400.0 if self._rule.expires_after is None else self._rule.expires_after
 
     async def _work(self, batch: Batch) -> None:
-        await asyncio.sleep(self._rule.validating)
-        lines = self._validated(batch)
+        await self._pause(batch, self._rule.validating)
+        lines = await self._validated(batch)
         if lines is None:
             batch.enter("failed")
             return
-        if not _is_cancelled(batch):
+        if not batch.is_cancelled:
             batch.enter("in_progress")
-        answered = await self._answer_all(batch, lines)
-        cut: State = "cancelled" if _is_cancelled(batch) else "expired"
-        is_whole = answered == len(lines)
-        if is_whole and not _is_cancelled(batch):
+        is_whole = await self._answer_all(batch, lines) == len(lines)
+        if is_whole and not batch.is_cancelled:
             batch.enter("finalizing")
-            await asyncio.sleep(self._rule.validating)
+            await self._pause(batch, self._rule.validating)
+        await self._be_cancelled(batch)
         batch.tokens = 0
-        batch.enter("completed" if is_whole and not _is_cancelled(batch) else cut)
+        final: State = "completed" if is_whole else "expired"
+        batch.enter("cancelled" if batch.is_cancelled else final)
 
-    def _validated(self, batch: Batch) -> list[tuple[str, bytes]] | None:
-        """The requests with their ids; None, and `errors`, where the file cannot be worked on."""
-        found: list[tuple[str, bytes]] = []
-        seen: set[str] = set()
-        for number, line in enumerate(batch.file.data.splitlines(), start=1):
-            wrong = _wrong(line, seen)
-            if wrong:
-                batch.errors.append({"code": wrong[0], "message": wrong[1], "line": number, "param": None})
+    async def _pause(self, batch: Batch, seconds: float) -> None:
+        """Wait; where the rule says how long it takes to cancel, no longer than until that is wished."""
+        if self._rule.cancelling is None:
+            await asyncio.sleep(seconds)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await batch.cancel_wished.wait()
+
+    async def _be_cancelled(self, batch: Batch) -> None:
+        """Wait as long as it takes to cancel a batch, where that is wished."""
+        if batch.is_cancelled and self._rule.cancelling:
+            await asyncio.sleep(max(0.0, batch.cancelled_at + self._rule.cancelling - time.time()))
+
+    async def _validated(self, batch: Batch) -> list[Line] | None:
+        """The requests; None, and `errors`, where the file cannot be worked on."""
+        found: list[Line] = []
+        checker = Checker(self._rule.models)
+        start = tokens = 0
+        for number, line in enumerate(io.BytesIO(batch.file.data), start=1):
+            try:
+                custom_id, body = checker.check(line)
+            except WrongLineError as error:
+                batch.fail(error.code, str(error), number)
                 return None
-            asked = loads(line)
-            seen.add(asked["custom_id"])
-            found.append((asked["custom_id"], dumps(asked["body"])))
+            found.append(Line(custom_id, start, start + len(line)))
+            start += len(line)
+            tokens += self._estimate(body)
+            if number % _SLICE == 0:
+                await asyncio.sleep(0)
         batch.total = len(found)
         if not found or len(found) > self._rule.lines:
-            what = "empty_file" if not found else "too_many_tasks"
             text = f"The batch must have 1 to {self._rule.lines} requests, not {len(found)}."
-            batch.errors.append({"code": what, "message": text, "line": None, "param": None})
+            batch.fail("too_many_tasks" if found else "empty_file", text)
             return None
-        return found if self._has_room(batch, found) else None
+        return found if self._has_room(batch, tokens) else None
 
-    def _has_room(self, batch: Batch, lines: list[tuple[str, bytes]]) -> bool:
+    def _has_room(self, batch: Batch, tokens: int) -> bool:
         most = self._rule.enqueued_tokens
-        tokens = sum(self._estimate(body) for _id, body in lines)
         taken = sum(other.tokens for other in self._batches.values())
         if most is not None and taken + tokens > most:
             text = (
                 f"Enqueued token limit reached. Limit: {most} enqueued tokens. Please try again once some "
                 "in_progress batches have been completed."
             )
-            batch.errors.append(
-                {"code": "token_limit_exceeded", "message": text, "line": None, "param": None}
-            )
+            batch.fail("token_limit_exceeded", text)
             return False
         batch.tokens = tokens
         return True
 
-    async def _answer_all(self, batch: Batch, lines: list[tuple[str, bytes]]) -> int:
+    async def _answer_all(self, batch: Batch, lines: list[Line]) -> int:
         """Answer lines in no order until all are, or time is over; how many were. The files are made."""
-        ordered = list(lines)
-        random.Random(f"{self._seed} {batch.id}").shuffle(ordered)
+        random.Random(f"{self._seed} {batch.id}").shuffle(lines)
         began, end = time.time(), batch.times["created"] + self._expires_after
-        good: list[bytes] = []
-        bad: list[bytes] = []
+        good, bad = io.BytesIO(), io.BytesIO()
         done = 0
-        while done < len(ordered) and not _is_cancelled(batch) and time.time() < end:
-            due = (done + 1) / len(ordered) * self._rule.seconds
-            await asyncio.sleep(max(0.0, min(began + due, end) - time.time()))
-            if time.time() >= end:
+        while done < len(lines) and not batch.is_cancelled:
+            due = (done + 1) / len(lines) * self._rule.seconds
+            await self._pause(batch, max(0.0, min(began + due, end) - time.time()))
+            if batch.is_cancelled or time.time() >= end:
                 break
-            pace = len(ordered) * (time.time() - began) / self._rule.seconds if self._rule.seconds else 1e9
-            for custom_id, body in ordered[done : max(done + 1, min(int(pace), done + _SLICE))]:
-                status, answer = self._answer(body)
-                line = _answered(f"batch_req_{batch.id}_{done}", custom_id, status, answer)
-                (good if status == 200 else bad).append(line)
+            pace = len(lines) * (time.time() - began) / self._rule.seconds if self._rule.seconds else 1e9
+            for line in lines[done : max(done + 1, min(int(pace), done + _SLICE))]:
+                is_good, answer = self._answered(batch, line, done)
+                (good if is_good else bad).write(answer)
                 done += 1
-                batch.completed, batch.failed = len(good), len(bad)
-        code = "batch_cancelled" if _is_cancelled(batch) else "batch_expired"
-        text = "This request could not be executed before the completion window expired."
-        for custom_id, _body in ordered[done:]:
-            bad.append(_unanswered(f"batch_req_{batch.id}_x", custom_id, code, text))
-        batch.output = self._made(batch, "output", good)
-        batch.error = self._made(batch, "error", bad)
+                batch.completed, batch.failed = batch.completed + is_good, batch.failed + (not is_good)
+        await self._be_cancelled(batch)
+        for place, line in enumerate(lines[done:], start=done):
+            code: Cut = "batch_cancelled" if batch.is_cancelled else "batch_expired"
+            bad.write(unanswered(f"batch_req_{batch.id}_{place}", line.custom_id, code))
+        batch.output = self._made(batch, "output", good.getvalue())
+        batch.error = self._made(batch, "error", bad.getvalue())
         return done
 
-    def _made(self, batch: Batch, kind: str, lines: list[bytes]) -> File | None:
-        data = b"".join(lines)
+    def _answered(self, batch: Batch, line: Line, place: int) -> tuple[bool, bytes]:
+        """Answer one: whether that went well, and the line that says so."""
+        status, answer = self._answer(body_of(batch.file.data[line.start : line.end]))
+        return status == 200, answered(f"batch_req_{batch.id}_{place}", line.custom_id, status, answer)
+
+    def _made(self, batch: Batch, kind: str, data: bytes) -> File | None:
         return self._files.keep("batch_output", f"{batch.id}_{kind}.jsonl", data) if data else None
-
-
-def _is_cancelled(batch: Batch) -> bool:
-    return batch.status == "cancelling"
 
 
 def _members(body: bytes) -> dict[str, Any]:
@@ -243,40 +280,3 @@ def _members(body: bytes) -> dict[str, Any]:
     if asked.get("endpoint") != ENDPOINT or asked.get("completion_window") != WINDOW:
         raise RefusedError(of_status(400, f"`endpoint` must be {ENDPOINT}, `completion_window` {WINDOW}."))
     return asked
-
-
-def _metadata(given: Any) -> dict[str, str]:
-    """At most 16 pairs of texts, keys of up to 64 and values of up to 512 characters."""
-    if given is None:
-        return {}
-    fits = isinstance(given, Mapping) and len(given) <= _MOST_METADATA
-    if not fits or not all(
-        isinstance(value, str) and len(key) <= 64 and len(value) <= 512 for key, value in given.items()
-    ):
-        raise RefusedError(of_status(400, "`metadata` has at most 16 pairs of short texts."))
-    return dict(given)
-
-
-def _wrong(line: bytes, seen: set[str]) -> tuple[str, str] | None:
-    """What is wrong with a line, as a code and in words."""
-    try:
-        asked = loads(line)
-    except ValueError:
-        return "invalid_json_line", "This line is not parseable as valid JSON."
-    if not isinstance(asked, dict) or not isinstance(asked.get("custom_id"), str):
-        return "missing_required_parameter", "`custom_id` is required."
-    if asked["custom_id"] in seen:
-        return "duplicate_custom_id", f"The custom_id '{asked['custom_id']}' is in the file twice."
-    if asked.get("method") != "POST" or asked.get("url") != ENDPOINT:
-        return "mismatched_endpoint", f"`method` must be POST and `url` {ENDPOINT}."
-    return None if isinstance(asked.get("body"), dict) else ("missing_required_parameter", "No `body`.")
-
-
-def _answered(request_id: str, custom_id: str, status: int, body: bytes) -> bytes:
-    response = {"status_code": status, "request_id": request_id, "body": loads(body)}
-    return dumps({"id": request_id, "custom_id": custom_id, "response": response, "error": None}) + b"\n"
-
-
-def _unanswered(request_id: str, custom_id: str, code: str, message: str) -> bytes:
-    error = {"code": code, "message": message}
-    return dumps({"id": request_id, "custom_id": custom_id, "response": None, "error": error}) + b"\n"

@@ -51,6 +51,20 @@ def mapping(value: Any, param: str) -> Mapping[str, Any]:
     return value or {}
 
 
+def pairs(value: Any, param: str) -> Mapping[str, str]:
+    """Metadata: at most 16 pairs of texts of at most 64 and 512 characters."""
+    found = mapping(value, param)
+    if len(found) > 16:
+        raise wrong(param, "expected an object with at most 16 properties")
+    for name, member in found.items():
+        if len(name) > 64:
+            raise wrong(f"{param}.{name[:20]}…", "expected a key of at most 64 characters")
+        if member is None:
+            raise wrong(f"{param}.{name}", "expected a string, got null")
+        text(member, f"{param}.{name}", 512)
+    return found
+
+
 def text(value: Any, param: str, longest: int | None = None) -> str | None:
     """A string of at most `longest` characters."""
     if value is not None and not isinstance(value, str):

@@ -17,12 +17,23 @@ started with. In YAML:
     tokens_per_byte: 0.5                          # prompts take more tokens than clients expect
     api_keys: [{key: made-up-1, calls: 50}, {key: made-up-2}]       # the first stops working
     batches: {seconds: 5, expires_after: 60, enqueued_tokens: 2000000}   # /v1/files, /v1/batches: half price
+    stored: {delay: 2}                            # store: true, shown by GET /v1/chat/completions after that
 
 rpm, tpm and concurrency may change in the middle, by seconds since the first call; slowdown makes the
 endpoint a batching engine, whose answers take the longer the more of them are generated at once:
 
     limits: {concurrency: [{at: 0, concurrency: 40}, {at: 15, concurrency: 10}]}
     slowdown: 40
+
+Requests about batches go wrong by rules of their own, of which the first that applies strikes:
+
+    batches:
+      models: one                                 # as OpenAI wants it: one model in each file
+      faults:
+        - {on: create, nth: 1, act: refuse, status: 429, retry_after: 2}   # the first is refused
+        - {on: create, nth: 2, act: lose}         # the second is done, and nobody hears of it
+        - {on: content, act: cut}                 # half of each file comes
+        - {on: get, stall: 3}                     # answers, but slowly
 """
 
 from __future__ import annotations
@@ -31,10 +42,12 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
+from batchrun.simulator.batch_rules import BatchRule
 from batchrun.simulator.limit_rules import Limits
 from batchrun.simulator.rules import Fault, Seconds, Strict
 
 __all__ = [
+    "BatchRule",
     "Cache",
     "ConstantLatency",
     "Key",
@@ -43,6 +56,7 @@ __all__ = [
     "LognormalLatency",
     "Prices",
     "SimulatorConfig",
+    "StoredRule",
     "UniformLatency",
 ]
 
@@ -110,20 +124,11 @@ class Key(Strict):
     calls: int | None = Field(default=None, ge=1, description="calls it is good for; default: all")
 
 
-class BatchRule(Strict):
-    """How batches go; times in seconds."""
+class StoredRule(Strict):
+    """How completions are kept that were asked for with `store: true`."""
 
-    seconds: float = Field(default=1.0, ge=0, description="from the first line answered to the last")
-    validating: float = Field(default=0.05, ge=0, description="before that, and again when it is finalized")
-    expires_after: float | None = Field(
-        default=None, gt=0, description="lines that are not answered by then never are; default: a day"
-    )
-    lines: int = Field(default=50_000, ge=1, description="the most that a batch may have")
-    bytes: int = Field(default=200_000_000, ge=1, description="the most that a file may have")
-    enqueued_tokens: int | None = Field(
-        default=None, ge=1, description="of prompts in all batches that are not over; default: any number"
-    )
-    price: float = Field(default=0.5, ge=0, description="what a line costs, of a call's price")
+    listing: bool = Field(default=True, description="false: GET /v1/chat/completions is a 404")
+    delay: Seconds = Field(default=0.0, description="until one is shown, seconds after it was billed")
 
 
 class SimulatorConfig(Strict):
@@ -169,6 +174,7 @@ class SimulatorConfig(Strict):
         "and there is none unless `reasoning_effort` asks for it",
     )
     batches: BatchRule = Field(default_factory=BatchRule, description="files and batches")
+    stored: StoredRule = Field(default_factory=StoredRule, description="completions with `store: true`")
     bodies: bool = Field(default=False, description="write each request's whole body into the ledger")
 
     @model_validator(mode="after")

@@ -15,11 +15,11 @@ import httptools
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of a request's body; a longer one ends the connection with 413."""
 
-MAX_FILE = 512 * 1024 * 1024
-"""The same of an upload: `batches.bytes` says what a file may have."""
-
 MAX_AHEAD = 8
 """Requests that wait on one connection before it is no longer read from."""
+
+PIECE = 1024 * 1024
+"""Bytes handed over at a time: the transport copies what the kernel does not take at once."""
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NO_LINGER = struct.pack("ii", 1, 0)  # close() then sends RST and drops what is unsent, socket(7)
@@ -48,10 +48,15 @@ class UnreadableError(Exception):
 
 
 class Connection(asyncio.Protocol):
-    """Gives requests one after another, however far ahead the client sends them."""
+    """Gives requests one after another, however far ahead the client sends them.
 
-    def __init__(self, on_made: Callable[[Connection], None]) -> None:
+    `file_bytes` is what a file may have: an upload may be MAX_BODY longer, so that a file that is a little
+    too large is refused by who knows of files.
+    """
+
+    def __init__(self, on_made: Callable[[Connection], None], file_bytes: int) -> None:
         self._on_made = on_made
+        self._file_bytes = file_bytes
         self._parser = httptools.HttpRequestParser(self)
         self._requests: deque[HttpRequest | UnreadableError] = deque()
         self._changed = asyncio.Event()
@@ -82,10 +87,13 @@ class Connection(asyncio.Protocol):
         """Hand `data` to the kernel; whether all of it was taken while the connection was open."""
         if self.lost:
             return False
-        self._transport.write(data)
-        while self._transport.get_write_buffer_size() and not self.lost:
-            self._flushed.clear()
-            await self._flushed.wait()
+        for start in range(0, len(data), PIECE):
+            self._transport.write(memoryview(data)[start : start + PIECE])
+            while self._transport.get_write_buffer_size() and not self.lost:
+                self._flushed.clear()
+                await self._flushed.wait()
+            if self.lost:
+                return False
         return not self.lost
 
     async def wait(self, seconds: float) -> None:
@@ -123,8 +131,8 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            too_long = self._size > MAX_BODY  # httptools wraps what on_body raises
-            self._put(_too_long() if too_long else UnreadableError(400, f"Not HTTP/1.1: {error}"))
+            too_long = self._size > self._most  # httptools wraps what on_body raises
+            self._put(_too_long(self._most) if too_long else UnreadableError(400, f"Not HTTP/1.1: {error}"))
 
     def resume_writing(self) -> None:
         self._flushed.set()
@@ -153,11 +161,13 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         self._size += len(body)
-        if self._size > (MAX_FILE if self._url.endswith(b"/files") else MAX_BODY):
-            raise _too_long()
+        if self._size > self._most:
+            raise _too_long(self._most)
         self._body.append(body)
 
     def on_message_complete(self) -> None:
+        body = b"".join(self._body)
+        self._body.clear()
         self._put(
             HttpRequest(
                 method=self._parser.get_method().decode("ascii"),
@@ -165,10 +175,15 @@ class Connection(asyncio.Protocol):
                 query=self._url.partition(b"?")[2].decode("latin-1"),
                 authorization=self._authorization,
                 content_type=self._content_type,
-                body=b"".join(self._body),
+                body=body,
                 keep_alive=self._parser.should_keep_alive(),
             )
         )
+
+    @property
+    def _most(self) -> int:
+        """Bytes that the body of this request may have."""
+        return MAX_BODY + (self._file_bytes if self._url.endswith(b"/files") else 0)
 
     def _begin(self) -> None:
         self._url = b""
@@ -184,5 +199,5 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
 
-def _too_long() -> UnreadableError:
-    return UnreadableError(413, f"The body is longer than {MAX_BODY} bytes.")
+def _too_long(most: int) -> UnreadableError:
+    return UnreadableError(413, f"The body is longer than {most} bytes.")

@@ -5,45 +5,35 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
-from batchrun.simulator import answers, refusal
+from batchrun.simulator import answers, batch_faults, refusal, storing
 from batchrun.simulator.answers import HttpAnswer
+from batchrun.simulator.batch_rules import BatchFault
 from batchrun.simulator.batching import ROOTS, Batching
 from batchrun.simulator.config import SimulatorConfig
 from batchrun.simulator.connection import Connection, HttpRequest, UnreadableError
 from batchrun.simulator.conversations import Conversations
 from batchrun.simulator.delivery import Close, Reset, Send, Step, Wait, steps
 from batchrun.simulator.draws import latency, slowed
-from batchrun.simulator.faults import Occasion, choose, name_of
-from batchrun.simulator.intake import receive
+from batchrun.simulator.faults import Occasion, choose, spoil_stored
+from batchrun.simulator.intake import Received, receive
 from batchrun.simulator.keys import Keys
-from batchrun.simulator.ledger import Answer, Ledger
+from batchrun.simulator.ledger import Ledger
 from batchrun.simulator.limits import ModelLimits
+from batchrun.simulator.outcome import Outcome
 from batchrun.simulator.places import Places
 from batchrun.simulator.prompt_cache import PromptCache
 from batchrun.simulator.refusal import Refusal
 from batchrun.simulator.reply import Setting, completion
 from batchrun.simulator.request import ChatRequest
 from batchrun.simulator.rules import ErrorInside, Fault, StatusFault
+from batchrun.simulator.storing import Storing
 from batchrun.simulator.usage import cost
 
 ANY_MODEL = "simulated"
 """The model that is listed when any name is taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What a call came to, before it is delivered."""
-
-    answer: HttpAnswer
-    fault: Fault | None = None
-    billed: bool = False
-    usage: Mapping[str, Any] | None = None
-    """Of what is billed."""
-    cost_usd: float | None = None
 
 
 class Simulator:
@@ -59,6 +49,7 @@ class Simulator:
         few = config.limits.concurrency is not None or config.slowdown is not None
         self._places = Places(config.limits.concurrency, self._now) if few else None
         self._batching = Batching(config.batches, self._answer_line, self._estimate, config.seed)
+        self._storing = Storing(config.stored)
         self._first: float | None = None
         self._others = itertools.count(1)
 
@@ -66,8 +57,10 @@ class Simulator:
         """Answer the requests of one connection until either side ends it."""
         try:
             while request := await connection.next_request():
+                goes_on = request.keep_alive
                 await self._respond(request, connection)
-                if not request.keep_alive:
+                del request  # its body may be large, and the next may be long in coming
+                if not goes_on:
                     break
         except UnreadableError as error:
             answer = answers.refused(Refusal(error.status, str(error)))
@@ -84,17 +77,34 @@ class Simulator:
                 answer = answers.model_list(models, int(time.time()))
                 await self._send_plain(answer, connection, keep_alive=request.keep_alive)
             case _, path if path.startswith(ROOTS):
+                await self._batch(request, connection)
+            case _, path if path.startswith(storing.ROOT):
                 good = self._keys.take(request.authorization)
-                answer = self._batching.answer(request) if good else answers.refused(refusal.wrong_key())
+                answer = self._storing.answer(request) if good else answers.refused(refusal.wrong_key())
                 await self._send_plain(answer, connection, keep_alive=request.keep_alive)
             case _:
                 answer = answers.refused(refusal.not_found(request.method, request.path))
                 await self._send_plain(answer, connection, keep_alive=request.keep_alive)
 
-    async def _send_plain(self, answer: HttpAnswer, connection: Connection, *, keep_alive: bool) -> None:
+    async def _batch(self, request: HttpRequest, connection: Connection) -> None:
+        if not self._keys.take(request.authorization):
+            answer, fault = answers.refused(refusal.wrong_key()), None
+        else:
+            answer, fault = self._batching.answer(request)
+        await self._send_plain(answer, connection, keep_alive=request.keep_alive, fault=fault)
+
+    async def _send_plain(
+        self,
+        answer: HttpAnswer,
+        connection: Connection,
+        *,
+        keep_alive: bool,
+        fault: BatchFault | None = None,
+    ) -> None:
         """Send an answer that is none of the ledger's business."""
         head = answer.head(f"req_other_{next(self._others)}", {}, keep_alive=keep_alive)
-        await connection.send(head + answer.body)
+        for step in batch_faults.departure(head, answer.body, fault):
+            await _perform(step, connection)
 
     def _now(self) -> float:
         """Seconds since the first call."""
@@ -107,7 +117,20 @@ class Simulator:
         self._now()  # the first call begins the time
         received = receive(http.body, self._config, api_key_ok=self._keys.take(http.authorization))
         request = received.content
-        call = self._ledger.call(
+        call = self._enter(received)
+        limits: dict[str, str] = {}
+        if isinstance(request, Refusal):
+            outcome = Outcome(answers.refused(request))
+        else:
+            outcome = await self._admit(request, call)
+            limits = self._limits[request.model].headers(self._now(), time.time())
+        head = outcome.answer.head(_request_id(call), limits, keep_alive=http.keep_alive)
+        await self._deliver(call, outcome, head, connection)
+
+    def _enter(self, received: Received) -> int:
+        """Enter a call into the ledger; its number."""
+        request = received.content
+        return self._ledger.call(
             model=received.model,
             key=received.key,
             prompt=received.question,
@@ -115,16 +138,8 @@ class Simulator:
             api_key_ok=received.api_key_ok,
             body=received.members if self._config.bodies else None,
         )
-        limits: dict[str, str] = {}
-        if isinstance(request, Refusal):
-            outcome = _Outcome(answers.refused(request))
-        else:
-            outcome = await self._admit(request, call)
-            limits = self._limits[request.model].headers(self._now(), time.time())
-        head = outcome.answer.head(f"req_{call:012d}", limits, keep_alive=http.keep_alive)
-        await self._deliver(call, outcome, head, connection)
 
-    async def _admit(self, request: ChatRequest, call: int) -> _Outcome:
+    async def _admit(self, request: ChatRequest, call: int) -> Outcome:
         """Refuse the call when there are too many, else answer it."""
         rule = self._config.limits
         limits = self._limits.get(request.model)
@@ -140,12 +155,12 @@ class Simulator:
         if isinstance(fault, StatusFault) and request.fallback_model:
             request, fault = replace(request, model=request.fallback_model), None
         if isinstance(fault, StatusFault) and fault.status < 500:
-            return _Outcome(answers.injected(fault), fault)
+            return Outcome(answers.injected(fault), fault)
         prefixes = self._cache.prefixes(request) if self._cache else ()
         cached = await self._take_time(request, nth, prefixes)
         if isinstance(fault, StatusFault):
-            return _Outcome(answers.injected(fault), fault)
-        outcome = self._complete(request, nth, fault, cached)
+            return Outcome(answers.injected(fault), fault)
+        outcome = self._complete(Occasion(request, call, nth), fault, cached)
         if self._cache and outcome.billed:
             self._cache.keep(self._now(), prefixes)
         limits.settle(self._now(), outcome.usage["total_tokens"] if outcome.usage else request.prompt_tokens)
@@ -163,31 +178,25 @@ class Simulator:
         """Answer a line of a batch: a call like any other, at a batch's price and without limits."""
         received = receive(body, self._config)
         request = received.content
-        call = self._ledger.call(
-            model=received.model,
-            key=received.key,
-            prompt=received.question,
-            prompt_tokens=request.prompt_tokens if isinstance(request, ChatRequest) else 0,
-            api_key_ok=True,
-            body=received.members if self._config.bodies else None,
-        )
+        call = self._enter(received)
         if isinstance(request, Refusal):
-            outcome = _Outcome(answers.refused(request))
+            outcome = Outcome(answers.refused(request))
         else:
             nth, turn = self._seen.count(request)
             fault = choose(self._config.faults, Occasion(request, call, nth, turn), self._config.seed)
             if isinstance(fault, StatusFault):
-                outcome = _Outcome(answers.injected(fault), fault)
+                outcome = Outcome(answers.injected(fault), fault)
             else:
-                outcome = self._complete(replace(request, stream=False), nth, None, 0)
-        note = replace(_note(outcome), status=outcome.answer.status, delivered=True)
+                whole = replace(request, stream=False) if request.stream else request
+                outcome = self._complete(Occasion(whole, call, nth), None, 0)
+        note = replace(outcome.note(), status=outcome.answer.status, delivered=True)
         if note.cost_usd is not None:
             note = replace(note, cost_usd=note.cost_usd * self._config.batches.price)
         self._ledger.answer(call, note)
         return outcome.answer.status, outcome.answer.body
 
-    def _later(self, refused: Refusal) -> _Outcome:
-        return _Outcome(answers.refused(refused, self._config.limits, time.time()))
+    def _later(self, refused: Refusal) -> Outcome:
+        return Outcome(answers.refused(refused, self._config.limits, time.time()))
 
     async def _take_time(self, request: ChatRequest, nth: int, prefixes: Sequence[int]) -> int:
         """Generate: in a place where places are counted, and to the end even when the client has left.
@@ -208,14 +217,15 @@ class Simulator:
     def _found(self, prefixes: Sequence[int]) -> int:
         return self._cache.cached(self._now(), prefixes) if self._cache else 0
 
-    def _complete(self, request: ChatRequest, nth: int, fault: Fault | None, cached: int) -> _Outcome:
-        prices = self._config.cost
+    def _complete(self, occasion: Occasion, fault: Fault | None, cached: int) -> Outcome:
+        """The completion, which is billed and kept now: whether it can be delivered is seen later."""
+        request, prices = occasion.request, self._config.cost
         found = completion(
             request,
             Setting(
                 seed=self._config.seed,
                 created=int(time.time()),
-                call_id=f"{request.key[:24]}{nth:04d}",
+                call_id=f"{request.key[:24]}{occasion.nth:04d}",
                 room=self._config.context_window - request.prompt_tokens,
                 reasoning=self._config.reasoning,
                 fault=fault,
@@ -225,15 +235,16 @@ class Simulator:
         )
         answer = answers.completed(request, found, fault)
         if isinstance(fault, ErrorInside):
-            return _Outcome(answer, fault)
+            return Outcome(answer, fault)
+        self._storing.keep(request, spoil_stored(found, fault), _request_id(occasion.call))
         usage = found["usage"]
         paid = cost(usage, prices) if prices else None
-        return _Outcome(answer, fault, billed=True, usage=usage, cost_usd=paid)
+        return Outcome(answer, fault, billed=True, usage=usage, cost_usd=paid)
 
-    async def _deliver(self, call: int, outcome: _Outcome, head: bytes, connection: Connection) -> None:
+    async def _deliver(self, call: int, outcome: Outcome, head: bytes, connection: Connection) -> None:
         """Perform the steps of the delivery, and note in the ledger how far it came."""
         *before, last = steps(head, outcome.answer.body, outcome.fault)
-        note = _note(outcome)
+        note = outcome.note()
         for step in before:
             if isinstance(step, Send) and not connection.lost:
                 note = replace(note, status=outcome.answer.status)
@@ -248,21 +259,8 @@ class Simulator:
             self._ledger.correct(call, whole, replace(whole, delivered=False))
 
 
-def _note(outcome: _Outcome) -> Answer:
-    """What the ledger says of an outcome before any of it has left."""
-    usage = outcome.usage
-    return Answer(
-        at=time.time(),
-        status=None,
-        delivered=False,
-        billed=outcome.billed,
-        retry_after=outcome.answer.retry_after,
-        fault=name_of(outcome.fault),
-        completion_tokens=usage["completion_tokens"] if usage else 0,
-        prompt_tokens=usage["prompt_tokens"] if usage else 0,
-        cached_tokens=usage["prompt_tokens_details"]["cached_tokens"] if usage else 0,
-        cost_usd=outcome.cost_usd,
-    )
+def _request_id(call: int) -> str:
+    return f"req_{call:012d}"
 
 
 async def _perform(step: Step, connection: Connection) -> None:

@@ -116,6 +116,14 @@ def spoil(completion: dict[str, Any], fault: Fault | None) -> dict[str, Any]:
     return completion
 
 
+def spoil_stored(completion: dict[str, Any], fault: Fault | None) -> dict[str, Any]:
+    """The completion as it is stored: as the model left it, whatever broke its answer on the way."""
+    match fault:
+        case FinishReasonFault() | AnswerFault(answer="refusal" | "content_filter"):
+            return spoil(completion, fault)
+    return completion
+
+
 def _each_choice(completion: dict[str, Any], members: dict[str, Any]) -> dict[str, Any]:
     return {**completion, "choices": [{**choice, **members} for choice in completion["choices"]]}
 

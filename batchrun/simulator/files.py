@@ -39,6 +39,16 @@ class File:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Where the bytes of a part are in the body: files are large, so nothing is copied to look for them."""
+
+    name: bytes
+    filename: str
+    start: int
+    end: int
+
+
 class Files:
     """The files by their ids, oldest first. Raises RefusedError for what it has not, or will not take."""
 
@@ -50,13 +60,14 @@ class Files:
     def upload(self, content_type: str, body: bytes) -> File:
         """Take a file with its `purpose`, as multipart/form-data (RFC 7578)."""
         found = _BOUNDARY.match(content_type)
-        parts = dict(_parts(body, found[1].encode())) if found else {}
+        parts = {part.name: part for part in _parts(body, found[1].encode())} if found else {}
         if b"file" not in parts or b"purpose" not in parts:
             raise RefusedError(of_status(400, "`file` and `purpose` are required, as multipart/form-data."))
-        filename, data = parts[b"file"]
-        if len(data) > self._most:
+        file, purpose = parts[b"file"], parts[b"purpose"]
+        if file.end - file.start > self._most:
             raise RefusedError(of_status(413, f"The file is larger than {self._most} bytes."))
-        return self.keep(parts[b"purpose"][1].decode(errors="replace"), filename, data)
+        said = body[purpose.start : purpose.end].decode(errors="replace")
+        return self.keep(said, file.filename, body[file.start : file.end])
 
     def keep(self, purpose: str, filename: str, data: bytes) -> File:
         """Add a file."""
@@ -80,11 +91,16 @@ class Files:
         return [file for file in reversed(self._files.values()) if purpose in (None, file.purpose)]
 
 
-def _parts(body: bytes, boundary: bytes) -> Iterator[tuple[bytes, tuple[str, bytes]]]:
-    """The parts by their names: each with its file name, if it has one, and its bytes."""
-    for part in (b"\r\n" + body).split(b"\r\n--" + boundary)[1:]:
-        head, gap, data = part.partition(b"\r\n\r\n")
-        name = _NAME.search(head)
-        if gap and name:
+def _parts(body: bytes, boundary: bytes) -> Iterator[_Part]:
+    """The parts that have a name and an end."""
+    mark = b"\r\n--" + boundary
+    before = -2 if body.startswith(mark[2:]) else body.find(mark)
+    end = -1 if before == -1 else body.find(mark, before + len(mark))
+    while end >= 0:
+        head_end = body.find(b"\r\n\r\n", before + len(mark), end)
+        head = body[before + len(mark) : max(0, head_end)]
+        if name := _NAME.search(head):
             filename = _FILENAME.search(head)
-            yield name[1], (filename[1].decode(errors="replace") if filename else "", data)
+            shown = filename[1].decode(errors="replace") if filename else ""
+            yield _Part(name[1], shown, head_end + 4, end)
+        before, end = end, body.find(mark, end + len(mark))

@@ -19,6 +19,7 @@ from batchrun.simulator.checks import (
     needed_text,
     number,
     one_of,
+    pairs,
     text,
     wrong,
 )
@@ -55,17 +56,6 @@ def _check_combinations(members: Mapping[str, Any]) -> None:
     if members.get("prompt_logprobs") is not None and members.get("stream"):
         message = "`prompt_logprobs` are not available when `stream=True`."
         raise RefusedError(Refusal(400, message, param="prompt_logprobs"))
-
-
-def _metadata(value: Any, param: str) -> None:
-    """At most 16 pairs of at most 64 and 512 characters."""
-    pairs = mapping(value, param)
-    if len(pairs) > 16:
-        raise wrong(param, "expected an object with at most 16 properties")
-    for name, member in pairs.items():
-        if len(name) > 64:
-            raise wrong(f"{param}.{name[:20]}…", "expected a key of at most 64 characters")
-        text(member, f"{param}.{name}", 512)
 
 
 def _logit_bias(value: Any, param: str) -> None:
@@ -155,7 +145,7 @@ CHECKS: dict[str, Check] = {
     "web_search_options": _web_search,
     "stream_options": _stream_options,
     "store": boolean,
-    "metadata": _metadata,
+    "metadata": pairs,
     "user": text,
     "safety_identifier": partial(text, longest=64),
     "prompt_cache_key": text,

@@ -81,6 +81,8 @@ class ChatRequest:
     service_tier: str
     stream: bool
     include_usage: bool
+    stored: Mapping[str, Any] | None
+    """The whole body, where its completion is to be stored."""
 
     @property
     def estimate(self) -> int:
@@ -151,6 +153,7 @@ def read(members: Mapping[str, Any], key: str, tokens_per_byte: float | None = N
         service_tier="default" if tier in (None, "auto") else tier,
         stream=stream,
         include_usage=stream and options.get("include_usage") is True,
+        stored=members if members.get("store") is True else None,
     )
 
 

@@ -36,14 +36,14 @@ async def serve(
     book = Ledger(ledger)
     try:
         simulator = Simulator(config, book)
-        async with _listening(simulator, host, port) as base_url:
+        async with _listening(simulator, config.batches.bytes, host, port) as base_url:
             yield Running(base_url, book)
     finally:
         book.close()
 
 
 @asynccontextmanager
-async def _listening(simulator: Simulator, host: str, port: int) -> AsyncIterator[str]:
+async def _listening(simulator: Simulator, file_bytes: int, host: str, port: int) -> AsyncIterator[str]:
     tasks: dict[asyncio.Task[None], Connection] = {}
     bugs: list[BaseException] = []
 
@@ -58,7 +58,7 @@ async def _listening(simulator: Simulator, host: str, port: int) -> AsyncIterato
         task.add_done_callback(ended)
 
     server = await asyncio.get_running_loop().create_server(
-        lambda: Connection(begin), host, port, backlog=1024
+        lambda: Connection(begin, file_bytes), host, port, backlog=1024
     )
     try:
         yield f"http://{host}:{server.sockets[0].getsockname()[1]}/v1"

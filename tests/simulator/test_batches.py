@@ -3,74 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable
+import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from batchrun.simulator import Running, SimulatorConfig, read_ledger, serve
-
-Scene = Callable[[httpx.AsyncClient], Awaitable[None]]
-
-
-def line(number: int, **members: Any) -> dict[str, Any]:
-    body = {"model": "m", "messages": [{"role": "user", "content": f"row {number:06d}: hello"}]}
-    return {
-        "custom_id": f"r{number}",
-        "method": "POST",
-        "url": "/v1/chat/completions",
-        "body": body,
-        **members,
-    }
-
-
-def played(scene: Scene, ledger: Path | None = None, **config: Any) -> None:
-    """Play a scene with a client of an endpoint whose batches go by these rules."""
-
-    async def play() -> None:
-        settings = SimulatorConfig.model_validate(config)
-        async with serve(settings, ledger=ledger) as running:
-            await asyncio.wait_for(_with_client(running, scene), 30)
-
-    asyncio.run(play())
-
-
-async def _with_client(running: Running, scene: Scene) -> None:
-    headers = {"authorization": "Bearer right"}
-    async with httpx.AsyncClient(base_url=running.base_url, trust_env=False, headers=headers) as client:
-        await scene(client)
-
-
-async def upload(client: httpx.AsyncClient, lines: list[dict[str, Any]]) -> str:
-    data = "".join(json.dumps(one) + "\n" for one in lines)
-    files = {"file": ("in.jsonl", data.encode(), "application/jsonl")}
-    answer = await client.post("/files", files=files, data={"purpose": "batch"})
-    return str(answer.raise_for_status().json()["id"])
-
-
-async def create(client: httpx.AsyncClient, file_id: str, **members: Any) -> dict[str, Any]:
-    asked = {"input_file_id": file_id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
-    answer = await client.post("/batches", json={**asked, **members})
-    found: dict[str, Any] = answer.raise_for_status().json()
-    return found
-
-
-async def over(client: httpx.AsyncClient, batch: dict[str, Any]) -> dict[str, Any]:
-    """The batch when it will not change any more."""
-    while batch["status"] not in ("completed", "failed", "expired", "cancelled"):
-        await asyncio.sleep(0.02)
-        batch = (await client.get(f"/batches/{batch['id']}")).raise_for_status().json()
-    return batch
-
-
-async def content(client: httpx.AsyncClient, file_id: str | None) -> list[dict[str, Any]]:
-    if file_id is None:
-        return []
-    answer = await client.get(f"/files/{file_id}/content")
-    return [json.loads(text) for text in answer.raise_for_status().text.splitlines()]
+from batchrun.simulator import connection, read_ledger
+from tests.simulator.batched import content, create, line, over, played, upload
 
 
 def test_every_line_is_answered_once_in_no_order_at_half_the_price(tmp_path: Path) -> None:
@@ -222,3 +163,177 @@ def test_what_is_wrong_is_refused() -> None:
         assert (await client.patch("/batches")).status_code == 404
 
     played(scene, api_key="right", batches={"bytes": 100})
+
+
+async def listed(client: httpx.AsyncClient, path: str, **query: Any) -> list[str]:
+    """The ids of all pages."""
+    found: list[str] = []
+    while True:
+        page = (await client.get(path, params=query)).raise_for_status().json()
+        found += [one["id"] for one in page["data"]]
+        if not page["has_more"]:
+            return found
+        query["after"] = page["last_id"]
+
+
+def test_files_are_listed_newest_first_by_their_purpose() -> None:
+    """All on one page where no limit is given, and in pages where one is."""
+
+    async def scene(client: httpx.AsyncClient) -> None:
+        made = [await upload(client, [line(number)]) for number in range(25)]
+        batch = await over(client, await create(client, made[0]))
+        page = (await client.get("/files")).json()
+        assert [one["id"] for one in page["data"]] == [batch["output_file_id"], *made[::-1]]
+        assert not page["has_more"]
+        assert await listed(client, "/files", purpose="batch", limit=10) == made[::-1]
+        assert await listed(client, "/files", purpose="batch_output", limit=1) == [batch["output_file_id"]]
+
+    played(scene, batches={"seconds": 0})
+
+
+@pytest.mark.parametrize(
+    ("path", "param"),
+    [
+        ("/batches?limit=0", "limit"),
+        ("/batches?limit=101", "limit"),
+        ("/batches?limit=x", "limit"),
+        ("/files?limit=10001", "limit"),
+        ("/batches?after=batch_0", "after"),
+        ("/files?after=file-0", "after"),
+    ],
+)
+def test_a_page_that_cannot_be_is_refused(path: str, param: str) -> None:
+    """Not answered with another page, which a client would go through for ever."""
+
+    async def scene(client: httpx.AsyncClient) -> None:
+        answer = await client.get(path)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+    played(scene)
+
+
+def test_a_provider_may_list_neither_batches_nor_files() -> None:
+    """A 404, as of any address that is not; each can still be looked at by its id."""
+
+    async def scene(client: httpx.AsyncClient) -> None:
+        file_id = await upload(client, [line(0)])
+        batch = await over(client, await create(client, file_id))
+        for path in ("/batches", "/files?purpose=batch"):
+            answer = await client.get(path)
+            assert (answer.status_code, "Invalid URL" in answer.text) == (404, True)
+        assert (await client.get(f"/batches/{batch['id']}")).json()["input_file_id"] == file_id
+        assert (await client.get(f"/files/{file_id}")).json()["filename"] == "in.jsonl"
+
+    played(scene, batches={"seconds": 0, "listing": False})
+
+
+@pytest.mark.parametrize("models", ["one", "any"])
+def test_a_file_may_have_to_name_one_model(models: str) -> None:
+    """Then another one fails the batch, and the error says in which line."""
+
+    async def scene(client: httpx.AsyncClient) -> None:
+        lines = [line(number) for number in range(4)]
+        lines[2]["body"]["model"] = "other"
+        batch = await over(client, await create(client, await upload(client, lines)))
+        if models == "any":
+            assert batch["status"] == "completed"
+            return
+        assert batch["status"] == "failed"
+        (error,) = batch["errors"]["data"]
+        assert (error["code"], error["line"]) == ("mismatched_model", 3)
+        assert "other" in error["message"]
+
+    played(scene, batches={"seconds": 0, "models": models})
+
+
+def test_cancelling_takes_as_long_as_it_is_told_to(tmp_path: Path) -> None:
+    """No line is answered after the wish, however far the next is off; the files come at the end."""
+    ledger = tmp_path / "ledger.jsonl"
+
+    async def scene(client: httpx.AsyncClient) -> None:
+        batch = await create(client, await upload(client, [line(number) for number in range(10)]))
+        while batch["status"] != "in_progress":
+            batch = (await client.get(f"/batches/{batch['id']}")).json()
+        wished = time.monotonic()
+        batch = (await client.post(f"/batches/{batch['id']}/cancel")).json()
+        assert (batch["status"], batch["error_file_id"]) == ("cancelling", None)
+        batch = await over(client, batch)
+        assert 0.3 <= time.monotonic() - wished < 10
+        assert batch["status"] == "cancelled"
+        cut = await content(client, batch["error_file_id"])
+        assert len({one["id"] for one in cut}) == len(cut) == 10
+        assert {one["error"]["code"] for one in cut} == {"batch_cancelled"}
+
+    played(scene, ledger, batches={"seconds": 600, "cancelling": 0.3})
+    assert read_ledger(ledger) == []
+
+
+def test_a_batch_can_be_cancelled_while_it_is_finalized() -> None:
+    """Everything was answered, and it says that it was cancelled."""
+
+    async def scene(client: httpx.AsyncClient) -> None:
+        batch = await create(client, await upload(client, [line(0)]))
+        while batch["status"] != "finalizing":
+            batch = (await client.get(f"/batches/{batch['id']}")).json()
+        await client.post(f"/batches/{batch['id']}/cancel")
+        batch = await over(client, batch)
+        assert (batch["status"], batch["request_counts"]["completed"]) == ("cancelled", 1)
+
+    played(scene, batches={"seconds": 0, "validating": 0.3, "cancelling": 0})
+
+
+@pytest.mark.parametrize("size", [999_990, 1_000_000, 1_000_001, 1_500_000])
+def test_a_file_may_have_so_many_bytes_and_no_more(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A larger one is told so by an answer of the API, and the connection goes on."""
+    monkeypatch.setattr(connection, "MAX_BODY", 600_000)
+
+    async def scene(client: httpx.AsyncClient) -> None:
+        file = {"file": ("in.jsonl", b"x" * size)}
+        answer = await client.post("/files", files=file, data={"purpose": "batch"})
+        if size <= 1_000_000:
+            assert (answer.status_code, answer.json()["bytes"]) == (200, size)
+        else:
+            assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
+            assert "larger than 1000000 bytes" in answer.text
+        assert "connection" not in answer.headers
+
+    played(scene, batches={"bytes": 1_000_000})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'--b\r\nname="file"\r\n\r\n{}\r\n--b--\r\n',
+        b'--b\r\nx; name="file"\r\n\r\n{}\r\n--b\r\nx; name="purpose"\r\n\r\nbatch',
+        b"no part at all",
+        b"",
+    ],
+    ids=["no purpose", "no end", "no part", "nothing"],
+)
+def test_an_upload_that_is_not_whole_is_refused(body: bytes) -> None:
+    """A file and its purpose, each with an end."""
+
+    async def scene(client: httpx.AsyncClient) -> None:
+        headers = {"content-type": "multipart/form-data; boundary=b"}
+        assert (await client.post("/files", content=body, headers=headers)).status_code == 400
+
+    played(scene)
+
+
+def test_a_file_comes_back_byte_for_byte() -> None:
+    """With line ends and dashes that look like a boundary's, after words before the first part."""
+    data = b"\r\n--\r\n\r\n--x\r\n" + bytes(range(256)) * 20_000
+
+    async def scene(client: httpx.AsyncClient) -> None:
+        body = (
+            b'words\r\n--b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--b\r\n'
+            b'content-disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n'
+            + data
+            + b"\r\n--b--\r\n"
+        )
+        headers = {"content-type": "multipart/form-data; boundary=b"}
+        file = (await client.post("/files", content=body, headers=headers)).raise_for_status().json()
+        assert (file["filename"], file["purpose"], file["bytes"]) == ("a.jsonl", "batch", len(data))
+        assert (await client.get(f"/files/{file['id']}/content")).content == data
+
+    played(scene)
