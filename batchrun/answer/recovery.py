@@ -7,7 +7,9 @@ nothing is paid for again.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import anyio
@@ -33,8 +35,9 @@ WAITS = 0.0, 1.0, 3.0
 PATIENCE = 10.0
 """Seconds that all looks for one answer may take."""
 
-SLACK = 120.0
-"""Seconds that the provider's clock may be behind ours: what it stored earlier is of another asking."""
+SLACK, UNKNOWN_SLACK = 10.0, 60.0
+"""Seconds by which a completion may seem older than the row's first call: where the answer says what time it
+is there, and where it does not. An older one is of another asking, which may have failed with it."""
 
 _AT_MOST = 20
 """Completions that a listing is asked for: every call of one ask has the same stamp."""
@@ -58,18 +61,19 @@ class Wanted:
         named = {f"metadata[{key}]": pairs[key] for key in (RUN, REQUEST)}
         return {**named, "order": "desc", "limit": _AT_MOST}
 
-    def newest(self, body: bytes) -> dict[str, Any] | None:
+    def newest(self, reply: Reply, now: float) -> dict[str, Any] | None:
         """The newest of a listing that will do. Raises ValueError where it is no listing.
 
-        The stamp is looked at again: a server may not know the query.
+        `now` is our time, in seconds since the epoch. The stamp is looked at again: a server may not know
+        the query.
         """
-        document = codec.loads(body)
-        listed = document.get("data") if isinstance(document, dict) else None
-        if not isinstance(listed, list):
-            raise ValueError("it is no list")
-        return max(filter(self._will_do, listed), key=_created, default=None)
+        listed = _listed(reply.body)
+        theirs = _date(reply.headers)
+        earliest = self.since - UNKNOWN_SLACK if theirs is None else self.since + theirs - now - SLACK
+        fitting = [found for found in listed if self._will_do(found, earliest)]
+        return max(fitting, key=_created, default=None)
 
-    def _will_do(self, found: Any) -> bool:
+    def _will_do(self, found: Any, earliest: float) -> bool:
         if not isinstance(found, dict) or not isinstance(metadata := found.get("metadata"), Mapping):
             return False
         name, pairs = found.get("id"), self.stamp.pairs()
@@ -77,14 +81,30 @@ class Wanted:
             isinstance(name, str)
             and name not in self.used
             and all(metadata.get(key) == pairs[key] for key in (RUN, ROW, REQUEST))
-            and _created(found, self.since) >= self.since - SLACK
+            and _created(found, earliest) >= earliest
             and judge(_reply(found, 0.0)).completion is not None
         )
+
+
+def _listed(body: bytes) -> list[Any]:
+    with suppress(ValueError):
+        document = codec.loads(body)
+        if isinstance(document, dict) and isinstance(document.get("data"), list):
+            listed: list[Any] = document["data"]
+            return listed
+    raise ValueError("its answer is no list")
 
 
 def _created(found: Mapping[str, Any], otherwise: float = 0.0) -> float:
     created = found.get("created")
     return created if isinstance(created, int | float) else otherwise
+
+
+def _date(headers: Mapping[str, str]) -> float | None:
+    try:
+        return parsedate_to_datetime(headers["date"]).timestamp()
+    except (LookupError, ValueError):
+        return None
 
 
 def _reply(found: Mapping[str, Any], latency: float) -> Reply:
@@ -189,7 +209,7 @@ class Recovery:
             return None
         if 200 <= exchange.status < 300:
             try:
-                found = wanted.newest(exchange.body)
+                found = wanted.newest(exchange, self._clock.wall())
             except ValueError as error:
                 self._has_none(endpoint, str(error))
                 return None
