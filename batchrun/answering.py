@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from batchrun.admission import Admitting
-from batchrun.answer.answerer import Answerer, Rules
+from batchrun.answer.answerer import Answerer, Asks, Rules
 from batchrun.answer.attempts import Asker
 from batchrun.answer.calls import Caller
 from batchrun.answer.recovery import Recovery
@@ -28,7 +29,7 @@ _FUNCTION_ROWS = 40
 """Rows beyond the endpoints' places that may wait for their functions."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Parts:
     """What is put together; `say` is told of models that refuse requests, `log` takes events.
 
@@ -60,22 +61,25 @@ class Parts:
             self.flights,
             self.counters,
             self.clock,
-            self._recovery(),
+            self.recovery,
         )
 
-    def answerer(self, caller: Caller) -> Answerer:
-        """What takes rows through their conversations."""
-        job = self.job
-        asker = Asker(
-            job.models,
+    def asker(self, caller: Caller) -> Asker:
+        """What asks a model until it answers."""
+        return Asker(
+            self.job.models,
             caller,
             self.admission,
-            retry_rules(job),
+            retry_rules(self.job),
             clock=self.clock,
             jitter=random.random,
             log=self.log,
             advise=self._advise,
         )
+
+    def answerer(self, asker: Asks) -> Answerer:
+        """What takes rows through their conversations."""
+        job = self.job
         return Answerer(
             job.models,
             asker,
@@ -87,7 +91,7 @@ class Parts:
             price_of=self.prices.spelled,
             clock=self.clock,
             log=self.log,
-            recovery=caller.recovery,
+            recovery=self.recovery,
         )
 
     @property
@@ -95,7 +99,9 @@ class Parts:
         """Rows that may be under way beyond the endpoints' places."""
         return _FUNCTION_ROWS if self.job.run_tools else 0
 
-    def _recovery(self) -> Recovery | None:
+    @cached_property
+    def recovery(self) -> Recovery | None:
+        """What finds stored answers, for calls and rows together; None where nothing is stored."""
         if not self.renderer.may_store:
             return None
         return Recovery(

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, redi
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import polars as pl
@@ -44,7 +44,10 @@ from batchrun.run_folder.sealed import JournalContents, seal
 from batchrun.standing import tell_others
 from batchrun.summary import Counters, Stop
 from batchrun.survey import Survey
-from batchrun.tasks import Chains, tasks
+from batchrun.tasks import Assigner, Chains
+
+if TYPE_CHECKING:
+    from batchrun.batches.driving import ByBatches
 
 _COLLECT = 50_000, 20, 50
 """Objects more than before, and looks at the young ones, after which the collector of cycles looks."""
@@ -76,6 +79,8 @@ class Asking:
     """A run in object storage, which the run folder is a copy of."""
     upload_interval: float = INTERVAL
     """Seconds between two uploads of it."""
+    by_batches: ByBatches | None = None
+    """How rows go through the provider's batches, where they do."""
     clock: Clock = SystemClock()  # noqa: RUF009 - it has no state
 
     def ask(self, rows: pl.DataFrame) -> Stop | None:
@@ -101,11 +106,12 @@ class Asking:
         if self.survey.job.engine.kind == "ray":
             with self._on_a_cluster(rows) as prepare:
                 return await self._over(prepare)
-        stores = self.survey.renderer.may_store
-        async with open_endpoints(
-            self.survey.job, self.env, say=self.progress.say, with_resources=stores
-        ) as endpoints:
-            return await self._over(partial(self._by_this_process, rows, endpoints))
+        by_batches = self.by_batches is not None
+        others = by_batches or self.survey.renderer.may_store
+        opened = open_endpoints(self.survey.job, self.env, say=self.progress.say, with_resources=others)
+        async with opened as endpoints:
+            by = self._by_batches if by_batches else self._by_this_process
+            return await self._over(partial(by, rows, endpoints))
 
     async def _over(self, prepare: Callable[[Books], Prepared]) -> Stop | None:
         """Open the books of the run, and have the rows asked by what `prepare` makes over them."""
@@ -147,10 +153,9 @@ class Asking:
             interrupts=self.interrupts,
         )
 
-    def _by_this_process(self, rows: pl.DataFrame, endpoints: Opened, books: Books) -> Prepared:
-        job, clock = self.survey.job, books.clock
-        parts = Parts(
-            job,
+    def _parts(self, endpoints: Opened, books: Books) -> Parts:
+        return Parts(
+            self.survey.job,
             self.survey.renderer,
             endpoints.clients,
             self.prices,
@@ -158,15 +163,24 @@ class Asking:
             books.journal,
             books.flights,
             self.counters,
-            clock,
+            books.clock,
             self.progress.say,
             self.log,
             self.survey.run.run_id,
             endpoints.resources,
         )
+
+    def _by_batches(self, rows: pl.DataFrame, endpoints: Opened, books: Books) -> Prepared:
+        assert self.by_batches is not None, "asked for by who gave it"
+        parts = self._parts(endpoints, books)
+        return self.by_batches.prepare(parts, endpoints.resources, rows, books)
+
+    def _by_this_process(self, rows: pl.DataFrame, endpoints: Opened, books: Books) -> Prepared:
+        job, clock = self.survey.job, books.clock
+        parts = self._parts(endpoints, books)
         caller = parts.caller()
-        engine = LocalEngine(parts.answerer(caller), books.control)
-        wanted = in_chunks(tasks(self.survey, rows, self.chains))
+        engine = LocalEngine(parts.answerer(parts.asker(caller)), books.control)
+        wanted = in_chunks(Assigner(self.survey, self.chains).tasks(rows))
         beside: list[Beside] = []
         if tail := job.tail:
             watcher = Tail(

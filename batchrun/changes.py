@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from batchrun.edits import edited, is_of_form
 from batchrun.errors import ChangedRowsError
 from batchrun.forecast import price_of
 from batchrun.index import State
+from batchrun.job import Job
 from batchrun.job.sections import usual_id
 from batchrun.job.snapshot import read_snapshot
+from batchrun.run_folder.batches import read_records, read_rows
 from batchrun.run_folder.checkpoint import read_kept, write_kept
 from batchrun.run_folder.sealed import hash_prefix
 from batchrun.survey import Survey
@@ -145,3 +147,33 @@ def _id(document: dict[str, Any]) -> str | None:
     if not isinstance(section, dict):
         return None
     return section.get("id") or usual_id(section.get("format"), section.get("run"))
+
+
+def require_same(
+    found: Survey, states: pl.DataFrame, job: Job, *, rerun: bool, given: Collection[str]
+) -> None:
+    """Raises ChangedRowsError where rows that are with a provider would be paid for twice.
+
+    `given` are batches of which the user has said what became of them.
+    """
+    checkpoint = found.run.checkpoint
+    records = [record for record in read_records(checkpoint) if record.stem not in given]
+    if not records:
+        return
+    rows = pl.concat([read_rows(checkpoint, record, ["key", "hash"]) for record in records])
+    with_provider = f"{counted(len(rows), 'row')} are with a provider in {counted(len(records), 'batch')}"
+    if job.engine.kind != "provider_batch":
+        raise ChangedRowsError(
+            f"{job.where('engine', 'kind')}: {with_provider}, and would be asked, and paid for, again",
+            hint="Set engine.kind: provider_batch again to fetch what is answered; `batchrun cancel` ends "
+            "the batches before.",
+        )
+    changed = states.select("key", "hash").join(rows, on="key", suffix="_sent")
+    changed = changed.filter(pl.col("hash") != pl.col("hash_sent"))
+    if len(changed) and not rerun:
+        raise ChangedRowsError(
+            f"{with_provider}, and {len(changed):,} of them ask something else now: "
+            "their answers would be paid for, and asked for again",
+            hint="Choose: taking the edit back costs nothing, --rerun-changed asks these rows again and pays "
+            "twice, `batchrun cancel` ends the batches first.",
+        )

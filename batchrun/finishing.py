@@ -172,6 +172,8 @@ def _stopped_before(earlier: Mapping[str, Any]) -> Stop | None:
 def _state(stop: Stop | None, pending: int, *, was_killed: bool) -> RunState:
     if stop is not None and stop.kind in ("SIGINT", "SIGTERM"):
         return "interrupted"
+    if stop is not None and stop.kind == "waiting":
+        return "waiting"
     if pending and was_killed:
         return "interrupted"
     return "stopped" if stop or pending else "finished"

@@ -34,6 +34,8 @@ def gates(job: Job, checkpoint: Checkpoint, clock: Clock, budget: Budget | None 
     if checkpoint.admitted:
         admission.restore(checkpoint.admitted)
     for sent in checkpoint.sent:
+        if sent.batch:  # not of these windows
+            continue
         admission.recall(sent.endpoint, sent.model.partition("/")[2], sent.at, sent.tokens)
     for sent, answered in checkpoint.refusals:
         if sent.endpoint in endpoints and isinstance(answered.exchange, Reply):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from batchrun import __version__, codec
 from batchrun.caps import unbounded, uncounted
-from batchrun.changes import decide
+from batchrun.changes import decide, require_same
 from batchrun.endpoint_checks import check_keys, check_simulators
 from batchrun.engines.control import SEAL_ROWS
 from batchrun.engines.open_files import fitting, raise_limit
 from batchrun.engines.uploading import INTERVAL
-from batchrun.errors import JobError
+from batchrun.errors import JobError, UsageError
 from batchrun.finishing import Ending, budget_of
 from batchrun.forecast import canary, first_requests
 from batchrun.job import Job, ModelChoice
@@ -26,6 +28,7 @@ from batchrun.progress import Progress
 from batchrun.remote.held import Held
 from batchrun.remote.lease import TTL
 from batchrun.remote.work import account_for_loss, give_back, held_run
+from batchrun.run_folder.batches import read_records
 from batchrun.run_folder.folder import RunFolder, storage_of, write_atomically
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.log import Log, open_log
@@ -33,6 +36,13 @@ from batchrun.run_folder.room import too_little
 from batchrun.summary import Counters, Stop, Summary
 from batchrun.survey import Survey, to_do
 from batchrun.wording import counted
+
+if TYPE_CHECKING:
+    from batchrun.batches.driving import ByBatches
+    from batchrun.tasks import Chains
+
+LOOKS = (0.0, 2.0, 8.0)
+"""Lists of batches may be some seconds behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,12 @@ class Options:
     """Asked in place of the job's models, for the rows of `retry_failed` alone."""
     limit: int | None = None
     """At most so many rows now; the rest stays pending."""
+    wait: bool = True
+    """Whether to wait for batches that are with a provider."""
+    batches: Mapping[str, str] = field(default_factory=dict)
+    """What became of a batch of which that is not known, by its name in `status`: an id there, or `none`."""
+    looks: tuple[float, ...] = LOOKS
+    """Seconds before each look for a batch whose creation was not answered."""
     drain: float = 30.0
     interrupts: Callable[[], int] | None = None
     """How often the user has asked to stop: for a submit outside the main thread, which no signal reaches."""
@@ -67,6 +83,7 @@ def submit(job: Job, options: Options, *, env: Mapping[str, str], progress: Prog
     if job.engine.kind == "local":  # workers look in the environment of their own nodes
         check_keys(_with_retry_model(job, options), env)
     check_simulators(_with_retry_model(job, options))
+    _check_waiting(job, options)
     run = RunFolder(job.output_path)
     if job.output_place:
         progress.phase(f"fetching {job.output_place}")
@@ -105,6 +122,7 @@ class _Submit:
         self._prices = ModelPrices(self._job, time.time())
         self._counters = Counters()
         self._started = time.time()
+        self._states: pl.DataFrame | None = None
 
     def run(self) -> Summary:
         """All of it."""
@@ -127,11 +145,15 @@ class _Submit:
             keep=options.keep_changed,
             retry_failed=options.retry_failed,
         )
+        require_same(found, states, self._job, rerun=options.rerun_changed, given=options.batches)
         rows = to_do(states, rerun_changed=options.rerun_changed)
+        if self._job.engine.kind == "provider_batch":
+            self._states = states
+            return rows  # of which some may be with a provider already: the limit is for the others
         by_hash = found.checkpoint.unfinished or self._job.engine.kind == "ray"
         if not by_hash:  # by which rows find what was under way, and workers that they read the same row
             rows = rows.drop("key", "hash")  # 16 bytes a row, as long as rows are asked for
-        return rows if self._options.limit is None else rows.head(self._options.limit)
+        return rows if options.limit is None else rows.head(options.limit)
 
     def _say_running(self, found: Survey, to_do: int) -> None:
         """Let `run.json` say that a submit is at work, for whoever looks meanwhile."""
@@ -152,7 +174,7 @@ class _Submit:
         result_types(found.renderer).save(self._run.checkpoint)
         write_atomically(self._run.job_yaml, snapshot.encode())
         self._log("start", rows=found.facts.rows, to_do=len(rows), version=__version__)
-        if rows.is_empty():
+        if rows.is_empty() and not read_records(self._run.checkpoint):
             return None
         if reason := too_little(self._run.path):
             return Stop("storage", reason)
@@ -166,6 +188,7 @@ class _Submit:
         self._counters.to_do = len(rows)
         engine = self._job.engine
         by = f" by {counted(engine.workers, 'worker')}" if engine.kind == "ray" else ""
+        by = " by batches" if engine.kind == "provider_batch" else by
         self._progress.phase(f"asking for {counted(len(rows), 'row')}{by}")
         from batchrun.asking import Asking  # what makes calls takes a seventh of a start to load
         from batchrun.tasks import Chains
@@ -191,8 +214,28 @@ class _Submit:
             interrupts=options.interrupts,
             remote=self._remote,
             upload_interval=options.upload_interval,
+            by_batches=self._by_batches(found, chains, first.rows),
         )
         return asking.ask(rows)
+
+    def _by_batches(self, found: Survey, chains: Chains, canary: int | None) -> ByBatches | None:
+        """How the rows go through batches, where the job says so."""
+        if self._job.engine.kind != "provider_batch":
+            return None
+        from batchrun.batches.driving import ByBatches
+
+        assert self._states is not None, "what is to do has been found out"
+        return ByBatches(
+            survey=found,
+            chains=chains,
+            states=self._states,
+            limit=self._options.limit,
+            canary=canary,
+            given=self._options.batches,
+            waits=self._options.wait,
+            ship=partial(self._remote.ship) if self._remote else _nowhere,
+            looks=self._options.looks,
+        )
 
     def _check_caps(self, found: Survey, rows: pl.DataFrame) -> None:
         """Raises JobError when a cap of the budget cannot be kept, because a request has no upper bound."""
@@ -200,6 +243,28 @@ class _Submit:
             key, _, why = reasons[0].removeprefix("budget.").partition(": ")
             where = self._job.where("budget", key)
             raise JobError(f"{where}: {why}", hint="\n".join(reasons[1:]) or None)
+
+
+def _check_waiting(job: Job, options: Options) -> None:
+    """Raises UsageError for what is said of batches where there are none that outlive the submit."""
+    said = [*([] if options.wait else ["--no-wait"]), *(["--batch"] if options.batches else [])]
+    if not said:
+        return
+    if job.engine.kind != "provider_batch":
+        raise UsageError(
+            f"{said[0]} is for engine.kind: provider_batch, and this job makes its calls itself",
+            hint=f"Set engine.kind: provider_batch, or leave {said[0]} out.",
+        )
+    if not all(job.endpoints[model.endpoint].base_urls for model in job.models):
+        raise UsageError(
+            f"{said[0]}: the simulator of this job ends with its submit, and its batches with it",
+            hint="Start one with `batchrun simulate`, and give its address as base_url.",
+        )
+
+
+def _nowhere() -> bool:
+    """The run is kept on this machine alone."""
+    return False
 
 
 def _fewer(rows: int) -> str:

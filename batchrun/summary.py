@@ -10,6 +10,8 @@ from typing import Any, Literal, Self
 StopKind = Literal[
     "no_model",
     "workers",
+    "waiting",
+    "batches",
     "refused",
     "breaker",
     "canary",
@@ -20,11 +22,13 @@ StopKind = Literal[
     "SIGTERM",
 ]
 
-RunState = Literal["running", "finished", "stopped", "interrupted"]
+RunState = Literal["running", "finished", "waiting", "stopped", "interrupted"]
 
 EXIT_CODES: dict[StopKind, int] = {
     "no_model": 3,
     "workers": 3,
+    "waiting": 0,
+    "batches": 3,
     "refused": 4,
     "breaker": 3,
     "canary": 3,

@@ -52,25 +52,74 @@ class Assignment:
     goes_on: bool = False
 
 
-def tasks(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[Task]:
-    """A task for each of `rows` (see `index.match`), reading the input as it goes.
+TASK = "task"
+"""A column of rows whose tasks have their numbers already."""
 
-    They come in input order; where the index has PREFIX, those whose prompts begin alike one after the
-    other, after one pass over the input. A row that an earlier submit left under way goes on with the
-    records it has. Raises what reading the input raises, and StorageError.
+
+class Assigner:
+    """Gives rows their tasks: a row that was left under way goes on with the records it has.
+
+    Numbers begin at `first`, or after those that the checkpoint knows.
     """
-    identify = survey.identifier.identify
-    given = assignments(survey, rows, chains)
-    inputs = survey.source.rows_at(rows["row_index"])
-    found = ((row, task_of(row, identify(row), one)) for row, one in zip(inputs, given, strict=True))
-    if PREFIX not in rows.columns:
-        yield from (task for _row, task in found)
-        return
-    order = rows.with_row_index("at").sort(PREFIX, "at")["at"]
-    # a request holds the renderer and is not kept on disk: the row is rendered again
-    bare = ((row, replace(task, request=_LATER)) for row, task in found)
-    for row, task in spooled(bare, order, survey.run.checkpoint):
-        yield replace(task, request=identify(row).request)
+
+    def __init__(self, survey: Survey, chains: Chains, *, first: int = 0) -> None:
+        self._survey = survey
+        self._chains = chains
+        self._numbers = count(max(first, survey.checkpoint.next_task()))
+        self._under_way = _UnderWay(survey.checkpoint)
+
+    def tasks(self, rows: pl.DataFrame) -> Iterator[Task]:
+        """A task for each of `rows` (see `index.match`), reading the input as it goes.
+
+        They come in input order; where the index has PREFIX, those whose prompts begin alike one after the
+        other, after one pass over the input. Raises what reading the input raises, and StorageError.
+        """
+        identify = self._survey.identifier.identify
+        given = self.assignments(rows)
+        inputs = self._survey.source.rows_at(rows["row_index"])
+        found = ((row, task_of(row, identify(row), one)) for row, one in zip(inputs, given, strict=True))
+        if PREFIX not in rows.columns:
+            yield from (task for _row, task in found)
+            return
+        order = rows.with_row_index("at").sort(PREFIX, "at")["at"]
+        # a request holds the renderer and is not kept on disk: the row is rendered again
+        bare = ((row, replace(task, request=_LATER)) for row, task in found)
+        for row, task in spooled(bare, order, self._survey.run.checkpoint):
+            yield replace(task, request=identify(row).request)
+
+    def assignments(self, rows: pl.DataFrame) -> Iterator[Assignment]:
+        """What the tasks of `rows` begin with, in their order. Raises StorageError.
+
+        Where tasks were left under way, `rows` must have their keys and hashes. A column `task` gives the
+        numbers of those that are not.
+        """
+        if not self._under_way.any:
+            rows = rows.with_columns(key=pl.lit(0), hash=pl.lit(0))
+        if TASK not in rows.columns:
+            rows = rows.with_columns(pl.lit(None, pl.Int64).alias(TASK))
+        failed = _FailedRows(self._survey)
+        columns = rows.select("error_type", "part", "position", "key", "hash", TASK).iter_rows()
+        for failed_before, part, position, key, request_hash, given in columns:
+            resumed = self._under_way.take(key, request_hash)
+            number, history = resumed or (next(self._numbers) if given is None else given, History())
+            received = len(history.lines)
+            if failed_before and (resumed is None or history.continues):
+                before = failed.continued(part, position, number, failed_before)
+                if before is not None:  # a kill may have torn what was carried of it
+                    before.merge(history)
+                    history = before
+            if history.continues:
+                earlier = history.continues.earlier
+            else:
+                earlier = failed.earlier(part, position) if failed_before else None
+            goes_on = history.continues is not None and len(history.lines) > received
+            yield Assignment(number, self._chains.of(failed_before), history, earlier, goes_on)
+        failed.close()
+
+    def keep(self, task: Task) -> None:
+        """Let a later pass go on with a task that has no outcome yet."""
+        if task.history.sent:
+            self._under_way.keep(task.key, task.request_hash, task.number, task.history)
 
 
 _LATER = Error("render", "this row has not been rendered again yet")
@@ -95,35 +144,6 @@ def task_of(row: Row, found: Identified, given: Assignment) -> Task:
         earlier=given.earlier,
         goes_on=given.goes_on,
     )
-
-
-def assignments(survey: Survey, rows: pl.DataFrame, chains: Chains) -> Iterator[Assignment]:
-    """What the tasks of `rows` begin with, in their order. Raises StorageError.
-
-    Where tasks were left under way, `rows` must have their keys and hashes.
-    """
-    under_way = _UnderWay(survey.checkpoint)
-    failed = _FailedRows(survey)
-    numbers = count(survey.checkpoint.next_task())
-    if not survey.checkpoint.unfinished:
-        rows = rows.with_columns(key=pl.lit(0), hash=pl.lit(0))
-    columns = rows.select("error_type", "part", "position", "key", "hash").iter_rows()
-    for failed_before, part, position, key, request_hash in columns:
-        resumed = under_way.take(key, request_hash)
-        number, history = resumed or (next(numbers), History())
-        received = len(history.lines)
-        if failed_before and (resumed is None or history.continues):
-            before = failed.continued(part, position, number, failed_before)
-            if before is not None:  # a kill may have torn what was carried of it
-                before.merge(history)
-                history = before
-        if history.continues:
-            earlier = history.continues.earlier
-        else:
-            earlier = failed.earlier(part, position) if failed_before else None
-        goes_on = history.continues is not None and len(history.lines) > received
-        yield Assignment(number, chains.of(failed_before), history, earlier, goes_on)
-    failed.close()
 
 
 class _FailedRows:
@@ -167,8 +187,17 @@ class _UnderWay:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._waiting: dict[int, list[tuple[int, tuple[int, History]]]] = {}
         for (key, request_hash), found in checkpoint.waiting().items():
-            begins = hash_prefix(request_hash)
-            self._waiting.setdefault(begins, []).extend((key, task) for task in found)
+            for number, history in found:
+                self.keep(key, request_hash, number, history)
+
+    @property
+    def any(self) -> bool:
+        """Whether there ever were some."""
+        return bool(self._waiting)
+
+    def keep(self, key: int, request_hash: str, number: int, history: History) -> None:
+        """Add one."""
+        self._waiting.setdefault(hash_prefix(request_hash), []).append((key, (number, history)))
 
     def take(self, key: int, begins: int) -> tuple[int, History] | None:
         found = self._waiting.get(begins)

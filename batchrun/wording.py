@@ -79,8 +79,10 @@ def moment(iso: str) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """`1 row`, `1,200 rows`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    """`1 row`, `1,200 rows`, `3 batches`."""
+    if number == 1:
+        return f"{number:,} {noun}"
+    return f"{number:,} {noun}{'es' if noun.endswith('ch') else 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -20,7 +20,7 @@ from batchrun.run_folder.read import scan_run
 from batchrun.run_folder.sealed import ANSWERS_SCHEMA
 from batchrun.run_folder.shared import SHARED_SCHEMA
 from batchrun.survey import duplicates, to_do
-from batchrun.tasks import Chains, tasks
+from batchrun.tasks import Assigner, Chains
 from tests.run_folder.answering import Work, failed, ok
 from tests.run_folder.recorded import answered, body, done, reply, sent, write_journal
 from tests.runs import simulated
@@ -303,14 +303,14 @@ def test_a_killed_asking_goes_on_under_another_row(work: Work) -> None:
     """Its records are those of the request, whoever asks."""
     found = work.survey()
     chains = Chains((0,))
-    first = next(tasks(found, to_do(found.states(), rerun_changed=False), chains))
+    first = next(Assigner(found, chains).tasks(to_do(found.states(), rerun_changed=False)))
     record = sent(7)
     named = {"row": 0, "key": first.key, "request_hash": first.request_hash}
     record = type(record)(**{**{n: getattr(record, n) for n in record.__dataclass_fields__}, **named})
     write_journal(found.run.checkpoint, 1, [record])
     work.write([{"id": "new", "text": "text 0", "n": 99}, *ROWS])
     found = work.survey()
-    again = list(tasks(found, to_do(found.states(), rerun_changed=False), chains))
+    again = list(Assigner(found, chains).tasks(to_do(found.states(), rerun_changed=False)))
     assert [task.row for task in again] == [0, 3, 5, 7]
     assert [task.number for task in again] == [7, 8, 9, 10]
     assert again[0].history.sent == {0: record}

@@ -69,7 +69,7 @@ ROWS = """
     spool
     tasks
     answering
-    cluster
+    cluster batches
     forecast
     asking
     edits
@@ -97,10 +97,10 @@ OWNERS = {
     "httptools": "simulator",
     "jsonschema_rs": "chat job",
     "pyarrow": "source run_folder layout checks survey gc export",
-    "polars": "predicate member index run_folder checks survey frames tasks cluster forecast asking changes "
+    "polars": "predicate member index run_folder checks survey frames tasks cluster batches forecast asking changes "
     "finishing submitting planning reparsing show status gc init export report diff library",
     "genai_prices": "prices",
-    "anyio": "clock admission client run_folder functions flights answer engines standing cluster asking gc "
+    "anyio": "clock admission client run_folder functions flights answer engines standing cluster batches asking gc "
     "cli",
     "click": "cli",
     "rich": "cli",

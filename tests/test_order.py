@@ -19,7 +19,7 @@ from batchrun.index.prefix import BOUNDARIES, prefix_key
 from batchrun.outcome import Error
 from batchrun.spool import spooled, written
 from batchrun.survey import to_do
-from batchrun.tasks import Chains, tasks
+from batchrun.tasks import Assigner, Chains
 from tests.run_folder.answering import Work
 from tests.run_folder.recorded import done, sent, write_journal
 from tests.runs import JobFolder, simulated
@@ -111,7 +111,7 @@ def work(tmp_path: Path) -> Work:
 def asked(work: Work, limit: int | None = None) -> list[Task]:
     found = work.survey()
     rows = to_do(found.states(), rerun_changed=False)
-    return list(tasks(found, rows if limit is None else rows.head(limit), Chains((0,))))
+    return list(Assigner(found, Chains((0,))).tasks(rows if limit is None else rows.head(limit)))
 
 
 def test_tasks_come_text_by_text(work: Work) -> None:

@@ -18,6 +18,7 @@ from genai_prices.types import (
     ConditionalPrice,
     ModelInfo,
     ModelPrice,
+    PriceVariant,
     StartDateConstraint,
 )
 from hypothesis import given, settings
@@ -116,6 +117,28 @@ HAND_COMPUTED: list[tuple[Price, Usage, str | None, float | None]] = [
     (price("gpt-5"), usage(10, 5, prompt_audio_tokens=1), None, None),
     # one that prices spoken answers at both ends
     (price("gpt-realtime"), usage(10, 5, completion_audio_tokens=5), None, (10 * 4 + 5 * 64) / 1e6),
+    # a provider's batch: half of it all, whatever tier the answer names
+    (price("gpt-5").in_batch, usage(1000, 100), None, (1000 * 0.625 + 100 * 5) / 1e6),
+    (price("gpt-5").in_batch, usage(1000, 100), "default", (1000 * 0.625 + 100 * 5) / 1e6),
+    (price("gpt-5").in_batch, usage(1000, 100), "priority", (1000 * 0.625 + 100 * 5) / 1e6),
+    (price("gpt-5").in_batch, usage(1000, 100), "turbo", (1000 * 0.625 + 100 * 5) / 1e6),
+    (price("gpt-5.4").in_batch, usage(272_001, 10), None, (272_001 * 2.5 + 10 * 11.25) / 1e6),
+    # a list without a price for batches: what a call of its own costs
+    (price("gpt-audio").in_batch, usage(1000, 100), None, (1000 * 2.5 + 100 * 10) / 1e6),
+    (price("gpt-audio").in_batch, usage(1000, 100), "turbo", None),
+    # the job's own: half where it does not say, and as it says
+    (price("x", input=1, output=2).in_batch, usage(10, 5), "priority", 10 / 1e6),
+    (price("x", input=1, output=2, batch=1).in_batch, usage(10, 5), None, 20 / 1e6),
+    (price("x", input=1, output=2, batch=0.1).in_batch, usage(10, 5), None, 2 / 1e6),
+    (
+        price("x", input=1, output=2, input_audio=9, output_audio=8, request=1000).in_batch,
+        usage(10, 5, prompt_audio_tokens=3, completion_audio_tokens=5),
+        None,
+        (7 * 1 + 3 * 9 + 5 * 8) / 2e6 + 0.0005,
+    ),
+    (price("x", input=1, output=2, cached=0.5).in_batch, usage(10, 5, cached_tokens=4), None, 9 / 1e6),
+    # an answer that names the tier of batches, to a call of its own that the job prices
+    (price("x", input=1, output=2, batch=0.1), usage(10, 5), "batch", 20 / 1e6),
     # usage that does not say enough
     (price("gpt-5"), Usage(), None, None),
     (price("gpt-5"), Usage(prompt_tokens=3), None, None),
@@ -308,6 +331,7 @@ MODELS = [
     price("anthropic/claude-sonnet-4.5", OPENROUTER),
     price("x", input=0.1, output=0.3, cached=0.2, output_audio=5, request=7),
 ]
+MODELS += [known.in_batch for known in MODELS]
 COUNT = st.one_of(st.integers(0, 5_000), st.integers(0, 2_000_000))
 
 
@@ -333,6 +357,96 @@ def test_no_usage_within_a_bound_costs_more(data: Any, known: Price, prompt: int
         at=data.draw(st.one_of(st.none(), st.floats(NOW, NOW + 86_400))),
     )
     assert cost is None or 0 <= cost <= known.bound(prompt, output)
+
+
+AMOUNT = st.floats(0, 1e9)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    prices=st.fixed_dictionaries(
+        {"input": AMOUNT, "output": AMOUNT},
+        optional=dict.fromkeys(("cached", "input_audio", "output_audio", "request"), AMOUNT),
+    ),
+    share=st.floats(0, 1, exclude_min=True),
+    parts=st.tuples(*[st.integers(0, 5_000)] * 5),
+)
+def test_a_given_price_is_never_dearer_in_a_batch(
+    prices: dict[str, float], share: float, parts: tuple[int, ...]
+) -> None:
+    """Nor cheaper than the share that is given, by any rounding; and its bound holds."""
+    given = PriceSpec.model_validate({**prices, "batch": share})
+    known = find_price("x", base_urls=[], given=given, now=NOW)
+    assert known is not None
+    prompt, output, cached, heard, spoken = parts
+    used = usage(
+        prompt, output, cached_tokens=cached, prompt_audio_tokens=heard, completion_audio_tokens=spoken
+    )
+    alone, batch = known.cost(used), known.in_batch.cost(used, service_tier="priority")
+    assert alone is not None
+    assert batch is not None
+    assert batch <= alone
+    assert known.in_batch.bound(prompt, output) <= known.bound(prompt, output)
+    text = known.in_batch.cost(usage(prompt, output))
+    assert text is not None
+    exact = (prompt * given.input + output * given.output + given.request) * share / 1e6
+    assert exact * (1 - 1e-9) <= text <= known.in_batch.bound(prompt, output)
+
+
+def test_the_bound_in_a_batch_is_the_batchs() -> None:
+    """Half of the plain rates, where a call of its own may be asked for in a dearer tier."""
+    known = price("gpt-6-luna")
+    assert known.in_batch.bound(1000, 10) == pytest.approx((1000 * 0.0625 + 10 * 0.25) / 1e6)
+    assert known.in_batch.bound(272_001, 10) == pytest.approx((272_001 * 0.125 + 10 * 0.375) / 1e6)
+    own = price("x", input=1, output=2, request=1000)
+    assert own.in_batch.bound(1000, 10) == pytest.approx(own.bound(1000, 10) / 2)
+    assert own.in_batch.request * 2 == own.request > 0
+    assert own.in_batch.in_batch == own.in_batch, "a batch's price is its own"
+
+
+@pytest.mark.parametrize(
+    ("known", "knows"),
+    [
+        (price("gpt-5"), True),
+        (price("gemini-2.5-flash", GOOGLE), True),
+        (price("gpt-audio"), False),
+        (price("deepseek-v4-pro", DEEPSEEK), False),
+        (price("gpt-audio", input=1, output=2), True),
+    ],
+)
+def test_whether_a_batchs_price_is_known(known: Price, knows: bool) -> None:
+    """By the list, or the job; without it a batch has the price of calls of their own."""
+    assert known.knows_batch == known.in_batch.knows_batch == knows
+    assert known.in_batch.knows("turbo") == knows, "in a batch there are no tiers"
+    assert (known.in_batch.bound(1000, 10) < known.bound(1000, 10)) == knows
+
+
+def test_a_batchs_price_that_begins_later_is_not_known_yet() -> None:
+    """It is not counted on before its day."""
+    standard, half = (ModelPrice(input_mtok=Decimal(n), output_mtok=Decimal(n)) for n in (2, 1))
+    for day, usd in ((21, 1), (22, 2)):
+        begins = StartDateConstraint(datetime(2026, 11, day, tzinfo=UTC).date())
+        variant = PriceVariant({"processing": "batch"}, half, begins)
+        model = ModelInfo(id="new", match=ClauseEquals("new"), prices=standard, price_variants=[variant])
+        known = table_price(model, NOW)
+        assert known.knows_batch == (usd == 1)
+        assert known.in_batch.cost(usage(1_000_000, 0)) == usd
+
+
+def test_no_list_makes_a_batch_dearer() -> None:
+    """Of some 2,000 models at all providers: what is counted for a batch is at most a call's own price."""
+    compared = 0
+    for provider in get_snapshot().providers:
+        for model in provider.models:
+            known = _price(model, provider, "https://api.example.com", NOW)
+            for prompt in (900, 300_000) if known else ():
+                assert known is not None
+                alone, batch = (one.cost(usage(prompt, 77)) for one in (known, known.in_batch))
+                assert (alone is None) == (batch is None)
+                assert alone is None or batch is None or batch <= alone, (provider.id, model.id)
+                assert known.in_batch.bound(prompt, 77) <= known.bound(prompt, 77)
+                compared += 1
+    assert compared > 3_000
 
 
 def test_cached_tokens_save_what_they_cost_less() -> None:

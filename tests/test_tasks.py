@@ -14,7 +14,7 @@ from batchrun.errors import InputError, JobError
 from batchrun.index import State
 from batchrun.outcome import Error
 from batchrun.survey import survey, to_do
-from batchrun.tasks import Chains, tasks
+from batchrun.tasks import Assigner, Chains
 from tests.run_folder.answering import Work, failed
 from tests.run_folder.recorded import answered, done, sent, write_journal
 
@@ -30,7 +30,7 @@ CHAINS = Chains((0, 1), (2,), frozenset({"timeout"}))
 
 def asked_for(work: Work, *, rerun_changed: bool = False) -> list[Task]:
     found = work.survey()
-    return list(tasks(found, to_do(found.states(), rerun_changed=rerun_changed), CHAINS))
+    return list(Assigner(found, CHAINS).tasks(to_do(found.states(), rerun_changed=rerun_changed)))
 
 
 def test_every_row_without_an_answer_is_a_task_in_input_order(work: Work) -> None:

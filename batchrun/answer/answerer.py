@@ -14,7 +14,7 @@ import anyio.to_thread
 
 from batchrun import codec
 from batchrun.admission import Admitting, Closed
-from batchrun.answer.attempts import Asker, Received
+from batchrun.answer.attempts import Received
 from batchrun.answer.recovery import Recovery, note_received
 from batchrun.answer.task import AskKey, OutOfTimeError, Progress, Task
 from batchrun.budget import Amounts
@@ -59,6 +59,25 @@ class Tools(Protocol):
         ...
 
 
+class Asks(Protocol):
+    """Asks one model at a time (`attempts.Asker` says what each method does)."""
+
+    @property
+    def resting(self) -> int: ...
+
+    async def ask(
+        self,
+        task: Task,
+        ask: AskKey,
+        index: int,
+        body: bytes,
+        progress: Progress,
+        leave_for: frozenset[str] = ...,
+    ) -> Received | Failed | Closed: ...
+
+    def recorded_refusal(self, task: Task, ask: AskKey, index: int) -> Failed | None: ...
+
+
 @dataclass(slots=True)
 class _Conversation:
     """A row's conversation under way: `position` in the task's models, and the last call that answered."""
@@ -90,7 +109,7 @@ class Answerer:
     def __init__(
         self,
         models: Sequence[ModelChoice],
-        asker: Asker,
+        asker: Asks,
         admission: Admitting,
         journal: Recorder,
         tools: Tools | None,

@@ -138,6 +138,10 @@ class Asker:
         finally:
             self.resting -= 1
 
+    def spelled(self, index: int) -> str:
+        """A model of the chain, as the job spells it."""
+        return self._models[index].spelled
+
     def recorded_refusal(self, task: Task, ask: AskKey, index: int) -> Failed | None:
         """What an earlier submit received from this model, where asking again cannot change it.
 

@@ -83,8 +83,7 @@ class Caller:
         self._flights = flights
         self._counters = counters
         self._clock = clock
-        self.recovery = recovery
-        """What looks for answers that did not arrive, where they may be stored."""
+        self._recovery = recovery
         self.refusals: dict[str, int] = {}
         """429s in a row, by endpoint; those of calls that were under way at the first are one with it."""
         self._refused_at: dict[str, float] = {}
@@ -180,9 +179,9 @@ class Caller:
         client = self._clients[sent.endpoint]
         exchange = await client.call(call.body, timeout=call.progress.deadline - flight.started)
         exchange = _shortened(exchange)
-        if self.recovery is None:
+        if self._recovery is None:
             return exchange
-        return await self.recovery.in_place_of(exchange, call.task, sent, call.progress)
+        return await self._recovery.in_place_of(exchange, call.task, sent, call.progress)
 
     async def _copy(self, call: _Call, flight: Flight, answers: list[tuple[int, Judged]]) -> None:
         """Send the same once more; the first good answer wins, and its rival is given up."""

@@ -33,12 +33,20 @@ class Needs:
 
 
 class Estimator:
-    """Says what calls take, and learns from those that have ended."""
+    """Says what calls take, and learns from those that have ended. `in_batches`: they go by batches."""
 
-    def __init__(self, models: Sequence[ModelChoice], prices: ModelPrices, budget: Budget | None) -> None:
+    def __init__(
+        self,
+        models: Sequence[ModelChoice],
+        prices: ModelPrices,
+        budget: Budget | None,
+        *,
+        in_batches: bool = False,
+    ) -> None:
         self._models = models
         self._prices = prices
         self._budget = budget
+        self._in_batches = in_batches
         self._estimates = [TokenEstimates() for _ in models]
         self._known: dict[int, tuple[str, Mapping[str, Any], Bounds]] = {}
         """By model: what the last plain request named and asked for, and what bounded it."""
@@ -52,6 +60,8 @@ class Estimator:
         model = self._models[index]
         named = request.named_model if model.name == ANY_MODEL else model.name
         price = self._prices.of(model, named)
+        if price and self._in_batches:
+            price = price.in_batch
         prompt = request.estimated_tokens(body, index, is_prompt=is_prompt)
         choices = parameters.get("n")
         size = self._estimates[index].size(

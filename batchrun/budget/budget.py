@@ -26,7 +26,7 @@ class Caps:
 
 @dataclass(eq=False, slots=True)
 class Reservation:
-    """What is kept free for one call under way, until it is settled or held."""
+    """What is kept free for calls under way that end together, until they are settled or held."""
 
     sums: Sums
     is_open: bool = True
@@ -86,6 +86,25 @@ class Budget:
         """Keep free what a call can take at most; None when it does not fit. Raises as `fits` does."""
         if not self.fits(bound):
             return None
+        reservation = Reservation(Sums.of(bound))
+        self._reserved = self._reserved.plus(reservation.sums)
+        self.in_flight += 1
+        return reservation
+
+    def widen(self, reservation: Reservation, bound: Amounts) -> bool:
+        """Keep free what one more call can take, beside those of `reservation`; False when it does not fit.
+
+        Raises as `fits` does.
+        """
+        if not self.fits(bound):
+            return False
+        more = Sums.of(bound)
+        reservation.sums = reservation.sums.plus(more)
+        self._reserved = self._reserved.plus(more)
+        return True
+
+    def commit(self, bound: Amounts) -> Reservation:
+        """Keep free what calls can take that were sent before: it counts, whether it fits or not."""
         reservation = Reservation(Sums.of(bound))
         self._reserved = self._reserved.plus(reservation.sums)
         self.in_flight += 1

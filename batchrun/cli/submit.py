@@ -31,6 +31,10 @@ EXAMPLES = [
         "batchrun submit job.yaml --name large --model openai/gpt-4.1",
     ),
     (
+        "Hand the rows to the provider's batches (engine.kind: provider_batch), and fetch them later:",
+        "batchrun submit job.yaml --no-wait",
+    ),
+    (
         "Ask again for the rows that were refused, and only for those, at another model:",
         "batchrun submit job.yaml --retry-failed=refusal --model openai/gpt-4.1",
     ),
@@ -69,6 +73,18 @@ EXIT_CODES = {
     metavar="SECONDS",
     help="How long calls under way may take when the run is stopped.",
 )
+@click.option(
+    "--wait/--no-wait",
+    default=True,
+    help="Wait for batches that are with a provider, or let a later submit fetch them.",
+)
+@click.option(
+    "--batch",
+    "batches",
+    multiple=True,
+    metavar="NAME=ID",
+    help="Which of the provider's batches NAME is, where submit asks for that; NAME=none for none of them.",
+)
 @as_json
 def command(
     arguments: JobArguments,
@@ -77,6 +93,8 @@ def command(
     keep_changed: bool,
     retry_failed: str | None,
     drain: float,
+    wait: bool,
+    batches: tuple[str, ...],
     as_json: bool,
 ) -> int:
     """Bring the output of JOB up to date with its input.
@@ -106,6 +124,8 @@ def command(
         retry_model=retry_model,
         limit=limit,
         drain=drain,
+        wait=wait,
+        batches=_given(batches),
     )
     with showing(as_json=as_json) as progress:
         summary = submit(job, options, env=arguments.environment(), progress=progress)
@@ -117,6 +137,20 @@ def command(
     with suppress(BrokenPipeError):  # the exit code counts more than a reader that has gone
         write_json(summary.document())
     return summary.exit_code
+
+
+def _given(batches: tuple[str, ...]) -> dict[str, str]:
+    """What became of batches by their names."""
+    found = {}
+    for text in batches:
+        name, _, said = text.partition("=")
+        if not name or not said:
+            raise UsageError(
+                f"--batch {text}: is no NAME=ID",
+                hint="Write the name that `batchrun status` shows, and the provider's id: NAME=ID.",
+            )
+        found[name] = said
+    return found
 
 
 def retryable() -> frozenset[str]:

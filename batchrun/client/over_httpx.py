@@ -49,7 +49,7 @@ class HttpxTransport(Transport):
                 file = files.enter_context(body.path.open("rb"))
                 content = {
                     "data": dict(body.fields),
-                    "files": {"file": (body.path.name, file, body.media_type)},
+                    "files": {"file": (body.name, file, body.media_type)},
                 }
                 headers = without_type(headers)
             request = httpx.Request(method, url, headers=headers, extensions={"timeout": timeout}, **content)

@@ -108,7 +108,7 @@ class PyreqwestAnswer:
 
 async def _form(form: Form) -> FormBuilder:
     """It is always taken for sent: what pyreqwest reads of the file does not show."""
-    part = (await PartBuilder.from_file(form.path)).file_name(form.path.name).mime(form.media_type)
+    part = (await PartBuilder.from_file(form.path)).file_name(form.name).mime(form.media_type)
     builder = FormBuilder()
     for name, value in form.fields.items():
         builder = builder.text(name, value)

@@ -56,6 +56,8 @@ class Form:
 
     fields: Mapping[str, str]
     path: Path
+    name: str
+    """What the file is called there."""
     media_type: str
 
 

@@ -20,7 +20,7 @@ from batchrun.job.interpolate import variables_in
 from batchrun.run_folder.log import Log
 from batchrun.source import marks
 from batchrun.survey import Survey
-from batchrun.tasks import Chains, assignments
+from batchrun.tasks import Assigner, Chains
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def over_ray(
 
     def prepare(books: Books) -> Prepared:
         latencies = Latencies()
-        given = assignments(survey, rows, chains)
+        given = Assigner(survey, chains).assignments(rows)
         shards = Shards(rows, given, marks(survey.source.files), workers=engine.workers)
         permits = Permits(
             books.control,

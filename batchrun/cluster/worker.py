@@ -132,7 +132,7 @@ class Worker:
             control = _WorkerControl(
                 self._post, self._admission, journal, self._flights, self._counters, self._setup.drain
             )
-            self._control, engine = control, LocalEngine(parts.answerer(parts.caller()), control)
+            self._control, engine = control, LocalEngine(parts.answerer(parts.asker(parts.caller())), control)
             if self._stop:
                 control.obey(self._stop)
             rows = Rows(job, renderer)

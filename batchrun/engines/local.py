@@ -47,7 +47,14 @@ class LocalEngine:
         There are as many workers as places at the endpoints, and `spare` ones for rows that are busy with
         something else than a call.
         """
-        return await self._control.run(partial(self._work, chunks, spare), self._keep_hiring, *beside)
+        return await self._control.run(partial(self.work, chunks, spare), *beside)
+
+    async def work(self, chunks: Iterator[list[Task]], spare: int) -> None:
+        """The same within a run of somebody else's, once."""
+        async with anyio.create_task_group() as around:
+            around.start_soon(self._keep_hiring)
+            await self._work(chunks, spare)
+            around.cancel_scope.cancel()
 
     async def _work(self, chunks: Iterator[list[Task]], spare: int) -> None:
         async with anyio.create_task_group() as group:

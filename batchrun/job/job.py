@@ -62,6 +62,7 @@ class Job:
         endpoints: by name: those the job describes and those its models use.
         checks: those that the job gives; else that no row has failed.
         prices: those that the job itself gives, by ENDPOINT/MODEL.
+        finish_by: seconds from the first batch on.
         output_path: the run folder, absolute; of a run in object storage its local copy.
         output_place: where a run in object storage is kept; None for one of this machine.
         document: the job as a plain value with the shell's options applied and `${VAR}`
@@ -92,6 +93,7 @@ class Job:
     prices: Mapping[str, PriceSpec]
     output: Output
     engine: Engine
+    finish_by: float | None
     output_path: Path
     output_place: Address | None
     document: Mapping[str, Any] = field(repr=False)

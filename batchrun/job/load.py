@@ -188,6 +188,7 @@ def _job(
         prices=file.prices,
         output=file.output,
         engine=file.engine,
+        finish_by=file.finish_by,
         output_path=output_path,
         output_place=output_place,
         document=document.value,

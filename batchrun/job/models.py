@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from batchrun.job.checks import Checks, no_row_fails
-from batchrun.job.fields import Count, Flag, ModelName, RunName, Section, Text
+from batchrun.job.fields import Count, Flag, ModelName, PositiveDuration, RunName, Section, Text
 from batchrun.job.parameters import Request
 from batchrun.job.place import WrongPartsError
 from batchrun.job.prompt import Prompt
@@ -115,7 +115,10 @@ class JobFile(Section):
     output: Output = Output()
     """The run folder and what its results hold."""
     engine: Engine = Engine()
-    """Where calls are made: by this process, or by many on a cluster."""
+    """Where calls are made: by this process, by many on a cluster, or by the provider's batch API."""
+    finish_by: PositiveDuration | None = None
+    """With engine.kind: provider_batch: when so much time has passed since the first batch, rows that are not
+    answered go on in realtime, begun early enough to be done by then."""
 
     @field_validator("endpoints")
     @classmethod
@@ -135,6 +138,12 @@ class JobFile(Section):
             }
             given = {"order": self.order == "prefix", "tail": self.tail is not None}
             WrongPartsError.raise_any([((key,), text) for key, text in texts.items() if given[key]])
+        return self
+
+    @model_validator(mode="after")
+    def _parts_of_batches(self) -> Self:
+        if self.finish_by is not None and self.engine.kind != "provider_batch":
+            raise WrongPartsError([(("finish_by",), "is for engine.kind: provider_batch")])
         return self
 
     @model_validator(mode="after")

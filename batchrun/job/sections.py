@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from batchrun.job.fields import ColumnType, Count, Flag, Section, Text, Whole, typed
-from batchrun.job.place import WrongPartsError
+from batchrun.job.fields import ColumnType, Count, Flag, PositiveDuration, Section, Text, Whole, typed
+from batchrun.job.place import Loc, WrongPartsError
 from batchrun.storage import Address, is_remote
 
 OPENAI_BATCH = "openai-batch"
@@ -33,6 +34,17 @@ def _on_this_machine(text: str) -> str:
 
 Place: TypeAlias = Annotated[Text, AfterValidator(_address)]
 """A path, or an address in object storage."""
+
+
+MOST_LINES = 100_000
+MOST_BYTES = 200_000_000
+"""What one batch may have at any provider that is known: Azure takes 100,000 lines, others 50,000."""
+
+
+def _window(text: str) -> str:
+    if not re.fullmatch(r"[0-9]+[hd]", text):
+        raise ValueError("must be hours or days, as 24h or 7d")
+    return text
 
 
 class Sample(Section):
@@ -95,11 +107,19 @@ class Input(Section):
         return self.path or self.run or ""
 
 
+_OF_KIND = {
+    "ray": ("address", "workers", "cpus"),
+    "provider_batch": ("completion_window", "poll", "max_lines", "max_bytes", "enqueued_tokens", "leftovers"),
+}
+"""Which keys of `engine` are for one kind alone."""
+
+
 class Engine(Section):
     """Where calls are made."""
 
-    kind: Literal["local", "ray"] = "local"
-    """local: by this process. ray: by workers on a Ray cluster (pip install batchrun[ray])."""
+    kind: Literal["local", "ray", "provider_batch"] = "local"
+    """local: by this process. ray: by workers on a Ray cluster (pip install batchrun[ray]). provider_batch:
+    by the endpoint's own batch API, within a day and at about half the price."""
     address: Text = "auto"
     """Of the cluster: auto (the one this machine is part of), local (one that is started here), HOST:PORT."""
     workers: Count = 8
@@ -107,11 +127,32 @@ class Engine(Section):
     cpus: Annotated[float, Field(gt=0, le=1024), BeforeValidator(typed)] = 1.0
     """What each is counted as when Ray places it; half a processor is enough for 500 rows/s or so."""
 
+    completion_window: Annotated[
+        Text, AfterValidator(_window), Field(json_schema_extra={"pattern": "^[0-9]+[hd]$"})
+    ] = "24h"
+    """Within what time the provider is to answer a batch; OpenAI knows 24h alone."""
+    poll: PositiveDuration = 60.0
+    """How often it is looked at batches under way."""
+    max_lines: Annotated[Count, Field(le=MOST_LINES)] = 50_000
+    """Requests in one batch."""
+    max_bytes: Annotated[Count, Field(le=MOST_BYTES)] = 190_000_000
+    """Bytes of one batch's file; OpenAI takes up to 200,000,000."""
+    enqueued_tokens: Count | None = None
+    """Tokens of prompts that may be with the provider at once, in all batches of a model: its quota. Without
+    it, a batch that the provider refuses for that waits until others are done."""
+    leftovers: Literal["batch", "realtime"] = "batch"
+    """How rows are asked again that expired or failed in a batch, or need a further answer: in the next
+    batch, or at once at the full price."""
+
     @model_validator(mode="after")
-    def _of_ray(self) -> Self:
-        given = [key for key in ("address", "workers", "cpus") if key in self.model_fields_set]
-        if self.kind == "local" and given:
-            raise WrongPartsError([((key,), "is for kind: ray") for key in given])
+    def _of_kinds(self) -> Self:
+        wrong: list[tuple[Loc, str]] = [
+            ((key,), f"is for kind: {kind}")
+            for kind, keys in _OF_KIND.items()
+            for key in keys
+            if key in self.model_fields_set and kind != self.kind
+        ]
+        WrongPartsError.raise_any(wrong)
         return self
 
 

@@ -43,6 +43,14 @@ def _amount(value: Any) -> float:
     return amount
 
 
+def _part(value: Any) -> float:
+    wanted = "must be a share of the price: a number above 0, at most 1, as 0.5 for half of it"
+    value = typed(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise ValueError(wanted)
+    return float(value)
+
+
 def _mapping(value: Any, example: str) -> Any:
     """Say how a section is written where one plain value stands in its place."""
     plain = isinstance(value, int | float) or (isinstance(value, str) and ":" not in value)
@@ -64,6 +72,12 @@ Price: TypeAlias = Annotated[
     WithJsonSchema({"type": "number", "minimum": 0, "maximum": _MOST}),
 ]
 """USD per million tokens."""
+PartOfPrice: TypeAlias = Annotated[
+    float,
+    BeforeValidator(_part),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 1}),
+]
+"""A share of a price."""
 Amount: TypeAlias = Annotated[
     float,
     BeforeValidator(_amount),
@@ -92,6 +106,8 @@ class PriceSpec(Section):
     """Tokens of spoken answers; default: as `output`."""
     request: Price = 0.0
     """USD per million requests, beside their tokens."""
+    batch: PartOfPrice = 0.5
+    """What a call costs in a provider's batch, as a share of these prices."""
 
     @model_validator(mode="before")
     @classmethod

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 from batchrun.prices.rates import USD, Counts, Rate, Rates, units
@@ -16,6 +18,8 @@ _NEVER_DEARER = frozenset({"flex", "batch"})
 
 _ANY = "*"
 """The tier of a price that holds for all tiers."""
+_BATCH = "batch"
+"""What price lists call the tier of what goes through a provider's batch."""
 
 
 class GivenPrice(Protocol):
@@ -33,6 +37,8 @@ class GivenPrice(Protocol):
     def output_audio(self) -> float | None: ...
     @property
     def request(self) -> float: ...
+    @property
+    def batch(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +48,21 @@ class Period:
     tiers: Mapping[str, Rates]
     active: Callable[[float], bool] | None = None
     """Whether it holds at a time in seconds since the epoch; None: at any."""
+    batch: Rates | None = None
+    """Those of what goes through a batch, where no tier of that name has them."""
+
+    @property
+    def of_batch(self) -> Rates | None:
+        """The rates of what goes through a batch; None where they are not known."""
+        return self.batch or self.tiers.get(_BATCH)
+
+    def in_batch(self) -> Period:
+        """The same time with the rates of a batch for whatever tier; as it is where they are not known."""
+        rates = self.of_batch
+        return self if rates is None else Period({STANDARD: rates, _ANY: rates}, self.active, rates)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Price:
     """What a model costs. All amounts are USD.
 
@@ -119,6 +137,23 @@ class Price:
         """Whether the price of spoken answers is known in every tier at any time ahead."""
         return all(rates.knows_spoken for period in self.ahead for rates in period.tiers.values())
 
+    @property
+    def knows_batch(self) -> bool:
+        """Whether the price of what goes through a provider's batch is known at any time ahead."""
+        return all(period.of_batch is not None for period in self.ahead)
+
+    @cached_property
+    def in_batch(self) -> Price:
+        """The price of the same model for what goes through a provider's batch, whatever its tier.
+
+        At times for which no such price is known, all that a call of its own may cost: never too little.
+        """
+        periods = tuple(period.in_batch() for period in self.periods)
+        ahead = tuple(period.in_batch() for period in self.ahead)
+        return replace(
+            self, periods=periods, ahead=ahead, ceilings=ceilings(ahead), request=dearest_request(ahead)
+        )
+
     def document(self) -> dict[str, Any]:
         """USD per million tokens at the standard rates of a short prompt, and where they come from."""
         rates = [period.tiers[STANDARD] for period in self.ahead]
@@ -158,8 +193,20 @@ def ceilings(periods: tuple[Period, ...]) -> tuple[tuple[int, int, int], ...]:
     return tuple(found)
 
 
+def dearest_request(periods: tuple[Period, ...]) -> int:
+    """The most units that a request costs beside its tokens, in any of the periods and tiers."""
+    return max(rates.request for period in periods for rates in period.tiers.values())
+
+
 def given_price(model: str, given: GivenPrice) -> Price:
-    """The job's own price of a model, whatever the tier; audio without a price costs what text does."""
+    """The job's own price of a model, whatever the tier, and `given.batch` of it in a batch."""
+    rates, batch = _given_rates(given, 1), _given_rates(given, given.batch)
+    periods = (Period({STANDARD: rates, _ANY: rates}, batch=batch),)
+    return Price("job", model, periods, periods, ceilings(periods), rates.request)
+
+
+def _given_rates(given: GivenPrice, share: float) -> Rates:
+    """A share of what the job says; audio without a price costs what text does."""
     cached = given.input if given.cached is None else given.cached
     spelled = {
         "input": given.input,
@@ -169,6 +216,10 @@ def given_price(model: str, given: GivenPrice) -> Price:
         "cached_audio": cached if given.input_audio is None else given.input_audio,
         "output_audio": given.output if given.output_audio is None else given.output_audio,
     }
-    rates = Rates.of({name: Rate(units(price)) for name, price in spelled.items()}, units(given.request))
-    periods = (Period({STANDARD: rates, _ANY: rates}),)
-    return Price("job", model, periods, periods, ceilings(periods), rates.request)
+    rates = {name: Rate(_part_of(price, share)) for name, price in spelled.items()}
+    return Rates.of(rates, _part_of(given.request, share))
+
+
+def _part_of(price: float, share: float) -> int:
+    """A share of a price in USD per million, as units for one, rounded up once."""
+    return units(Decimal(str(price)) * Decimal(str(share)))

@@ -13,7 +13,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from batchrun.prices.price import STANDARD, GivenPrice, Period, Price, ceilings, given_price
+from batchrun.prices.price import STANDARD, GivenPrice, Period, Price, ceilings, dearest_request, given_price
 from batchrun.prices.rates import Rate, Rates, units
 
 if TYPE_CHECKING:  # the import takes 0.3 s and brings an HTTP client along: only who asks for a price pays
@@ -115,14 +115,13 @@ def _price(model: ModelInfo, provider: Provider, host: str, now: float) -> Price
     if not periods or any(not period.tiers for period in periods):
         return None
     ahead = tuple(_ahead(periods, model.prices, now))
-    requests = (rates.request for period in ahead for rates in period.tiers.values())
     return Price(
         source="genai-prices",
         model=f"{provider.id}/{model.id}",
         periods=periods,
         ahead=ahead,
         ceilings=ceilings(ahead),
-        request=max(requests),
+        request=dearest_request(ahead),
         writes_unseen="claude" not in model.id,  # Anthropic's are written where the request asks for it
         doubt="on Vertex AI the price depends on the region" if _VERTEX in host else _DOUBTS.get(provider.id),
     )

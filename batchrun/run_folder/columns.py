@@ -36,6 +36,7 @@ ATTEMPT = pa.struct(
         ("request_id", TEXT),
         ("usage", USAGE),
         ("sent", pa.bool_()),
+        ("batch_id", TEXT),
     ]
 )
 ATTEMPTS = pa.list_(ATTEMPT)
@@ -69,6 +70,7 @@ RESULT_SCHEMA = pa.schema(
         ("model", TEXT),
         ("response_model", TEXT),
         ("endpoint", TEXT),
+        ("batch_id", TEXT),
         ("model_index", pa.int32()),
         ("error_type", TEXT),
         ("error", ERROR),

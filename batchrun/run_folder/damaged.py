@@ -17,6 +17,7 @@ _WITHOUT = {
     "kept": "Submit then asks again what is to happen to the rows whose older answers were kept.",
     "shared": "Rows that showed the answer to an equal one may then be asked for after an edit.",
     "spent": "The budget then no longer counts what answers took that `gc` has dropped.",
+    "batch": "The rows of that batch are then asked for, and paid for, again.",
     "index": "The next submit makes it anew.",
     "types": "The next submit makes it anew.",
     "part": "The next submit publishes it anew.",

@@ -20,6 +20,7 @@ from batchrun.run_folder.checkpoint import Checkpoint, read_checkpoint
 from batchrun.run_folder.columns import RESULT_SCHEMA
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.layout import input_names
 from batchrun.run_folder.older import older_answers
 from batchrun.run_folder.sealed import sealed_parts
 from batchrun.run_folder.shares import filtered
@@ -88,7 +89,7 @@ def scan_seen(seen: Seen) -> pl.LazyFrame:
     stand as they were published last.
     """
     since, types = seen.since, read_types(seen.run.checkpoint)
-    published = pl.scan_parquet(seen.parts) if seen.parts else None
+    published = _published(seen.parts) if seen.parts else None
     if since.is_empty():
         return pl.DataFrame(schema=_results_schema(types)).lazy() if published is None else published
     fresh = [_typed(rows, types) for rows in _rows(seen)]
@@ -115,6 +116,15 @@ def published_parts(run: RunFolder) -> list[Path]:
     return parts
 
 
+def _published(parts: list[Path]) -> pl.LazyFrame:
+    """The rows of parts, their input columns called as they are published now: an older version did not have
+    every column of ours, and one of the input's may have had its name."""
+    rows = pl.scan_parquet(parts)
+    names = rows.collect_schema().names()
+    inputs = names[names.index("row_id") + 1 : names.index("status")]
+    return rows.rename(dict(zip(inputs, input_names(inputs, RESULT_SCHEMA.names), strict=True)))
+
+
 def rows_by_part(seen: Seen) -> Iterator[pl.LazyFrame]:
     """The rows of `scan_seen` in no order, some thousands at a time.
 
@@ -123,7 +133,7 @@ def rows_by_part(seen: Seen) -> Iterator[pl.LazyFrame]:
     types = read_types(seen.run.checkpoint)
     replaced = seen.since.select(pl.col("replaces").explode()).drop_nulls().lazy()
     for part in seen.parts:
-        rows = _typed(pl.scan_parquet(part), types)
+        rows = _typed(_published([part]), types)
         yield rows.join(replaced, left_on="row_index", right_on="replaces", how="anti")
     yield from (_typed(rows, types) for rows in _rows(seen))
 

@@ -68,6 +68,8 @@ class Sent:
     """A digest of what is asked beyond the row's own request: an answer is replayed for that alone."""
     named: str = ""
     """The model that the row itself names, where the job's `model` leaves it to the rows."""
+    batch: str = ""
+    """The provider's batch that the call went by; empty for a call of its own."""
 
 
 @value(frozen=True, slots=True)
@@ -212,6 +214,8 @@ def _sent_to_json(record: Sent) -> dict[str, Any]:
         document["step"], document["ask"] = record.step, record.ask
     if record.named:
         document["named"] = record.named
+    if record.batch:
+        document["batch"] = record.batch
     return document
 
 
@@ -284,6 +288,7 @@ def _from_json(line: dict[str, Any]) -> Record:
             line.get("step", 0),
             line.get("ask", ""),
             line.get("named", ""),
+            line.get("batch", ""),
         )
     if "ran" in line:
         return Ran(line["ran"], line["step"], line.get("calls", ""), tuple(line["results"]))

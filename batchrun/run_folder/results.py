@@ -110,6 +110,7 @@ def _attempt(sent: Sent, answered: Answered | None, read: _Read | None, done: Do
         request_id(reply.headers) if reply else None,
         read.usage if read else None,
         exchange.sent if isinstance(exchange, Unanswered) else True,
+        _encodable(sent.batch) or None,
     )
 
 
@@ -220,6 +221,7 @@ def _calls(rows: Sequence[_Row]) -> dict[str, Any]:
     return {
         "model": [row.sent and row.sent.model for row in rows],
         "endpoint": [row.sent and row.sent.endpoint for row in rows],
+        "batch_id": [(row.sent and _encodable(row.sent.batch)) or None for row in rows],
         "latency": [exchange and exchange.latency for exchange in exchanges],
         "ttft": [exchange.ttft if isinstance(exchange, Reply) else None for exchange in exchanges],
         "attempts": list_array([row.attempts for row in rows], _attempts, ATTEMPTS),

@@ -18,6 +18,7 @@ from batchrun import codec
 from batchrun.budget import Amounts, Spend
 from batchrun.judge import judge
 from batchrun.paid import cost_of, paid, taken
+from batchrun.prices import Price
 from batchrun.pricing import PriceOf
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.folder import write_atomically
@@ -37,8 +38,14 @@ def recalled(sent: Sent, answered: Answered | None, price_of: PriceOf) -> tuple[
     bound = Amounts(sent.bound_usd, sent.bound_tokens, 1)
     if answered is None:
         return bound, None
-    judged, price = judge(answered.exchange), price_of(sent.model, sent.named)
+    judged, price = judge(answered.exchange), price_for(sent, price_of)
     return taken(paid(judged, price, sent.at), bound), cost_of(judged, price, sent.at)
+
+
+def price_for(sent: Sent, price_of: PriceOf) -> Price | None:
+    """The price of a call: a batch's for one that went by a batch; None where none is known."""
+    price = price_of(sent.model, sent.named)
+    return price.in_batch if price and sent.batch else price
 
 
 def finished_spend(finished: Iterable[History]) -> Spend:

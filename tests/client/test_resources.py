@@ -55,11 +55,11 @@ def document(exchange: Exchange, status: int = 200) -> dict[str, Any]:
 @pytest.mark.parametrize("transport", [pyreqwest, over_httpx])
 def test_a_file_comes_back_as_it_was_sent(tmp_path: Path, transport: Callable[[], Transport]) -> None:
     """Uploaded from a file, listed with a query, downloaded into a file, deleted."""
-    sent, received = tmp_path / "sent ü.jsonl", tmp_path / "received.jsonl"
+    sent, received = tmp_path / "sent", tmp_path / "received.jsonl"
     sent.write_bytes(b'{"n": 1}\r\n--x\r\n' * 20_000)
 
     async def scene(resources: Resources) -> None:
-        form = Form({"purpose": "batch"}, sent, "application/jsonl")
+        form = Form({"purpose": "batch"}, sent, "sent ü.jsonl", "application/jsonl")
         made = document(await resources.upload("/files", form))
         assert (made["purpose"], made["bytes"]) == ("batch", sent.stat().st_size)
         assert document(await resources.get("/files", {"purpose": "batch"}))["data"] == [made]

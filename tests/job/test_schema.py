@@ -82,6 +82,7 @@ def test_it_takes_the_jobs_of_this_project(path: Path) -> None:
         "budget: {cost_usd: '${USD}', wall_time: '${TIME}', per: day}",
         "budget: {cost_usd: 1000000000, wall_time: 0.5s}",
         "prices: {openai/a/b: {input: 0, output: '${P}'}}",
+        "prices: {openai/a/b: {input: 0, output: 1, batch: '${SHARE}'}}",
         "tail: {hedge_after: p99.9}",
         "checks: {failed: '<= ${MOST}%', 'a = b': '>= 99%', ok: '=3'}",
         "checks: {}",
@@ -181,6 +182,8 @@ def test_it_asks_for_a_file_or_a_run(tmp_path: Path, given: str, known: bool) ->
         "prices: {small: {input: 1, output: 1}}",
         "prices: {simulator/small: {input: 2e9, output: 1}}",
         "prices: {simulator/small: {input: -1, output: 1}}",
+        "prices: {simulator/small: {input: 1, output: 1, batch: 0}}",
+        "prices: {simulator/small: {input: 1, output: 1, batch: 2}}",
         "endpoints: {simulator: {limits: {window: 0}}}",
     ],
 )

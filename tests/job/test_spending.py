@@ -29,6 +29,13 @@ def test_a_free_model_has_a_price(tmp_path: Path) -> None:
     assert job.prices["openai/gpt-4.1-mini"].input == 0
 
 
+@pytest.mark.parametrize(("given", "share"), [("", 0.5), (", batch: 1", 1.0), (", batch: '${B}'", 0.4)])
+def test_what_a_batch_costs_is_a_share_of_the_price(tmp_path: Path, given: str, share: float) -> None:
+    """Half where the job does not say."""
+    text = f"{OPENAI}prices: {{openai/gpt-4.1-mini: {{input: 1, output: 2{given}}}}}\n"
+    assert load(tmp_path, text, env={"B": "0.4"}).prices["openai/gpt-4.1-mini"].batch == share
+
+
 @pytest.mark.parametrize(
     ("added", "message"),
     [
@@ -57,6 +64,10 @@ def test_a_free_model_has_a_price(tmp_path: Path) -> None:
         ("tail: hedge_after:p99", "Is a space missing after the colon?"),
         ("prices: {openai/gpt-4.1-mini: 1}", "must be a mapping: write {input: …, output: …}"),
         ("prices: {openai/gpt-4.1-mini: {input: '1', output: 1}}", "without quotes or a sign: write 1"),
+        ("prices: {openai/gpt-4.1-mini: {input: 1, output: 1, batch: 0}}", "above 0, at most 1, as 0.5"),
+        ("prices: {openai/gpt-4.1-mini: {input: 1, output: 1, batch: 1.5}}", "above 0, at most 1, as 0.5"),
+        ("prices: {openai/gpt-4.1-mini: {input: 1, output: 1, batch: 50%}}", "at most 1, as 0.5 for half"),
+        ("prices: {openai/gpt-4.1-mini: {input: 1, output: 1, batch: true}}", "must be a share of the price"),
         ("prices: {openai/gpt-4.1-mini: {input: 2e9, output: 1}}", "at most 1000000000 USD"),
         ("budget: {cost_usd: .nan}", "budget.cost_usd: .nan is no number"),
         ("budget: {tokens: 0}", "budget.tokens: must be at least 1"),

@@ -24,7 +24,9 @@ from tests.reliability.table import Line
 from tests.runs import simulated
 from tests.test_conversations import with_functions
 
-BOOKS = frozenset({"attempts", "usage", "cost_usd", "latency", "ttft", "started_at", "model", "endpoint"})
+BOOKS = frozenset(
+    {"attempts", "usage", "cost_usd", "latency", "ttft", "started_at", "model", "endpoint", "batch"}
+)
 """What is known of a row's calls. One whose record is gone without a trace is missing there."""
 
 KINDS = ("journal", "admitted", "sent", "answer", "ran", "continues", "done")

@@ -19,7 +19,13 @@ def request_hash(number: int) -> str:
 
 
 def sent(
-    task: int, call: int = 0, *, row: int | None = None, model: str = "openai/small", index: int = 0
+    task: int,
+    call: int = 0,
+    *,
+    row: int | None = None,
+    model: str = "openai/small",
+    index: int = 0,
+    batch: str = "",
 ) -> Sent:
     return Sent(
         task=task,
@@ -32,6 +38,7 @@ def sent(
         model_index=index,
         at=EPOCH + task + call / 10,
         tokens=20,
+        batch=batch,
     )
 
 

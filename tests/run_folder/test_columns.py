@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from batchrun.outcome import Completed, Error, Failed, Reply
-from batchrun.run_folder.columns import RESULT_SCHEMA
+from batchrun.run_folder.columns import RESULT_SCHEMA, earlier_askings
 from batchrun.run_folder.records import Record, decode, encode
 from batchrun.run_folder.results import result_table
 from tests.run_folder.recorded import (
@@ -47,6 +47,7 @@ TYPES = {
     "model": "string",
     "response_model": "string",
     "endpoint": "string",
+    "batch_id": "string",
     "model_index": "int32",
     "error_type": "string",
     "error": "struct<type: string, code: string, http_status: int32, message: string>",
@@ -76,7 +77,7 @@ MEMBERS = {
     "annotations": ["type", "url", "title", "start_index", "end_index"],
     "attempts": [
         *("model", "endpoint", "started_at", "latency", "http_status", "error_type"),
-        *("request_id", "usage", "sent"),
+        *("request_id", "usage", "sent", "batch_id"),
     ],
 }
 
@@ -102,8 +103,8 @@ ORDER = [
     *("refusal", "reasoning", "finish_reason", "tool_calls", "logprobs", "confidence", "probabilities"),
     *("choices", "messages"),
     *("prompt_logprobs", "refusal_logprobs", "token_ids", "annotations", "audio", "usage", "cost_usd"),
-    *("model", "response_model", "endpoint", "model_index", "error_type", "error", "attempts", "latency"),
-    *("ttft", "started_at", "finished_at", "response_id", "system_fingerprint", "service_tier"),
+    *("model", "response_model", "endpoint", "batch_id", "model_index", "error_type", "error", "attempts"),
+    *("latency", "ttft", "started_at", "finished_at", "response_id", "system_fingerprint", "service_tier"),
     "request_hash",
 ]
 
@@ -398,6 +399,36 @@ def test_a_row_tells_all_its_attempts() -> None:
     assert row["started_at"] == datetime.fromtimestamp(EPOCH + 1, tz=UTC)
     assert row["finished_at"] == datetime.fromtimestamp(EPOCH + 2, tz=UTC)
     assert (row["row_id"], row["request_hash"]) == ("r1", request_hash(1))
+
+
+def test_a_row_says_which_batch_its_answer_came_by() -> None:
+    """Of the call that decided it; each attempt says it of its own. Null for calls of their own."""
+    refused: list[Record] = [sent(1, 0, batch="batch_7"), answered(1, 0, reply(b"{}", 429))]
+    for batch in ("batch_8", ""):
+        records: list[Record] = [*refused, sent(1, 1, batch=batch), answered(1, 1), done(1, Completed(1))]
+        row = result_table([history(records)]).to_pylist()[0]
+        assert row["batch_id"] == (batch or None)
+        assert [attempt["batch_id"] for attempt in row["attempts"]] == ["batch_7", batch or None]
+
+
+def test_a_row_without_an_answer_says_the_batch_of_its_last_call() -> None:
+    """As it says the endpoint; one that was never sent has none."""
+    expired: list[Record] = [sent(1, batch="batch_7"), done(1, "timeout", errors=("timeout",))]
+    table = result_table([history(expired), history(NEVER_SENT), history([answered(1), done(1)])])
+    assert table["batch_id"].to_pylist() == ["batch_7", None, None]
+
+
+@pytest.mark.parametrize("batch", [{}, {"batch_id": None}, {"batch_id": "batch_7"}])
+def test_attempts_of_an_earlier_asking_have_their_batch(batch: dict[str, str | None]) -> None:
+    """Where its record does not say, they were calls of their own: nothing else was there."""
+    before = dict.fromkeys(["http_status", "error_type", "request_id", "usage", "latency"])
+    before |= {"model": "openai/small", "endpoint": "openai", "started_at": EPOCH, "sent": True}
+    earlier = {"attempts": [before | batch], "usage": None, "cost_usd": None}
+    records: list[Record] = [sent(1, batch="batch_8"), answered(1), replace(done(1), earlier=earlier)]
+    row = result_table([history(records)]).to_pylist()[0]
+    assert [attempt["batch_id"] for attempt in row["attempts"]] == [batch.get("batch_id"), "batch_8"]
+    again = {**earlier_askings(row), "usage": None}
+    assert [attempt["batch_id"] for attempt in again["attempts"]] == [batch.get("batch_id"), "batch_8"]
 
 
 def test_usage_and_cost_are_those_of_all_attempts() -> None:

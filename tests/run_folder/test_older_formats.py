@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -19,11 +20,14 @@ from batchrun.errors import ChangedRowsError, RunFolderError
 from batchrun.outcome import Reply
 from batchrun.run_folder import upgrade
 from batchrun.run_folder.checkpoint import read_checkpoint
+from batchrun.run_folder.columns import ATTEMPT
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import locked
-from batchrun.run_folder.read import scan_run
+from batchrun.run_folder.read import rows_by_part, scan_run, scan_seen, see
 from batchrun.run_folder.records import FORMAT_VERSION, Header, UnknownRecordError, decode, encode
 from batchrun.run_folder.sealed import PartReader, histories, schema_with, sealed_parts, write_parquet
+from tests.run_folder.answering import Work
+from tests.run_folder.recorded import answered, done, sent
 from tests.runs import JobFolder, asked, run_batchrun, simulated
 
 DATA = Path(__file__).with_name("data")
@@ -96,6 +100,56 @@ def test_a_part_with_row_groups_of_another_size_is_read_as_it_is(tmp_path: Path)
         reader = PartReader(job.checkpoint, ["row_index"])
         assert reader.take(1, [0, 3, 4, 5])["row_index"].to_pylist() == [0, 3, 4, 5]
         reader.close()
+
+
+def without_batch(table: pa.Table) -> pa.Table:
+    """A table as it was before calls could go by a batch."""
+    attempts = table.column("attempts").to_pylist()
+    kind = pa.struct([field for field in ATTEMPT if field.name != "batch_id"])
+    short = [[{f.name: item[f.name] for f in kind} for item in items] for items in attempts]
+    at = table.schema.get_field_index("attempts")
+    return table.set_column(at, "attempts", pa.array(short, pa.list_(kind))).drop_columns(["batch_id"])
+
+
+def test_a_part_of_before_there_were_batches_is_read_and_written_anew(tmp_path: Path) -> None:
+    """From its records: its calls were calls of their own. Nothing is asked again."""
+    with simulated(tmp_path, rows=6) as job:
+        job.submit_here()
+        before = job.results()
+        (path,) = sealed_parts(job.checkpoint).values()
+        whole = pq.read_table(path)
+        older = without_batch(whole)
+        write_parquet([older], path, older.schema.with_metadata(whole.schema.metadata))
+        assert upgrade.is_older(path)
+        assert upgrade.scan_part(path).collect().equals(pl.DataFrame(whole))
+        job.submit_here()
+        assert not upgrade.is_older(path)
+        assert job.results().equals(before)
+        assert len(job.calls()) == 6
+
+
+@pytest.mark.parametrize("added", [[], [2]])
+def test_an_input_column_that_a_column_of_ours_is_called_like_now_stays_the_inputs(
+    added: list[int], tmp_path: Path
+) -> None:
+    """Results that an older version published have it by its own name; it is told as it will be published."""
+    work = Work(tmp_path).write([{"text": f"question {n}", "batch_id": n} for n in range(3)])
+    work.answer([0, 1])
+    work.publish()
+    (part,) = work.run.results.glob("*.parquet")
+    older = without_batch(pq.read_table(part)).rename_columns({"input_batch_id": "batch_id"})
+    write_parquet([older], part, older.schema)
+    for row in added:
+        work.answer([row], lambda task: [sent(task, batch="batch_7"), answered(task), done(task)])
+    seen = see(work.run)
+    rows = scan_seen(seen).select("row_id", "input_batch_id", "completion", "attempts").collect()
+    assert rows["input_batch_id"].to_list() == [0, 1, *[None for _ in added]]
+    parts = [part.select("row_id", "completion", "attempts").collect() for part in rows_by_part(seen)]
+    assert pl.concat(parts).equals(rows.drop("input_batch_id"))
+    if added:
+        assert scan_seen(seen).select("batch_id").collect()["batch_id"].to_list() == [None, None, "batch_7"]
+        work.publish()
+        assert work.results().select("input_batch_id", "batch_id").rows() == [(0, None), (1, None), (2, "batch_7")]
 
 
 def test_a_newer_folder_is_left_alone(tmp_path: Path) -> None:

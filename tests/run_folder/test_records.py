@@ -21,7 +21,7 @@ from batchrun.run_folder.records import (
     decode,
     encode,
 )
-from tests.run_folder.recorded import answered, asked, reply
+from tests.run_folder.recorded import answered, asked, reply, sent
 
 TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=10).map(
     lambda text: text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
@@ -42,7 +42,13 @@ ERROR = st.builds(Error, TYPE, TEXT, st.none() | TEXT, st.none() | st.integers(1
 OUTCOME = st.builds(Completed, NUMBER) | st.builds(Failed, ERROR, st.none() | NUMBER)
 RECORDS: st.SearchStrategy[Record] = st.one_of(
     st.builds(Header, NUMBER),
-    st.builds(Sent, NUMBER, NUMBER, NUMBER, KEY, HASH, TEXT, TEXT, NUMBER, SECONDS, NUMBER),
+    st.builds(
+        Sent,
+        *(NUMBER, NUMBER, NUMBER, KEY, HASH, TEXT, TEXT, NUMBER, SECONDS, NUMBER),
+        *(st.none() | SECONDS, st.none() | NUMBER),
+        named=TEXT,
+        batch=TEXT,
+    ),
     st.builds(Answered, NUMBER, NUMBER, SECONDS, EXCHANGE),
     st.builds(
         Done,
@@ -97,6 +103,16 @@ def test_a_line_is_a_checksum_and_json_that_people_can_read() -> None:
         '{"answer":7,"call":1,"at":1800000007.1499999,"status":200,"headers":{"x-request-id":"q1"},'
         '"latency":0.25,"body":"{\\"é\\":1}"}'
     )
+
+
+def test_a_call_says_which_batch_it_went_by() -> None:
+    """A call of its own does not; a record of before there were batches is one of those."""
+    assert b'"batch":"batch_7"' in encode(sent(1, batch="batch_7"))
+    line = encode(sent(1))[:-1]
+    assert b"batch" not in line
+    record = decode(line)
+    assert isinstance(record, Sent)
+    assert record.batch == ""
 
 
 def test_a_body_that_is_not_utf_8_is_kept_byte_by_byte() -> None:

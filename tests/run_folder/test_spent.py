@@ -1,4 +1,4 @@
-"""What a run has spent counts once, whenever a `gc` is killed."""
+"""What a run has spent: calls of a batch at its price, and each call once, whenever a `gc` is killed."""
 
 from __future__ import annotations
 
@@ -7,18 +7,31 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from batchrun import gc
+from batchrun.budget import Amounts
 from batchrun.job import load_job
-from batchrun.run_folder.spend import read_dropped
+from batchrun.job.spending import PriceSpec
+from batchrun.outcome import Exchange
+from batchrun.prices import Price, find_price
+from batchrun.run_folder.spend import price_for, read_dropped, recalled, unfinished_spend
 from batchrun.survey import Survey
+from tests.run_folder.recorded import EPOCH, answered, body, history, reply, sent
 from tests.runs import JobFolder, simulated
 
 STALL = {"match": "row 000000", "first": 1, "stall": 60}
 EDITED = {"messages": [{"role": "user", "content": "{{ n }} please"}]}
+
+
+def price_of(model: str, _named: str) -> Price | None:
+    """Of 3 USD a million for prompts and 15 for answers, and of 40% of that in a batch."""
+    assert model == "openai/small"
+    given = PriceSpec.model_validate({"input": 3, "output": 15, "batch": 0.4})
+    return find_price(model, base_urls=[], given=given, now=EPOCH)
 
 
 class KilledError(Exception):
@@ -51,6 +64,52 @@ def killed_collecting(job: JobFolder, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(KilledError):
             collect(job)
     assert read_dropped(job.checkpoint)
+
+
+ANSWERS: dict[str, Exchange | None] = {
+    "usage": reply(body(usage={"prompt_tokens": 1_000, "completion_tokens": 100, "total_tokens": 1_100})),
+    "cost": reply(body(usage={"prompt_tokens": 1_000, "completion_tokens": 100, "cost": 0.25})),
+    "nothing": reply(body()),
+    "refused": reply(b"{}", 400),
+    "unanswered": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "took", "cost"),
+    [
+        ("usage", Amounts(0.0018, 1_100, 1), 0.0018),
+        ("cost", Amounts(0.25, 1_100, 1), 0.25),
+        ("nothing", Amounts(0.5, 2_000, 1), None),
+        ("refused", Amounts(0.0, 0, 1), None),
+        ("unanswered", Amounts(0.5, 2_000, 1), None),
+    ],
+)
+def test_a_call_that_went_by_a_batch_is_recalled_at_the_batchs_price(
+    kind: str, took: Amounts, cost: float | None
+) -> None:
+    """At 40% here. What the server says that it cost stands, as does its bound without an answer."""
+    call = replace(sent(1, batch="batch_7"), bound_usd=0.5, bound_tokens=2_000)
+    exchange = ANSWERS[kind]
+    found = recalled(call, answered(1, exchange=exchange) if exchange else None, price_of)
+    assert found == (took, cost)
+
+
+def test_a_call_of_its_own_is_recalled_at_the_full_price() -> None:
+    """And one of a model without a price at none, by a batch or not."""
+    answer = answered(1, exchange=ANSWERS["usage"])
+    assert recalled(sent(1), answer, price_of) == (Amounts(0.0045, 1_100, 1), 0.0045)
+    for batch in ("", "batch_7"):
+        assert price_for(sent(1, batch=batch), lambda *_: None) is None
+        assert recalled(sent(1, batch=batch), answer, lambda *_: None)[1] is None
+
+
+def test_unfinished_calls_of_a_batch_count_at_its_price() -> None:
+    """What a killed submit had received, and what it had not, at its bound."""
+    late = replace(sent(1, 1, batch="batch_7"), bound_usd=0.5, bound_tokens=2_000)
+    task = history([sent(1, batch="batch_7"), answered(1, exchange=ANSWERS["usage"]), late])
+    (spend,) = unfinished_spend({1: task}, price_of).values()
+    assert spend.total() == Amounts(0.5018, 3_100, 2)
 
 
 def test_a_task_that_gc_was_about_to_drop_counts_once(

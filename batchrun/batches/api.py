@@ -1,0 +1,220 @@
+"""Files and batches of one endpoint (OpenAI: Files API, Batch API; others have copied both)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from batchrun import codec
+from batchrun.batches.lines import URL
+from batchrun.chat.stamps import BATCH
+from batchrun.client import Form, Resources
+from batchrun.clock import Clock
+from batchrun.error_reply import classify
+from batchrun.outcome import Error, Exchange, Reply, Unanswered
+from batchrun.policy import RetryRules, backoff
+from batchrun.retry_after import retry_after
+from batchrun.value import value
+
+OVER = frozenset({"completed", "failed", "expired", "cancelled"})
+"""States that a batch does not leave."""
+
+_LACKING = frozenset({404, 405, 501})
+_MAY_PASS = frozenset({408, 409, 425, 429})
+_PAGE = 100
+
+
+class ApiError(Exception):
+    """The provider would not, or could not be asked; `error` says why.
+
+    `unsure`: what was asked for may have been done all the same. `lacking`: there is nothing of that name or
+    kind there.
+    """
+
+    def __init__(self, error: Error, exchange: Exchange, *, unsure: bool = False) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.exchange = exchange
+        self.unsure = unsure
+        self.lacking = isinstance(exchange, Reply) and exchange.status in _LACKING
+
+
+@value(frozen=True, slots=True)
+class Told:
+    """What a provider says of a batch; times in seconds since the epoch."""
+
+    id: str
+    status: str
+    output_file: str | None = None
+    error_file: str | None = None
+    done: int = 0
+    """Requests that are answered, or have failed."""
+    failed: int = 0
+    errors: tuple[Mapping[str, Any], ...] = ()
+    """Why it has failed as a whole: `code`, `message`, `line`."""
+    created_at: float | None = None
+    ended_at: float | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self.status in OVER
+
+
+class BatchApi:
+    """Asks one endpoint for files and batches.
+
+    What costs nothing to ask again is asked again as `retry` says; `jitter` gives numbers in [0, 1). Raises
+    ApiError.
+    """
+
+    def __init__(
+        self, resources: Resources, retry: RetryRules, clock: Clock, jitter: Callable[[], float]
+    ) -> None:
+        self._resources = resources
+        self._retry = retry
+        self._clock = clock
+        self._jitter = jitter
+
+    def hide(self, text: bytes) -> bytes:
+        """`text` without the keys that are sent."""
+        return self._resources.hide(text)
+
+    async def upload(self, path: Path, name: str) -> str:
+        """Upload a file of requests; its id there. Raises OSError where it cannot be read."""
+        form = Form({"purpose": "batch"}, path, name, "application/jsonl")
+        return text_of(await self._steadily(partial(self._resources.upload, "/files", form)), "id")
+
+    async def create(self, file_id: str, window: str, metadata: Mapping[str, str]) -> Told:
+        """Begin a batch: asked once, for a second time would make a second one."""
+        asked = {
+            "input_file_id": file_id,
+            "endpoint": URL,
+            "completion_window": window,
+            "metadata": dict(metadata),
+        }
+        return _told(_document(await self._resources.post("/batches", asked)))
+
+    async def get(self, batch_id: str) -> Told:
+        """How a batch stands."""
+        return _told(await self._steadily(partial(self._resources.get, f"/batches/{batch_id}")))
+
+    async def cancel(self, batch_id: str) -> None:
+        """Have a batch work on no further request. One that is over stays what it is."""
+        with suppress(ApiError):  # the next look at it tells
+            await self._steadily(partial(self._resources.post, f"/batches/{batch_id}/cancel"))
+
+    async def find(self, name: str, file_id: str, since: float) -> Told | None:
+        """The batch that was stamped with `name`, or made of that file; None where there is none.
+
+        Only those created after `since` are looked at. Raises ApiError, `lacking` where batches are not
+        listed.
+        """
+        async for document in self._all("/batches"):
+            metadata = document.get("metadata")
+            stamped = metadata.get(BATCH) if isinstance(metadata, dict) else None
+            if stamped == name or (stamped is None and document.get("input_file_id") == file_id):
+                return _told(document)
+            created = document.get("created_at")
+            if isinstance(created, int | float) and created < since:
+                return None
+        return None
+
+    async def download(self, file_id: str, to: Path) -> None:
+        """Fetch a file. Raises OSError where it cannot be written."""
+        await self._steadily(partial(self._resources.download, f"/files/{file_id}/content", to), is_file=True)
+
+    async def delete(self, file_id: str) -> None:
+        """Remove a file; one that cannot be removed stays."""
+        with suppress(ApiError):
+            _document(await self._resources.delete(f"/files/{file_id}"))
+
+    async def _all(self, path: str) -> AsyncIterator[dict[str, Any]]:
+        """Every item of a list, newest first."""
+        query: dict[str, str | int] = {"limit": _PAGE}
+        while True:
+            page = await self._steadily(partial(self._resources.get, path, query))
+            items = [item for item in page.get("data") or () if isinstance(item, dict)]
+            for item in items:
+                yield item
+            if not page.get("has_more") or not items:
+                return
+            query = {"limit": _PAGE, "after": str(page.get("last_id") or items[-1].get("id"))}
+
+    async def _steadily(
+        self, ask: Callable[[], Awaitable[Exchange]], *, is_file: bool = False
+    ) -> dict[str, Any]:
+        """Ask, and ask again for what may pass; the document that comes, none where it `is_file`."""
+        for attempt in count(1):
+            exchange = await ask()
+            try:
+                return {} if is_file and _is_good(exchange) else _document(exchange)
+            except ApiError as error:
+                failure = error
+            if (wait := self.wait(failure, attempt)) is None:
+                break
+            await self._clock.sleep(wait)
+        raise failure
+
+    def wait(self, failure: ApiError, attempt: int) -> float | None:
+        """Seconds until it is worth asking again after so many attempts; None where it is not."""
+        wait = self._jitter() * backoff(attempt, self._retry)
+        if isinstance(failure.exchange, Reply):
+            if 400 <= failure.exchange.status < 500 and failure.exchange.status not in _MAY_PASS:
+                return None
+            wait = retry_after(failure.exchange.headers, self._clock.wall()) or wait
+        return wait if attempt < self._retry.max_attempts and wait <= self._retry.max_wait else None
+
+
+def _document(exchange: Exchange) -> dict[str, Any]:
+    """What a good answer holds. Raises ApiError for any other."""
+    if isinstance(exchange, Unanswered):
+        raise ApiError(Error(exchange.type, exchange.message), exchange, unsure=exchange.sent)
+    if not _is_good(exchange):
+        unsure = exchange.status >= 500 or exchange.status == 408
+        raise ApiError(classify(exchange), exchange, unsure=unsure)
+    with suppress(ValueError):
+        document = codec.loads(exchange.body)
+        if isinstance(document, dict):
+            return document
+    raise ApiError(Error("invalid_response", "the answer is no JSON object"), exchange, unsure=True)
+
+
+def _is_good(exchange: Exchange) -> bool:
+    return isinstance(exchange, Reply) and 200 <= exchange.status < 300
+
+
+def _told(document: Mapping[str, Any]) -> Told:
+    counts = document.get("request_counts")
+    counts = counts if isinstance(counts, dict) else {}
+    errors = document.get("errors")
+    listed = errors.get("data") if isinstance(errors, dict) else errors
+    ended = (document.get(f"{state}_at") for state in OVER)
+    return Told(
+        id=text_of(document, "id"),
+        status=text_of(document, "status").lower(),
+        output_file=document.get("output_file_id") or None,
+        error_file=document.get("error_file_id") or None,
+        done=sum(_number(counts.get(name)) for name in ("completed", "failed")),
+        failed=_number(counts.get("failed")),
+        errors=tuple(error for error in listed or () if isinstance(error, dict)),
+        created_at=document.get("created_at"),
+        ended_at=next((moment for moment in ended if isinstance(moment, int | float)), None),
+    )
+
+
+def text_of(document: Mapping[str, Any], name: str) -> str:
+    """A member of an answer that must be there."""
+    found = document.get(name)
+    if isinstance(found, str) and found:
+        return found
+    exchange = Reply(200, {}, b"", 0.0)
+    raise ApiError(Error("invalid_response", f"the answer has no `{name}`"), exchange, unsure=True)
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,101 @@
+"""The answers of a batch that is over: found by the ids of their lines, wherever in the files they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self
+
+from batchrun import codec
+from batchrun.batches.lines import read_line
+from batchrun.outcome import Exchange, Unanswered
+
+_MISSING = "the batch has ended without a line for this request"
+
+
+class Answers(Protocol):
+    """What came back for requests, by their ids."""
+
+    @property
+    def strange(self) -> int:
+        """Lines that say nothing of any request, or of one that has another line before."""
+        ...
+
+    def of(self, custom_id: str) -> Exchange:
+        """What came back for a request. One that has no line may have been answered, and paid."""
+        ...
+
+
+class Known:
+    """Answers that are at hand."""
+
+    strange = 0
+
+    def __init__(self, known: Mapping[str, Exchange]) -> None:
+        self._known = known
+
+    def of(self, custom_id: str) -> Exchange:
+        """What came back for a request that there is one for."""
+        return self._known[custom_id]
+
+
+class Arrived:
+    """Looks up answers in an output file and an error file of a batch; both may lack.
+
+    `latency` in seconds is what the batch took; `hide` takes keys out of a line. Only the places of the lines
+    are kept in memory. Raises OSError where a file cannot be read.
+    """
+
+    def __init__(self, paths: list[Path], latency: float, hide: Callable[[bytes], bytes]) -> None:
+        self._latency = latency
+        self._hide = hide
+        self._files = [path.open("rb") for path in paths]
+        self._places: dict[str, tuple[int, int]] = {}
+        self.strange = 0
+        for at, file in enumerate(self._files):
+            self._look_through(at, file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for file in self._files:
+            file.close()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def of(self, custom_id: str) -> Exchange:
+        """What the line says of a request."""
+        if found := self._places.get(custom_id):
+            at, place = found
+            self._files[at].seek(place)
+            line = read_line(self._hide(self._files[at].readline()), self._latency)
+            if line is not None:
+                return line.exchange
+        return Unanswered("connection", _MISSING, sent=True, latency=self._latency)
+
+    def _look_through(self, at: int, file: BinaryIO) -> None:
+        place = 0
+        for line in file:
+            name = _name(line)
+            if name is None or name in self._places:
+                self.strange += bool(line.strip())
+            else:
+                self._places[name] = at, place
+            place += len(line)
+
+
+def _name(line: bytes) -> str | None:
+    try:
+        document = codec.loads(line)
+    except ValueError:
+        return None
+    name = document.get("custom_id") if isinstance(document, dict) else None
+    return name if isinstance(name, str) else None

@@ -1,0 +1,91 @@
+"""What a row is still to be asked: its conversation is led as far as the answers that are there go."""
+
+from __future__ import annotations
+
+from batchrun.admission import Closed
+from batchrun.answer.answerer import Answerer
+from batchrun.answer.attempts import Asker, Received
+from batchrun.answer.task import AskKey, Progress, Task
+from batchrun.judge import judge
+from batchrun.outcome import PASSING, Error, Failed
+from batchrun.run_folder.records import Done
+from batchrun.value import value
+
+_AROUND = 400
+"""Bytes of a line around the request's body, at most."""
+
+
+@value(frozen=True, slots=True)
+class Wanted:
+    """The next call of a row, which somebody else is to make."""
+
+    call: int
+    ask: AskKey
+    index: int
+    """The model, as a position in the job's chain."""
+    body: bytes
+
+
+class _DeferredError(Exception):
+    def __init__(self, wanted: Wanted) -> None:
+        super().__init__()
+        self.wanted = wanted
+
+
+class Deferring:
+    """Takes the place of an `Asker`: what is to be asked is put off.
+
+    `attempts` is how often one model is asked the same, `most` the bytes that a request may have.
+    """
+
+    resting = 0
+
+    def __init__(self, asker: Asker, *, attempts: int, most: int) -> None:
+        self.recorded_refusal = asker.recorded_refusal
+        self._attempts = attempts
+        self._most = most - _AROUND
+        self._spelled = asker.spelled
+
+    async def ask(
+        self,
+        task: Task,
+        ask: AskKey,
+        index: int,
+        body: bytes,
+        progress: Progress,
+        leave_for: frozenset[str] = frozenset(),
+    ) -> Received | Failed | Closed:
+        """Fails where the model was asked too often already, or the request is too long for any batch."""
+        failures = self._failures(task, ask, index)
+        if len(failures) >= self._attempts:
+            return Failed(failures[-1])
+        if len(body) > self._most:
+            text = (
+                f"the request has {len(body):,} bytes, and a batch's file may have {self._most + _AROUND:,}"
+            )
+            return Failed(Error("invalid_request", f"{text} (engine.max_bytes)"))
+        raise _DeferredError(Wanted(progress.next_call, ask, index, body))
+
+    def _failures(self, task: Task, ask: AskKey, index: int) -> list[Error]:
+        """What came of earlier calls that asked the same, and may go better another time."""
+        spelled = self._spelled(index)
+        found = []
+        for sent, answered in task.history.replayable():
+            if sent.model == spelled and sent.ask == ask.digest:
+                error = judge(answered.exchange).error
+                if error is not None and error.type in PASSING | {"invalid_response"}:
+                    found.append(error)
+        return found
+
+
+async def drawn(answerer: Answerer, task: Task) -> Done | Wanted:
+    """A row's outcome, or else the call that it waits for. `answerer` asks by way of `Deferring`.
+
+    Raises StorageError.
+    """
+    try:
+        done = await answerer.answer(task)
+    except _DeferredError as deferred:
+        return deferred.wanted
+    assert not isinstance(done, Closed), "nobody is asked"
+    return done

@@ -1,0 +1,154 @@
+"""A run by a provider's batches, as it is put together over the books of the run."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import polars as pl
+
+from batchrun.admission import Admission
+from batchrun.answer.answerer import Answerer
+from batchrun.answer.needs import Estimator
+from batchrun.answering import Parts
+from batchrun.batches.api import BatchApi
+from batchrun.batches.desk import Desk
+from batchrun.batches.drawing import Deferring
+from batchrun.batches.finding import find
+from batchrun.batches.landing import Landing
+from batchrun.batches.lane import Lane
+from batchrun.batches.rounds import Rounds
+from batchrun.batches.sending import Sender, StoppedError
+from batchrun.client import Resources
+from batchrun.engines.books import Books, Prepared
+from batchrun.engines.local import LocalEngine, in_chunks
+from batchrun.errors import JobError
+from batchrun.job import Job
+from batchrun.restore import retry_rules
+from batchrun.run_folder.batches import Record, read_records, read_rows
+from batchrun.survey import Survey
+from batchrun.tasks import TASK, Assigner, Chains
+
+_MARGIN = 0.1
+"""Of `finish_by`, what calls in realtime have at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByBatches:
+    """What a run by batches is told beside its books.
+
+    `states` are all rows of the job (see `index.match`), `limit` the most that may be given to batches now,
+    `canary` how many are asked in realtime first. `given` says of batches by their stems which of the
+    provider's they are, or `none`; `waits`, whether to wait for them.
+    """
+
+    survey: Survey
+    chains: Chains
+    states: pl.DataFrame
+    limit: int | None
+    canary: int | None
+    given: Mapping[str, str]
+    waits: bool
+    ship: Callable[[], object]
+    looks: tuple[float, ...]
+
+    def prepare(
+        self, parts: Parts, resources: Mapping[str, Resources], rows: pl.DataFrame, books: Books
+    ) -> Prepared:
+        """The engine for `rows`. Raises JobError, and RunFolderError for damaged records."""
+        job = self.survey.job
+        caller = parts.caller()
+        asker = parts.asker(caller)
+        desk = self._desk(parts, resources, books)
+        records = read_records(desk.checkpoint)
+        assigner = Assigner(self.survey, self.chains, first=self._first_task(records))
+        attempts, most = job.retry.max_attempts, job.engine.max_bytes
+        answerer = parts.answerer(Deferring(asker, attempts=attempts, most=most))
+        unfinished = self.survey.checkpoint.unfinished
+        landing = Landing(desk, answerer, assigner, self.states, unfinished, parts.prices.spelled)
+        sender = Sender(desk, min([desk.clock.wall(), *(one.began for one in records)]), self.looks)
+        hurry_at = _hurry_at(
+            job, books.admission, sender.began, len(rows) + sum(one.lines for one in records)
+        )
+        rounds = Rounds(
+            desk,
+            Lane(desk, sender, landing, self.waits, hurry_at),
+            sender,
+            answerer,
+            Estimator(job.models, parts.prices, books.admission.budget, in_batches=True),
+            assigner,
+            self.states,
+            partial(_in_realtime, parts, books, assigner, parts.answerer(asker)),
+            self.canary,
+        )
+        work = partial(self._work, rounds, landing, rows, records)
+        return Prepared(partial(books.control.run, work), caller.latencies[0])
+
+    async def _work(
+        self, rounds: Rounds, landing: Landing, rows: pl.DataFrame, records: Sequence[Record]
+    ) -> None:
+        """All of it: what earlier submits have left with providers first."""
+        desk = rounds.desk
+        try:
+            await find(desk, rounds.sender, records, self.given)
+        except StoppedError:
+            return
+        kept = [read_rows(desk.checkpoint, record, ["key", "hash", TASK]) for record in desk.outstanding]
+        waiting = pl.concat(kept) if kept else None
+        if waiting is not None:
+            answers = self.survey.checkpoint.answers()
+            landing.know(answers.join(waiting, on=TASK, how="semi")[TASK])
+            rows = rows.join(waiting, on=["key", "hash"], how="anti")
+        rows = rows if self.limit is None else rows.head(self.limit)
+        desk.counters.to_do = len(rows) + (0 if waiting is None else len(waiting))
+        await rounds.work(rows)
+
+    def _first_task(self, records: Sequence[Record]) -> int:
+        """A number after those of the rows that are with a provider."""
+        checkpoint = self.survey.run.checkpoint
+        highest = (read_rows(checkpoint, record, [TASK])[TASK].max() for record in records)
+        return max((found for found in highest if isinstance(found, int)), default=0) + 1
+
+    def _desk(self, parts: Parts, resources: Mapping[str, Resources], books: Books) -> Desk:
+        job = self.survey.job
+        for name in {model.endpoint for model in job.models} - resources.keys():
+            raise JobError(
+                f"{job.where('endpoints', name, 'base_url')}: names several servers, and a batch is one's",
+                hint="Give one base_url, or set engine.kind: local.",
+            )
+        retry = retry_rules(job)
+        return Desk(
+            job=job,
+            run_id=self.survey.run.run_id,
+            checkpoint=self.survey.run.checkpoint,
+            apis={name: BatchApi(one, retry, books.clock, random.random) for name, one in resources.items()},
+            budget=books.admission.budget,
+            journal=books.journal,
+            control=books.control,
+            flights=books.flights,
+            counters=parts.counters,
+            clock=books.clock,
+            say=parts.say,
+            log=parts.log,
+            ship=self.ship,
+        )
+
+
+async def _in_realtime(
+    parts: Parts, books: Books, assigner: Assigner, answerer: Answerer, rows: pl.DataFrame
+) -> None:
+    """Take rows to their outcomes by calls of their own."""
+    engine = LocalEngine(answerer, books.control)
+    await engine.work(in_chunks(assigner.tasks(rows)), parts.spare_rows)
+
+
+def _hurry_at(job: Job, admission: Admission, began: float, rows: int) -> float | None:
+    """When rows are to go on in realtime, to be done by `finish_by`; in seconds since the epoch."""
+    if job.finish_by is None:
+        return None
+    first = job.models[0]
+    a_minute = admission.per_minute(first.endpoint, first.name, "requests")
+    needed = rows / a_minute * 60 if a_minute else 0.0
+    return began + job.finish_by - min(job.finish_by, max(_MARGIN * job.finish_by, needed))

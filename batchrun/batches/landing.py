@@ -1,0 +1,189 @@
+"""The answers of a batch come to their rows: into the journal first, then as far as they lead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import anyio.lowlevel
+import anyio.to_thread
+import polars as pl
+
+from batchrun.answer.answerer import Answerer
+from batchrun.answer.task import Task
+from batchrun.batches.arrived import Answers
+from batchrun.batches.desk import Desk
+from batchrun.batches.drawing import drawn
+from batchrun.batches.lines import custom_id
+from batchrun.budget import Amounts
+from batchrun.engines.local import CHUNK
+from batchrun.judge import judge
+from batchrun.outcome import Failed
+from batchrun.pricing import PriceOf
+from batchrun.run_folder.batches import Record
+from batchrun.run_folder.history import History
+from batchrun.run_folder.records import Answered, Done, Sent, encode
+from batchrun.run_folder.spend import recalled
+from batchrun.tasks import TASK, Assigner
+
+
+@dataclass(slots=True)
+class Took:
+    """What a batch has come to."""
+
+    answered: int = 0
+    failed: int = 0
+    strange: int = 0
+    gone: int = 0
+    """Answers to requests that the job makes no longer."""
+    cost_usd: float = 0.0
+    tokens: int = 0
+    requests: int = 0
+
+    def add(self, amounts: Amounts) -> None:
+        """Count what one of its calls took."""
+        self.cost_usd += amounts.cost_usd or 0.0
+        self.tokens += amounts.tokens or 0
+        self.requests += amounts.requests
+
+    @property
+    def amounts(self) -> Amounts:
+        """What its calls took together."""
+        return Amounts(self.cost_usd, self.tokens, self.requests)
+
+
+class Landing:
+    """Gives answers to their rows. `states` are all rows of the job (see `index.match`)."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        answerer: Answerer,
+        assigner: Assigner,
+        states: pl.DataFrame,
+        unfinished: dict[int, History],
+        price_of: PriceOf,
+    ) -> None:
+        self._desk = desk
+        self._answerer = answerer
+        self._assigner = assigner
+        self._states = states
+        self._unfinished = unfinished
+        self._price_of = price_of
+        self._finished: frozenset[int] = frozenset()
+
+    def know(self, finished: Iterable[int]) -> None:
+        """Tasks that earlier submits have finished, of batches that were not taken up to their end."""
+        self._finished = frozenset(finished)
+
+    async def take_up(self, record: Record, rows: pl.DataFrame, arrived: Answers) -> tuple[Took, list[int]]:
+        """Take up the answers to the `rows` of a batch (`run_folder.batches.ROWS`).
+
+        Gives what they took, and the rows (by their indexes) that are to be asked again or further. Raises
+        StorageError, and what reading the input raises.
+        """
+        took, again = Took(strange=arrived.strange), []
+        rows = rows.filter(~pl.col(TASK).is_in(list(self._finished))) if self._finished else rows
+        here = self._matched(rows)
+        lines = here.select(rows.columns).iter_rows(named=True)
+        pairs = zip(self._assigner.tasks(here), lines, strict=True)
+        nothing: list[tuple[Task, dict[str, Any]]] = []
+        chunks = _in_chunks(pairs)
+        while chunk := await anyio.to_thread.run_sync(next, chunks, nothing):
+            for task, line in chunk:
+                if await self._land(record, task, line, arrived, took):
+                    again.append(task.row)
+            await self._desk.journal.ready()
+            await anyio.lowlevel.checkpoint()
+        for line in rows.join(here, on=TASK, how="anti").iter_rows(named=True):
+            self._land_gone(record, line, arrived, took)
+        return took, again
+
+    def _matched(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The job's rows that these requests are of, in the order of the input."""
+        names = [name for name in ("row_index", "key", "hash", *_OF_STATES) if name in self._states.columns]
+        found = self._states.select(names).join(rows, on=["key", "hash"], how="inner")
+        return found.unique(TASK).sort("row_index")
+
+    async def _land(
+        self, record: Record, task: Task, line: dict[str, Any], arrived: Answers, took: Took
+    ) -> bool:
+        """One answer; whether its row is to be asked again."""
+        history = task.history
+        if line["call"] not in history.sent:
+            sent, answered = self._records(record, line, arrived, took)
+            lines = [encode(sent), encode(answered)]
+            self._desk.journal.carry(task.number, lines)
+            history.add(sent, lines[0])
+            if sent.request_hash == task.request_hash:  # else a picture has changed since
+                history.add(answered, lines[1])
+        found = await drawn(self._answerer, task)
+        if not isinstance(found, Done):
+            self._assigner.keep(task)
+            return True
+        self._desk.journal.append(found)
+        failed = found.outcome.error.type if isinstance(found.outcome, Failed) else None
+        self._desk.control.count(failed)
+        return False
+
+    def _land_gone(self, record: Record, line: dict[str, Any], arrived: Answers, took: Took) -> None:
+        """An answer to a request that the job does not make any more: kept for when it does again."""
+        known = self._unfinished.get(line[TASK])
+        if known is None or line["call"] not in known.sent:
+            sent, answered = self._records(record, line, arrived, took)
+            self._desk.journal.carry(line[TASK], [encode(sent), encode(answered)])
+        took.gone += 1
+
+    def _records(
+        self, record: Record, line: dict[str, Any], arrived: Answers, took: Took
+    ) -> tuple[Sent, Answered]:
+        exchange = arrived.of(custom_id(line[TASK], line["call"], line["request_hash"]))
+        sent = _sent(record, line)
+        answered = Answered(sent.task, sent.call, self._desk.clock.wall(), exchange)
+        self._count(sent, answered, took)
+        return sent, answered
+
+    def _count(self, sent: Sent, answered: Answered, took: Took) -> None:
+        amounts, cost = recalled(sent, answered, self._price_of)
+        took.add(amounts)
+        judged, counters = judge(answered.exchange), self._desk.counters
+        good = judged.completion is not None
+        took.answered += good
+        took.failed += not good
+        counters.calls += 1
+        if judged.usage is not None:
+            counters.prompt_tokens += judged.usage.prompt_tokens or 0
+            counters.completion_tokens += judged.usage.completion_tokens or 0
+        if cost is not None:
+            counters.cost_usd = (counters.cost_usd or 0.0) + cost
+
+
+_OF_STATES = ("state", "part", "position", "error_type")
+
+
+def _sent(record: Record, line: dict[str, Any]) -> Sent:
+    return Sent(
+        task=line[TASK],
+        call=line["call"],
+        row=line["row"],
+        key=line["key"],
+        request_hash=line["request_hash"],
+        model=record.model,
+        endpoint=record.endpoint,
+        model_index=record.model_index,
+        at=record.at,
+        tokens=line["tokens"],
+        bound_usd=line["bound_usd"],
+        bound_tokens=line["bound_tokens"],
+        step=line["step"],
+        ask=line["ask"],
+        named=record.named,
+        batch=record.batch_id,
+    )
+
+
+def _in_chunks(pairs: Iterator[tuple[Task, dict[str, Any]]]) -> Iterator[list[tuple[Task, dict[str, Any]]]]:
+    while chunk := list(islice(pairs, CHUNK)):
+        yield chunk

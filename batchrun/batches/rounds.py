@@ -1,0 +1,218 @@
+"""Files of requests out, answers in, until no row is left: what a run by batches does from beginning to end.
+
+Rows are drawn and written in the order of the input, and a file becomes a batch as soon as it is full.
+Batches that are over are taken up whenever there is something to wait for: a quota, the budget, the end. Rows
+that are to be asked again form the next round, or go on in realtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import anyio.to_thread
+import polars as pl
+
+from batchrun.answer.answerer import Answerer
+from batchrun.answer.needs import Estimator, Needs
+from batchrun.answer.task import Task
+from batchrun.batches.desk import Desk
+from batchrun.batches.drawing import Wanted, drawn
+from batchrun.batches.lane import Lane
+from batchrun.batches.sending import Sender, StoppedError
+from batchrun.batches.writing import OpenFile, line_of
+from batchrun.budget import Amounts, Budget
+from batchrun.engines.local import in_chunks
+from batchrun.errors import BudgetExhaustedError
+from batchrun.outcome import Failed
+from batchrun.render.request import Request
+from batchrun.run_folder.records import Done
+from batchrun.summary import Stop
+from batchrun.tasks import Assigner
+from batchrun.wording import counted
+
+_WORTH = 5
+"""Of the rows that a budget held at first, a fifth is the least that it is worth to wait for."""
+
+
+@dataclass(slots=True)
+class Rounds:
+    """The rows of a run on their way through batches.
+
+    `states` are all rows of the job (see `index.match`). `realtime` takes rows to their outcomes by calls of
+    their own. `canary` is how many rows do so first.
+    """
+
+    desk: Desk
+    lane: Lane
+    sender: Sender
+    answerer: Answerer
+    estimator: Estimator
+    assigner: Assigner
+    states: pl.DataFrame
+    realtime: Callable[[pl.DataFrame], Awaitable[None]]
+    canary: int | None
+    _files: dict[tuple[int, str], OpenFile] = field(default_factory=dict)
+    """By the model, as a position in the job's chain and as the rows name it."""
+    _cut: int = 0
+    """The most rows that were sent at once because the budget held no more."""
+    _enough: bool = False
+    """Whether the rows that are left stay pending, because nobody waits."""
+
+    async def work(self, rows: pl.DataFrame) -> None:
+        """Ask for `rows`, beside those that are with a provider already. Raises what `Landing` raises."""
+        try:
+            if self.canary is not None and len(rows):
+                await self.realtime(rows.head(self.canary))
+                rows = rows.slice(self.canary)
+            await self._go_around(rows)
+        except BudgetExhaustedError as exhausted:
+            self.desk.control.stop(Stop("budget", str(exhausted)))
+        except StoppedError:
+            pass
+        finally:
+            for file in self._files.values():
+                file.discard()
+
+    async def _go_around(self, rows: pl.DataFrame) -> None:
+        await self.lane.look_once()
+        while True:
+            left = await self._give(rows)
+            await self.lane.settle()
+            left += self.lane.again
+            self.lane.again = []
+            rows = self.states.filter(pl.col("row_index").is_in(left))
+            if self.lane.hurrying or self.desk.job.engine.leftovers == "realtime":
+                if len(rows):
+                    await self.realtime(rows)
+                rows = rows.clear()
+            if self._enough or rows.is_empty():
+                self._tell_what_waits()
+                return
+
+    def _tell_what_waits(self) -> None:
+        """End, where nobody waits for the batches that are under way."""
+        waiting = self.desk.outstanding
+        if waiting:
+            rows = sum(record.lines for record in waiting)
+            text = f"{counted(rows, 'row')} are with the provider in {counted(len(waiting), 'batch')}"
+            self.desk.control.stop(Stop("waiting", f"{text}: submit again to fetch what is answered"))
+
+    async def _give(self, rows: pl.DataFrame) -> list[int]:
+        """Give rows to batches; those (by index) that are left because nothing more goes by batch."""
+        done: set[int] = set()
+        nothing: list[Task] = []
+        chunks = in_chunks(self.assigner.tasks(rows))
+        while chunk := await anyio.to_thread.run_sync(next, chunks, nothing):
+            for task in chunk:
+                if self.lane.hurrying or self._enough:
+                    break
+                await self._draw(task)
+                done.add(task.row)
+            if self.lane.hurrying or self._enough:
+                break
+            await self.desk.journal.ready()
+        if self.lane.hurrying:
+            for file in self._files.values():
+                done -= set(file.rows)
+                self._discard(file)
+            self._files.clear()
+        await self._send_all()
+        return [row for row in rows["row_index"] if row not in done] if self.lane.hurrying else []
+
+    async def _draw(self, task: Task) -> None:
+        found = await drawn(self.answerer, task)
+        if isinstance(found, Done):
+            self.desk.journal.append(found)
+            failed = found.outcome.error.type if isinstance(found.outcome, Failed) else None
+            self.desk.control.count(failed)
+        else:
+            await self._add(task, found)
+            self.assigner.keep(task)
+
+    async def _add(self, task: Task, wanted: Wanted) -> None:
+        """Add a row's next call to the file of its model, sending what is full."""
+        request = task.request
+        assert isinstance(request, Request), "others have their outcome"
+        is_prompt = not wanted.ask.digest
+        needs = self.estimator.needs(
+            request, wanted.index, wanted.body, is_prompt=is_prompt, row_id=task.row_id
+        )
+        line = line_of(task, wanted)
+        place = wanted.index, needs.named
+        if (file := self._files.get(place)) and not file.takes(line, needs.prompt):
+            await self._send(place)
+        while not self._afford(place, needs):
+            if not self._enough:
+                await self._earn(needs)
+            if self._enough:
+                return
+        self._files[place].add(line, task, wanted, needs)
+
+    def _afford(self, place: tuple[int, str], needs: Needs) -> bool:
+        """Keep free what the call can take; False where the budget does not hold it now."""
+        index, named = place
+        if place not in self._files:
+            model, limits = self.desk.job.models[index], self.desk.job.engine
+            most = self.lane.most_tokens(model.endpoint, model.spelled)
+            self._files[place] = OpenFile(self.desk.checkpoint, index, named, limits, most)
+        file, budget = self._files[place], self.desk.budget
+        if budget is None:
+            return True
+        if file.reservation is not None:
+            return budget.widen(file.reservation, needs.bound)
+        file.reservation = budget.reserve(needs.bound)
+        return file.reservation is not None
+
+    async def _earn(self, needs: Needs) -> None:
+        """Send what the budget holds, and wait until the batches leave a part of what was kept free for them.
+
+        Raises BudgetExhaustedError where that is nothing, or so little that one small batch would follow the
+        other.
+        """
+        budget = self.desk.budget
+        assert budget is not None, "nothing else keeps a row"
+        lines = sum(file.lines for file in self._files.values())
+        if not lines and (said := budget.exhausted(needs.bound)):
+            raise BudgetExhaustedError(said)
+        if lines * _WORTH < self._cut:
+            raise BudgetExhaustedError(
+                f"{_raise_it(budget)}: what is left of it holds {counted(lines, 'row')}, which is no batch "
+                "worth waiting for"
+            )
+        self._cut = max(self._cut, lines)
+        await self._send_all()
+        if not self.lane.waits:
+            self._enough = True
+        else:
+            await self.lane.settle()
+
+    async def _send_all(self) -> None:
+        for place in list(self._files):
+            await self._send(place)
+
+    async def _send(self, place: tuple[int, str]) -> None:
+        """Send a file that is done. Raises StoppedError."""
+        file = self._files.pop(place)
+        if not file.lines:
+            self._discard(file)
+            return
+        record = await self.sender.upload(file.close())
+        if record is None:
+            raise StoppedError
+        if not await self.lane.begin(record):
+            await self.lane.leave(record)
+            self._enough = True
+
+    def _discard(self, file: OpenFile) -> None:
+        """A file that is not to be sent."""
+        if file.reservation is not None and self.desk.budget:
+            self.desk.budget.settle(file.reservation, Amounts())
+        file.discard()
+
+
+def _raise_it(budget: Budget) -> str:
+    """What to do about a budget that is nearly used up."""
+    caps = {"cost_usd": budget.caps.cost_usd, "tokens": budget.caps.tokens, "requests": budget.caps.requests}
+    keys = " or ".join(f"budget.{name}" for name, cap in caps.items() if cap is not None)
+    return f"raise {keys} to go on"

@@ -1,0 +1,189 @@
+"""A file of requests becomes a batch, once and never twice, wherever a kill or a lost answer comes between.
+
+What is to be created is on disk before it is asked for, under a name that the batch is stamped with. Where
+the answer does not come, the provider's batches are looked through for that name; where they cannot be
+listed, somebody has to say.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import count
+
+import anyio
+import anyio.lowlevel
+
+from batchrun.batches.api import ApiError, BatchApi, Told
+from batchrun.batches.desk import Desk
+from batchrun.batches.writing import Written
+from batchrun.chat.stamps import BATCH, JOB, RUN
+from batchrun.errors import JobError
+from batchrun.flights import Flight
+from batchrun.run_folder.batches import Record, drop_record, keep_rows
+from batchrun.summary import Stop
+from batchrun.wording import counted
+
+_EARLIER = 3_600.0
+"""Seconds by which clocks may differ."""
+
+_FULL = re.compile(r"token_limit_exceeded|enqueued token|enqueued.{0,40}limit|too many.{0,30}batch", re.I)
+
+
+class Sender:
+    """Uploads files, creates batches of them, and finds those again of which it is not known.
+
+    `looks` are the seconds before each look for one.
+    """
+
+    def __init__(self, desk: Desk, began: float, looks: tuple[float, ...]) -> None:
+        self._desk = desk
+        self.began = began
+        """When rows were first given to a batch (seconds since the epoch)."""
+        self._looks = looks
+
+    async def upload(self, written: Written) -> Record | None:
+        """Upload a file; the record of what may be created of it, not on disk yet. None: the run stops.
+
+        Raises JobError where the endpoint has no files.
+        """
+        desk, model = self._desk, self._desk.job.models[written.model_index]
+        try:
+            name = f"batchrun-{desk.run_id}-{written.stem}.jsonl"
+            file_id = await self._api(model.endpoint).upload(written.path, name)
+        except ApiError as error:
+            self._refused(model.endpoint, error, "a file of requests could not be uploaded")
+            return None
+        written.path.unlink()
+        keep_rows(desk.checkpoint, written.stem, written.rows)
+        record = Record(
+            stem=written.stem,
+            name="",
+            endpoint=model.endpoint,
+            model=model.spelled,
+            model_index=written.model_index,
+            named=written.named,
+            lines=written.lines,
+            tokens=written.tokens,
+            bound_usd=written.bound_usd,
+            bound_tokens=written.bound_tokens,
+            file_id=file_id,
+            began=self.began,
+            at=0.0,
+        )
+        desk.reserve(record, written.reservation)
+        return record
+
+    async def create(self, record: Record) -> Told | None:
+        """Create the batch of an uploaded file; what the provider says of it. None: it has not been created,
+        because the provider has enough of ours, or the run stops."""
+        desk = self._desk
+        await desk.control.admission.unheld()
+        name = f"{desk.run_id}-{record.stem}-{secrets.token_hex(2)}"
+        record = replace(record, name=name, at=desk.clock.wall(), batch_id="", status="")
+        desk.keep(record)
+        await anyio.to_thread.run_sync(desk.ship)
+        flight = Flight(record.model_index, desk.clock.monotonic())
+        told: Told | None = None
+        error: ApiError | None = None
+        known = False
+        with desk.flights.took_off(flight):  # what is created must be written down
+            try:
+                told, error = await self._asked(record)
+                known = True
+            finally:
+                desk.flights.landed(flight)
+        if not known:  # the drain is over: the next submit looks for it
+            await anyio.lowlevel.checkpoint()
+        if told is not None:
+            self._created(record, told)
+        elif error is not None:
+            drop_record(desk.checkpoint, record, rows=False)
+            if not _is_full(error):
+                self._refused(record.endpoint, error, "a batch could not be created")
+        return told
+
+    async def _asked(self, record: Record) -> tuple[Told | None, ApiError | None]:
+        """The batch that is created, and not there already; else why there is none."""
+        desk, api = self._desk, self._api(record.endpoint)
+        stamps = {JOB: desk.job.name[:512], RUN: desk.run_id, BATCH: record.name}
+        for attempt in count(1):
+            try:
+                return await api.create(record.file_id, desk.job.engine.completion_window, stamps), None
+            except ApiError as error:
+                failure = error
+            if _is_full(failure):
+                break
+            if failure.unsure:
+                desk.log("batch_unsure", batch=record.name, reason=failure.error.message)
+                if found := await self.look_for(record):
+                    return found, None
+            wait = api.wait(failure, attempt)
+            if wait is None:
+                break
+            await desk.clock.sleep(wait)
+        return None, failure
+
+    async def look_for(self, record: Record) -> Told | None:
+        """A batch that may have been created. None: it was not, or the run stops and asks."""
+        desk, api = self._desk, self._api(record.endpoint)
+        for wait in self._looks:
+            await desk.clock.sleep(wait)
+            try:
+                if found := await api.find(record.name, record.file_id, record.at - _EARLIER):
+                    return found
+            except ApiError as error:
+                reason = "does not list its batches" if error.lacking else error.error.message
+                desk.control.stop(Stop("batches", _ask(record, reason)))
+                raise StoppedError from error
+        return None
+
+    def adopt(self, record: Record, told: Told) -> None:
+        """Take up a batch that an earlier submit has created."""
+        self._desk.reserve(record)
+        self._created(record, told)
+
+    def _created(self, record: Record, told: Told) -> None:
+        desk = self._desk
+        record = replace(record, batch_id=told.id, status=told.status)
+        if all(one.stem != record.stem for one in desk.outstanding):
+            desk.outstanding.append(record)
+        desk.keep(record)
+        desk.log("batch", batch=told.id, rows=record.lines, model=record.model, name=record.name)
+
+    def _refused(self, endpoint: str, error: ApiError, doing: str) -> None:
+        if error.lacking:
+            job = self._desk.job
+            raise JobError(
+                f"{job.where('engine', 'kind')}: endpoint {endpoint} has no batches: {error.error.message}",
+                hint="Remove `engine`, or set engine.kind: local: its rows then go one by one.",
+            )
+        self._desk.end(endpoint, error, doing)
+
+    def _api(self, endpoint: str) -> BatchApi:
+        return self._desk.apis[endpoint]
+
+
+class StoppedError(Exception):
+    """The run has been stopped meanwhile; what was begun is on disk."""
+
+
+def _is_full(error: ApiError) -> bool:
+    """Whether the provider has enough of ours for now."""
+    return error.error.type == "rate_limit" or is_full([{"code": error.error.code, "message": str(error)}])
+
+
+def is_full(errors: list[Mapping[str, object]]) -> bool:
+    """Whether a batch was refused because others are still under way."""
+    return any(_FULL.search(f"{one.get('code')} {one.get('message')}") for one in errors)
+
+
+def _ask(record: Record, reason: str) -> str:
+    return (
+        f"{record.endpoint} was asked to create a batch of {counted(record.lines, 'row')} and has not "
+        f"answered, and whether it did cannot be found out: {reason}. Look for a batch with the metadata "
+        f"{BATCH}={record.name} or the input file {record.file_id} there, then submit with --batch "
+        f"{record.stem}=ID, or with --batch {record.stem}=none where there is none"
+    )
