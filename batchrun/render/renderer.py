@@ -199,6 +199,12 @@ class Renderer:
         return bool(self.keeps_transcript or self.answer_schema or tools or self.prompt.from_body)
 
     @property
+    def may_store(self) -> bool:
+        """Whether a provider may be asked to keep answers: by the job, or by what a row has."""
+        stored = (model.request.get("store") for model in self.models)
+        return self.prompt.from_body or any(value not in (None, False) for value in stored)
+
+    @property
     def keeps_transcript(self) -> bool:
         """Whether rows are conversations of several answers."""
         return self.prompt.has_turns or self.functions is not None
