@@ -179,9 +179,10 @@ class Rounds:
         if not lines and (said := budget.exhausted(needs.bound)):
             raise BudgetExhaustedError(said)
         if lines * _WORTH < self._cut:
+            caps = _caps(budget)
             raise BudgetExhaustedError(
-                f"{_raise_it(budget)}: what is left of it holds {counted(lines, 'row')}, which is no batch "
-                "worth waiting for"
+                f"{caps}: what is left holds {counted(lines, 'row')}, no batch that is worth to wait for; "
+                f"raise {caps} to go on"
             )
         self._cut = max(self._cut, lines)
         await self._send_all()
@@ -214,8 +215,7 @@ class Rounds:
         file.discard()
 
 
-def _raise_it(budget: Budget) -> str:
-    """What to do about a budget that is nearly used up."""
+def _caps(budget: Budget) -> str:
+    """The caps of a budget, as the job spells them."""
     caps = {"cost_usd": budget.caps.cost_usd, "tokens": budget.caps.tokens, "requests": budget.caps.requests}
-    keys = " or ".join(f"budget.{name}" for name, cap in caps.items() if cap is not None)
-    return f"raise {keys} to go on"
+    return " or ".join(f"budget.{name}" for name, cap in caps.items() if cap is not None)
