@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from batchrun.batches.arrived import Answers, Arrived, Known
 from batchrun.batches.desk import Desk
 from batchrun.batches.landing import Landing, Took
 from batchrun.batches.lines import custom_id, refused
+from batchrun.batches.quotas import Quotas
 from batchrun.batches.sending import Sender, StoppedError, is_full
 from batchrun.budget import Amounts
 from batchrun.flights import Flight
@@ -28,8 +28,6 @@ _PATIENCE = 3
 _SOON = 10.0
 """Seconds between two looks at batches that are being cancelled, at most."""
 
-_LIMIT = re.compile(r"limit[^0-9]{0,10}([0-9][0-9,_.]*)", re.IGNORECASE)
-
 
 @dataclass(slots=True)
 class Lane:
@@ -42,16 +40,13 @@ class Lane:
     desk: Desk
     sender: Sender
     landing: Landing
+    quotas: Quotas
     waits: bool
     hurry_at: float | None = None
     again: list[int] = field(default_factory=list)
     """Rows (by their indexes) that are to be asked again, or further."""
     hurrying: bool = False
     """Whether nothing more goes by batch."""
-    _quota: dict[tuple[str, str], int] = field(default_factory=dict)
-    """Tokens that a model takes at once, as its provider has said."""
-    _most: dict[tuple[str, str], int] = field(default_factory=dict)
-    """Tokens that one file may have, where larger ones found no room."""
     _parked: list[Record] = field(default_factory=list)
     """Files that found no room."""
     _tries: dict[str, int] = field(default_factory=dict)
@@ -59,15 +54,6 @@ class Lane:
     """Whether it was said that there is no room."""
     _silent: bool = False
     """Whether a provider has not answered when it was asked last."""
-
-    def most_tokens(self, endpoint: str, model: str) -> float:
-        """Tokens of prompts that one file may have."""
-        known = (
-            self.desk.job.engine.enqueued_tokens,
-            self._quota.get((endpoint, model)),
-            self._most.get((endpoint, model)),
-        )
-        return min((limit for limit in known if limit is not None), default=float("inf"))
 
     async def begin(self, record: Record) -> bool:
         """Create the batch of an uploaded file as soon as there is room; False where nobody waits for that.
@@ -79,7 +65,7 @@ class Lane:
                 return False
             await self._unpark()
         while not self.hurrying:
-            if self._has_room(record):
+            if self.quotas.has_room(record, self._others(record)):
                 if await self.sender.create(record) is not None:
                     return True
                 if self.desk.control.stopped_by:
@@ -150,12 +136,6 @@ class Lane:
         """The batches of the same model that are under way."""
         asked = (record.endpoint, record.model, record.named)
         return [one for one in self.desk.outstanding if (one.endpoint, one.model, one.named) == asked]
-
-    def _has_room(self, record: Record) -> bool:
-        given = self.desk.job.engine.enqueued_tokens
-        quota = given or self._quota.get((record.endpoint, record.model))
-        others = self._others(record)
-        return quota is None or not others or sum(o.tokens for o in others) + record.tokens <= quota
 
     async def _rest(self) -> None:
         """Wait for the next look, or for the moment from which rows go on in realtime."""
@@ -284,14 +264,9 @@ class Lane:
 
     def _park(self, record: Record, errors: list[Mapping[str, object]]) -> None:
         """There is no room for a batch yet: its file stays, and is tried again."""
-        desk, asked = self.desk, (record.endpoint, record.model)
-        desk.forget(record)
-        drop_record(desk.checkpoint, record, rows=False)
-        told = next((match for one in errors if (match := _LIMIT.search(str(one.get("message"))))), None)
-        if told and (number := int(re.sub(r"\D", "", told[1]) or 0)):
-            self._quota[asked] = number
-        elif others := self._others(record):
-            self._quota[asked] = sum(other.tokens for other in others)
+        self.desk.forget(record)
+        drop_record(self.desk.checkpoint, record, rows=False)
+        self.quotas.learn(record, errors, self._others(record))
         self._say_full(record)
         self._parked.append(record)
 
@@ -304,7 +279,7 @@ class Lane:
         tries = self._tries[record.stem] = self._tries.get(record.stem, 0) + 1
         if tries > _PATIENCE and record.lines > 1:
             self._parked.remove(record)
-            self._most[record.endpoint, record.model] = max(1, record.tokens // 2)
+            self.quotas.halve(record)
             self._give_up(record)
             return
         if tries > 1:
