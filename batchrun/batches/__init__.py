@@ -7,8 +7,9 @@
     lines.py          a request, and an answer to it, as a line of a file
     writing.py        `OpenFile`: lines become a file, within what a batch may hold
     sending.py        `Sender`: a file becomes a batch, once and never twice
-    lane.py           `Lane`: batches begin when there is room, and are taken up when they are over
+    lane.py           `Lane`: batches begin when there is room, and are looked at until they are over
     quotas.py         `Quotas`: how many tokens a provider takes at once
+    taking.py         `Taking`: a batch that is over is fetched, and forgotten
     arrived.py        `Arrived`: the answers of a batch, found by the ids of their lines
     landing.py        `Landing`: answers come to their rows
     desk.py           `Desk`: what all of these work with

@@ -22,6 +22,7 @@ from batchrun.batches.lane import Lane
 from batchrun.batches.quotas import Quotas
 from batchrun.batches.rounds import Rounds
 from batchrun.batches.sending import Sender, StoppedError
+from batchrun.batches.taking import Taking
 from batchrun.client import Resources
 from batchrun.engines.books import Books, Prepared
 from batchrun.engines.local import LocalEngine, in_chunks
@@ -76,7 +77,7 @@ class ByBatches:
         )
         rounds = Rounds(
             desk,
-            Lane(desk, sender, landing, Quotas(engine.enqueued_tokens), self.waits, hurry_at),
+            Lane(desk, sender, Taking(desk, landing), Quotas(engine.enqueued_tokens), self.waits, hurry_at),
             sender,
             answerer,
             Estimator(job.models, parts.prices, books.admission.budget, in_batches=True),

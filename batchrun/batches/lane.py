@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-
-import polars as pl
+from typing import Any
 
 from batchrun.batches.api import ApiError, Told
-from batchrun.batches.arrived import Answers, Arrived, Known
 from batchrun.batches.desk import Desk
-from batchrun.batches.landing import Landing, Took
-from batchrun.batches.lines import custom_id, refused
 from batchrun.batches.quotas import Quotas
 from batchrun.batches.sending import Sender, StoppedError, is_full
+from batchrun.batches.taking import Taking
 from batchrun.budget import Amounts
-from batchrun.flights import Flight
-from batchrun.run_folder.batches import Record, drop_record, read_rows
+from batchrun.run_folder.batches import Record, drop_record
 from batchrun.summary import Stop
 from batchrun.wording import counted
 
@@ -39,7 +33,7 @@ class Lane:
 
     desk: Desk
     sender: Sender
-    landing: Landing
+    taking: Taking
     quotas: Quotas
     waits: bool
     hurry_at: float | None = None
@@ -183,86 +177,12 @@ class Lane:
         raise StoppedError
 
     async def _take_up(self, record: Record, told: Told) -> None:
-        if told.status == "failed" and told.output_file is None:
-            await self._take_up_failed(record, told)
-            return
-        took = self.desk.clock.wall() - record.at
-        if told.ended_at is not None and told.created_at is not None:  # in whole seconds
-            took = min(took, told.ended_at - told.created_at + 1)
-        with ExitStack() as stack:
-            paths: list[Path] = []
-            for name in (told.output_file, told.error_file):
-                if name:
-                    paths.append(path := self.desk.checkpoint / f"batch-{record.stem}-{len(paths)}.tmp")
-                    stack.callback(path.unlink, missing_ok=True)
-                    await self._download(record, name, path)
-            arrived = stack.enter_context(
-                Arrived(paths, max(0.0, took), self.desk.apis[record.endpoint].hide)
-            )
-            came, again = await self._landed(record, read_rows(self.desk.checkpoint, record), arrived)
-        self._end(record, told, came, again)
-        await self.desk.apis[record.endpoint].delete(record.file_id)
+        if is_full(told.errors):
+            self._park(record, told.errors)
+        else:
+            self.again += await self.taking.take_up(record, told)
 
-    async def _landed(self, record: Record, rows: pl.DataFrame, arrived: Answers) -> tuple[Took, list[int]]:
-        """Take up answers: they are paid for, so whatever stops the run leaves them the time of the drain."""
-        flight, landed = Flight(record.model_index, self.desk.clock.monotonic()), None
-        with self.desk.flights.took_off(flight):
-            try:
-                landed = await self.landing.take_up(record, rows, arrived)
-            finally:
-                self.desk.flights.landed(flight)
-        if landed is None:
-            raise StoppedError
-        return landed
-
-    async def _download(self, record: Record, name: str, to: Path) -> None:
-        try:
-            await self.desk.apis[record.endpoint].download(name, to)
-        except ApiError as error:
-            self.desk.end(record.endpoint, error, f"the answers of batch {record.batch_id} cannot be fetched")
-            raise StoppedError from error
-
-    def _end(self, record: Record, told: Told, took: Took, again: list[int]) -> None:
-        desk = self.desk
-        self._drop(record, took.amounts)
-        self.again += again
-        desk.log(
-            "batch_over",
-            batch=told.id,
-            status=told.status,
-            answered=took.answered,
-            failed=took.failed,
-            again=len(again),
-            gone=took.gone,
-            strange=took.strange,
-        )
-        more = f", {counted(len(again), 'row')} to be asked again" if again else ""
-        desk.say(f"batch {told.id} {told.status}: {took.answered:,} of {record.lines:,} answered{more}")
-        if took.gone:
-            desk.say(f"{counted(took.gone, 'answer')} of it to requests that the job makes no longer: kept")
-
-    async def _take_up_failed(self, record: Record, told: Told) -> None:
-        """A batch that was refused as a whole: nothing of it was worked on, nothing is billed."""
-        errors = list(told.errors)
-        if is_full(errors):
-            self._park(record, errors)
-            return
-        wrong = {error["line"]: error for error in errors if isinstance(error.get("line"), int)}
-        said = "; ".join(str(error.get("message")) for error in errors[:3]) or "it says no reason"
-        if not wrong:
-            self._drop(record, Amounts())
-            text = f"{record.endpoint} has refused batch {told.id}: {said}"
-            self.desk.control.stop(Stop("refused", text))
-            raise StoppedError
-        rows = read_rows(self.desk.checkpoint, record)
-        at = [number - 1 for number in wrong if 0 < number <= len(rows)]
-        names = (custom_id(*line) for line in rows[at].select("task", "call", "request_hash").iter_rows())
-        known = Known(dict(zip(names, map(refused, wrong.values()), strict=False)))
-        took, again = await self._landed(record, rows[at], known)
-        others = rows.with_row_index("at").filter(~pl.col("at").is_in(at)).drop("at")
-        self._end(record, told, took, [*again, *self._rows_of(others)])
-
-    def _park(self, record: Record, errors: list[Mapping[str, object]]) -> None:
+    def _park(self, record: Record, errors: Sequence[Mapping[str, Any]]) -> None:
         """There is no room for a batch yet: its file stays, and is tried again."""
         self.desk.forget(record)
         drop_record(self.desk.checkpoint, record, rows=False)
@@ -290,24 +210,9 @@ class Lane:
 
     async def leave(self, record: Record) -> None:
         """A file that found no room is not to be sent now: its rows stay pending."""
-        self._drop(record, Amounts())
+        self.taking.drop(record, Amounts())
         await self.desk.apis[record.endpoint].delete(record.file_id)
 
     def _give_up(self, record: Record) -> None:
         """Nothing comes of a batch: its rows are asked some other way."""
-        self.again += self._rows_of(read_rows(self.desk.checkpoint, record))
-        self._drop(record, Amounts())
-
-    def _rows_of(self, rows: pl.DataFrame) -> list[int]:
-        """Where the rows of a batch stand in the input now."""
-        found: list[int] = self.landing.matched(rows)["row_index"].to_list()
-        return found
-
-    def _drop(self, record: Record, took: Amounts) -> None:
-        """Forget a batch that has come to its end; what it took counts in place of what was kept free."""
-        desk = self.desk
-        reservation = desk.reserved.pop(record.stem, None)
-        if reservation is not None and desk.budget:
-            desk.budget.settle(reservation, took)
-        desk.forget(record)
-        drop_record(desk.checkpoint, record)
+        self.again += self.taking.give_up(record)
