@@ -114,6 +114,12 @@ class Lane:
             if (told := await self._look(record)) and told.is_over:
                 await self._take_up(record, told)
 
+    async def mind_the_time(self) -> None:
+        """Hurry, if it is time to."""
+        late = self.hurry_at is not None and self.desk.clock.wall() >= self.hurry_at
+        if late and not self.hurrying:
+            await self.hurry()
+
     async def hurry(self) -> None:
         """Let nothing more go by batch: what no batch has answered goes on in realtime."""
         self.hurrying = True
@@ -139,8 +145,7 @@ class Lane:
         elif self.hurry_at is not None:
             pause = min(pause, max(0.0, self.hurry_at - clock.wall()))
         await clock.sleep(pause)
-        if not self.hurrying and self.hurry_at is not None and clock.wall() >= self.hurry_at:
-            await self.hurry()
+        await self.mind_the_time()
 
     async def _look(self, record: Record) -> Told | None:
         """How a batch stands; None where that cannot be found out now."""

@@ -78,6 +78,7 @@ class Rounds:
     async def _go_around(self, rows: pl.DataFrame) -> None:
         await self.lane.look_once()
         while True:
+            await self.lane.mind_the_time()
             left = await self._give(rows)
             await self.lane.settle()
             left += self.lane.again
