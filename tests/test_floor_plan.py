@@ -75,7 +75,7 @@ ROWS = """
     edits
     changes opening
     finishing
-    submitting planning reparsing show status gc pausing
+    submitting planning reparsing show status gc pausing cancelling
     elsewhere
     export report diff
     init
@@ -101,7 +101,7 @@ OWNERS = {
     "finishing submitting planning reparsing show status gc init export report diff library",
     "genai_prices": "prices",
     "anyio": "clock admission client run_folder functions flights answer engines standing cluster batches asking gc "
-    "cli",
+    "cancelling cli",
     "click": "cli",
     "rich": "cli",
     "obstore": "storage",
