@@ -35,11 +35,12 @@ class ApiError(Exception):
     kind there.
     """
 
-    def __init__(self, error: Error, *, unsure: bool = False, lacking: bool = False) -> None:
+    def __init__(self, error: Error, exchange: Exchange, *, unsure: bool = False) -> None:
         super().__init__(error.message)
         self.error = error
+        self.exchange = exchange
         self.unsure = unsure
-        self.lacking = lacking
+        self.lacking = isinstance(exchange, Reply) and exchange.status in _LACKING
 
 
 @value(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class BatchApi:
             "completion_window": window,
             "metadata": dict(metadata),
         }
-        return _told(self._document(await self._resources.post("/batches", asked)))
+        return _told(_document(await self._resources.post("/batches", asked)))
 
     async def get(self, batch_id: str) -> Told:
         """How a batch stands."""
@@ -130,7 +131,7 @@ class BatchApi:
     async def delete(self, file_id: str) -> None:
         """Remove a file; one that cannot be removed stays."""
         with suppress(ApiError):
-            self._document(await self._resources.delete(f"/files/{file_id}"))
+            _document(await self._resources.delete(f"/files/{file_id}"))
 
     async def _all(self, path: str) -> AsyncIterator[dict[str, Any]]:
         """Every item of a list, newest first."""
@@ -150,33 +151,37 @@ class BatchApi:
         """Ask, and ask again for what may pass; the document that comes, none where it `is_file`."""
         for attempt in count(1):
             exchange = await ask()
-            wait = self._wait(exchange, attempt)
-            if wait is None:
+            try:
+                return {} if is_file and _is_good(exchange) else _document(exchange)
+            except ApiError as error:
+                failure = error
+            if (wait := self.wait(failure, attempt)) is None:
                 break
             await self._clock.sleep(wait)
-        return {} if is_file and _is_good(exchange) else self._document(exchange)
+        raise failure
 
-    def _wait(self, exchange: Exchange, attempt: int) -> float | None:
-        """Seconds until it is worth asking again; None where it is not."""
+    def wait(self, failure: ApiError, attempt: int) -> float | None:
+        """Seconds until it is worth asking again after so many attempts; None where it is not."""
         wait = self._jitter() * backoff(attempt, self._retry)
-        if isinstance(exchange, Reply):
-            if exchange.status < 500 and exchange.status not in _MAY_PASS:
+        if isinstance(failure.exchange, Reply):
+            if 400 <= failure.exchange.status < 500 and failure.exchange.status not in _MAY_PASS:
                 return None
-            wait = retry_after(exchange.headers, self._clock.wall()) or wait
+            wait = retry_after(failure.exchange.headers, self._clock.wall()) or wait
         return wait if attempt < self._retry.max_attempts and wait <= self._retry.max_wait else None
 
-    def _document(self, exchange: Exchange) -> dict[str, Any]:
-        """What a good answer holds. Raises ApiError for any other."""
-        if isinstance(exchange, Unanswered):
-            raise ApiError(Error(exchange.type, exchange.message), unsure=exchange.sent)
-        if not _is_good(exchange):
-            unsure = exchange.status >= 500 or exchange.status == 408
-            raise ApiError(classify(exchange), unsure=unsure, lacking=exchange.status in _LACKING)
-        with suppress(ValueError):
-            document = codec.loads(exchange.body)
-            if isinstance(document, dict):
-                return document
-        raise ApiError(Error("invalid_response", "the answer is no JSON object"), unsure=True)
+
+def _document(exchange: Exchange) -> dict[str, Any]:
+    """What a good answer holds. Raises ApiError for any other."""
+    if isinstance(exchange, Unanswered):
+        raise ApiError(Error(exchange.type, exchange.message), exchange, unsure=exchange.sent)
+    if not _is_good(exchange):
+        unsure = exchange.status >= 500 or exchange.status == 408
+        raise ApiError(classify(exchange), exchange, unsure=unsure)
+    with suppress(ValueError):
+        document = codec.loads(exchange.body)
+        if isinstance(document, dict):
+            return document
+    raise ApiError(Error("invalid_response", "the answer is no JSON object"), exchange, unsure=True)
 
 
 def _is_good(exchange: Exchange) -> bool:
@@ -207,7 +212,8 @@ def text_of(document: Mapping[str, Any], name: str) -> str:
     found = document.get(name)
     if isinstance(found, str) and found:
         return found
-    raise ApiError(Error("invalid_response", f"the answer has no `{name}`"), unsure=True)
+    exchange = Reply(200, {}, b"", 0.0)
+    raise ApiError(Error("invalid_response", f"the answer has no `{name}`"), exchange, unsure=True)
 
 
 def _number(value: Any) -> int:

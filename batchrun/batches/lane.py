@@ -54,6 +54,8 @@ class Lane:
     _parked: list[Record] = field(default_factory=list)
     """Files that found no room."""
     _tries: dict[str, int] = field(default_factory=dict)
+    _full: bool = False
+    """Whether it was said that there is no room."""
     _silent: bool = False
     """Whether a provider has not answered when it was asked last."""
 
@@ -83,12 +85,19 @@ class Lane:
                     raise StoppedError
             if not self.waits:
                 return False
+            self._say_full(record)
             if self._others(record):
                 await self.next_over()
             else:
                 await self._rest()
         self._give_up(record)
         return True
+
+    def _say_full(self, record: Record) -> None:
+        if not self._full:
+            self._full = True
+            self.desk.log("batch_waits", rows=record.lines, tokens=record.tokens)
+            self.desk.say(f"{record.endpoint} has no room for another batch yet: the next one waits")
 
     async def next_over(self) -> None:
         """Wait until a batch is over, and take up what came of it; less where rows are to go on in realtime.
@@ -271,8 +280,7 @@ class Lane:
             self._quota[asked] = number
         elif others := self._others(record):
             self._quota[asked] = sum(other.tokens for other in others)
-        desk.log("batch_waits", rows=record.lines, tokens=record.tokens, quota=self._quota.get(asked))
-        desk.say(f"{record.endpoint} has no room for a batch of {counted(record.lines, 'row')} yet: it waits")
+        self._say_full(record)
         self._parked.append(record)
 
     async def _unpark(self) -> None:

@@ -21,7 +21,7 @@ from batchrun.batches.drawing import Wanted, drawn
 from batchrun.batches.lane import Lane
 from batchrun.batches.sending import Sender, StoppedError
 from batchrun.batches.writing import OpenFile, line_of
-from batchrun.budget import Amounts
+from batchrun.budget import Amounts, Budget
 from batchrun.engines.local import in_chunks
 from batchrun.errors import BudgetExhaustedError
 from batchrun.outcome import Failed
@@ -30,6 +30,9 @@ from batchrun.run_folder.records import Done
 from batchrun.summary import Stop
 from batchrun.tasks import Assigner
 from batchrun.wording import counted
+
+_WORTH = 5
+"""Of the rows that a budget held at first, a fifth is the least that it is worth to wait for."""
 
 
 @dataclass(slots=True)
@@ -51,6 +54,8 @@ class Rounds:
     canary: int | None
     _files: dict[tuple[int, str], OpenFile] = field(default_factory=dict)
     """By the model, as a position in the job's chain and as the rows name it."""
+    _cut: int = 0
+    """The most rows that were sent at once because the budget held no more."""
     _enough: bool = False
     """Whether the rows that are left stay pending, because nobody waits."""
 
@@ -138,10 +143,10 @@ class Rounds:
         if (file := self._files.get(place)) and not file.takes(line, needs.prompt):
             await self._send(place)
         while not self._afford(place, needs):
-            await self._send_all()
+            if not self._enough:
+                await self._earn(needs)
             if self._enough:
                 return
-            await self._earn(needs)
         self._files[place].add(line, task, wanted, needs)
 
     def _afford(self, place: tuple[int, str], needs: Needs) -> bool:
@@ -160,15 +165,27 @@ class Rounds:
         return file.reservation is not None
 
     async def _earn(self, needs: Needs) -> None:
-        """Wait until a batch leaves a part of what was kept free for it. Raises BudgetExhaustedError."""
+        """Send what the budget holds, and wait until the batches leave a part of what was kept free for them.
+
+        Raises BudgetExhaustedError where that is nothing, or so little that one small batch would follow the
+        other.
+        """
         budget = self.desk.budget
         assert budget is not None, "nothing else keeps a row"
-        if self.desk.outstanding and self.lane.waits:
-            await self.lane.next_over()
-        elif self.desk.outstanding:
-            self._enough = True
-        elif said := budget.exhausted(needs.bound):
+        lines = sum(file.lines for file in self._files.values())
+        if not lines and (said := budget.exhausted(needs.bound)):
             raise BudgetExhaustedError(said)
+        if lines * _WORTH < self._cut:
+            raise BudgetExhaustedError(
+                f"{_raise_it(budget)}: what is left of it holds {counted(lines, 'row')}, which is no batch "
+                "worth waiting for"
+            )
+        self._cut = max(self._cut, lines)
+        await self._send_all()
+        if not self.lane.waits:
+            self._enough = True
+        else:
+            await self.lane.settle()
 
     async def _send_all(self) -> None:
         for place in list(self._files):
@@ -192,3 +209,10 @@ class Rounds:
         if file.reservation is not None and self.desk.budget:
             self.desk.budget.settle(file.reservation, Amounts())
         file.discard()
+
+
+def _raise_it(budget: Budget) -> str:
+    """What to do about a budget that is nearly used up."""
+    caps = {"cost_usd": budget.caps.cost_usd, "tokens": budget.caps.tokens, "requests": budget.caps.requests}
+    keys = " or ".join(f"budget.{name}" for name, cap in caps.items() if cap is not None)
+    return f"raise {keys} to go on"

@@ -11,6 +11,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import count
 
 import anyio
 import anyio.lowlevel
@@ -105,15 +106,25 @@ class Sender:
         return told
 
     async def _asked(self, record: Record) -> tuple[Told | None, ApiError | None]:
+        """The batch that is created, and not there already; else why there is none."""
         desk, api = self._desk, self._api(record.endpoint)
         stamps = {JOB: desk.job.name[:512], RUN: desk.run_id, BATCH: record.name}
-        try:
-            return await api.create(record.file_id, desk.job.engine.completion_window, stamps), None
-        except ApiError as error:
-            if not error.unsure:
-                return None, error
-            desk.log("batch_unsure", batch=record.name, reason=error.error.message)
-            return await self.look_for(record), error
+        for attempt in count(1):
+            try:
+                return await api.create(record.file_id, desk.job.engine.completion_window, stamps), None
+            except ApiError as error:
+                failure = error
+            if _is_full(failure):
+                break
+            if failure.unsure:
+                desk.log("batch_unsure", batch=record.name, reason=failure.error.message)
+                if found := await self.look_for(record):
+                    return found, None
+            wait = api.wait(failure, attempt)
+            if wait is None:
+                break
+            await desk.clock.sleep(wait)
+        return None, failure
 
     async def look_for(self, record: Record) -> Told | None:
         """A batch that may have been created. None: it was not, or the run stops and asks."""

@@ -147,7 +147,7 @@ def _given(batches: tuple[str, ...]) -> dict[str, str]:
         if not name or not said:
             raise UsageError(
                 f"--batch {text}: is no NAME=ID",
-                hint="Write the name that `batchrun status` shows, and the provider's id: 3f2a91c0=batch_1.",
+                hint="Write the name that `batchrun status` shows, and the provider's id: NAME=ID.",
             )
         found[name] = said
     return found
