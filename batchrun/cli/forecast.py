@@ -40,7 +40,7 @@ def tell_forecast(console: Console, found: Plan) -> None:
         kinds = [kind for kind in _PER if kind != "cached" or known["cached"] != known["input"]]
         prices = ", ".join(f"{budget.usd(known[kind])} {_PER[kind]}" for kind in kinds)
         where = "the job's prices" if known["source"] == "job" else f"{known['model']} in {known['source']}"
-        by = " in a batch" if said.batches else ""
+        by = " in a batch" if said.batches and said.batches.knows_price else ""
         fact(console, "prices", f"{prices} per million tokens{by}, from {where}")
     for note in said.notes:
         fact(console, "note", note, style="yellow")

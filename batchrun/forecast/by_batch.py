@@ -11,6 +11,7 @@ from batchrun.forecast.estimate import Range
 from batchrun.forecast.looking import Look
 from batchrun.forecast.taken import Taken
 from batchrun.job import Job
+from batchrun.prices import Price
 
 _UNITS = {"h": 3_600.0, "d": 86_400.0}
 
@@ -26,6 +27,7 @@ class Batches:
         window: seconds within which the provider answers one.
         finish_by: seconds after which rows that have no answer go on in realtime; None for never.
         answers: of a row, of which each takes a batch.
+        knows_price: whether it is known what they cost; else the full price is counted.
     """
 
     number: int
@@ -35,6 +37,7 @@ class Batches:
     window: float
     finish_by: float | None
     answers: Range
+    knows_price: bool
 
     @property
     def seconds(self) -> Range:
@@ -49,8 +52,11 @@ def goes_by_batch(job: Job) -> bool:
     return job.engine.kind == "provider_batch"
 
 
-def batches_of(job: Job, seen: Look, rows: int, size: float, canary: int | None, answers: Range) -> Batches:
-    """How `rows` rows are divided; `size` estimates the tokens of their first prompts."""
+def batches_of(
+    job: Job, seen: Look, rows: int, size: float, canary: int | None, answers: Range, price: Price | None
+) -> Batches:
+    """How `rows` rows are divided; `size` estimates the tokens of their first prompts, `price` is that of a
+    call of its own."""
     engine, first = job.engine, min(canary or 0, rows)
     left = rows - first
     line = max(1.0, fmean(seen.lines)) if seen.lines else 1.0
@@ -68,6 +74,7 @@ def batches_of(job: Job, seen: Look, rows: int, size: float, canary: int | None,
         window=_seconds(engine.completion_window),
         finish_by=job.finish_by,
         answers=rounds,
+        knows_price=price is not None and price.knows_batch,
     )
 
 

@@ -86,7 +86,7 @@ def forecast(found: Survey, states: pl.DataFrame, wanted: pl.DataFrame, *, now: 
     batches = None
     if goes_by_batch(job):
         answers = answers_of(found)
-        batches = batches_of(job, seen, rows, size, first, answers)
+        batches = batches_of(job, seen, rows, size, first, answers, price)
         price = price.in_batch if price else None
         batched = _taken(found, known, seen, rows, size, price, in_batches=True)
         taken = priced(job, batched, taken, rows, batches, answers)

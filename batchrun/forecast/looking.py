@@ -25,7 +25,7 @@ _KEPT = 10
 """Requests that stay in memory meanwhile."""
 _NAMED = 100
 """Rows without an upper bound that are looked at for the reasons."""
-_AROUND = 130
+_AROUND = 110
 """Bytes of a line of a batch's file around its request."""
 _WITHIN = 100_000
 """Rows of the input that are read for that, from the first row to do on."""

@@ -18,7 +18,7 @@ from rich.cells import cell_len
 from batchrun.cli import cli
 from tests.cli.pseudo_terminal import here_on_a_terminal, lines_seen
 from tests.cli.running import Ended, batchrun
-from tests.cli.workspace import REFUSED, ROWS, serving, waiting
+from tests.cli.workspace import BY_BATCHES, REFUSED, ROWS, serving, waiting
 
 WIDTH = 80
 UNBROKEN = 50
@@ -86,6 +86,15 @@ CASES = {
         "to look at it: batchrun status job.yaml",
         lambda found: [] if found["paused"] else ["resumed"],
         going=(True, True),
+    ),
+    "cancel": Case(
+        " ".join(["cancel job.yaml", *BY_BATCHES]),
+        "batches: 1 batch with 30 rows would be cancelled",
+        "",
+        lambda found: [
+            f"{batch['name']}: {batch['batch_id']} {batch['status']}, 0 of {batch['rows']} answered"
+            for batch in found["batches"]
+        ],
     ),
     "show": Case(
         f"show job.yaml T-0007 {REFUSED}",

@@ -1,4 +1,4 @@
-"""A folder as a user has it: a table, a job, runs of it by two models; and what goes on there."""
+"""A folder as a user has it: a table, a job, runs of it by two models and by batches; what goes on there."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ JOB = {
     "model": "openai/gpt-4.1-mini",
     "endpoints": {"openai": {"limits": {"concurrency": 32}}},
 }
+BY_BATCHES = ["--name", "batches", "--set", "engine.kind=provider_batch"]
 FAULTS = [
     {"match": "headset", "model": "gpt-4.1-mini", "answer": "refusal"},
     {"model": "slow", "stall": 60},
@@ -43,18 +44,21 @@ FAULTS = [
 
 @contextlib.contextmanager
 def workspace_in(folder: Path) -> Iterator[None]:
-    """`job.yaml` asks OpenAI, which is a simulator; one row of runs/job is refused, none of runs/large."""
+    """`job.yaml` asks OpenAI, which is a simulator; one row of runs/job is refused, none of runs/large, and
+    those of runs/batches are in a batch that goes on."""
     job = JobFolder(folder)
     tickets = TICKETS.read_text(encoding="utf-8").splitlines(keepends=True)
     (folder / "my.jsonl").write_text("".join(tickets[:ROWS]), encoding="utf-8")
     (folder / "my.csv").write_text("id,text\n1,a first text\n2,a second one\n", encoding="utf-8")
     (folder / "simulator.yaml").write_text("faults: [{rate: 0.05, status: 429}]\n", encoding="utf-8")
     (folder / "jobs").mkdir()
-    with start_process(SimulatorConfig.model_validate({"faults": FAULTS})) as base_url, environment(base_url):
+    config = SimulatorConfig.model_validate({"faults": FAULTS, "batches": {"seconds": 3_600}})
+    with start_process(config) as base_url, environment(base_url):
         job.write(base_url, **JOB)
         assert batchrun("submit", "job.yaml", cwd=folder).code == 1
         large = ["--name", "large", "--model", "openai/gpt-4.1"]
         assert batchrun("submit", "job.yaml", *large, cwd=folder).code == 0
+        assert batchrun("submit", "job.yaml", *BY_BATCHES, "--no-wait", cwd=folder).code == 0
         yield
 
 
