@@ -18,6 +18,7 @@ ROOT = Path(batchrun.__file__).parent
 
 TELLING = {
     "admission/admission.py:_spare": "never printed: the engine stops, and `cli.going_on` tells on",
+    "batches/rounds.py:_earn": "never printed: the engine stops, and `cli.going_on` tells on",
     "cluster/leased.py:admit": "never printed: the driver has stopped the run, and tells",
     "submitting.py:_check_caps": "each reason says what to set; the hint is the further ones",
 }

@@ -76,7 +76,8 @@ def _tell(
         if one.reason:
             fact(console, "", one.reason, style="yellow")
     if open_ and not done:
-        fact(console, "", f"nothing is changed yet: {arguments.again('cancel', '--yes')}", whole=True)
+        fact(console, "", "nothing is changed yet")
+        fact(console, "to end them", arguments.again("cancel", "--yes"), whole=True)
     elif any(one.batch.batch_id for one in ended):
         fact(console, "", "what they have answered by their end is paid for, and the next submit fetches it")
         fact(console, "to fetch", arguments.again("submit"), whole=True)

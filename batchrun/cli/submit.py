@@ -31,10 +31,6 @@ EXAMPLES = [
         "batchrun submit job.yaml --name large --model openai/gpt-4.1",
     ),
     (
-        "Hand the rows to the provider's batches (engine.kind: provider_batch), and fetch them later:",
-        "batchrun submit job.yaml --no-wait",
-    ),
-    (
         "Ask again for the rows that were refused, and only for those, at another model:",
         "batchrun submit job.yaml --retry-failed=refusal --model openai/gpt-4.1",
     ),

@@ -135,7 +135,7 @@ def test_cancel_says_what_it_would_end(tmp_path: Path) -> None:
         assert {one["status"] for one in provider_batches(job)} == {"in_progress"}
     assert ended.code == 0, ended.err
     assert ended.out.startswith("job: 2 batches with 30 rows would be cancelled\n")
-    assert "nothing is changed yet: batchrun cancel job.yaml --yes" in ended.out
+    assert "nothing is changed yet\n  to end them batchrun cancel job.yaml --yes\n" in ended.out
 
 
 def test_cancel_ends_the_batches_and_submit_fetches_what_they_answered(tmp_path: Path) -> None:

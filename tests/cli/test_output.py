@@ -18,7 +18,7 @@ from rich.cells import cell_len
 from batchrun.cli import cli
 from tests.cli.pseudo_terminal import here_on_a_terminal, lines_seen
 from tests.cli.running import Ended, batchrun
-from tests.cli.workspace import BY_BATCHES, REFUSED, ROWS, serving, waiting
+from tests.cli.workspace import REFUSED, ROWS, serving, waiting
 
 WIDTH = 80
 UNBROKEN = 50
@@ -88,7 +88,7 @@ CASES = {
         going=(True, True),
     ),
     "cancel": Case(
-        " ".join(["cancel job.yaml", *BY_BATCHES]),
+        "cancel batches.yaml",
         "batches: 1 batch with 30 rows would be cancelled",
         "",
         lambda found: [

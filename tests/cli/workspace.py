@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import subprocess
 import sys
@@ -35,7 +36,6 @@ JOB = {
     "model": "openai/gpt-4.1-mini",
     "endpoints": {"openai": {"limits": {"concurrency": 32}}},
 }
-BY_BATCHES = ["--name", "batches", "--set", "engine.kind=provider_batch"]
 FAULTS = [
     {"match": "headset", "model": "gpt-4.1-mini", "answer": "refusal"},
     {"model": "slow", "stall": 60},
@@ -58,7 +58,9 @@ def workspace_in(folder: Path) -> Iterator[None]:
         assert batchrun("submit", "job.yaml", cwd=folder).code == 1
         large = ["--name", "large", "--model", "openai/gpt-4.1"]
         assert batchrun("submit", "job.yaml", *large, cwd=folder).code == 0
-        assert batchrun("submit", "job.yaml", *BY_BATCHES, "--no-wait", cwd=folder).code == 0
+        by_batches = {**json.loads(job.job.read_text(encoding="utf-8")), "engine": {"kind": "provider_batch"}}
+        (folder / "batches.yaml").write_text(json.dumps(by_batches), encoding="utf-8")
+        assert batchrun("submit", "batches.yaml", "--no-wait", cwd=folder).code == 0
         yield
 
 
