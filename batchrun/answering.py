@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from batchrun.admission import Admitting
 from batchrun.answer.answerer import Answerer, Asks, Rules
 from batchrun.answer.attempts import Asker
 from batchrun.answer.calls import Caller
+from batchrun.answer.recovery import Recovery
 from batchrun.chat.families import refusals
-from batchrun.client import EndpointClient
+from batchrun.client import EndpointClient, Resources
 from batchrun.clock import Clock
 from batchrun.flights import Flights
 from batchrun.functions import Functions
@@ -27,9 +29,12 @@ _FUNCTION_ROWS = 40
 """Rows beyond the endpoints' places that may wait for their functions."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Parts:
-    """What is put together; `say` is told of models that refuse requests, `log` takes events."""
+    """What is put together; `say` is told of models that refuse requests, `log` takes events.
+
+    `run` is the run's own id. `resources` by endpoint, where stored answers can be looked for.
+    """
 
     job: Job
     renderer: Renderer
@@ -42,6 +47,8 @@ class Parts:
     clock: Clock
     say: Callable[[str], None]
     log: Callable[..., None]
+    run: str
+    resources: Mapping[str, Resources]
 
     def caller(self) -> Caller:
         """What sends calls."""
@@ -54,6 +61,7 @@ class Parts:
             self.flights,
             self.counters,
             self.clock,
+            self.recovery,
         )
 
     def asker(self, caller: Caller) -> Asker:
@@ -83,12 +91,22 @@ class Parts:
             price_of=self.prices.spelled,
             clock=self.clock,
             log=self.log,
+            recovery=self.recovery,
         )
 
     @property
     def spare_rows(self) -> int:
         """Rows that may be under way beyond the endpoints' places."""
         return _FUNCTION_ROWS if self.job.run_tools else 0
+
+    @cached_property
+    def recovery(self) -> Recovery | None:
+        """What finds stored answers, for calls and rows together; None where nothing is stored."""
+        if not self.renderer.may_store:
+            return None
+        return Recovery(
+            self.job.name, self.run, self.resources, self.counters, self.clock, self.say, self.log
+        )
 
     def _functions(self) -> Functions | None:
         """The job's functions; their results must not carry a key to a model or into the journal."""

@@ -107,7 +107,8 @@ class Asking:
             with self._on_a_cluster(rows) as prepare:
                 return await self._over(prepare)
         by_batches = self.by_batches is not None
-        opened = open_endpoints(self.survey.job, self.env, say=self.progress.say, with_resources=by_batches)
+        others = by_batches or self.survey.renderer.may_store
+        opened = open_endpoints(self.survey.job, self.env, say=self.progress.say, with_resources=others)
         async with opened as endpoints:
             by = self._by_batches if by_batches else self._by_this_process
             return await self._over(partial(by, rows, endpoints))
@@ -165,6 +166,8 @@ class Asking:
             books.clock,
             self.progress.say,
             self.log,
+            self.survey.run.run_id,
+            endpoints.resources,
         )
 
     def _by_batches(self, rows: pl.DataFrame, endpoints: Opened, books: Books) -> Prepared:

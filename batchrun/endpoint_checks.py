@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -22,6 +23,11 @@ def check_keys(job: Job, env: Mapping[str, str]) -> None:
     which needs no encryption, would go through a proxy on another one.
     """
     used = [job.endpoints[name] for name in dict.fromkeys(model.endpoint for model in job.models)]
+    check_endpoints(used, env, job.folder)
+
+
+def check_endpoints(used: Sequence[Endpoint], env: Mapping[str, str], folder: Path) -> None:
+    """The same for these endpoints; `folder` is where commands that print keys are run."""
     lacking = {
         endpoint.name: endpoint.api_key_env
         for endpoint in used
@@ -38,7 +44,7 @@ def check_keys(job: Job, env: Mapping[str, str]) -> None:
         )
     for endpoint in used:
         _check_proxy(endpoint)
-        if endpoint.api_key_cmd and not _has_program(job, endpoint.api_key_cmd, env):
+        if endpoint.api_key_cmd and not _has_program(folder, endpoint.api_key_cmd, env):
             raise UsageError(
                 f"api_key_cmd of endpoint {endpoint.name}: there is no program {endpoint.api_key_cmd[0]}",
                 hint="It is looked up in PATH; with a slash in its name it is a path from the job's folder. "
@@ -46,10 +52,10 @@ def check_keys(job: Job, env: Mapping[str, str]) -> None:
             )
 
 
-def _has_program(job: Job, command: Sequence[str], env: Mapping[str, str]) -> bool:
+def _has_program(folder: Path, command: Sequence[str], env: Mapping[str, str]) -> bool:
     from batchrun.client import find_program  # what makes calls takes 20 ms to load
 
-    return find_program(command, job.folder, env) is not None
+    return find_program(command, folder, env) is not None
 
 
 def _check_proxy(endpoint: Endpoint) -> None:

@@ -22,7 +22,7 @@ from batchrun.client import (
 from batchrun.client.hiding import password_in
 from batchrun.client.resources import PATIENT
 from batchrun.endpoint_checks import simulator_config
-from batchrun.job import Endpoint, Job
+from batchrun.job import Endpoint, Job, Retry
 
 
 def key_sources(job: Job) -> dict[str, str]:
@@ -79,10 +79,32 @@ async def open_endpoints(
         yield opened
 
 
+@asynccontextmanager
+async def open_resources(
+    endpoint: Endpoint,
+    env: Mapping[str, str],
+    *,
+    job: Job | None = None,
+    connections: int = 2,
+    say: Callable[[str], None] = lambda text: None,
+) -> AsyncIterator[Resources]:
+    """The other paths of one endpoint with one base URL; closed with the block.
+
+    `job` is the one that describes the endpoint, None where only the command line names it. Raises as
+    `open_endpoints`.
+    """
+    key = await _command_key(job, endpoint, env, say)
+    resources = _resources(job, endpoint, endpoint.base_urls[0], env, key, connections)
+    try:
+        yield resources
+    finally:
+        await resources.aclose()
+
+
 async def _command_key(
-    job: Job, endpoint: Endpoint, env: Mapping[str, str], say: Callable[[str], None]
+    job: Job | None, endpoint: Endpoint, env: Mapping[str, str], say: Callable[[str], None]
 ) -> CommandKey | None:
-    if endpoint.api_key_cmd is None:
+    if endpoint.api_key_cmd is None or job is None:
         return None
     command = KeyCommand(endpoint.name, endpoint.api_key_cmd, folder=job.folder, env=env)
     return CommandKey(command, await command.run(), say=say)
@@ -116,12 +138,20 @@ def _client(
 
 
 def _resources(
-    job: Job, endpoint: Endpoint, base_url: str, env: Mapping[str, str], key: CommandKey | None
+    job: Job | None,
+    endpoint: Endpoint,
+    base_url: str,
+    env: Mapping[str, str],
+    key: CommandKey | None,
+    connections: int = 2,
 ) -> Resources:
     secrets = [*_secrets(job, endpoint, env)]
     server = Server(base_url, headers=_headers(endpoint, env), secrets=secrets, key=key)
-    timeouts = Timeouts(job.retry.timeout.connect, PATIENT, PATIENT)  # each request has a total of its own
-    transport = build_transport(timeouts, proxy=endpoint.proxy, ca_file=endpoint.ca_file, max_connections=2)
+    retry = job.retry if job else Retry()
+    timeouts = Timeouts(retry.timeout.connect, PATIENT, PATIENT)  # each request has a total of its own
+    transport = build_transport(
+        timeouts, proxy=endpoint.proxy, ca_file=endpoint.ca_file, max_connections=connections
+    )
     return Resources(server, transport)
 
 
@@ -130,10 +160,11 @@ def _headers(endpoint: Endpoint, env: Mapping[str, str]) -> dict[str, str]:
     return {**endpoint.headers, **({"authorization": f"Bearer {key}"} if key else {})}
 
 
-def _secrets(job: Job, endpoint: Endpoint, env: Mapping[str, str]) -> Iterator[str]:
+def _secrets(job: Job | None, endpoint: Endpoint, env: Mapping[str, str]) -> Iterator[str]:
     if endpoint.api_key_env:
         yield env.get(endpoint.api_key_env, "")
-    yield from _expanded_headers(job, endpoint)
+    if job:
+        yield from _expanded_headers(job, endpoint)
     yield from _proxy_passwords(endpoint)
 
 

@@ -9,6 +9,7 @@
     │   ├── ObjectStorageError    3  object storage does not answer (2: refuses)
     │   ├── OpenFilesError        3  the process may open no more files
     │   └── RunFolderLostError    3  the run folder was removed or replaced while the run was going
+    ├── EndpointError             3  an endpoint does not answer (4: refuses the key, 2: what is asked)
     ├── RunLockedError            5  another submit holds the run folder
     │   └── LeaseLostError        5  another submit has taken over the run in object storage
     └── ChangedRowsError          6  finished rows would be paid for again: the user chooses
@@ -76,6 +77,20 @@ class ObjectStorageError(StorageError):
         super().__init__(message, hint=hint)
         if refused:
             self.exit_code = UsageError.exit_code
+
+
+class EndpointError(BatchrunError):
+    """An endpoint does not answer, or refuses a request that is none for a completion.
+
+    `exit_code`: 3 where the same request may go well later, 4 where the key is refused, 2 where it will be
+    refused again.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, hint: str | None = None, exit_code: int = 3) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
 
 
 class OpenFilesError(StorageError):

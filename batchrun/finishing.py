@@ -133,6 +133,7 @@ class Ending:
             "failed": self.counters.failed,
             "calls": self.counters.calls,
             "hedged": self.counters.hedged,
+            "recovered": self.counters.recovered,
             "cost_usd": self.counters.cost_usd,
             "tool_calls": self.counters.tool_calls,
             "tool_errors": self.counters.tool_errors,

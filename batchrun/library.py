@@ -54,6 +54,7 @@ def submit(
     keep_changed: bool = False,
     retry_failed: bool | Iterable[str] = False,
     drain: float = 30.0,
+    wait: bool = True,
     show: bool = True,
 ) -> Summary:
     """Bring the output of the job file `job` up to date with its input, as `batchrun submit` does.
@@ -69,6 +70,8 @@ def submit(
         rerun_changed, keep_changed: what becomes of answers that an edit leaves behind.
         retry_failed: ask failed rows again: all (True), or those with these error types.
         drain: seconds that calls under way may take when it is interrupted.
+        wait: wait for batches that are with a provider (engine.kind: provider_batch); else a later submit
+            fetches them.
         show: tell how it goes on standard error.
 
     Gives the Summary, whatever the rows came to: `exit_code` says it as the command would. Raises a
@@ -90,6 +93,7 @@ def submit(
         retry_failed=_types(retry_failed),
         limit=limit,
         drain=drain,
+        wait=wait,
         interrupts=lambda: len(interrupted),
     )
 

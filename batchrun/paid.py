@@ -67,6 +67,17 @@ def paid(judged: Judged, price: Price | None, at: float) -> Amounts | None:
     return Amounts(cost, tokens, 1)
 
 
+def may_be_stored(judged: Judged) -> bool:
+    """Whether the provider may have answered, and billed, a call that brought no answer."""
+    if judged.completion is not None:
+        return False
+    exchange = judged.exchange
+    if isinstance(exchange, Unanswered) or exchange.status in _OUT_OF_SIGHT:
+        return paid(judged, None, 0.0) is None
+    cut = judged.error is not None and judged.error.type == "invalid_response"
+    return cut and paid(judged, None, 0.0) is None
+
+
 def taken(amounts: Amounts | None, bound: Amounts) -> Amounts:
     """What counts against the budget: what is known, and the bound for the rest."""
     if amounts is None:

@@ -74,6 +74,8 @@ class Counters:
     """Calls that were sent a second time at the end."""
     tool_errors: int = 0
     """Calls of functions that gave the model an error."""
+    recovered: int = 0
+    """Calls whose answer did not arrive, and was found among the completions that the provider stored."""
 
     @property
     def finished(self) -> int:

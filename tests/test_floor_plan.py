@@ -78,6 +78,7 @@ ROWS = """
     submitting planning reparsing show status gc pausing cancelling
     elsewhere
     export report diff
+    stored
     init
     cli
     library
@@ -96,12 +97,12 @@ OWNERS = {
     "certifi": "client",
     "httptools": "simulator",
     "jsonschema_rs": "chat job",
-    "pyarrow": "source run_folder layout checks survey gc export",
-    "polars": "predicate member index run_folder checks survey frames tasks cluster batches forecast asking changes "
-    "finishing submitting planning reparsing show status gc init export report diff library",
+    "pyarrow": "source run_folder layout checks survey gc export stored",
+    "polars": "predicate member index run_folder checks survey frames tasks cluster batches forecast asking "
+    "changes finishing submitting planning reparsing show status gc init export report diff library",
     "genai_prices": "prices",
-    "anyio": "clock admission client run_folder functions flights answer engines standing cluster batches asking gc "
-    "cancelling cli",
+    "anyio": "clock admission client run_folder functions flights answer engines standing cluster batches "
+    "asking gc cancelling stored cli",
     "click": "cli",
     "rich": "cli",
     "obstore": "storage",

@@ -12,7 +12,7 @@ from batchrun.budget import Amounts
 from batchrun.job.spending import PriceSpec
 from batchrun.judge import judge
 from batchrun.outcome import Exchange, Reply, Unanswered
-from batchrun.paid import cost_of, paid, taken
+from batchrun.paid import cost_of, may_be_stored, paid, taken
 from batchrun.prices import Price, find_price
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
@@ -57,6 +57,28 @@ USED = {"prompt_tokens": 1_000, "completion_tokens": 100, "total_tokens": 1_100}
 def test_what_a_call_took(exchange: Exchange, took: Amounts) -> None:
     """What is known, its bound where nothing is, and never less than nothing."""
     assert taken(paid(judge(exchange), price(), NOW), BOUND) == took
+
+
+@pytest.mark.parametrize(
+    ("exchange", "may"),
+    [
+        (answer(), False),
+        (answer(USED, choices=[]), False),
+        (answer(choices=[]), True),
+        (Reply(200, {}, b'{"choices": [{"mess', 0.1), True),
+        (Reply(200, {}, b'{"error": {"code": 502, "message": "overloaded"}}', 0.1), False),
+        (Reply(429, {}, b"{}", 0.1), False),
+        (Reply(500, {}, b"{}", 0.1), False),
+        (Reply(408, {}, b"{}", 0.1), True),
+        (Reply(524, {}, b"<html>", 0.1), True),
+        (Unanswered("timeout", "silent", True, 9.0), True),
+        (Unanswered("connection", "refused", False, 0.1), False),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_which_calls_may_have_been_answered_out_of_sight(exchange: Exchange, may: bool) -> None:
+    """Those that were sent and brought no whole answer, unless the server itself said what went wrong."""
+    assert may_be_stored(judge(exchange)) is may
 
 
 def test_without_a_price_the_tokens_count() -> None:

@@ -55,9 +55,12 @@ def commands() -> Iterator[tuple[str, str]]:
 
 
 def options(verb: str) -> set[str]:
+    """The options of a command; of a group those of all its commands."""
     command = cli.get_command(click.Context(cli), verb)
     assert command is not None
-    names = (name for option in command.params for name in (*option.opts, *option.secondary_opts))
+    each = command.commands.values() if isinstance(command, click.Group) else [command]
+    options = (option for one in each for option in one.params)
+    names = (name for option in options for name in (*option.opts, *option.secondary_opts))
     return {name for name in names if name.startswith("--")}
 
 
@@ -72,6 +75,14 @@ def test_options_that_a_row_names_are_there(verb: str) -> None:
     row = dict(commands())[verb]
     told = {option for code in CODE.findall(row) for option in re.findall(r"^(--[a-z-]+)", code)}
     assert told <= options(verb), f"{verb} has no {told - options(verb)}"
+
+
+def test_the_commands_of_a_group_are_told() -> None:
+    """Each by its name in the group's row, and no other."""
+    group = cli.get_command(click.Context(cli), "stored")
+    assert isinstance(group, click.Group)
+    row = dict(commands())["stored"]
+    assert {code.split()[0] for code in CODE.findall(row.partition(" | ")[2])} >= set(group.commands)
 
 
 def test_every_option_of_submit_is_told() -> None:

@@ -15,10 +15,12 @@ import anyio.to_thread
 from batchrun import codec
 from batchrun.admission import Admitting, Closed
 from batchrun.answer.attempts import Received
+from batchrun.answer.recovery import Recovery, note_received
 from batchrun.answer.task import AskKey, OutOfTimeError, Progress, Task
 from batchrun.budget import Amounts
 from batchrun.chat.completion import ToolCall
 from batchrun.chat.dialogue import Ask, Dialogue, Rejected, Reply, Run
+from batchrun.chat.stamps import Stamp
 from batchrun.clock import Clock
 from batchrun.index import failure_hash
 from batchrun.job import ModelChoice
@@ -117,6 +119,7 @@ class Answerer:
         price_of: PriceOf,
         clock: Clock,
         log: Callable[..., None],
+        recovery: Recovery | None = None,
     ) -> None:
         self._models = models
         self._asker = asker
@@ -128,6 +131,7 @@ class Answerer:
         self._price_of = price_of
         self._clock = clock
         self._log = log
+        self._recovery = recovery
 
     @property
     def resting(self) -> int:
@@ -148,6 +152,7 @@ class Answerer:
         progress = Progress(0, self._clock.monotonic() + timeout)
         if task.history.sent:
             progress.next_call = max(task.history.sent) + 1
+            await self._recover(task, progress)
             self._recall(task, progress)
         talk = _Conversation(task, task.request, task.request.dialogue(), progress)
         try:
@@ -179,6 +184,17 @@ class Answerer:
             cost_usd=talk.progress.cost_usd if talk else None,
             spend=talk.progress.tally.document() if talk else None,
         )
+
+    async def _recover(self, task: Task, progress: Progress) -> None:
+        """Have the answers found that an earlier submit did not see arrive, where they were stored."""
+        if self._recovery is None:
+            return
+        history = task.history
+        progress.first_sent = min(sent.at for sent in history.sent.values())
+        for answered in history.answered.values():
+            note_received(progress, judge(answered.exchange))
+        spelled = [model.spelled for model in self._models]
+        await self._recovery.recall(task, spelled, progress, self._journal.append)
 
     def _recall(self, task: Task, progress: Progress) -> None:
         """Count what earlier submits paid for the row: its own calls against the budget, too."""
@@ -302,14 +318,22 @@ class Answerer:
             if refused is not None:
                 return refused
         try:
+            stamp = self._stamp(talk, key)
             if talk.request.media:  # files are read
                 with talk.progress.in_time(self._clock):
-                    body = await anyio.to_thread.run_sync(_body, talk, ask)
+                    body = await anyio.to_thread.run_sync(_body, talk, ask, stamp)
             else:
-                body = _body(talk, ask)
+                body = _body(talk, ask, stamp)
         except RenderError as failure:
             return Failed(failure.error)
         return await self._asker.ask(talk.task, key, talk.index, body, talk.progress, leave_for)
+
+    def _stamp(self, talk: _Conversation, key: AskKey) -> Stamp | None:
+        """By what the answer is found again where it is stored. Raises RenderError."""
+        if self._recovery is None or not talk.request.is_stored(talk.index):
+            return None
+        task, model = talk.task, self._models[talk.index]
+        return self._recovery.stamp(task.row_id, task.request_hash, key.digest, model.spelled)
 
     def _recorded(self, talk: _Conversation, key: AskKey) -> Received | None:
         """The answer that an earlier submit received to this very ask, whichever model gave it."""
@@ -336,8 +360,8 @@ def _digest(value: Any) -> str:
     return codec.digest(codec.canonical(value))
 
 
-def _body(talk: _Conversation, ask: Ask) -> bytes:
-    return talk.request.body(talk.index, ask.messages, last=ask.last)
+def _body(talk: _Conversation, ask: Ask, stamp: Stamp | None) -> bytes:
+    return talk.request.body(talk.index, ask.messages, last=ask.last, stamp=stamp)
 
 
 async def _run_one(tools: Tools, call: ToolCall, results: list[str], at: int) -> None:

@@ -14,6 +14,7 @@ from batchrun.admission import Admitting, Closed, Permit
 from batchrun.admission.circuit import Report, report
 from batchrun.admission.gate import Landing
 from batchrun.answer.needs import Estimator, Needs
+from batchrun.answer.recovery import Recovery, note_received
 from batchrun.answer.tail import Latencies
 from batchrun.answer.task import AskKey, OutOfTimeError, Progress, Task
 from batchrun.budget import Amounts
@@ -73,6 +74,7 @@ class Caller:
         flights: Flights,
         counters: Counters,
         clock: Clock,
+        recovery: Recovery | None = None,
     ) -> None:
         self._models = models
         self._clients = clients
@@ -81,6 +83,7 @@ class Caller:
         self._flights = flights
         self._counters = counters
         self._clock = clock
+        self._recovery = recovery
         self.refusals: dict[str, int] = {}
         """429s in a row, by endpoint; those of calls that were under way at the first are one with it."""
         self._refused_at: dict[str, float] = {}
@@ -152,12 +155,11 @@ class Caller:
             permit.landed(Landing("nothing", used=0), Amounts())
             raise
         self._counters.calls += 1
+        call.progress.first_sent = min(call.progress.first_sent, sent.at)
         exchange: Exchange | None = None
-        client = self._clients[self._models[call.index].endpoint]
         try:
             with self._flights.took_off(flight):
-                exchange = await client.call(call.body, timeout=call.progress.deadline - flight.started)
-                exchange = _shortened(exchange)
+                exchange = await self._exchange(call, sent, flight)
                 self._journal.append(Answered(call.task.number, number, self._clock.wall(), exchange))
                 _check_open_files(exchange)
         finally:
@@ -168,8 +170,18 @@ class Caller:
             return None
         judged = judge(exchange)
         call.progress.note(number, judged.error)
+        note_received(call.progress, judged)
         self._land(call, permit, judged, sent.at, flight.started)
         return number, judged
+
+    async def _exchange(self, call: _Call, sent: Sent, flight: Flight) -> Exchange:
+        """What comes of the call, or the stored answer where that does not arrive."""
+        client = self._clients[sent.endpoint]
+        exchange = await client.call(call.body, timeout=call.progress.deadline - flight.started)
+        exchange = _shortened(exchange)
+        if self._recovery is None:
+            return exchange
+        return await self._recovery.in_place_of(exchange, call.task, sent, call.progress)
 
     async def _copy(self, call: _Call, flight: Flight, answers: list[tuple[int, Judged]]) -> None:
         """Send the same once more; the first good answer wins, and its rival is given up."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -65,6 +66,10 @@ class Progress:
     """Of all calls whose cost is known."""
     tally: Tally = field(default_factory=Tally)
     """What this asking took of the budget."""
+    first_sent: float = math.inf
+    """When the first of its calls was sent, in seconds since the epoch."""
+    received: set[str] = field(default_factory=set)
+    """The ids of the completions that its calls received."""
 
     @contextmanager
     def in_time(self, clock: Clock) -> Iterator[None]:

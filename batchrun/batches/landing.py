@@ -86,7 +86,7 @@ class Landing:
         """
         took, again = Took(strange=arrived.strange), []
         rows = rows.filter(~pl.col(TASK).is_in(list(self._finished))) if self._finished else rows
-        here = self._matched(rows)
+        here = self.matched(rows)
         lines = here.select(rows.columns).iter_rows(named=True)
         pairs = zip(self._assigner.tasks(here), lines, strict=True)
         nothing: list[tuple[Task, dict[str, Any]]] = []
@@ -101,7 +101,7 @@ class Landing:
             self._land_gone(record, line, arrived, took)
         return took, again
 
-    def _matched(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def matched(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The job's rows that these requests are of, in the order of the input."""
         names = [name for name in ("row_index", "key", "hash", *_OF_STATES) if name in self._states.columns]
         found = self._states.select(names).join(rows, on=["key", "hash"], how="inner")
@@ -113,7 +113,7 @@ class Landing:
         """One answer; whether its row is to be asked again."""
         history = task.history
         if line["call"] not in history.sent:
-            sent, answered = self._records(record, line, arrived, took)
+            sent, answered = self._records(record, {**line, "row": task.row}, arrived, took)
             lines = [encode(sent), encode(answered)]
             self._desk.journal.carry(task.number, lines)
             history.add(sent, lines[0])

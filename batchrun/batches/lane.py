@@ -11,12 +11,13 @@ from pathlib import Path
 import polars as pl
 
 from batchrun.batches.api import ApiError, Told
-from batchrun.batches.arrived import Arrived, Known
+from batchrun.batches.arrived import Answers, Arrived, Known
 from batchrun.batches.desk import Desk
 from batchrun.batches.landing import Landing, Took
 from batchrun.batches.lines import custom_id, refused
 from batchrun.batches.sending import Sender, StoppedError, is_full
 from batchrun.budget import Amounts
+from batchrun.flights import Flight
 from batchrun.run_folder.batches import Record, drop_record, read_rows
 from batchrun.summary import Stop
 from batchrun.wording import counted
@@ -218,10 +219,21 @@ class Lane:
             arrived = stack.enter_context(
                 Arrived(paths, max(0.0, took), self.desk.apis[record.endpoint].hide)
             )
-            rows = read_rows(self.desk.checkpoint, record)
-            came, again = await self.landing.take_up(record, rows, arrived)
+            came, again = await self._landed(record, read_rows(self.desk.checkpoint, record), arrived)
         self._end(record, told, came, again)
         await self.desk.apis[record.endpoint].delete(record.file_id)
+
+    async def _landed(self, record: Record, rows: pl.DataFrame, arrived: Answers) -> tuple[Took, list[int]]:
+        """Take up answers: they are paid for, so whatever stops the run leaves them the time of the drain."""
+        flight, landed = Flight(record.model_index, self.desk.clock.monotonic()), None
+        with self.desk.flights.took_off(flight):
+            try:
+                landed = await self.landing.take_up(record, rows, arrived)
+            finally:
+                self.desk.flights.landed(flight)
+        if landed is None:
+            raise StoppedError
+        return landed
 
     async def _download(self, record: Record, name: str, to: Path) -> None:
         try:
@@ -266,9 +278,9 @@ class Lane:
         at = [number - 1 for number in wrong if 0 < number <= len(rows)]
         names = (custom_id(*line) for line in rows[at].select("task", "call", "request_hash").iter_rows())
         known = Known(dict(zip(names, map(refused, wrong.values()), strict=False)))
-        took, again = await self.landing.take_up(record, rows[at], known)
-        others = rows.with_row_index("at").filter(~pl.col("at").is_in(at))["row"].to_list()
-        self._end(record, told, took, [*again, *others])
+        took, again = await self._landed(record, rows[at], known)
+        others = rows.with_row_index("at").filter(~pl.col("at").is_in(at)).drop("at")
+        self._end(record, told, took, [*again, *self._rows_of(others)])
 
     def _park(self, record: Record, errors: list[Mapping[str, object]]) -> None:
         """There is no room for a batch yet: its file stays, and is tried again."""
@@ -308,8 +320,13 @@ class Lane:
 
     def _give_up(self, record: Record) -> None:
         """Nothing comes of a batch: its rows are asked some other way."""
-        self.again += read_rows(self.desk.checkpoint, record, ["row"])["row"].to_list()
+        self.again += self._rows_of(read_rows(self.desk.checkpoint, record))
         self._drop(record, Amounts())
+
+    def _rows_of(self, rows: pl.DataFrame) -> list[int]:
+        """Where the rows of a batch stand in the input now."""
+        found: list[int] = self.landing.matched(rows)["row_index"].to_list()
+        return found
 
     def _drop(self, record: Record, took: Amounts) -> None:
         """Forget a batch that has come to its end; what it took counts in place of what was kept free."""

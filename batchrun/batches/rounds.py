@@ -7,6 +7,7 @@ that are to be asked again form the next round, or go on in realtime.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -100,7 +101,7 @@ class Rounds:
 
     async def _give(self, rows: pl.DataFrame) -> list[int]:
         """Give rows to batches; those (by index) that are left because nothing more goes by batch."""
-        done: set[int] = set()
+        given = array("q")
         nothing: list[Task] = []
         chunks = in_chunks(self.assigner.tasks(rows))
         while chunk := await anyio.to_thread.run_sync(next, chunks, nothing):
@@ -108,17 +109,19 @@ class Rounds:
                 if self.lane.hurrying or self._enough:
                     break
                 await self._draw(task)
-                done.add(task.row)
+                given.append(task.row)
             if self.lane.hurrying or self._enough:
                 break
             await self.desk.journal.ready()
         if self.lane.hurrying:
+            done = set(given)
             for file in self._files.values():
                 done -= set(file.rows)
                 self._discard(file)
             self._files.clear()
+            return [row for row in rows["row_index"] if row not in done]
         await self._send_all()
-        return [row for row in rows["row_index"] if row not in done] if self.lane.hurrying else []
+        return []
 
     async def _draw(self, task: Task) -> None:
         found = await drawn(self.answerer, task)
@@ -176,9 +179,10 @@ class Rounds:
         if not lines and (said := budget.exhausted(needs.bound)):
             raise BudgetExhaustedError(said)
         if lines * _WORTH < self._cut:
+            caps = _caps(budget)
             raise BudgetExhaustedError(
-                f"{_raise_it(budget)}: what is left of it holds {counted(lines, 'row')}, which is no batch "
-                "worth waiting for"
+                f"{caps}: what is left holds {counted(lines, 'row')}, no batch that is worth to wait for; "
+                f"raise {caps} to go on"
             )
         self._cut = max(self._cut, lines)
         await self._send_all()
@@ -211,8 +215,7 @@ class Rounds:
         file.discard()
 
 
-def _raise_it(budget: Budget) -> str:
-    """What to do about a budget that is nearly used up."""
+def _caps(budget: Budget) -> str:
+    """The caps of a budget, as the job spells them."""
     caps = {"cost_usd": budget.caps.cost_usd, "tokens": budget.caps.tokens, "requests": budget.caps.requests}
-    keys = " or ".join(f"budget.{name}" for name, cap in caps.items() if cap is not None)
-    return f"raise {keys} to go on"
+    return " or ".join(f"budget.{name}" for name, cap in caps.items() if cap is not None)

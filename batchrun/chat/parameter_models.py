@@ -81,7 +81,8 @@ class OpenAIParameters(Members):
     max_tokens: FromOne | None = None
     """The older name of max_completion_tokens, which many servers know only."""
     metadata: Templated[Metadata] | None = None
-    """Up to 16 pairs of text, 64 characters to 512, that the provider keeps with a stored answer."""
+    """Up to 16 pairs of text, 64 characters to 512, that the provider keeps with a stored answer; beside
+    store: true up to 12."""
     modalities: Templated[Modalities] | None = None
     """What an answer is made of: [text], or [text, audio], which needs `audio` too."""
     n: UpTo128 | None = None
@@ -111,7 +112,7 @@ class OpenAIParameters(Members):
     stop: Templated[Stop] | None = None
     """Text, or a list of texts (OpenAI: at most four), before which the answer ends."""
     store: Flag | None = None
-    """true: the provider keeps the answer."""
+    """true: the provider keeps the answer, and one that is lost on its way is found there again."""
     stream: Flag | None = None
     """true: the answer comes in pieces, so that `ttft` and timeouts see each of them; rows are the same."""
     stream_options: Templated[StreamOptions] | None = None

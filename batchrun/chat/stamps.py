@@ -5,6 +5,10 @@ OpenAI's API reference: at most 16 pairs, keys of up to 64 characters, values of
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from batchrun import codec
 from batchrun.value import value
 
 JOB = "batchrun_job"
@@ -15,6 +19,8 @@ BATCH = "batchrun_batch"
 
 MOST_PAIRS = 16
 _LONGEST = 512
+_ON_COMPLETIONS = 4
+_OURS = frozenset({JOB, RUN, ROW, REQUEST, BATCH})
 
 
 @value(frozen=True, slots=True)
@@ -31,4 +37,61 @@ class Stamp:
     def pairs(self) -> dict[str, str]:
         """As `metadata`, values cut to what it may hold."""
         named = {JOB: self.job, RUN: self.run, ROW: self.row, REQUEST: self.request}
-        return {key: text[:_LONGEST] for key, text in named.items()}
+        return {key: _as_value(text) for key, text in named.items()}
+
+
+def request_digest(request_hash: str, ask: str, model: str) -> str:
+    """Names one ask of a model: by the hash of the row's request, the digest of what is asked beyond it
+    (`Sent.ask`), and ENDPOINT/MODEL."""
+    return codec.digest(codec.canonical([request_hash, ask, model]))
+
+
+def stamped(document: dict[str, Any], stamp: Stamp) -> dict[str, Any]:
+    """The body of a request with the stamp in its `metadata`, if its answer is to be stored (`store: true`).
+
+    The given one is not changed. Raises ValueError where its own metadata leave no room.
+    """
+    if not is_stored(document):
+        return document
+    own = sent_metadata(document)
+    if reason := leaves_no_room(own):
+        raise ValueError(f"metadata: {reason}")
+    return {**document, "metadata": {**(own or {}), **stamp.pairs()}}
+
+
+def is_stored(parameters: Mapping[str, Any]) -> bool:
+    """Whether a provider is asked to keep the answer (`store: true`)."""
+    return _sent(parameters, "store") is True
+
+
+def sent_metadata(parameters: Mapping[str, Any]) -> Any:
+    """The metadata of a request; None where it has none."""
+    return _sent(parameters, "metadata")
+
+
+def _sent(parameters: Mapping[str, Any], name: str) -> Any:
+    """What a row's own request says in `extra_body` is sent in place of the member beside it."""
+    extra = parameters.get("extra_body")
+    return extra[name] if extra and name in extra else parameters.get(name)
+
+
+def leaves_no_room(metadata: object) -> str | None:
+    """Why the stamp of a stored completion cannot stand beside these metadata; None where it can."""
+    if metadata is None:
+        return None
+    if not isinstance(metadata, Mapping):
+        return "must be a mapping beside store: true"
+    if taken := sorted(_OURS & metadata.keys()):
+        return f"{taken[0]} is set by batchrun on what is stored: use another key"
+    most = MOST_PAIRS - _ON_COMPLETIONS
+    if len(metadata) > most:
+        return (
+            f"must have at most {most} pairs beside store: true, for batchrun adds {_ON_COMPLETIONS} "
+            f"by which it finds the stored answer, and {MOST_PAIRS} is the most; found {len(metadata)}"
+        )
+    return None
+
+
+def _as_value(text: str) -> str:
+    """A lone surrogate, which a row's id may hold, would have the whole request refused."""
+    return text.encode(errors="replace").decode()[:_LONGEST]

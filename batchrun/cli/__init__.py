@@ -34,6 +34,7 @@ _VERBS = {
     "report": "Write a run's report as one HTML file.",
     "diff": "Compare runs row by row.",
     "reparse": "Read stored answers by a new schema, without a call.",
+    "stored": "List, read, label and delete what a provider has stored.",
     "init": "Write a job file for a prompt table.",
     "gc": "Drop answers to removed and edited rows.",
     "schema": "Print the job file's JSON Schema.",
@@ -44,7 +45,7 @@ _VERBS = {
 _GROUPS = {
     "Before": ("init", "plan"),
     "During": ("submit", "status", "pause", "resume", "cancel"),
-    "After": ("show", "export", "report", "diff", "reparse"),
+    "After": ("show", "export", "report", "diff", "reparse", "stored"),
 }
 """When verbs are used, as the help has them; those that are in no group are tools."""
 

@@ -24,16 +24,16 @@ Verb = Callable[..., int | None]
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON to stdout, for programs.")
 
-_SETS = click.option(
+SETS = click.option(
     "--set",
     "sets",
     multiple=True,
     metavar="KEY=VALUE",
     help="Change a value of the job: request.temperature=0.5",
 )
-_NAME = click.option("--name", metavar="NAME", help="Another name, and so another run folder.")
+NAME = click.option("--name", metavar="NAME", help="Another name, and so another run folder.")
 _MODEL = click.option("--model", metavar="ENDPOINT/MODEL", help="Another model than the job's.")
-_ENV_FILE = click.option(
+ENV_FILE = click.option(
     "--env-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -193,13 +193,13 @@ class JobArguments:
 def job_options(verb: Verb) -> Verb:
     """Give a verb the job file and what the shell changes in it, as JobArguments."""
     argument = click.argument("job", type=Place())
-    return _gathered(verb, [argument, _SETS, _NAME, _MODEL, _ENV_FILE])
+    return _gathered(verb, [argument, SETS, NAME, _MODEL, ENV_FILE])
 
 
 def run_options(verb: Verb) -> Verb:
     """Give a verb that reads a run the job file or run folder, as JobArguments."""
     argument = click.argument("job", metavar="JOB_OR_FOLDER", type=Place())
-    return _gathered(verb, [argument, _SETS, _NAME, _ENV_FILE])
+    return _gathered(verb, [argument, SETS, NAME, ENV_FILE])
 
 
 def runs_options(verb: Verb) -> Verb:
@@ -210,7 +210,7 @@ def runs_options(verb: Verb) -> Verb:
         return verb([JobArguments(job, env_file=env_file) for job in jobs], **others)
 
     argument = click.argument("jobs", metavar="A B [C]...", nargs=-1, type=Place())
-    command: Verb = argument(_ENV_FILE(gathered))
+    command: Verb = argument(ENV_FILE(gathered))
     return command
 
 

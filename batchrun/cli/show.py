@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from batchrun.wording import clean, clean_line, counted, spelled
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from batchrun.conversation import Turn
     from batchrun.show import Chosen
 
 LIMIT = 20
@@ -145,35 +146,41 @@ def _say_how_many(chosen: Chosen, *, sampled: bool) -> None:
 
 
 def _columns(console: Console, *, row: dict[str, Any], columns: list[str], longest: int | None) -> None:
-    _head(console, str(row["row_id"]), "bold")
+    draw_head(console, str(row["row_id"]), "bold")
     for name in columns:
         if name == "row_id":  # which is the heading
             continue
-        _text(console, f"{name}: ", spelled(row[name]), longest, indent=2)
+        draw_text(console, f"{name}: ", spelled(row[name]), longest, indent=2)
 
 
 def _conversation(console: Console, *, row: dict[str, Any], inputs: list[str], longest: int | None) -> None:
     from batchrun.conversation import facts, turns
 
     states = [row["status"], *(["stale"] if row["stale"] else [])]
-    _head(
+    draw_head(
         console, "  ".join([str(row["row_id"]), *states]), "bold red" if row["status"] == "failed" else "bold"
     )
-    for turn in turns(row, inputs):
-        _head(console, f"  {turn.role}", "red" if turn.role == "error" else "cyan")
-        for part in turn.parts:
-            _text(console, part.label, part.text, longest, indent=4, style=_STYLES[part.kind])
+    draw_turns(console, turns(row, inputs), longest)
     if found := facts(row):
-        _text(console, "", " · ".join(found), None, indent=2, style="dim")
+        draw_text(console, "", " · ".join(found), None, indent=2, style="dim")
 
 
-def _head(console: Console, line: str, style: str) -> None:
+def draw_turns(console: Console, said: Iterable[Turn], longest: int | None = None) -> None:
+    """Each turn below the one who speaks; texts cut to `longest` characters."""
+    for turn in said:
+        draw_head(console, f"  {turn.role}", "red" if turn.role == "error" else "cyan")
+        for part in turn.parts:
+            draw_text(console, part.label, part.text, longest, indent=4, style=_STYLES[part.kind])
+
+
+def draw_head(console: Console, line: str, style: str) -> None:
+    """A heading, on one line."""
     from rich.text import Text
 
     console.print(Text(clean_line(line), style=style), soft_wrap=not console.is_terminal)
 
 
-def _text(
+def draw_text(
     console: Console, label: str, text: str, longest: int | None, *, indent: int, style: str = ""
 ) -> None:
     """A text below its heading: wrapped on a terminal, in its own lines elsewhere."""

@@ -76,6 +76,9 @@ def _whole(console: Console, summary: Summary, published: Path) -> None:
     if done["tool_calls"]:
         calls += f", {counted(done['tool_calls'], 'function call')}"
     fact(console, "this time", f"{counted(done['rows'], 'row')} in {duration(done['seconds'])}{rate}{calls}")
+    if recovered := done.get("recovered"):
+        answers = counted(recovered, "answer")
+        fact(console, "", f"{answers} recovered from stored completions instead of being paid for again")
     _concerns(console, summary)
     _failures(console, summary, published)
     tell_checks(console, summary.checks, pending=summary.pending)

@@ -76,4 +76,5 @@ def setup_of(survey: Survey, chains: Chains, env: Mapping[str, str], drain: floa
     """What workers are told of the run. What endpoints take from variables is not: that may be a key."""
     document = {key: value for key, value in survey.job.document.items() if key != "endpoints"}
     retry = survey.job.models[chains.retry[0]].spelled if chains.retry_types else None
-    return Setup(__version__, survey.renderer.snapshot(), variables_in(document, env), retry, drain)
+    variables = variables_in(document, env)
+    return Setup(__version__, survey.renderer.snapshot(), variables, retry, drain, survey.run.run_id)

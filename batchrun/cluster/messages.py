@@ -25,7 +25,7 @@ class Setup:
 
     `job` is the text of the job as the run folder keeps it: no key is in it. `variables` are values of
     `${VAR}` outside `endpoints`, None for one that the driver does not have; those there, and keys, come
-    from the worker's own environment. `drain` in seconds.
+    from the worker's own environment. `drain` in seconds. `run` is the run's own id.
     """
 
     version: str
@@ -33,6 +33,7 @@ class Setup:
     variables: Mapping[str, str | None]
     retry_model: str | None
     drain: float
+    run: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,16 @@ from batchrun.summary import Counters
 GATHER = 0.005
 """Seconds in which more may come before a delivery leaves: each costs the driver some 0.5 ms."""
 
-_COUNTED = ("calls", "prompt_tokens", "completion_tokens", "tool_calls", "tool_errors", "cost_usd", "hedged")
+_COUNTED = (
+    "calls",
+    "prompt_tokens",
+    "completion_tokens",
+    "tool_calls",
+    "tool_errors",
+    "cost_usd",
+    "hedged",
+    "recovered",
+)
 
 
 class Post:

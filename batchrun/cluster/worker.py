@@ -17,7 +17,6 @@ from batchrun.admission.states import Closed
 from batchrun.answering import Parts
 from batchrun.breaker import Breaker
 from batchrun.budget import Spend
-from batchrun.client import EndpointClient
 from batchrun.clock import PausableClock, SystemClock
 from batchrun.cluster.leased import ForwardedJournal, LeasedAdmission
 from batchrun.cluster.messages import (
@@ -37,7 +36,7 @@ from batchrun.cluster.messages import (
 from batchrun.cluster.post import Post
 from batchrun.cluster.reading import Rows, in_chunks
 from batchrun.endpoint_checks import check_keys
-from batchrun.endpoints import open_endpoints
+from batchrun.endpoints import Opened, open_endpoints
 from batchrun.engines.control import Control
 from batchrun.engines.local import LocalEngine
 from batchrun.engines.open_files import fitting, raise_limit
@@ -126,9 +125,10 @@ class Worker:
             )
         job = self._load()
         renderer = Renderer(job)
-        async with open_endpoints(job, self._env, say=self.say) as endpoints:
+        stores = renderer.may_store
+        async with open_endpoints(job, self._env, say=self.say, with_resources=stores) as endpoints:
             journal = ForwardedJournal(self._post)
-            parts = self._parts(job, renderer, endpoints.clients, journal)
+            parts = self._parts(job, renderer, endpoints, journal)
             control = _WorkerControl(
                 self._post, self._admission, journal, self._flights, self._counters, self._setup.drain
             )
@@ -151,19 +151,13 @@ class Worker:
         check_keys(job, self._env)
         return fitting(job, raise_limit())
 
-    def _parts(
-        self,
-        job: Job,
-        renderer: Renderer,
-        clients: Mapping[str, EndpointClient],
-        journal: ForwardedJournal,
-    ) -> Parts:
+    def _parts(self, job: Job, renderer: Renderer, endpoints: Opened, journal: ForwardedJournal) -> Parts:
         """What a row passes, as a run on one machine has it, over the driver's books."""
         self._admission.budget = open_budget(job, Spend(), self._clock)  # of which only the caps count here
         return Parts(
             job,
             renderer,
-            clients,
+            endpoints.clients,
             ModelPrices(job, self._clock.wall()),
             self._admission,
             journal,
@@ -172,6 +166,8 @@ class Worker:
             self._clock,
             self.say,
             self._log,
+            self._setup.run,
+            endpoints.resources,
         )
 
     def _ranges(self) -> Iterator[Shard]:

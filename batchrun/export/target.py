@@ -89,6 +89,6 @@ def _opened(path: Path, flags: int, named: Path, mode: int = 0o666) -> _Target:
         return _Target(os.open(path, flags, mode), named)
     except OSError as error:
         raise UsageError(
-            f"--out {named}: cannot be written: {error.strerror}",
+            f"{named}: cannot be written: {error.strerror}",
             hint="Name a file in a folder that exists and that you may write to.",
         ) from error

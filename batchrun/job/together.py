@@ -7,6 +7,7 @@ from typing import Any
 
 from batchrun.chat.parameter_schemas import schema_findings
 from batchrun.chat.parameters import combination_findings
+from batchrun.chat.stamps import leaves_no_room
 from batchrun.job.models import JobFile
 from batchrun.job.place import Loc, Problem, dotted
 from batchrun.job.presets import PRESETS
@@ -85,6 +86,9 @@ def _wrong(file: JobFile, merged: dict[str, Any], endpoint: str) -> Iterator[tup
             yield "functions", "exclude run_tools, which uses tools: remove one of the two"
     if file.input.format != OPENAI_BATCH:  # there the row's own request gives the rest
         yield from combination_findings(merged, tools)
+    metadata = merged.get("metadata")
+    if merged.get("store") is True and isinstance(metadata, dict) and (reason := leaves_no_room(metadata)):
+        yield "metadata", reason
     stop = merged.get("stop")
     if isinstance(stop, list) and len(stop) > MOST_STOPS and _preset(file, endpoint) == "openai":
         yield "stop", f"must have at most {MOST_STOPS} texts for OpenAI; found {len(stop)}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from batchrun import codec
 from batchrun.chat.parameters import check_combination, check_parameter
+from batchrun.chat.stamps import is_stored, leaves_no_room, sent_metadata
 from batchrun.job import Job, ModelChoice
 from batchrun.render.evaluate import at, evaluated, no_json, unfit
 from batchrun.template import Context, Prepared, Templates, has_markup
@@ -63,6 +64,8 @@ class Parameters:
             parameters = _without_other_limit(own, parameters) | parameters
         if wrong := check_combination(parameters, self._run_tools):
             raise unfit(f"request.{wrong}")
+        if is_stored(parameters) and (reason := leaves_no_room(sent_metadata(parameters))):
+            raise unfit(f"request.metadata: {reason}")
         return parameters
 
 

@@ -199,6 +199,12 @@ class Renderer:
         return bool(self.keeps_transcript or self.answer_schema or tools or self.prompt.from_body)
 
     @property
+    def may_store(self) -> bool:
+        """Whether a provider may be asked to keep answers: by the job, or by what a row has."""
+        stored = (model.request.get("store") for model in self.models)
+        return self.prompt.from_body or any(value not in (None, False) for value in stored)
+
+    @property
     def keeps_transcript(self) -> bool:
         """Whether rows are conversations of several answers."""
         return self.prompt.has_turns or self.functions is not None
@@ -208,6 +214,11 @@ class Renderer:
         constant = self._parameters[0].constant
         if self._varies and any(parameters.get(name) is not constant.get(name) for name in READ_FROM):
             return reader(self._job.fail_on, self.answer_schema, parameters)
+        return self._constant_reader
+
+    @property
+    def common_reader(self) -> Reader:
+        """What reads answers whose rows are not known: by the schema, and what all rows share."""
         return self._constant_reader
 
     @cached_property

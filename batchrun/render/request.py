@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from batchrun import codec
 from batchrun.chat.dialogue import Ask, Dialogue, Rules
 from batchrun.chat.reading import Reader
+from batchrun.chat.stamps import Stamp, is_stored, stamped
 from batchrun.job import ModelChoice
 from batchrun.media import Media, MediaError, MediaRef, replace
 from batchrun.outcome import Error
@@ -64,15 +65,27 @@ class Request:
                 self._parameters[model_index] = self.renderer.parameters(model_index, self.context)
         return self._parameters[model_index]
 
+    def is_stored(self, model_index: int) -> bool:
+        """Whether a model's provider is asked to keep the answer (`store: true`). Raises RenderError."""
+        return is_stored(self.parameters(model_index))
+
     def body(
-        self, model_index: int, messages: Sequence[Mapping[str, Any]] | None = None, *, last: bool = True
+        self,
+        model_index: int,
+        messages: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        last: bool = True,
+        stamp: Stamp | None = None,
     ) -> bytes:
         """The request's body for one model of the chain, with media read in. Raises RenderError.
 
         `messages` as the conversation stands, by default its beginning; `last` asks for the job's schema.
+        `stamp` goes along where the answer is to be stored.
         """
         try:
             document = self.renderer.document(self, model_index, messages or self.messages, last=last)
+            if stamp is not None:
+                document = stamped(document, stamp)
             return codec.dumps(self.with_media(document))
         except TypeError as error:
             raise no_json(error) from error

@@ -19,7 +19,7 @@ from tests.runs import JobFolder, asked
 ROWS = 300
 
 
-def killed_when(job: JobFolder, seen: Callable[[], bool], timeout: float = 20.0) -> None:
+def killed_when(job: JobFolder, seen: Callable[[], bool], timeout: float = 60.0) -> None:
     """Start a submit, and kill it with -9 as soon as something is seen."""
     process = subprocess.Popen(job.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + timeout
@@ -55,9 +55,9 @@ def answers(job: JobFolder) -> int:
 
 STEPS: dict[str, tuple[dict[str, Any], Callable[[JobFolder], bool]]] = {
     "render": ({}, lambda job: job.checkpoint.exists() and written(job)),
-    "upload": ({"faults": [{"on": "upload", "nth": 1, "stall": 20}]}, lambda job: bool(provider_files(job))),
+    "upload": ({"faults": [{"on": "upload", "nth": 1, "stall": 60}]}, lambda job: bool(provider_files(job))),
     "create": (
-        {"faults": [{"on": "create", "nth": 1, "stall": 20}]},
+        {"faults": [{"on": "create", "nth": 1, "stall": 60}]},
         lambda job: bool(provider_batches(job)),
     ),
     "before create": (
@@ -65,12 +65,12 @@ STEPS: dict[str, tuple[dict[str, Any], Callable[[JobFolder], bool]]] = {
         lambda job: any(job.checkpoint.glob("batch-*.json")),
     ),
     "second create": (
-        {"faults": [{"on": "create", "nth": 2, "stall": 20}]},
+        {"faults": [{"on": "create", "nth": 2, "stall": 60}]},
         lambda job: len(provider_batches(job)) == 2,
     ),
     "poll": ({"seconds": 2}, lambda job: any(b["status"] == "in_progress" for b in provider_batches(job))),
     "download": (
-        {"faults": [{"on": "content", "nth": 1, "stall": 20}]},
+        {"faults": [{"on": "content", "nth": 1, "stall": 60}]},
         lambda job: (
             all(b["status"] == "completed" for b in provider_batches(job)) and len(provider_batches(job)) == 3
         ),

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from batchrun.errors import ChangedRowsError, JobError, UsageError
-from tests.batches.batched import COST, PRICES, base_url, batched, provider_batches, provider_files
+from tests.batches.batched import COST, PRICES, base_url, batched, lines_of, provider_batches, provider_files
 from tests.runs import asked, simulated
 
 SAME = ["row_index", "row_id", "status", "completion", "finish_reason", "usage", "model", "request_hash"]
@@ -305,3 +305,87 @@ def test_fallback_models_have_batches_of_their_own(tmp_path: Path) -> None:
         assert (summary.ok, summary.failed) == (7, 1)
         models = [one["model"] for one in job.results().row(3, named=True)["attempts"]]
         assert models == ["local/small", "local/large"]
+
+
+def test_a_file_with_a_wrong_line_costs_that_row_alone(tmp_path: Path) -> None:
+    """The provider refuses the whole file and says the line; its row fails, the others go again."""
+    with batched(tmp_path, rows=6, batches={"lines": 5}, engine={"max_lines": 6}) as job:
+        first = job.submit_here()
+        assert first.stopped_by is not None
+        assert first.stopped_by.kind == "refused"
+        assert "5 requests" in first.stopped_by.message
+        job.edit(engine={"kind": "provider_batch", "poll": 0.05, "max_lines": 5})
+        assert job.submit_here().ok == 6
+
+
+def test_a_batch_that_the_provider_has_lost_is_not_paid_again_unasked(tmp_path: Path) -> None:
+    """The submit stops and says how its rows are asked anew."""
+    with batched(tmp_path, rows=6, batches={"seconds": 60}) as job:
+        job.submit_here(wait=False)
+        record = next(job.checkpoint.glob("batch-*.json"))
+        record.write_text(record.read_text().replace("batch_00000001", "batch_00000009"))
+        summary = job.submit_here()
+        assert summary.stopped_by is not None
+        assert summary.stopped_by.kind == "batches"
+        name = record.stem.removeprefix("batch-")
+        assert f"--batch {name}=none" in summary.stopped_by.message
+        with pytest.raises(UsageError, match="no batch of that name"):
+            job.submit_here(batches={"other": "none"})
+
+
+def test_a_wrong_key_stops_at_once(tmp_path: Path) -> None:
+    """With the exit code of a refused key, and no row is lost."""
+    with batched(tmp_path, rows=6, config={"api_key": "the-right-key-1"}) as job:
+        summary = job.submit_here()
+        assert (summary.exit_code, summary.pending) == (4, 6)
+
+
+def test_a_simulator_of_the_job_is_asked_anew_where_it_ended_with_its_submit(tmp_path: Path) -> None:
+    """Its batches ended with it: nothing is at stake."""
+    rules = {"batches": {"seconds": 30, "validating": 0.01}}
+    with batched(tmp_path, rows=6) as job:
+        job.edit(
+            model="sim/small",
+            endpoints={"sim": {"preset": "simulator", "simulator": rules}},
+            prices={},
+            budget={"wall_time": "2s"},
+        )
+        assert job.submit_here(drain=0.1).exit_code == 3
+        assert any(job.checkpoint.glob("batch-*.json"))
+        rules["batches"]["seconds"] = 0.1
+        job.edit(endpoints={"sim": {"preset": "simulator", "simulator": rules}}, budget={})
+        assert job.submit_here().ok == 6
+
+
+def test_answers_are_kept_although_too_many_of_them_fail(tmp_path: Path) -> None:
+    """The breaker ends sending; what a batch has brought was paid for, and is taken up to its end."""
+    with batched(tmp_path, rows=80, config={"faults": [{"status": 400}]}, engine={"max_lines": 40}) as job:
+        summary = job.submit_here()
+        assert summary.stopped_by is not None
+        assert summary.stopped_by.kind == "breaker"
+        assert summary.failed in (40, 80)
+
+
+def test_a_stream_is_not_asked_of_a_batch(tmp_path: Path) -> None:
+    """`stream` is left out, and the rows come all the same."""
+    with batched(tmp_path, rows=5, request={"stream": True, "max_completion_tokens": 20}) as job:
+        job.submit_here(wait=False)
+        (batch,) = provider_batches(job)
+        bodies = [line["body"] for line in lines_of(job, batch["input_file_id"])]
+        assert all(body.keys() == {"model", "messages", "max_completion_tokens"} for body in bodies)
+        assert job.submit_here().ok == 5
+
+
+def test_rows_that_move_while_they_are_with_the_provider_keep_their_answers(tmp_path: Path) -> None:
+    """A row is known by its id and what it asks, not by its place: rows were put in front of it meanwhile."""
+    batches = {"seconds": 6, "expires_after": 2}
+    with batched(tmp_path, rows=40, batches=batches, engine={"leftovers": "realtime"}) as job:
+        job.submit_here(wait=False)
+        new = '{"id": "new", "text": "row 000900: please answer", "n": 0}\n'
+        job.rows.write_text(new + job.rows.read_text())
+        assert job.submit_here().ok == 41
+        calls = asked(job.calls())
+        assert sorted(calls) == [*range(40), 900]
+        assert {len(found) for found in calls.values()} == {1}
+        results = job.results()
+        assert results["row_id"].to_list()[1] == "r000000"

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
 
-from batchrun.cli import cli
 from batchrun.cli.help import Explained
 from batchrun.cli.signals import EXIT_CODES as SIGNALLED
 from batchrun.errors import BatchrunError
 from batchrun.summary import EXIT_CODES as STOPPED
 from tests.cli.running import batchrun
-from tests.cli.workspace import serving, waiting
+from tests.cli.verbs import commands
+from tests.cli.workspace import serving, waiting, words_of
 
-VERBS = cli.list_commands(click.Context(cli))
+VERBS = sorted(commands())
+GROUPS = sorted({verb.split()[0] for verb in VERBS if " " in verb})
 
 
 def verb_of(name: str) -> Explained:
-    command = cli.get_command(click.Context(cli), name)
+    command = commands()[name]
     assert isinstance(command, Explained), f"{name} has no examples: click.command(cls=Explained, examples=…)"
     return command
 
@@ -33,8 +32,8 @@ EXAMPLES = [(verb, line) for verb in VERBS for _sentence, line in verb_of(verb).
 @pytest.mark.parametrize(("verb", "line"), EXAMPLES)
 def test_every_example_runs(workspace: Path, verb: str, line: str) -> None:
     """As it is written, in a folder with a job and its runs; a `>` is the shell's."""
-    words = shlex.split(line)
-    assert words[:2] == ["batchrun", verb]
+    words = words_of(line, workspace)
+    assert words[: 1 + len(verb.split())] == ["batchrun", *verb.split()]
     words, into = (words[1:-2], words[-1]) if ">" in words else (words[1:], None)
     if verb == "simulate":
         with serving(words, workspace) as said:
@@ -60,16 +59,16 @@ def test_every_verb_has_some_examples(verb: str) -> None:
     assert all(sentence.endswith(":") and len(sentence) > 5 for sentence, _line in examples)
 
 
-@pytest.mark.parametrize("verb", ["", *VERBS])
+@pytest.mark.parametrize("verb", ["", *GROUPS, *VERBS])
 def test_help_fits_80_columns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, verb: str) -> None:
     """And at any width a command line of an example stays on one line."""
     for columns in (40, 80, 200):
         monkeypatch.setenv("COLUMNS", str(columns))
-        ended = batchrun(*filter(None, [verb, "--help"]), cwd=tmp_path)
+        ended = batchrun(*verb.split(), "--help", cwd=tmp_path)
         assert (ended.code, ended.err) == (0, "")
         lines = ended.out.splitlines()
         assert columns != 80 or [line for line in lines if len(line) > 80] == []
-        examples = verb_of(verb).examples if verb else ()
+        examples = verb_of(verb).examples if verb in VERBS else ()
         assert [line for _sentence, line in examples if f"    {line}" not in lines] == []
 
 
@@ -79,7 +78,8 @@ def test_every_verb_stands_in_the_help_once(tmp_path: Path) -> None:
     heads = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
     assert heads == ["Options:", "Before:", "During:", "After:", "Tools:"]
     told = [line.split()[0] for line in lines[lines.index("Before:") :] if line.startswith("  ")]
-    assert sorted(told[: len(VERBS)]) == sorted(VERBS)
+    verbs = sorted({verb.split()[0] for verb in VERBS})
+    assert sorted(told[: len(verbs)]) == verbs
 
 
 def test_submit_explains_every_exit_code() -> None:

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 from rich.cells import cell_len
 
-from batchrun.cli import cli
 from tests.cli.pseudo_terminal import here_on_a_terminal, lines_seen
 from tests.cli.running import Ended, batchrun
-from tests.cli.workspace import REFUSED, ROWS, serving, waiting
+from tests.cli.verbs import commands
+from tests.cli.workspace import REFUSED, ROWS, serving, waiting, words_of
 
 WIDTH = 80
 UNBROKEN = 50
@@ -126,7 +125,7 @@ CASES = {
         ],
     ),
     "reparse": Case(
-        'reparse job.yaml --dry-run --set schema={"required":["more"]}',
+        'reparse job.yaml --dry-run --set \'schema={"required":["more"]}\'',
         "job: 30 stored answers would be read by the new schema",
         "reading my.jsonl as it was asked",
         lambda found: [
@@ -134,6 +133,44 @@ CASES = {
             f"{found['failed']} rows: {found['failed'] - found['now_failed']} as before",
             *(f"{reason['rows']} {reason['error_type']}" for reason in found["reasons"]),
         ],
+    ),
+    "stored list": Case(
+        "stored list job.yaml --limit 1",
+        r"chatcmpl-\w+  20\S+Z  gpt-4\.1-mini  T-0007  \w",
+        "1 shown, there may be more: --limit N lists so many",
+        lambda found: [found[0]["id"], found[0]["model"], found[0]["metadata"]["batchrun_row"]],
+        in_lines=True,
+    ),
+    "stored get": Case(
+        "stored get job.yaml chatcmpl-123",
+        r"chatcmpl-\w+\n  assistant\n    \w",
+        "",
+        lambda found: [found["model"], *found["metadata"].values()],
+    ),
+    "stored messages": Case(
+        "stored messages job.yaml chatcmpl-123",
+        "  system\n    Be brief.\n  user\n    ask 0\n",
+        "",
+        lambda found: [text for message in found for text in (message["role"], message["content"])],
+        in_lines=True,
+    ),
+    "stored update": Case(
+        "stored update job.yaml chatcmpl-123 --metadata reviewed=yes --metadata topic=",
+        r"chatcmpl-\w+\n  batchrun_run ",
+        "",
+        lambda found: found["metadata"].values(),
+    ),
+    "stored delete": Case(
+        "stored delete job.yaml chatcmpl-123 --yes",
+        "1 stored completion deleted at openai\n$",
+        "",
+        lambda found: [f"{found['deleted']} stored completion"],
+    ),
+    "stored export": Case(
+        "stored export job.yaml stored.parquet --limit 1",
+        "",
+        "1 row in stored.parquet",
+        lambda found: [f"{found['rows']} row in {found['out']}"],
     ),
     "init": Case(
         "init my.csv --task classify",
@@ -164,12 +201,12 @@ def copied(runs: Path, into: Path, case: Case) -> Iterator[Path]:
 
 def ended(runs: Path, into: Path, case: Case, *more: str) -> Ended:
     with copied(runs, into, case) as folder:
-        return batchrun(*case.words.split(), *more, cwd=folder)
+        return batchrun(*words_of(case.words, folder), *more, cwd=folder)
 
 
 def test_every_verb_is_here() -> None:
     """A new one has to be looked at, too."""
-    assert {*CASES, "simulate"} == set(cli.list_commands(click.Context(cli)))
+    assert {*CASES, "simulate"} == set(commands())
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -177,7 +214,7 @@ def test_lines_fit_a_terminal(runs: Path, tmp_path: Path, verb: str) -> None:
     """None is wider than 80 columns, but for a path or a command line that must stay whole."""
     case = CASES[verb]
     with copied(runs, tmp_path / "copy", case) as folder:
-        code, written = here_on_a_terminal(case.words.split(), folder)
+        code, written = here_on_a_terminal(words_of(case.words, folder), folder)
     lines = lines_seen(written)
     assert code == 0, lines
     assert any(lines)
@@ -190,9 +227,11 @@ def test_colours_can_be_done_without(runs: Path, tmp_path: Path, verb: str) -> N
     """NO_COLOR leaves no style, and a dumb terminal gets nothing but text."""
     case = CASES[verb]
     with copied(runs, tmp_path / "plain", case) as folder:
-        assert not STYLE.search(here_on_a_terminal(case.words.split(), folder, NO_COLOR="1")[1])
+        words = words_of(case.words, folder)
+        assert not STYLE.search(here_on_a_terminal(words, folder, NO_COLOR="1")[1])
     with copied(runs, tmp_path / "dumb", case) as folder:
-        assert "\x1b" not in here_on_a_terminal(case.words.split(), folder, TERM="dumb")[1]
+        words = words_of(case.words, folder)
+        assert "\x1b" not in here_on_a_terminal(words, folder, TERM="dumb")[1]
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,15 +16,21 @@ from pathlib import Path
 import pytest
 
 from batchrun import __file__ as package
+from batchrun.chat.stamps import ROW, RUN
+from batchrun.run_folder.folder import RunFolder
 from batchrun.simulator import SimulatorConfig, start_process
 from tests.cli.running import batchrun
 from tests.runs import JobFolder
+from tests.stored.servers import make_each
 
 TICKETS = Path(package).parents[1] / "sample_data" / "tickets.jsonl"
 
 ROWS = 30
 
 REFUSED = "T-0001"
+
+STORED = "chatcmpl-123"
+"""Stands for the id of a stored completion in command lines."""
 
 JOB = {
     "input": {"path": "my.jsonl", "id": "ticket_id"},
@@ -61,7 +69,21 @@ def workspace_in(folder: Path) -> Iterator[None]:
         by_batches = {**json.loads(job.job.read_text(encoding="utf-8")), "engine": {"kind": "provider_batch"}}
         (folder / "batches.yaml").write_text(json.dumps(by_batches), encoding="utf-8")
         assert batchrun("submit", "batches.yaml", "--no-wait", cwd=folder).code == 0
+        store(base_url, folder)
         yield
+
+
+def store(base_url: str, folder: Path) -> str:
+    """Let the provider keep a completion of the run in runs/job; its id."""
+    labels = {RUN: RunFolder(folder / "runs" / "job").run_id, ROW: "T-0007", "topic": "billing"}
+    return make_each(base_url, [("gpt-4.1-mini", labels)])[0]
+
+
+def words_of(line: str, folder: Path) -> list[str]:
+    """The words of a command line, with the id of a completion that was just stored in place of STORED."""
+    if STORED in line:
+        line = line.replace(STORED, store(os.environ["OPENAI_BASE_URL"], folder))
+    return shlex.split(line)
 
 
 @contextlib.contextmanager

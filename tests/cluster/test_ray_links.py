@@ -51,7 +51,7 @@ def test_a_worker_that_is_to_end_ends() -> None:
         import threading
         from batchrun.cluster.messages import Setup
         from batchrun.cluster.ray_links import RayActor
-        actor = RayActor(Setup("1", "", {}, None, 1.0))
+        actor = RayActor(Setup("1", "", {}, None, 1.0, "run"))
         threading.Thread(target=threading.Event().wait).start()
     """
     assert subprocess.run([sys.executable, "-c", script], timeout=20, check=False).returncode == 0

@@ -149,7 +149,11 @@ def test_an_input_column_that_a_column_of_ours_is_called_like_now_stays_the_inpu
     if added:
         assert scan_seen(seen).select("batch_id").collect()["batch_id"].to_list() == [None, None, "batch_7"]
         work.publish()
-        assert work.results().select("input_batch_id", "batch_id").rows() == [(0, None), (1, None), (2, "batch_7")]
+        assert work.results().select("input_batch_id", "batch_id").rows() == [
+            (0, None),
+            (1, None),
+            (2, "batch_7"),
+        ]
 
 
 def test_a_newer_folder_is_left_alone(tmp_path: Path) -> None:

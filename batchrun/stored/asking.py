@@ -1,0 +1,71 @@
+"""Requests for stored completions, made again where that may help: each of them may be made twice."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+
+from batchrun.clock import Clock, SystemClock
+from batchrun.error_reply import classify
+from batchrun.outcome import Error, Exchange, Reply, Unanswered
+from batchrun.policy import PauseEndpoint, Retry, RetryRules, decide
+from batchrun.retry_after import retry_after, should_retry
+
+_RULES = RetryRules(max_attempts=5, max_wait=60.0, backoff_initial=0.5, backoff_max=8.0)
+
+_UNKNOWN = frozenset({405, 501})
+"""Statuses of a server that does not know the method."""
+
+_SYSTEM = SystemClock()
+
+
+def error_of(exchange: Exchange) -> Error | None:
+    """Why a request came to nothing; None where it went well."""
+    if isinstance(exchange, Unanswered):
+        return Error(exchange.type, exchange.message)
+    return None if 200 <= exchange.status < 300 else classify(exchange)
+
+
+def is_unknown(exchange: Exchange) -> bool:
+    """Whether the endpoint does not know such requests at all."""
+    return isinstance(exchange, Reply) and exchange.status in _UNKNOWN
+
+
+async def asked(request: Callable[[], Awaitable[Exchange]], clock: Clock = _SYSTEM) -> Exchange:
+    """What came of a request in the end.
+
+    A pace that is too high, an error of the server and a lost connection are waited out, a few times and for
+    a minute at most.
+    """
+    attempt = 1
+    while True:
+        exchange = await request()
+        wait = _wait(exchange, attempt, clock)
+        if wait is None:
+            return exchange
+        await clock.sleep(wait)
+        attempt += 1
+
+
+def _wait(exchange: Exchange, attempt: int, clock: Clock) -> float | None:
+    """Seconds until the request is made again; None where it is not."""
+    error = error_of(exchange)
+    if error is None or attempt == _RULES.max_attempts or is_unknown(exchange):
+        return None
+    headers = exchange.headers if isinstance(exchange, Reply) else {}
+    action = decide(
+        error,
+        attempt=attempt,
+        retry_after=retry_after(headers, clock.wall(), error.message),
+        jitter=random.random(),
+        retry=_RULES,
+        refusals=attempt,
+        endpoint_refusals=attempt,
+        should_retry=should_retry(headers),
+    )
+    match action:
+        case Retry(after):
+            return after
+        case PauseEndpoint(seconds, row_wait):
+            return max(seconds, row_wait)
+    return None
