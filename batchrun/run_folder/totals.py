@@ -12,7 +12,7 @@ from batchrun.outcome import Usage
 
 _COLUMNS = ["usage", "cost_usd", "status", "latency", "error_type", "attempts", "finish_reason", "stale"]
 _OF_WAYS = ["batch_id", "duplicate_of"]
-"""Results of an earlier version lack the first of them."""
+"""In results of an earlier version the first of them is an input column, if anything."""
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -92,7 +92,10 @@ def read_totals(results: Path) -> Totals:
 
 
 def _add_ways(ways: dict[str, Way], rows: pl.DataFrame) -> None:
-    if "batch_id" not in rows.columns:
+    kind = rows.schema["attempts"]
+    assert isinstance(kind, pl.List)
+    assert isinstance(kind.inner, pl.Struct)
+    if all(field.name != "batch_id" for field in kind.inner.fields):  # of an earlier version
         return
     sent = pl.col("attempts").list.eval(pl.element().struct.field("sent")).list.any()
     asked = rows.filter(sent.fill_null(value=False) & pl.col("duplicate_of").is_null())
