@@ -123,8 +123,8 @@ class Asking:
         journal = await self._open_journal(admission, spare)
         control = self._control(admission, journal, flights)
         engine = prepare(Books(clock, admission, journal, flights, control))
-        first = job.models[0]
-        view = View(self.counters, flights, admission, clock, (first.endpoint, first.name), engine.latencies)
+        first = job.models[0].endpoint, job.models[0].name
+        view = View(self.counters, flights, admission, clock, first, engine.latencies, engine.batches)
         if self.remote is not None:
             self.remote.tell = partial(self._told, view)
         watch = partial(watch_storage, journal, spare, flights, control.stop)

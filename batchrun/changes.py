@@ -165,8 +165,9 @@ def require_same(
     if job.engine.kind != "provider_batch":
         raise ChangedRowsError(
             f"{job.where('engine', 'kind')}: {with_provider}, and would be asked, and paid for, again",
-            hint="Set engine.kind: provider_batch again to fetch what is answered; `batchrun cancel` ends "
-            "the batches before.",
+            hint="Submit once more with engine.kind: provider_batch, which fetches what is answered: with "
+            "engine.leftovers: realtime the other rows then go at once. `batchrun cancel` ends the batches "
+            "first.",
         )
     changed = states.select("key", "hash").join(rows, on="key", suffix="_sent")
     changed = changed.filter(pl.col("hash") != pl.col("hash_sent"))
@@ -175,5 +176,6 @@ def require_same(
             f"{with_provider}, and {len(changed):,} of them ask something else now: "
             "their answers would be paid for, and asked for again",
             hint="Choose: taking the edit back costs nothing, --rerun-changed asks these rows again and pays "
-            "twice, `batchrun cancel` ends the batches first.",
+            "twice. `batchrun cancel` before that ends the batches: only what they have answered by then is "
+            "paid for twice.",
         )

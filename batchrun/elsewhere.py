@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,9 +12,12 @@ from batchrun.remote.copies import LocalCopy
 from batchrun.remote.lease import Lease, read_lease
 from batchrun.remote.manifest import Manifest, read_manifest
 from batchrun.run_folder.lock import is_locked
+from batchrun.run_folder.with_providers import Batch, from_bytes
 from batchrun.status import Status
 from batchrun.storage import Store, open_store
 from batchrun.summary import CheckOutcome
+
+_RECORD = re.compile(r"checkpoint/batch-[0-9a-f]+\.json")
 
 
 def status_elsewhere(copy: LocalCopy, *, now: Callable[[], float] = time.time) -> Status | None:
@@ -32,24 +36,42 @@ def status_elsewhere(copy: LocalCopy, *, now: Callable[[], float] = time.time) -
     manifest, holder = found[0], lease[0]
     said = _said(store, manifest)
     if holder.is_held(now()):
-        return _status(copy, manifest, said, holder)
+        return _status(copy, manifest, said, holder, _batches(store, manifest))
     ended = holder.released and manifest.is_published  # who was cut off may have received more
     is_known = ended and said.get("state", "running") != "running"
-    return _status(copy, manifest, said, None) if is_known else None
+    return _status(copy, manifest, said, None, _batches(store, manifest)) if is_known else None
 
 
 def _said(store: Store, manifest: Manifest) -> dict[str, Any]:
     """What `run.json` says, as it was uploaded last."""
-    entry = manifest.files.get("run.json")
-    data = b"".join(store.read(key) or b"" for key, _size in entry.pieces) if entry else b""
     try:
-        document = codec.loads(data)
+        document = codec.loads(_bytes(store, manifest, "run.json"))
     except ValueError:
         return {}
     return document if isinstance(document, dict) else {}
 
 
-def _status(copy: LocalCopy, manifest: Manifest, said: dict[str, Any], holder: Lease | None) -> Status:
+def _bytes(store: Store, manifest: Manifest, name: str) -> bytes:
+    entry = manifest.files.get(name)
+    return b"".join(store.read(key) or b"" for key, _size in entry.pieces) if entry else b""
+
+
+def _batches(store: Store, manifest: Manifest) -> tuple[Batch, ...]:
+    """Those that were with a provider when the run was uploaded last; none where another version wrote it."""
+    names = filter(_RECORD.fullmatch, manifest.files)
+    try:
+        return from_bytes([_bytes(store, manifest, name) for name in names])
+    except (ValueError, TypeError, LookupError):  # taken up meanwhile, too
+        return ()
+
+
+def _status(
+    copy: LocalCopy,
+    manifest: Manifest,
+    said: dict[str, Any],
+    holder: Lease | None,
+    batches: tuple[Batch, ...],
+) -> Status:
     """`holder` is at work; None where the last submit has ended."""
     live = holder.told.get("live") if holder else None
     ended = holder is None
@@ -77,6 +99,7 @@ def _status(copy: LocalCopy, manifest: Manifest, said: dict[str, Any], holder: L
         spent=said.get("spent", {}),
         budget=said.get("budget", {}),
         last_submit=said.get("submit", {}),
+        batches=batches,
         live=live,
         run_folder=str(copy.place),
         results=f"{copy.place}/results/*.parquet" if manifest.results else None,

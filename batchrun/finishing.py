@@ -20,11 +20,13 @@ from batchrun.layout import layout_of
 from batchrun.outcome import Usage
 from batchrun.pricing import ModelPrices
 from batchrun.progress import Progress
+from batchrun.run_folder.batches import read_records
 from batchrun.run_folder.checkpoint import read_checkpoint
 from batchrun.run_folder.folder import RunFolder, write_atomically
 from batchrun.run_folder.journal import is_full
 from batchrun.run_folder.publish import Publisher, release_memory
 from batchrun.run_folder.totals import read_totals
+from batchrun.run_folder.with_providers import Batch, with_held
 from batchrun.summary import CheckOutcome, Counters, RunState, Stop, Summary
 from batchrun.survey import Survey
 
@@ -85,8 +87,8 @@ class Ending:
                 f"{found.facts.rows} rows went in; {ok} ok + {failed} failed + {pending} pending came out",
                 hint="This is a bug in batchrun: please report it. The checkpoint is intact, keep it.",
             )
-        totals = read_totals(self.run.results)
-        spent = found.checkpoint.spend(self.prices.spelled).total()
+        totals, records = read_totals(self.run.results), read_records(self.run.checkpoint)
+        spent = with_held(found.checkpoint.spend(self.prices.spelled).total(), records)
         checks = () if stop and stop.at_once else self._evaluate(found)
         exit_code = _exit_code(stop, pending, checks)
         earlier = self.earlier
@@ -114,6 +116,8 @@ class Ending:
             stopped_by=stop,
             checks=checks,
             submit=self._submit() if earlier is None else dict(earlier.get("submit", {})),
+            ways={name: asdict(way) for name, way in totals.ways.items()},
+            batches=tuple(asdict(Batch.of(record)) for record in records),
             run_folder=self.job.output_shown,
             results=f"{self.job.output_shown}/results/*.parquet",
             version=__version__,

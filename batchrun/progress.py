@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from batchrun.admission import Admission
     from batchrun.answer.tail import Latencies
     from batchrun.clock import PausableClock
+    from batchrun.engines.books import UnderWay
     from batchrun.flights import Flights
     from batchrun.summary import Counters
 
@@ -25,6 +27,8 @@ class View:
     """Endpoint and model that rows are asked of first."""
     latencies: Latencies
     """How long that model took."""
+    batches: Callable[[], Sequence[UnderWay]] | None = None
+    """What is waited for, where rows go by a provider's batches."""
 
 
 class Progress(Protocol):

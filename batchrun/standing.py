@@ -26,6 +26,17 @@ _PACE: tuple[Reason, ...] = ("limits", "rate limit")
 
 
 @dataclass(frozen=True, slots=True)
+class Waited:
+    """A batch that is waited for, as its provider told last; `seconds` since it was created."""
+
+    batch_id: str
+    status: str
+    rows: int
+    done: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """A moment of a running submit.
 
@@ -42,7 +53,8 @@ class Standing:
         landing: the run is stopping; calls under way may land.
         paused: nothing is sent until somebody says `resume`.
         seconds_left: until the last row is done (`TimeLeft`), announced waits included; None where nothing
-            says how long.
+            says how long, as while batches are waited for.
+        batches: those; None where rows do not go by batches.
     """
 
     to_do: int
@@ -66,6 +78,7 @@ class Standing:
     landing: bool
     paused: bool
     seconds_left: float | None
+    batches: tuple[Waited, ...] | None = None
 
     @property
     def finished(self) -> int:
@@ -81,7 +94,9 @@ class Standing:
         """It again. Raises TypeError and LookupError for what is none, as another version may write."""
         waits = tuple(Wait(**wait) for wait in document["waits"])
         closed = tuple(Closed(**{**one, "reason": Error(**one["reason"])}) for one in document["closed"])
-        return cls(**{**document, "waits": waits, "closed": closed})
+        batches = document["batches"]
+        waited = None if batches is None else tuple(Waited(**batch) for batch in batches)
+        return cls(**{**document, "waits": waits, "closed": closed, "batches": waited})
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +127,7 @@ class Watcher:
         rate = self._pace(at - self._span, "rows")
         waits = tuple(wait for wait in view.admission.waiting() if wait.seconds >= _WORTH_TELLING)
         gone, cap = self._budget()
+        batches = self._batches()
         return Standing(
             to_do=counters.to_do,
             ok=counters.ok,
@@ -133,8 +149,27 @@ class Watcher:
             near_budget=bool(view.admission.short),
             landing=view.flights.landing,
             paused=view.clock.is_paused,
-            seconds_left=self._time_left.look(self._moment(at, waits)),
+            seconds_left=self._seconds_left(at, waits, batches),
+            batches=batches,
         )
+
+    def _batches(self) -> tuple[Waited, ...] | None:
+        if self._view.batches is None:
+            return None
+        now = self._view.clock.wall()
+        return tuple(
+            Waited(one.batch_id, one.status, one.rows, one.done, max(0.0, now - one.since))
+            for one in self._view.batches()
+        )
+
+    def _seconds_left(
+        self, at: float, waits: tuple[Wait, ...], batches: tuple[Waited, ...] | None
+    ) -> float | None:
+        """None while batches are waited for: their rows come all at once, and say nothing of a pace."""
+        if batches:
+            self._time_left = TimeLeft()
+            return None
+        return self._time_left.look(self._moment(at, waits))
 
     def _moment(self, at: float, waits: tuple[Wait, ...]) -> Moment:
         view, counters = self._view, self._view.counters

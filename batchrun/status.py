@@ -22,6 +22,7 @@ from batchrun.run_folder.older import has_ids
 from batchrun.run_folder.read import Seen, read_steadily, rows_by_part, see
 from batchrun.run_folder.sealed import sealed_parts
 from batchrun.run_folder.shared import read_shared
+from batchrun.run_folder.with_providers import Batch, recorded, with_held
 from batchrun.summary import CheckOutcome
 
 _TRIES = 10
@@ -32,8 +33,9 @@ class Status:
     """How a run stands.
 
     Attributes:
-        state: running, or paused; as `run.json` has it; killed: the last submit could not publish; not
-            started: no submit has come so far as to ask.
+        state: running, or paused; as `run.json` has it (waiting: batches are with a provider, and no submit
+            waits for them); killed: the last submit could not publish; not started: no submit has come so
+            far as to ask.
         rows: of the input, None while it has never been read to its end.
         changed: rows among `ok` whose answer is to an older request.
         rerun: rows of these that the last submit was to ask again (`--rerun-changed`), and left pending.
@@ -48,6 +50,7 @@ class Status:
         checks: those of the job, as the last submit found them; none where these do not hold for all answers.
         budget: what the last submit that ended was given.
         last_submit: what `run.json` says of it.
+        batches: those that are with a provider, or may be; as it told last, unless they were `asked`.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Status:
     spent: dict[str, Any]
     budget: dict[str, Any]
     last_submit: dict[str, Any]
+    batches: tuple[Batch, ...]
     live: dict[str, Any] | None
     """How the running submit stands (`standing.Standing`), as it said within the last second."""
     run_folder: str
@@ -121,6 +125,7 @@ def status(run: RunFolder, seen: Seen | None = None) -> Status:
         spent=said["spent"] if up_to_date and "spent" in said else asdict(_spent(run.checkpoint, said)),
         budget=said.get("budget", {}),
         last_submit=said.get("submit", {}),
+        batches=tuple(map(Batch.of, recorded(run.checkpoint))),
         live=live if running else None,
         run_folder=str(run.path),
         results=str(run.results / "*.parquet") if run.results.exists() else None,
@@ -161,7 +166,7 @@ def _spent(folder: Path, said: dict[str, Any]) -> Amounts:
     """
     for _ in range(_TRIES):
         before = sealed_parts(folder)
-        spent = read_steadily(folder).spend(_unpriced).total()
+        spent = with_held(read_steadily(folder).spend(_unpriced).total(), recorded(folder))
         if sealed_parts(folder) == before:
             break
     unknown = spent.requests and not spent.cost_usd and said.get("cost_usd") is None

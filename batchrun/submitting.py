@@ -80,7 +80,7 @@ def submit(job: Job, options: Options, *, env: Mapping[str, str], progress: Prog
     Gives the run's summary; what is wrong with single rows is in the results. Raises a
     BatchrunError when the run cannot go on.
     """
-    if job.engine.kind == "local":  # workers look in the environment of their own nodes
+    if job.engine.kind != "ray":  # workers look in the environment of their own nodes
         check_keys(_with_retry_model(job, options), env)
     check_simulators(_with_retry_model(job, options))
     _check_waiting(job, options)

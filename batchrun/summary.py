@@ -159,6 +159,10 @@ class Summary:
     would not wait for the results to be published."""
     submit: dict[str, Any]
     """This submit alone: rows done, calls, seconds."""
+    ways: dict[str, dict[str, Any]]
+    """Where rows came by a provider's batches: how many by `batch` and in `realtime`, and at what cost."""
+    batches: tuple[dict[str, Any], ...]
+    """What is still with a provider (see `run_folder.with_providers.Batch`)."""
     run_folder: str
     results: str
     version: str

@@ -75,7 +75,7 @@ ROWS = """
     edits
     changes opening
     finishing
-    submitting planning reparsing show status gc pausing
+    submitting planning reparsing show status gc pausing cancelling
     elsewhere
     export report diff
     stored
@@ -102,7 +102,7 @@ OWNERS = {
     "changes finishing submitting planning reparsing show status gc init export report diff library",
     "genai_prices": "prices",
     "anyio": "clock admission client run_folder functions flights answer engines standing cluster batches "
-    "asking gc stored cli",
+    "asking gc cancelling stored cli",
     "click": "cli",
     "rich": "cli",
     "obstore": "storage",

@@ -43,7 +43,7 @@ def test_each_feature_has_a_job_that_runs_offline() -> None:
     """So that everything can be tried before a key is bought."""
     assert {path.stem for path in OFFLINE} >= {
         *("quickstart", "classify", "labels", "extract", "vision", "audio", "files"),
-        *("fewshot", "turns", "tools", "chats", "batch", "budget"),
+        *("fewshot", "turns", "tools", "chats", "batch", "budget", "provider_batch"),
     }
 
 

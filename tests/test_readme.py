@@ -59,9 +59,9 @@ def options(verb: str) -> set[str]:
     command = cli.get_command(click.Context(cli), verb)
     assert command is not None
     each = command.commands.values() if isinstance(command, click.Group) else [command]
-    return {
-        name for one in each for parameter in one.params for name in parameter.opts if name.startswith("--")
-    }
+    options = (option for one in each for option in one.params)
+    names = (name for option in options for name in (*option.opts, *option.secondary_opts))
+    return {name for name in names if name.startswith("--")}
 
 
 def test_each_verb_has_its_row() -> None:
@@ -126,9 +126,8 @@ def test_the_columns_are_those_of_the_results() -> None:
 def test_each_job_is_told_and_each_link_leads_somewhere() -> None:
     """The jobs that come along, and every file that the text links to."""
     links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
-    anchors = {
-        "#" + re.sub(r"[^\w]+", "-", title.lower()) for title in re.findall(r"^## (.+)$", README, re.M)
-    }
+    titles = re.findall(r"^## (.+)$", README, re.M)
+    anchors = {"#" + re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
     assert [link for link in links if link not in anchors and not (ROOT / link).exists()] == []
     jobs = {path.name for path in (ROOT / "jobs").glob("*.yaml")} - {"quickstart.yaml"}
     assert jobs <= {Path(link).name for link in links}

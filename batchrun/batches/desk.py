@@ -9,6 +9,7 @@ from pathlib import Path
 from batchrun.batches.api import ApiError, BatchApi
 from batchrun.budget import Budget, Reservation
 from batchrun.clock import PausableClock
+from batchrun.engines.books import UnderWay
 from batchrun.engines.control import Control
 from batchrun.flights import Flights
 from batchrun.job import Job
@@ -42,6 +43,13 @@ class Desk:
     """Batches that are known to be with a provider, oldest first."""
     reserved: dict[str, Reservation] = field(default_factory=dict)
     """What is kept free for them, by their stems."""
+
+    def under_way(self) -> list[UnderWay]:
+        """What is waited for."""
+        return [
+            UnderWay(record.batch_id, record.status, record.lines, record.done, record.at)
+            for record in self.outstanding
+        ]
 
     def keep(self, record: Record) -> Record:
         """Write down what is known of a batch now."""

@@ -87,7 +87,7 @@ class ByBatches:
             self.canary,
         )
         work = partial(self._work, rounds, landing, rows, records)
-        return Prepared(partial(books.control.run, work), caller.latencies[0])
+        return Prepared(partial(books.control.run, work), caller.latencies[0], desk.under_way)
 
     async def _work(
         self, rounds: Rounds, landing: Landing, rows: pl.DataFrame, records: Sequence[Record]

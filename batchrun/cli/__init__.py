@@ -28,6 +28,7 @@ _VERBS = {
     "status": "Say how a run stands.",
     "pause": "Let a running submit send nothing for now.",
     "resume": "Let a paused submit go on.",
+    "cancel": "End the batches that are with a provider.",
     "show": "Look at rows of a run.",
     "export": "Write a run's rows as CSV, JSONL, Parquet, chats or requests.",
     "report": "Write a run's report as one HTML file.",
@@ -43,7 +44,7 @@ _VERBS = {
 
 _GROUPS = {
     "Before": ("init", "plan"),
-    "During": ("submit", "status", "pause", "resume"),
+    "During": ("submit", "status", "pause", "resume", "cancel"),
     "After": ("show", "export", "report", "diff", "reparse", "stored"),
 }
 """When verbs are used, as the help has them; those that are in no group are tools."""

@@ -12,6 +12,7 @@ from batchrun.wording import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from batchrun.forecast.by_batch import Batches
     from batchrun.planning import Plan
 
 _PER = {"input": "in", "cached": "cached", "output": "out"}
@@ -29,18 +30,45 @@ def tell_forecast(console: Console, found: Plan) -> None:
     fact(console, "tokens", f"prompts {spread(said.prompt_tokens, number)}")
     fact(console, "", f"answers {spread(said.completion_tokens, number)}")
     opens = "" if found.opens is None else ", once a model is open again"
-    fact(console, "time", f"{spread(said.seconds, time)}, {_pace(found)}{opens}")
+    if said.batches is None:
+        fact(console, "time", f"{spread(said.seconds, time)}, {_pace(found)}{opens}")
+    else:
+        _tell_batches(console, said.batches, opens)
     _tell_budget(console, found)
     fact(console, "based on" if said.sampled else "assumed", "; ".join(said.basis))
     if (known := said.per_million) is not None:
         kinds = [kind for kind in _PER if kind != "cached" or known["cached"] != known["input"]]
         prices = ", ".join(f"{budget.usd(known[kind])} {_PER[kind]}" for kind in kinds)
         where = "the job's prices" if known["source"] == "job" else f"{known['model']} in {known['source']}"
-        fact(console, "prices", f"{prices} per million tokens, from {where}")
+        by = " in a batch" if said.batches and said.batches.knows_price else ""
+        fact(console, "prices", f"{prices} per million tokens{by}, from {where}")
     for note in said.notes:
         fact(console, "note", note, style="yellow")
     if found.duplicates:
         fact(console, "duplicates", f"{found.duplicates:,} further rows have a request equal to one of these")
+
+
+def _tell_batches(console: Console, batches: Batches, opens: str) -> None:
+    """How the rows are divided, and within what time the provider answers."""
+    each = " for each answer of a row" if batches.answers.high != 1 else ""
+    window = f"within {time(batches.window)}{each} (engine.completion_window), often much sooner"
+    if batches.finish_by is not None:
+        window = f"within {time(batches.finish_by)} (finish_by): in realtime what batches leave"
+    fact(console, "time", f"{window}{opens}")
+    if batches.number:
+        size = f"{batches.rows:,} rows" if batches.rows > 1 else "1 row"
+        most = "of" if batches.number == 1 else "of up to"
+        text = f"{counted(batches.number, 'batch')} {most} {size} and {_size(batches.bytes)}"
+        fact(console, "batches", text if batches.number == 1 else f"{text} each")
+    if batches.canary:
+        rows = counted(batches.canary, "row")
+        fact(console, "", f"{rows} first, in realtime and at the full price (canary)")
+
+
+def _size(number_of_bytes: int) -> str:
+    if number_of_bytes < 1_000_000:
+        return f"{max(1, round(number_of_bytes / 1_000)):,} kB"
+    return f"{number_of_bytes / 1_000_000:,.0f} MB"
 
 
 def _pace(found: Plan) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from batchrun.cli.options import JobArguments
@@ -9,6 +10,8 @@ from batchrun.summary import StopKind
 
 _RAISE = "raise the budget"
 _RETRY = "--retry-failed"
+_BATCH = re.compile(r"--batch ([0-9a-f]+)=ID")
+_LOST = re.compile(r"--batch ([0-9a-f]+)=none: its rows")
 
 
 def going_on(kind: StopKind | None, message: str, arguments: JobArguments, *options: str) -> str:
@@ -21,6 +24,9 @@ def going_on(kind: StopKind | None, message: str, arguments: JobArguments, *opti
         kept = tuple(text for text in arguments.sets if not text.startswith("budget."))
         arguments = replace(arguments, sets=kept)
     retry = [_RETRY] if kind == "canary" and _RETRY in message else []
+    if kind == "batches":
+        retry += [f"--batch={name}=ID" for name in _BATCH.findall(message)]
+        retry += [f"--batch={name}=none" for name in _LOST.findall(message)]
     if arguments.names_run:
         again = " ".join(["submit the job again", *(["with", *retry] if retry else [])])
     else:
@@ -34,6 +40,8 @@ def before_going_on(kind: StopKind | None, message: str) -> str:
         return _of_budget(message)
     if kind in ("canary", "breaker"):
         return "mend the cause"
+    if kind == "batches":
+        return "see what became of the batch at the provider"
     return "set the right key or model" if kind == "refused" else ""
 
 

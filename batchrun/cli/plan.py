@@ -116,10 +116,16 @@ def _tell(console: Console, found: Plan, arguments: JobArguments, *, rerun_chang
 def _rows(found: Plan, arguments: JobArguments, *, rerun_changed: bool) -> Iterator[str]:
     """How many rows there are of each kind, and what happens to them."""
     for state, meaning in _STATES.items():
-        if number := found.rows[state]:
+        number = found.rows[state]
+        if state == "new":
+            number = max(0, number - found.with_provider)
+        if number:
             if state == "changed" and rerun_changed:
                 meaning = "changed: asked again, replacing their answers"
             yield f"{number:,} {meaning}"
+    if found.with_provider:
+        where = f"with the provider already, in {counted(len(found.batches), 'batch')}"
+        yield f"{found.with_provider:,} {where}: fetched, not asked again"
     if found.unfit:
         yield f"{found.unfit:,} of the new ones failed by the schema before its edit"
     if number := found.rows["removed"]:
@@ -202,6 +208,9 @@ def _next(console: Console, found: Plan, arguments: JobArguments, options: list[
 
     if found.reparse and found.undecided:
         fact(console, "next", arguments.again("reparse", "--dry-run"), whole=True)
+    if found.with_provider and not found.to_do and not found.obstacles:
+        fact(console, "next", arguments.again("submit"), whole=True)
     if found.to_do and found.sends and not found.obstacles and not found.undecided:
-        some = ["--limit", "10"] if found.to_do > 10 and not found.rows["ok"] else []
+        tries = found.to_do > 10 and not found.rows["ok"] and found.forecast.batches is None
+        some = ["--limit", "10"] if tries else []  # ten rows of a batch take as long as all of them
         fact(console, "next", arguments.again("submit", *options, *some), whole=True)

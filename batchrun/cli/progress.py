@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batchrun.cli.standing import details, figures, hindrance
+from batchrun.cli.standing import batches, details, figures, hindrance
 from batchrun.cli.text import Lenient
 from batchrun.progress import Progress, View
 from batchrun.wording import clean, clock, counted
@@ -74,7 +74,8 @@ class LineProgress:
         async for standing in looks(view, LINE):
             done = f"{standing.finished:,} of {counted(standing.to_do, 'row')}"
             told = ", ".join([done, *figures(standing)])
-            self.say("; ".join(filter(None, [told, *details(standing), hindrance(standing)])))
+            more = [batches(standing), *details(standing), hindrance(standing)]
+            self.say("; ".join(filter(None, [told, *more])))
 
 
 class JsonProgress:
@@ -182,7 +183,7 @@ def screen(standing: Standing, width: int) -> Group:
     bar.add_column(no_wrap=True)
     place = f"{share:.0%} of {counted(standing.to_do, 'row')}"
     bar.add_row(ProgressBar(total=max(1, standing.to_do), completed=standing.finished), place)
-    told = [" · ".join(figures(standing)), " · ".join(details(standing))]
+    told = [" · ".join(figures(standing)), batches(standing), " · ".join(details(standing))]
     lines = [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in told if line]
     if why := hindrance(standing, width):
         lines.append(Text(clean(why), style="yellow", no_wrap=True, overflow="ellipsis"))

@@ -20,12 +20,28 @@ def figures(standing: Standing) -> list[str]:
     return [
         f"{standing.ok:,} ok",
         *([f"{standing.failed:,} failed"] if standing.failed else []),
-        f"{standing.rows_per_second:,.1f} rows/s",
+        *([] if _only_batches(standing) else [f"{standing.rows_per_second:,.1f} rows/s"]),
         *([f"{clock(left)} left"] if left is not None else []),
         *spent(standing),
-        f"{standing.in_flight} in flight",
+        *([] if _only_batches(standing) else [f"{standing.in_flight} in flight"]),
         counted(standing.tokens, "token"),
     ]
+
+
+def _only_batches(standing: Standing) -> bool:
+    """Whether rows go by batches, and no call of its own is under way: there is no pace then."""
+    return standing.batches is not None and not standing.in_flight
+
+
+def batches(standing: Standing) -> str:
+    """What is waited for, and for how long; empty where no batch is under way."""
+    waited = standing.batches
+    if not waited:
+        return ""
+    rows, done = sum(one.rows for one in waited), sum(one.done for one in waited)
+    longest = clock(max(one.seconds for one in waited))
+    what = counted(len(waited), "batch")
+    return f"waiting for {what}: {done:,} of {rows:,} answered, {longest} so far"
 
 
 def spent(standing: Standing) -> list[str]:
@@ -38,7 +54,7 @@ def spent(standing: Standing) -> list[str]:
 
 def details(standing: Standing) -> list[str]:
     """How near the limits of a minute the pace is, and why rows failed."""
-    return [*_against_limits(standing), *_failures(standing)]
+    return [*([] if _only_batches(standing) else _against_limits(standing)), *_failures(standing)]
 
 
 def _against_limits(standing: Standing) -> Iterator[str]:

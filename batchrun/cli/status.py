@@ -26,6 +26,7 @@ _STATES = {
     "running": "bold cyan",
     "paused": "bold yellow",
     "finished": "bold green",
+    "waiting": "bold cyan",
     "killed": "bold yellow",
     "stopped": "bold yellow",
     "interrupted": "bold yellow",
@@ -71,15 +72,32 @@ def _found(arguments: JobArguments) -> Iterator[Status]:
         from batchrun.remote.copies import LocalCopy
 
         if found := status_elsewhere(LocalCopy(place, folder)):
-            yield found
+            yield _asked(found, arguments)
             return
     run = arguments.run()
     with reading(run):
-        found = status(run)
+        found = _asked(status(run), arguments)
         yield found if place is None else replace(found, run_folder=str(place))
 
 
+def _asked(found: Status, arguments: JobArguments) -> Status:
+    """The same with what the providers say of its batches now, where a job file says how they are asked.
+
+    A run folder's own copy of the job is not taken for that: whoever wrote the folder would choose where the
+    keys go.
+    """
+    if not found.batches:
+        return found
+    if arguments.names_run:
+        why = "the job file says how the provider is asked: name it"
+        return replace(found, batches=tuple(replace(batch, note=why) for batch in found.batches))
+    from batchrun.batches.glance import look_now
+
+    return replace(found, batches=look_now(found.batches, arguments.load(), arguments.environment()))
+
+
 def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
+    from batchrun.cli.batches import tell_batches
     from batchrun.cli.checks import tell_checks
     from batchrun.cli.failures import tell_failures
     from batchrun.cli.summary import row_counts
@@ -91,12 +109,13 @@ def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
         fact(console, "", "the last submit was cut off; every answer that it received is kept")
     if found.state == "not started":
         fact(console, "", "no submit has asked for a row yet; one may have been refused before that")
-    if found.stopped_by:
+    if found.stopped_by and found.state != "waiting":
         fact(console, "stopped by", found.stopped_by["message"], style="yellow")
     _tell_live(console, found)
     rows = row_counts(found.ok, found.failed, found.pending or 0, found.stale)
     total = "the input was never read to its end" if found.rows is None else f"{found.rows:,} in all"
     fact(console, "rows", f"{rows} ({total})")
+    tell_batches(console, found)
     if found.changed:
         fact(console, "changed", f"{_of_them(found.changed)} an older prompt: {_ways(found)}", style="yellow")
     tell_failures(console, found.errors)
@@ -125,7 +144,7 @@ def _tell_live(console: Console, found: Status) -> None:
     """How the running submit gets on."""
     if found.live is None:
         return
-    from batchrun.cli.standing import details, figures, hindrance
+    from batchrun.cli.standing import batches, details, figures, hindrance
     from batchrun.cli.terminal import fact
     from batchrun.standing import Standing
 
@@ -133,8 +152,9 @@ def _tell_live(console: Console, found: Status) -> None:
         standing = Standing.from_document(found.live)
         done = f"{standing.finished:,} of {counted(standing.to_do, 'row')}"
         fact(console, "this submit", ", ".join([done, *figures(standing)]))
-        if more := details(standing):
-            fact(console, "", ", ".join(more))
+        for more in (batches(standing), ", ".join(details(standing))):
+            if more:
+                fact(console, "", more)
         if why := hindrance(standing):
             fact(console, "now", why, style="yellow")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from batchrun.cli.summary import money, row_counts
+from batchrun.cli.summary import by_batches, money, row_counts
 from batchrun.remedies import REMEDIES
 from batchrun.summary import Summary
 from batchrun.verdict import given, sentence
@@ -42,6 +42,8 @@ def _facts(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "rows", row_counts(summary.ok, summary.failed, summary.pending, summary.stale)
     if summary.stopped_by:
         yield "stopped by", summary.stopped_by.kind
+    for label, text in by_batches(summary):
+        yield label or "batches", text
     for kind, number in summary.errors.items():
         yield "failed", f"{number:,} {kind}: {REMEDIES[kind]}" if kind in REMEDIES else f"{number:,} {kind}"
     for check in given(summary.checks, pending=summary.pending):

@@ -37,7 +37,7 @@ EXAMPLES = [
 ]
 
 EXIT_CODES = {
-    "0": "finished, and every check of the job holds (without `checks`: no row failed)",
+    "0": "finished, and every check holds (without `checks`: no row failed); or ended by --limit, --no-wait",
     "1": "finished, and a check does not hold",
     "2": "the command or the job file is wrong",
     "3": "stopped early, can be continued: budget, wall time, too many failures, no model left, disk",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -14,12 +16,18 @@ from batchrun.cli.options import JobArguments
 from batchrun.cli.terminal import error_console, fact, headline
 from batchrun.cli.text import shown_path
 from batchrun.outcome import NEVER_SENT, PASSING
+from batchrun.run_folder.with_providers import go_on
 from batchrun.storage import is_remote
 from batchrun.summary import Summary
 from batchrun.verdict import missed
 from batchrun.wording import counted, duration
 
-_STYLES = {"finished": "bold green", "stopped": "bold yellow", "interrupted": "bold yellow"}
+_STYLES = {
+    "finished": "bold green",
+    "waiting": "bold cyan",
+    "stopped": "bold yellow",
+    "interrupted": "bold yellow",
+}
 
 
 def tell(summary: Summary, arguments: JobArguments, published: Path, *, rerun_changed: bool = False) -> None:
@@ -51,13 +59,15 @@ def _whole(console: Console, summary: Summary, published: Path) -> None:
     done = summary.submit
     style = "bold red" if _missed(summary) else _STYLES.get(summary.state, "bold")
     headline(console, f"{summary.name}: {_state(summary)}{_missed(summary)}", style)
-    if summary.stopped_by:
+    if summary.stopped_by and summary.state != "waiting":
         fact(console, "stopped by", summary.stopped_by.message, style="yellow")
     fact(console, "rows", row_counts(summary.ok, summary.failed, summary.pending, summary.stale))
     if summary.changed:
         older = "keeps its answer" if summary.changed == 1 else "keep their answers"
         text = f"{summary.changed:,} of the pending {older} to the older prompt until asked again"
         fact(console, "", text)
+    for label, text in by_batches(summary):
+        fact(console, label, text)
     _paid(console, summary)
     rate = f", {done['rows'] / done['seconds']:,.1f} rows/s" if done["seconds"] else ""
     calls = f", {counted(done['calls'], 'call')}"
@@ -89,6 +99,8 @@ def _state(summary: Summary) -> str:
     if summary.state == "finished":
         return f"finished, {counted(summary.rows, 'row')}"
     pending = f"{summary.pending:,} of {counted(summary.rows, 'row')} pending"
+    if summary.state == "waiting":
+        return f"waiting for {counted(len(summary.batches), 'batch')}, {pending}"
     if not summary.stopped_by:
         return f"{pending} as asked"
     return f"{summary.state}, {pending}" if summary.pending else summary.state
@@ -99,6 +111,24 @@ def row_counts(ok: int, failed: int, pending: int, stale: int) -> str:
     parts = [f"{ok:,} ok", f"{failed:,} failed" if failed else "", f"{pending:,} pending" if pending else ""]
     old = f" ({stale:,} stale: of an older prompt)" if stale else ""
     return ", ".join(filter(None, parts)) + old
+
+
+def by_batches(summary: Summary) -> Iterator[tuple[str, str]]:
+    """How many rows came by a provider's batches and how many did not, and what is still there."""
+    if known := {name: way for name, way in summary.ways.items() if way["rows"]}:
+        texts = {"batch": "by batch", "realtime": "in realtime"}
+        said = (f"{counted(way['rows'], 'row')} {texts[name]}{_for(way)}" for name, way in known.items())
+        yield "answered", ", ".join(said)
+    if rows := [batch["rows"] for batch in summary.batches if batch["batch_id"]]:
+        yield "batches", f"{go_on(rows)}: submit again fetches them; `batchrun cancel` ends them"
+    for batch in summary.batches:
+        if not batch["batch_id"]:
+            size = counted(batch["rows"], "row")
+            yield "", f"whether a batch of {size} was created is not known: submit again looks for it"
+
+
+def _for(way: Mapping[str, Any]) -> str:
+    return "" if way["cost_usd"] is None else f" for {usd(way['cost_usd'])}"
 
 
 def _paid(console: Console, summary: Summary) -> None:

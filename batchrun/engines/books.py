@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from batchrun.admission import Admission
 from batchrun.answer.tail import Latencies
@@ -32,9 +32,22 @@ class Run(Protocol):
     def __call__(self, *beside: Beside) -> Coroutine[Any, Any, Stop | None]: ...
 
 
+class UnderWay(NamedTuple):
+    """A batch that is waited for, as its provider told last; `since` when it was created (seconds since the
+    epoch)."""
+
+    batch_id: str
+    status: str
+    rows: int
+    done: int
+    since: float
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An engine that is ready; `latencies` learns how long the first model takes."""
+    """An engine that is ready; `latencies` learns how long the first model takes, `batches` are those that it
+    waits for, where rows go by batches."""
 
     run: Run
     latencies: Latencies
+    batches: Callable[[], Sequence[UnderWay]] | None = None

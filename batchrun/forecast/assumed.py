@@ -27,7 +27,7 @@ _RETURNED = 100.0
 def assumed(found: Survey, seen: Look, rows: int, size: float, price: Price | None) -> Taken:
     """What `rows` rows take by their requests; `size` estimates the tokens of their first prompts."""
     answer = answer_tokens(seen.limit, choices=seen.choices)
-    answers = _answers(found)
+    answers = answers_of(found)
     added = _RETURNED if found.job.run_tools else max(map(turn_tokens, seen.requests), default=0.0)
     prompt = conversation_prompts(prompt_tokens(size / rows if rows else 0.0), answers, answer, added)
     output = answers.each(answer)
@@ -45,7 +45,7 @@ def assumed(found: Survey, seen: Look, rows: int, size: float, price: Price | No
     )
 
 
-def _answers(found: Survey) -> Range:
+def answers_of(found: Survey) -> Range:
     """Answers of one row: turns, rounds of functions, and answers that are asked for again."""
     job = found.job
     turns = 1 + len(found.renderer.prompt.spelled_turns)

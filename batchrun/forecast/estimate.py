@@ -149,7 +149,7 @@ def call_seconds(answer: Range) -> Range:
     return Range(0.1 + answer.low / 1_000, 1.0 + answer.likely / 50, high)
 
 
-Hindrance = Literal["requests a minute", "tokens a minute", "calls under way"]
+Hindrance = Literal["requests a minute", "tokens a minute", "calls under way", "completion window"]
 
 
 @dataclass(frozen=True, slots=True)

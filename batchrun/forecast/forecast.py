@@ -9,10 +9,11 @@ from typing import Any
 import polars as pl
 
 from batchrun.caps import unpriced
-from batchrun.forecast.assumed import assumed
+from batchrun.forecast.assumed import answers_of, assumed
+from batchrun.forecast.by_batch import Batches, batches_of, goes_by_batch, priced
 from batchrun.forecast.estimate import Hindrance, Range, duration
 from batchrun.forecast.figures import number, spread, usd
-from batchrun.forecast.learned import learned, samples
+from batchrun.forecast.learned import Samples, learned, samples
 from batchrun.forecast.looking import Look, look
 from batchrun.forecast.outset import canary
 from batchrun.forecast.pace import pace_of, tokens_counted, windowed
@@ -43,6 +44,7 @@ class Forecast:
         basis: what it is told from.
         notes: what it leaves out, a sentence each.
         unpriced: what to do for a cost; None where there is one.
+        batches: those that the rows go by; None where they do not.
     """
 
     rows: int
@@ -59,6 +61,7 @@ class Forecast:
     basis: tuple[str, ...]
     notes: tuple[str, ...]
     unpriced: str | None
+    batches: Batches | None = None
 
     @property
     def tokens(self) -> Range:
@@ -78,19 +81,28 @@ def forecast(found: Survey, states: pl.DataFrame, wanted: pl.DataFrame, *, now: 
     prices = ModelPrices(job, now)
     price = _first_price(found, seen, prices)
     size = _prompt_size(found, wanted, seen, rows)
-    taken = assumed(found, seen, rows, size, price)
-    if rows and len(known.rows):
-        taken = learned(known, seen, rows, size, price, taken, alike=job.order == "prefix")
+    taken = _taken(found, known, seen, rows, size, price)
+    first = canary(job, lambda: states).rows
+    batches = None
+    if goes_by_batch(job):
+        answers = answers_of(found)
+        batches = batches_of(job, seen, rows, size, first, answers, price)
+        price = price.in_batch if price else None
+        batched = _taken(found, known, seen, rows, size, price, in_batches=True)
+        taken = priced(job, batched, taken, rows, batches, answers)
+    by_itself = not known.rows["batched"].sum()
     pace = pace_of(
         job,
-        found.run.read_run_json().get("submit", {}),
+        found.run.read_run_json().get("submit", {}) if by_itself else {},
         taken.seconds,
         rows=found.facts.rows,
         calls=taken.calls.likely / max(1, rows),
-        canary=canary(job, lambda: states).rows is not None,
+        canary=first is not None,
     )
     counted = tokens_counted(job, taken.prompts, taken.outputs, taken.calls, seen.limit)
     seconds, held_by = duration(rows, taken.calls, counted, taken.seconds, pace)
+    if batches is not None and rows:
+        seconds, held_by = batches.seconds, "completion window"
     return Forecast(
         rows=rows,
         sampled=len(known.rows) if rows else 0,
@@ -106,7 +118,26 @@ def forecast(found: Survey, states: pl.DataFrame, wanted: pl.DataFrame, *, now: 
         basis=taken.basis,
         notes=tuple(_notes(found, seen, taken, price, prices)) if rows else (),
         unpriced=unpriced(_first_name(found, seen)) if taken.cost is None else None,
+        batches=batches if rows else None,
     )
+
+
+def _taken(
+    found: Survey,
+    known: Samples,
+    seen: Look,
+    rows: int,
+    size: float,
+    price: Price | None,
+    *,
+    in_batches: bool = False,
+) -> Taken:
+    """What `rows` rows take at `price`: by the samples, where there are any."""
+    taken = assumed(found, seen, rows, size, price)
+    if not rows or known.rows.is_empty():
+        return taken
+    alike = found.job.order == "prefix"
+    return learned(known, seen, rows, size, price, taken, alike=alike, in_batches=in_batches)
 
 
 def price_of(found: Survey, changed: pl.DataFrame, *, now: float) -> str:
@@ -161,14 +192,22 @@ def _first_name(found: Survey, seen: Look) -> str:
 def _notes(
     found: Survey, seen: Look, taken: Taken, price: Price | None, prices: ModelPrices
 ) -> Iterator[str]:
-    yield from windowed(found.job)
+    by_batch = goes_by_batch(found.job)
+    yield from () if by_batch else windowed(found.job)
     if price is not None and price.doubt:
         yield price.doubt
+    if by_batch and price is not None and not price.knows_batch:
+        spelled = _first_name(found, seen)
+        yield (
+            f"what {spelled} costs in a batch is not known, and the full price is counted: "
+            f"prices: {{{spelled}: {{input: …, output: …}}}} counts half of it in a batch"
+        )
     if len(seen.names) > 1:
         yield f"rows name {len(seen.names)} models: all are taken for {_first_name(found, seen)}"
     first = cost_of(price, *_likely(taken)) if price else None
     for model in found.job.models[1:]:
         other = prices.of(model)
+        other = other.in_batch if other and by_batch else other
         cost = cost_of(other, *_likely(taken)) if other else None
         if cost is None and price is not None:
             yield f"rows that fall back: {unpriced(model.spelled)}"

@@ -9,7 +9,7 @@ from typing import cast
 
 import polars as pl
 
-from batchrun.forecast.estimate import projected
+from batchrun.forecast.estimate import Range, projected
 from batchrun.forecast.figures import number
 from batchrun.forecast.looking import Look
 from batchrun.forecast.taken import Taken, cached_share, cost_of, prompt_price
@@ -53,11 +53,13 @@ def learned(
     fresh: Taken,
     *,
     alike: bool,
+    in_batches: bool = False,
 ) -> Taken:
     """What `rows` rows take by the samples `known`; `size` estimates the tokens of their first prompts.
 
     `fresh` is what is assumed without samples: of an edited prompt only that knows the length. `alike`:
     prompts that begin alike go together, and more of them may come from a cache than of the samples.
+    `in_batches`: the rows go by batches, and `price` is that.
     """
     usages = [Usage(**(usage or _NOTHING)) for usage in known.rows["usage"]]
     prompts = [float(usage.prompt_tokens or 0) for usage in usages]
@@ -68,7 +70,7 @@ def learned(
         sizes, size = [], 0.0
     prompt = projected(prompts, rows, sizes, size)
     cost = None
-    if costs := _costs(known, usages, price):
+    if costs := _costs(known, usages, price, in_batches=in_batches):
         cost = projected(costs, rows, *_by_prompt(costs, prompts, sizes, size, rows, price))
     if known.older:
         longer = fresh.prompts.likely - prompt.likely
@@ -90,7 +92,7 @@ def learned(
         prompts=prompt,
         outputs=answers,
         calls=asked,
-        seconds=projected(known.rows["seconds"].fill_null(0).to_list(), rows).times(1 / rows),
+        seconds=_seconds(known, rows, fresh),
         cost=cost,
         basis=_basis(known, fmean(prompts), fmean(outputs), fmean(calls)),
     )
@@ -99,11 +101,21 @@ def learned(
 _NOTHING = {"prompt_tokens": 0, "completion_tokens": 0}
 
 
-def _costs(known: Samples, usages: Sequence[Usage], price: Price | None) -> list[float]:
-    """What each sample cost, or would cost now where it may have gone to another model; empty: not known."""
+def _seconds(known: Samples, rows: int, fresh: Taken) -> Range:
+    """How long one row is under way; what a batch took says nothing of that."""
+    alone = known.rows.filter(pl.col("batched") == 0)["seconds"].fill_null(0).to_list()
+    return projected(alone, rows).times(1 / rows) if alone else fresh.seconds
+
+
+def _costs(known: Samples, usages: Sequence[Usage], price: Price | None, *, in_batches: bool) -> list[float]:
+    """What each sample cost, or would cost now where it may have gone to another model, or another way, by a
+    batch or by itself; empty: not known."""
     stated: list[float | None] = known.rows["cost_usd"].to_list()
     if known.older and price:
         stated = [None] * len(usages)
+    alike = known.rows["batched"] == (known.rows["calls"] if in_batches else 0)
+    if price or not in_batches:  # else a call of its own says what a batch costs at most
+        stated = [cost if same else None for cost, same in zip(stated, alike, strict=True)]
     costs = [
         price.cost(usage) if cost is None and price else cost
         for cost, usage in zip(stated, usages, strict=True)

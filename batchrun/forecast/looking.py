@@ -8,6 +8,7 @@ from statistics import fmean
 
 import polars as pl
 
+from batchrun import codec
 from batchrun.caps import Boundless
 from batchrun.index import UNBOUNDED
 from batchrun.index.prefix import PREFIX
@@ -24,6 +25,8 @@ _KEPT = 10
 """Requests that stay in memory meanwhile."""
 _NAMED = 100
 """Rows without an upper bound that are looked at for the reasons."""
+_AROUND = 110
+"""Bytes of a line of a batch's file around its request."""
 _WITHIN = 100_000
 """Rows of the input that are read for that, from the first row to do on."""
 
@@ -42,6 +45,8 @@ class Look:
     """The models that are named."""
     requests: list[Request] = field(default_factory=list)
     """Of a few rows to do."""
+    lines: list[int] = field(default_factory=list)
+    """Bytes of requests as lines of a batch's file, of rows to do; none where they do not go by batches."""
 
     @property
     def limit(self) -> float | None:
@@ -61,10 +66,11 @@ def look(found: Survey, wanted: pl.DataFrame, others: pl.DataFrame) -> Look:
     chosen = _spread(indices.filter(indices < end))
     compared = _spread(others["row_index"].filter(others["row_index"] < end))
     seen = Look()
+    by_batch = found.job.engine.kind == "provider_batch"
     for row, request in rendered(found, chosen | compared):
         seen.prompt_tokens[row.index] = request.prompt_tokens
         if row.index in chosen:
-            _add(seen, request)
+            _add(seen, request, by_batch=by_batch)
     return seen
 
 
@@ -72,8 +78,11 @@ def _spread(indices: pl.Series) -> set[int]:
     return set(indices.gather_every(max(1, -(-len(indices) // MOST))).to_list())
 
 
-def _add(seen: Look, request: Request) -> None:
+def _add(seen: Look, request: Request, *, by_batch: bool) -> None:
     document = request.document(0)
+    if by_batch:
+        media = sum(ref.size for ref in request.media) * 4 // 3
+        seen.lines.append(len(codec.dumps(document)) + media + _AROUND)
     seen.limits.append(output_bound(document))
     seen.choices = max(seen.choices, document.get("n") or 1)
     seen.names[document["model"]] = None

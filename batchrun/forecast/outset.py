@@ -77,16 +77,19 @@ def _closed(admission: Admission, endpoint: str, model: str) -> Closed | None:
     return next(found, None)
 
 
-def first_bound(found: Survey, rows: pl.DataFrame, model: int, *, now: float) -> Amounts | None:
+def first_bound(
+    found: Survey, rows: pl.DataFrame, model: int, *, now: float, in_batches: bool = False
+) -> Amounts | None:
     """The most that the first call for `rows` (lines of `index.match`) takes, as admission reckons it.
 
-    `model` is the one that is asked, by its position. None where no row comes so far.
+    `model` is the one that is asked, by its position; `in_batches`: by a batch. None where no row comes so
+    far.
     """
     first = first_request(found, rows)
     if first is None:
         return None
     row, request = first
-    estimator = Estimator(found.job.models, ModelPrices(found.job, now), None)
+    estimator = Estimator(found.job.models, ModelPrices(found.job, now), None, in_batches=in_batches)
     try:
         body = request.body(model, last=not request.renderer.prompt.has_turns)
         return estimator.needs(request, model, body, is_prompt=True, row_id=row.location).bound

@@ -13,9 +13,11 @@ from batchrun.forecast import Forecast, forecast, spent_so_far
 from batchrun.index import match
 from batchrun.index.sharing import HOLDER
 from batchrun.job import Job
+from batchrun.run_folder.batches import Record, read_rows
 from batchrun.run_folder.checkpoint import KEPT_SCHEMA, read_kept
 from batchrun.run_folder.sealed import ANSWERS_SCHEMA
 from batchrun.run_folder.shared import read_shared
+from batchrun.run_folder.with_providers import recorded, with_held
 from batchrun.survey import Survey, survey, to_do
 
 _TRIES = 5
@@ -30,7 +32,8 @@ class Looked:
         to_do: those of them that a submit asks for.
         removed: rows that an answer belongs to, and that are gone; of equal rows without ids one counts.
         forecast: what asking for them takes.
-        spent: what counts against the budget already.
+        spent: what counts against the budget already, with what batches that are under way can take.
+        records: those that are with a provider, and `with_provider` the rows of them.
     """
 
     survey: Survey
@@ -39,6 +42,8 @@ class Looked:
     removed: int
     forecast: Forecast
     spent: Amounts
+    records: tuple[Record, ...] = ()
+    with_provider: int = 0
 
 
 def look(
@@ -78,8 +83,20 @@ def _looked(
     removed = _removed(answers, states)
     del answers
     wanted = to_do(states, rerun_changed=rerun_changed)
+    records = recorded(found.run.checkpoint)
+    wanted, with_provider = _not_there(found, wanted, records)
     expected = forecast(found, states, wanted, now=now)
-    return Looked(found, states, wanted, removed, expected, spent_so_far(found, now))
+    spent = with_held(spent_so_far(found, now), records)
+    return Looked(found, states, wanted, removed, expected, spent, tuple(records), with_provider)
+
+
+def _not_there(found: Survey, wanted: pl.DataFrame, records: list[Record]) -> tuple[pl.DataFrame, int]:
+    """The rows of `wanted` that are not with a provider, and how many are."""
+    if not records:
+        return wanted, 0
+    there = [read_rows(found.run.checkpoint, record, ["key", "hash"]) for record in records]
+    left = wanted.join(pl.concat(there), on=["key", "hash"], how="anti", maintain_order="left")
+    return left, len(wanted) - len(left)
 
 
 def _removed(answers: pl.DataFrame, states: pl.DataFrame) -> int:

@@ -12,11 +12,11 @@ import polars as pl
 from batchrun import codec
 from batchrun.budget import Amounts
 from batchrun.caps import unbounded
-from batchrun.changes import edited_since, failed_by_form, left_behind
+from batchrun.changes import edited_since, failed_by_form, left_behind, require_same
 from batchrun.clock import SystemClock
 from batchrun.edits import is_of_form
 from batchrun.endpoint_checks import check_keys, check_simulators
-from batchrun.errors import UsageError
+from batchrun.errors import ChangedRowsError, UsageError
 from batchrun.forecast import (
     Forecast,
     canary,
@@ -27,9 +27,11 @@ from batchrun.forecast import (
     left,
     over_budget,
 )
+from batchrun.forecast.by_batch import goes_by_batch
 from batchrun.forecast.pace import is_auto, tighter
 from batchrun.index import Facts, State, counts
 from batchrun.job import Job
+from batchrun.planning.by_batch import batch_doubts
 from batchrun.planning.doubts import doubts
 from batchrun.planning.examples import Example, example_of, examples
 from batchrun.planning.limits import PlannedLimit, limits_of
@@ -38,6 +40,7 @@ from batchrun.previous import not_there
 from batchrun.remote.reading import find_copy, is_at_work
 from batchrun.restore import gates
 from batchrun.run_folder.lock import is_locked
+from batchrun.run_folder.with_providers import Batch
 from batchrun.survey import Survey, duplicates
 
 if TYPE_CHECKING:
@@ -68,7 +71,9 @@ class Plan:
     Attributes:
         rows: how many rows are in each state, by the lower-case names of `index.State`; and `removed`: rows
             that an answer in the checkpoint belongs to, and that are not among the job's any more.
-        to_do: rows that would be asked.
+        to_do: rows that would be asked, those that are with a provider aside.
+        with_provider: rows that are with a provider already, in `batches`: the next submit fetches their
+            answers.
         duplicates: rows that take the answer of an equal request that is asked (`dedupe`).
         forecast: what asking for them takes.
         spent: what counts against the budget already.
@@ -88,12 +93,14 @@ class Plan:
         examples: some rows as they would be asked.
         warnings: what is likely not meant, each with what to do about it.
         obstacles: what would keep a submit from starting, likewise.
+        batches: those that are with a provider, as it told last.
         running: another submit is at work on the run folder, which is one of them.
     """
 
     name: str
     rows: dict[str, int]
     to_do: int
+    with_provider: int
     duplicates: int
     forecast: Forecast
     spent: Amounts
@@ -115,6 +122,7 @@ class Plan:
     warnings: tuple[str, ...]
     obstacles: tuple[str, ...]
     running: bool
+    batches: tuple[Batch, ...]
     run_folder: str
     results: str
 
@@ -161,12 +169,14 @@ def plan(
     behind = None if rerun_changed else _left_behind(found, states)
     unfit = 0 if rerun_changed else len(failed_by_form(found, states, retry_failed))
     stops = (*open_to.stops(), *filter(None, [first.failed])) if seen.forecast.rows else ()
-    next_call = first_bound(found, asked, open_to.first or 0, now=now)
+    in_batches = goes_by_batch(job) and first.rows is None
+    next_call = first_bound(found, asked, open_to.first or 0, now=now, in_batches=in_batches)
     by_state = {state.name.lower(): rows for state, rows in number.items()}
     return Plan(
         name=job.name,
         rows={**by_state, "removed": seen.removed},
         to_do=len(asked),
+        with_provider=seen.with_provider,
         duplicates=duplicates(states, rerun_changed=rerun_changed),
         forecast=seen.forecast,
         spent=seen.spent,
@@ -187,11 +197,13 @@ def plan(
         examples=shown,
         warnings=(
             *doubts(found, shown, answered=bool(number[State.OK])),
+            *batch_doubts(found),
             *open_to.warnings(job),
             *filter(None, [not_there(job, found.source)]),
         ),
-        obstacles=tuple(_obstacles(seen, env, now, running=running)),
+        obstacles=tuple(_obstacles(seen, env, now, running=running, rerun_changed=rerun_changed)),
         running=running,
+        batches=tuple(map(Batch.of, seen.records)),
         run_folder=job.output_shown,
         results=f"{job.output_shown}/results/*.parquet",
     )
@@ -233,10 +245,12 @@ def _planned(found: Survey, at: int, admission: Admission) -> PlannedModel:
     )
 
 
-def _obstacles(seen: Looked, env: Mapping[str, str], now: float, *, running: bool) -> Iterator[str]:
+def _obstacles(
+    seen: Looked, env: Mapping[str, str], now: float, *, running: bool, rerun_changed: bool
+) -> Iterator[str]:
     job, run = seen.survey.job, seen.survey.run
     try:
-        if job.engine.kind == "local":
+        if job.engine.kind != "ray":
             check_keys(job, env)
     except UsageError as error:
         yield ". ".join(filter(None, [error.message, error.hint]))
@@ -249,4 +263,9 @@ def _obstacles(seen: Looked, env: Mapping[str, str], now: float, *, running: boo
             )
     if running:
         yield "another submit is running on the run folder. Wait until it has ended, or stop it."
+    if seen.records:
+        try:
+            require_same(seen.survey, seen.states, job, rerun=rerun_changed, given=())
+        except ChangedRowsError as error:
+            yield ". ".join(filter(None, [error.message, error.hint]))
     yield from unbounded(job, first_requests(seen.survey, seen.to_do), now=now)

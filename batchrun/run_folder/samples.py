@@ -22,8 +22,9 @@ def read_samples(checkpoint: Checkpoint, answered: pl.DataFrame, *, most: int = 
     """What the rows of `answered` took, by its `part` and `position` (see `index.match`).
 
     One line a row, for at most `most` rows spread evenly over them, an answer that several rows share
-    counting once: `row_index`, `status`, `model`, `usage`, `cost_usd`, `calls` (that were sent), and
-    `seconds` (of all its calls together). Raises FileNotFoundError when a file has gone meanwhile.
+    counting once: `row_index`, `status`, `model`, `usage`, `cost_usd`, `calls` (that were sent), `batched`
+    (of these, by a provider's batch), and `seconds` (of all its calls together). Raises FileNotFoundError
+    when a file has gone meanwhile.
     """
     wanted = answered.select("part", "position", "row_index").drop_nulls()
     wanted = wanted.sort("part", "position", "row_index")
@@ -46,8 +47,19 @@ def read_samples(checkpoint: Checkpoint, answered: pl.DataFrame, *, most: int = 
 
 def _sample(taken: pl.DataFrame, row_index: pl.Series) -> pl.DataFrame:
     seconds = pl.col("attempts").list.eval(pl.element().struct.field("latency")).list.sum()
-    rows = taken.with_columns(calls=_SENT, seconds=seconds).drop("attempts")
+    rows = taken.with_columns(calls=_SENT, batched=_batched(taken), seconds=seconds).drop("attempts")
     return pl.DataFrame([row_index]).hstack(rows)
+
+
+def _batched(taken: pl.DataFrame) -> pl.Expr:
+    attempt = pl.element().struct
+    kind = taken.schema["attempts"]
+    assert isinstance(kind, pl.List)
+    assert isinstance(kind.inner, pl.Struct)
+    if all(field.name != "batch_id" for field in kind.inner.fields):  # of an earlier version
+        return pl.lit(0, dtype=pl.Int64)
+    by_batch = attempt.field("sent") & attempt.field("batch_id").is_not_null()
+    return pl.col("attempts").list.eval(by_batch.cast(pl.Int64)).list.sum()
 
 
 def _no_rows() -> pa.Table:

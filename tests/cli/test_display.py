@@ -18,9 +18,10 @@ from batchrun.admission import Admission
 from batchrun.answer.tail import Latencies
 from batchrun.budget import Amounts, Budget, Caps
 from batchrun.cli.progress import JsonProgress, LineProgress, screen
-from batchrun.cli.standing import details, figures, hindrance, spent
+from batchrun.cli.standing import batches, details, figures, hindrance, spent
 from batchrun.cli.text import Lenient
 from batchrun.clock import Clock, PausableClock, SystemClock
+from batchrun.engines.books import UnderWay
 from batchrun.flights import Flights
 from batchrun.limits import Limits, Size
 from batchrun.outcome import Error
@@ -191,6 +192,60 @@ def test_the_figures() -> None:
     lines = drawn.get().splitlines()
     assert [len(line) <= 60 for line in lines] == [True, True, True]
     assert "40% of 100 rows" in lines[0]
+
+
+def a_view_of_batches(clock: Clock, counters: Counters, under_way: list[UnderWay]) -> View:
+    view = a_view(an_admission(clock), counters)
+    return replace(view, clock=PausableClock(clock), batches=lambda: under_way)
+
+
+def test_batches_are_waited_for_without_a_pace() -> None:
+    """How many, how far, and how long so far, in place of no rows a second and a time left that is wrong."""
+    clock, counters = SystemClock(), Counters(to_do=50_010)
+    under_way = [UnderWay(f"batch_{n}", "in_progress", 25_000, 600, clock.wall() - n * 3_600) for n in (1, 2)]
+    watcher = Watcher(a_view_of_batches(clock, counters, under_way))
+    watcher.look(0)
+    counters.ok, counters.calls = 10, 10
+    standing = watcher.look(100)
+    assert figures(standing) == ["10 ok", "0 tokens"]
+    assert batches(standing) == "waiting for 2 batches: 1,200 of 50,000 answered, 2:00:00 so far"
+    assert standing.seconds_left is None
+    assert Standing.from_document(json.loads(json.dumps(standing.document()))) == standing
+    assert standing.document()["batches"][0]["done"] == 600
+    console = Console(file=StringIO(), width=80, force_terminal=True, color_system=None)
+    with console.capture() as drawn:
+        console.print(screen(standing, 80))
+    assert batches(standing) in drawn.get().splitlines()
+
+
+def test_rows_that_a_batch_brings_are_no_pace_for_the_others() -> None:
+    """The time left begins anew with the rows that are then asked in realtime."""
+    clock, counters = SystemClock(), Counters(to_do=51_000)
+    under_way = [UnderWay("batch_1", "in_progress", 50_000, 0, clock.wall())]
+    watcher = Watcher(a_view_of_batches(clock, counters, under_way))
+    watcher.look(0)
+    counters.ok = 50_000
+    assert watcher.look(86_400).seconds_left is None
+    under_way.clear()
+    assert batches(watcher.look(86_401)) == ""
+    counters.ok = 50_010
+    assert watcher.look(86_411).seconds_left == pytest.approx(990, rel=0.1)
+
+
+def test_a_line_of_the_log_tells_what_is_waited_for() -> None:
+    """After the figures, before what hinders."""
+
+    async def main() -> None:
+        clock, stream = VirtualClock(), StringIO()
+        view = a_view_of_batches(
+            clock, Counters(to_do=9), [UnderWay("batch_1", "validating", 9, 0, clock.wall())]
+        )
+        with anyio.move_on_after(45):
+            await LineProgress(Lenient(stream)).watch(view)
+        (line,) = stream.getvalue().splitlines()
+        assert line.endswith("0 of 9 rows, 0 ok, 0 tokens; waiting for 1 batch: 0 of 9 answered, 0:30 so far")
+
+    run_virtual(main)
 
 
 def test_a_submit_that_stops_promises_no_end() -> None:

@@ -21,6 +21,7 @@ from tests.runs import JobFolder, write_rows
 
 JOB = JobArguments(Path("job.yaml"), sets=("budget.requests=2", "request.seed=1"))
 KEPT, PLAIN = "--set budget.requests=2 --set request.seed=1", "--set request.seed=1"
+LOOK = "see what became of the batch at the provider"
 USED = "budget.requests: 2 of 2 are made; "
 
 
@@ -46,6 +47,17 @@ USED = "budget.requests: 2 of 2 are made; "
             f"mend the cause, then batchrun submit job.yaml {KEPT} --retry-failed",
         ),
         ("breaker", "…", f"mend the cause, then batchrun submit job.yaml {KEPT}"),
+        (
+            "batches",
+            "… then submit with --batch 3f2a91c0=ID, or with --batch 3f2a91c0=none where there is none",
+            f"{LOOK}, then batchrun submit job.yaml {KEPT} --batch=3f2a91c0=ID",
+        ),
+        (
+            "batches",
+            "… submit with --batch 3f2a91c0=none: its rows are then asked, and paid for, again",
+            f"{LOOK}, then batchrun submit job.yaml {KEPT} --batch=3f2a91c0=none",
+        ),
+        ("waiting", "…", f"batchrun submit job.yaml {KEPT}"),
         ("refused", "…", f"set the right key or model, then batchrun submit job.yaml {KEPT}"),
     ],
 )

@@ -86,6 +86,15 @@ CASES = {
         lambda found: [] if found["paused"] else ["resumed"],
         going=(True, True),
     ),
+    "cancel": Case(
+        "cancel batches.yaml",
+        "batches: 1 batch with 30 rows would be cancelled",
+        "",
+        lambda found: [
+            f"{batch['name']}: {batch['batch_id']} {batch['status']}, 0 of {batch['rows']} answered"
+            for batch in found["batches"]
+        ],
+    ),
     "show": Case(
         f"show job.yaml T-0007 {REFUSED}",
         rf"{REFUSED}  failed",

@@ -1,8 +1,9 @@
-"""A folder as a user has it: a table, a job, runs of it by two models; and what goes on there."""
+"""A folder as a user has it: a table, a job, runs of it by two models and by batches; what goes on there."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import shutil
@@ -51,18 +52,23 @@ FAULTS = [
 
 @contextlib.contextmanager
 def workspace_in(folder: Path) -> Iterator[None]:
-    """`job.yaml` asks OpenAI, which is a simulator; one row of runs/job is refused, none of runs/large."""
+    """`job.yaml` asks OpenAI, which is a simulator; one row of runs/job is refused, none of runs/large, and
+    those of runs/batches are in a batch that goes on."""
     job = JobFolder(folder)
     tickets = TICKETS.read_text(encoding="utf-8").splitlines(keepends=True)
     (folder / "my.jsonl").write_text("".join(tickets[:ROWS]), encoding="utf-8")
     (folder / "my.csv").write_text("id,text\n1,a first text\n2,a second one\n", encoding="utf-8")
     (folder / "simulator.yaml").write_text("faults: [{rate: 0.05, status: 429}]\n", encoding="utf-8")
     (folder / "jobs").mkdir()
-    with start_process(SimulatorConfig.model_validate({"faults": FAULTS})) as base_url, environment(base_url):
+    config = SimulatorConfig.model_validate({"faults": FAULTS, "batches": {"seconds": 3_600}})
+    with start_process(config) as base_url, environment(base_url):
         job.write(base_url, **JOB)
         assert batchrun("submit", "job.yaml", cwd=folder).code == 1
         large = ["--name", "large", "--model", "openai/gpt-4.1"]
         assert batchrun("submit", "job.yaml", *large, cwd=folder).code == 0
+        by_batches = {**json.loads(job.job.read_text(encoding="utf-8")), "engine": {"kind": "provider_batch"}}
+        (folder / "batches.yaml").write_text(json.dumps(by_batches), encoding="utf-8")
+        assert batchrun("submit", "batches.yaml", "--no-wait", cwd=folder).code == 0
         store(base_url, folder)
         yield
 

@@ -280,3 +280,20 @@ def test_a_plan_knows_what_other_machines_have_done(tmp_path: Path, bucket: Addr
         assert json.loads(running.stdout)["running"]
         process.terminate()
         assert Ended.of(process).code == 143
+
+
+def test_batches_are_told_and_cancelled_from_any_machine(tmp_path: Path, bucket: Address) -> None:
+    """By the records that lie there; the provider is asked where the job file is at hand."""
+    engine = {"kind": "provider_batch", "max_lines": 20}
+    slow = {"batches": {"seconds": 600}}
+    with remote_job(tmp_path, bucket, rows=30, config=slow, engine=engine) as work:
+        work.job.submit_here(wait=False)
+        by_address = told(work, "status", str(work.place))
+        by_job = told(work, "status", str(work.job.job))
+        ended = told(work, "cancel", str(work.job.job), "--yes", machine="another")
+        after = told(work, "status", str(work.place))
+    assert (by_address["state"], by_job["state"]) == ("waiting", "waiting")
+    assert [(one["rows"], one["asked"]) for one in by_address["batches"]] == [(20, False), (10, False)]
+    assert [(one["status"], one["asked"]) for one in by_job["batches"]] == [("in_progress", True)] * 2
+    assert [one["came"] for one in ended["batches"]] == ["cancelled", "cancelled"]
+    assert {one["status"] for one in after["batches"]} <= {"cancelling", "cancelled"}

@@ -26,9 +26,11 @@ from batchrun.run_folder.lock import locked
 from batchrun.run_folder.read import rows_by_part, scan_run, scan_seen, see
 from batchrun.run_folder.records import FORMAT_VERSION, Header, UnknownRecordError, decode, encode
 from batchrun.run_folder.sealed import PartReader, histories, schema_with, sealed_parts, write_parquet
+from batchrun.run_folder.totals import read_totals
+from tests.plan.planning import planned
 from tests.run_folder.answering import Work
 from tests.run_folder.recorded import answered, done, sent
-from tests.runs import JobFolder, asked, run_batchrun, simulated
+from tests.runs import JobFolder, asked, run_batchrun, simulated, write_rows
 
 DATA = Path(__file__).with_name("data")
 WITHOUT_IDS = {"path": "rows.jsonl"}
@@ -122,6 +124,9 @@ def test_a_part_of_before_there_were_batches_is_read_and_written_anew(tmp_path: 
         write_parquet([older], path, older.schema.with_metadata(whole.schema.metadata))
         assert upgrade.is_older(path)
         assert upgrade.scan_part(path).collect().equals(pl.DataFrame(whole))
+        write_rows(job.rows, 7)
+        assert planned(job).forecast.sampled == 6
+        write_rows(job.rows, 6)
         job.submit_here()
         assert not upgrade.is_older(path)
         assert job.results().equals(before)
@@ -154,6 +159,18 @@ def test_an_input_column_that_a_column_of_ours_is_called_like_now_stays_the_inpu
             (1, None),
             (2, "batch_7"),
         ]
+
+
+def test_results_of_an_older_version_tell_of_no_batches(tmp_path: Path) -> None:
+    """An input column that is called like ours is none."""
+    work = Work(tmp_path).write([{"text": f"question {n}", "batch_id": n} for n in range(2)])
+    work.answer([0, 1], lambda task: [sent(task, batch="batch_7"), answered(task), done(task)])
+    work.publish()
+    assert read_totals(work.run.results).ways["batch"].rows == 2
+    (part,) = work.run.results.glob("*.parquet")
+    older = without_batch(pq.read_table(part)).rename_columns({"input_batch_id": "batch_id"})
+    write_parquet([older], part, older.schema)
+    assert read_totals(work.run.results).ways == {}
 
 
 def test_a_newer_folder_is_left_alone(tmp_path: Path) -> None:
