@@ -1,12 +1,19 @@
 """Rows through a provider's batch API, at about half the price and within a day (OpenAI, Batch API).
 
-lines.py        a request, and an answer to it, as a line of a file
-api.py          `BatchApi`: files and batches of one endpoint, and what becomes of asking for them
-record.py       `Record`: what is kept of a batch while it is with the provider
-drawing.py      rows become lines: what each is still to be asked
-writing.py      `Open`: a file that lines are added to, within what a batch may hold
-sending.py      a file becomes a batch, once and never twice
-arrived.py      the answers of a batch that is over, found by the ids of its lines
-rounds.py       `Rounds`: files out, answers in, until no row is left
-driving.py      an engine made of these over the books of a run
+    driving.py        the engine, put together over the books of a run
+    rounds.py         `Rounds`: files out, answers in, until no row is left
+    finding.py        what earlier submits have left with providers
+    drawing.py        what a row is still to be asked
+    lines.py          a request, and an answer to it, as a line of a file
+    writing.py        `OpenFile`: lines become a file, within what a batch may hold
+    sending.py        `Sender`: a file becomes a batch, once and never twice
+    lane.py           `Lane`: batches begin when there is room, and are looked at until they are over
+    quotas.py         `Quotas`: how many tokens a provider takes at once
+    taking.py         `Taking`: a batch that is over is fetched, and forgotten
+    arrived.py        `Arrived`: the answers of a batch, found by the ids of their lines
+    landing.py        `Landing`: answers come to their rows
+    desk.py           `Desk`: what all of these work with
+    api.py            `BatchApi`: files and batches of one endpoint
+
+What is kept of a batch while it is with its provider is in `run_folder/batches.py`.
 """

@@ -28,6 +28,22 @@ _MAY_PASS = frozenset({408, 409, 425, 429})
 _PAGE = 100
 
 
+@value(frozen=True, slots=True)
+class Dialect:
+    """How a provider wants files uploaded: where to, and the fields beside the file."""
+
+    path: str = "/files"
+    purpose: str = "batch"
+    says_name: bool = False
+    """Whether the file's name is a field of its own."""
+
+
+OPENAI = Dialect()
+
+DIALECTS = {"together": Dialect("/files/upload", "batch-api", says_name=True)}
+"""By preset, where it is not OpenAI's (Together, API reference, Upload a file)."""
+
+
 class ApiError(Exception):
     """The provider would not, or could not be asked; `error` says why.
 
@@ -73,9 +89,15 @@ class BatchApi:
     """
 
     def __init__(
-        self, resources: Resources, retry: RetryRules, clock: Clock, jitter: Callable[[], float]
+        self,
+        resources: Resources,
+        retry: RetryRules,
+        clock: Clock,
+        jitter: Callable[[], float],
+        dialect: Dialect = OPENAI,
     ) -> None:
         self._resources = resources
+        self._dialect = dialect
         self._retry = retry
         self._clock = clock
         self._jitter = jitter
@@ -86,8 +108,10 @@ class BatchApi:
 
     async def upload(self, path: Path, name: str) -> str:
         """Upload a file of requests; its id there. Raises OSError where it cannot be read."""
-        form = Form({"purpose": "batch"}, path, name, "application/jsonl")
-        return text_of(await self._steadily(partial(self._resources.upload, "/files", form)), "id")
+        says = self._dialect
+        fields = {"purpose": says.purpose, **({"file_name": name} if says.says_name else {})}
+        form = Form(fields, path, name, "application/jsonl")
+        return text_of(await self._steadily(partial(self._resources.upload, says.path, form)), "id")
 
     async def create(self, file_id: str, window: str, metadata: Mapping[str, str]) -> Told:
         """Begin a batch: asked once, for a second time would make a second one."""
@@ -119,8 +143,8 @@ class BatchApi:
             stamped = metadata.get(BATCH) if isinstance(metadata, dict) else None
             if stamped == name or (stamped is None and document.get("input_file_id") == file_id):
                 return _told(document)
-            created = document.get("created_at")
-            if isinstance(created, int | float) and created < since:
+            created = _moment(document.get("created_at"))
+            if created is not None and created < since:
                 return None
         return None
 
@@ -137,7 +161,7 @@ class BatchApi:
         """Every item of a list, newest first."""
         query: dict[str, str | int] = {"limit": _PAGE}
         while True:
-            page = await self._steadily(partial(self._resources.get, path, query))
+            page = await self._steadily(partial(self._resources.get, path, query), is_list=True)
             items = [item for item in page.get("data") or () if isinstance(item, dict)]
             for item in items:
                 yield item
@@ -146,13 +170,13 @@ class BatchApi:
             query = {"limit": _PAGE, "after": str(page.get("last_id") or items[-1].get("id"))}
 
     async def _steadily(
-        self, ask: Callable[[], Awaitable[Exchange]], *, is_file: bool = False
+        self, ask: Callable[[], Awaitable[Exchange]], *, is_file: bool = False, is_list: bool = False
     ) -> dict[str, Any]:
         """Ask, and ask again for what may pass; the document that comes, none where it `is_file`."""
         for attempt in count(1):
             exchange = await ask()
             try:
-                return {} if is_file and _is_good(exchange) else _document(exchange)
+                return {} if is_file and _is_good(exchange) else _document(exchange, is_list=is_list)
             except ApiError as error:
                 failure = error
             if (wait := self.wait(failure, attempt)) is None:
@@ -170,8 +194,8 @@ class BatchApi:
         return wait if attempt < self._retry.max_attempts and wait <= self._retry.max_wait else None
 
 
-def _document(exchange: Exchange) -> dict[str, Any]:
-    """What a good answer holds. Raises ApiError for any other."""
+def _document(exchange: Exchange, *, is_list: bool = False) -> dict[str, Any]:
+    """What a good answer holds; some providers give a list as it is. Raises ApiError for any other."""
     if isinstance(exchange, Unanswered):
         raise ApiError(Error(exchange.type, exchange.message), exchange, unsure=exchange.sent)
     if not _is_good(exchange):
@@ -181,6 +205,8 @@ def _document(exchange: Exchange) -> dict[str, Any]:
         document = codec.loads(exchange.body)
         if isinstance(document, dict):
             return document
+        if is_list and isinstance(document, list | None):
+            return {"data": document}
     raise ApiError(Error("invalid_response", "the answer is no JSON object"), exchange, unsure=True)
 
 
@@ -189,6 +215,9 @@ def _is_good(exchange: Exchange) -> bool:
 
 
 def _told(document: Mapping[str, Any]) -> Told:
+    """A batch as its provider tells of it; Together wraps a new one in `job`."""
+    if isinstance(document.get("job"), dict):
+        document = document["job"]
     counts = document.get("request_counts")
     counts = counts if isinstance(counts, dict) else {}
     errors = document.get("errors")
@@ -202,8 +231,8 @@ def _told(document: Mapping[str, Any]) -> Told:
         done=sum(_number(counts.get(name)) for name in ("completed", "failed")),
         failed=_number(counts.get("failed")),
         errors=tuple(error for error in listed or () if isinstance(error, dict)),
-        created_at=document.get("created_at"),
-        ended_at=next((moment for moment in ended if isinstance(moment, int | float)), None),
+        created_at=_moment(document.get("created_at")),
+        ended_at=next(filter(None, map(_moment, ended)), None),
     )
 
 
@@ -214,6 +243,10 @@ def text_of(document: Mapping[str, Any], name: str) -> str:
         return found
     exchange = Reply(200, {}, b"", 0.0)
     raise ApiError(Error("invalid_response", f"the answer has no `{name}`"), exchange, unsure=True)
+
+
+def _moment(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _number(value: Any) -> int:

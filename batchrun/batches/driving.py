@@ -13,14 +13,16 @@ from batchrun.admission import Admission
 from batchrun.answer.answerer import Answerer
 from batchrun.answer.needs import Estimator
 from batchrun.answering import Parts
-from batchrun.batches.api import BatchApi
+from batchrun.batches.api import DIALECTS, OPENAI, BatchApi
 from batchrun.batches.desk import Desk
 from batchrun.batches.drawing import Deferring
 from batchrun.batches.finding import find
 from batchrun.batches.landing import Landing
 from batchrun.batches.lane import Lane
+from batchrun.batches.quotas import Quotas
 from batchrun.batches.rounds import Rounds
 from batchrun.batches.sending import Sender, StoppedError
+from batchrun.batches.taking import Taking
 from batchrun.client import Resources
 from batchrun.engines.books import Books, Prepared
 from batchrun.engines.local import LocalEngine, in_chunks
@@ -64,8 +66,9 @@ class ByBatches:
         desk = self._desk(parts, resources, books)
         records = read_records(desk.checkpoint)
         assigner = Assigner(self.survey, self.chains, first=self._first_task(records))
-        attempts, most = job.retry.max_attempts, job.engine.max_bytes
-        answerer = parts.answerer(Deferring(asker, attempts=attempts, most=most))
+        engine = job.engine
+        deferring = Deferring(asker, attempts=job.retry.max_attempts, most=engine.max_bytes)
+        answerer = parts.answerer(deferring)
         unfinished = self.survey.checkpoint.unfinished
         landing = Landing(desk, answerer, assigner, self.states, unfinished, parts.prices.spelled)
         sender = Sender(desk, min([desk.clock.wall(), *(one.began for one in records)]), self.looks)
@@ -74,7 +77,7 @@ class ByBatches:
         )
         rounds = Rounds(
             desk,
-            Lane(desk, sender, landing, self.waits, hurry_at),
+            Lane(desk, sender, Taking(desk, landing), Quotas(engine.enqueued_tokens), self.waits, hurry_at),
             sender,
             answerer,
             Estimator(job.models, parts.prices, books.admission.budget, in_batches=True),
@@ -123,7 +126,16 @@ class ByBatches:
             job=job,
             run_id=self.survey.run.run_id,
             checkpoint=self.survey.run.checkpoint,
-            apis={name: BatchApi(one, retry, books.clock, random.random) for name, one in resources.items()},
+            apis={
+                name: BatchApi(
+                    one,
+                    retry,
+                    books.clock,
+                    random.random,
+                    DIALECTS.get(job.endpoints[name].preset or "", OPENAI),
+                )
+                for name, one in resources.items()
+            },
             budget=books.admission.budget,
             journal=books.journal,
             control=books.control,

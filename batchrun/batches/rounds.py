@@ -78,6 +78,7 @@ class Rounds:
     async def _go_around(self, rows: pl.DataFrame) -> None:
         await self.lane.look_once()
         while True:
+            await self.lane.mind_the_time()
             left = await self._give(rows)
             await self.lane.settle()
             left += self.lane.again
@@ -157,7 +158,7 @@ class Rounds:
         index, named = place
         if place not in self._files:
             model, limits = self.desk.job.models[index], self.desk.job.engine
-            most = self.lane.most_tokens(model.endpoint, model.spelled)
+            most = self.lane.quotas.most_tokens(model.endpoint, model.spelled)
             self._files[place] = OpenFile(self.desk.checkpoint, index, named, limits, most)
         file, budget = self._files[place], self.desk.budget
         if budget is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import count
 
@@ -175,7 +175,7 @@ def _is_full(error: ApiError) -> bool:
     return error.error.type == "rate_limit" or is_full([{"code": error.error.code, "message": str(error)}])
 
 
-def is_full(errors: list[Mapping[str, object]]) -> bool:
+def is_full(errors: Iterable[Mapping[str, object]]) -> bool:
     """Whether a batch was refused because others are still under way."""
     return any(_FULL.search(f"{one.get('code')} {one.get('message')}") for one in errors)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,11 @@ def base_url(job: JobFolder) -> str:
 
 def provider_batches(job: JobFolder) -> list[dict[str, Any]]:
     """The batches that the simulator was given, newest first."""
-    answer = httpx.get(f"{base_url(job)}/batches", params={"limit": 100}, trust_env=False)
-    found: list[dict[str, Any]] = answer.raise_for_status().json()["data"]
-    return found
+    while True:
+        with suppress(httpx.HTTPError, ValueError):  # a fault that was meant for the submit
+            answer = httpx.get(f"{base_url(job)}/batches", params={"limit": 100}, trust_env=False)
+            found: list[dict[str, Any]] = answer.raise_for_status().json()["data"]
+            return found
 
 
 def provider_files(job: JobFolder) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +144,10 @@ def test_near_the_deadline_what_is_left_goes_on_in_realtime(tmp_path: Path) -> N
 def test_after_the_deadline_a_later_submit_does_not_wait(tmp_path: Path) -> None:
     """The time runs from the first batch, whoever waits."""
     with batched(tmp_path, rows=20, batches={"seconds": 30, "cancelling": 0.1}, finish_by="2s") as job:
-        assert job.submit_here(wait=False).state == "waiting"
+        assert job.submit_here(wait=False, limit=10).state == "waiting"
+        time.sleep(2)
         assert job.submit_here().ok == 20
+        assert len(provider_batches(job)) == 1
 
 
 def test_canary_rows_go_in_realtime_first(tmp_path: Path) -> None:

@@ -62,11 +62,12 @@ class Peer:
     async def request(self) -> bytes:
         """Read one request to the last byte of its body, and note it."""
         head = await self._buffered.receive_until(b"\r\n\r\n", 65536)
-        length = next(
+        lengths = (
             int(line.split(b":")[1])
             for line in head.lower().split(b"\r\n")
             if line.startswith(b"content-length:")
         )
+        length = next(lengths, 0)
         request = head + b"\r\n\r\n" + (await self._buffered.receive_exactly(length) if length else b"")
         self.server.requests.append(request)
         return request

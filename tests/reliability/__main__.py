@@ -33,6 +33,7 @@ from tests.reliability import (
     pacing,
     points,
     power,
+    provider,
     rotation,
     serving,
     signals,
@@ -67,6 +68,7 @@ SECTIONS: dict[str, Section] = {
     "changed": changed.lines,
     "outputs": outputs.lines,
     "machines": machines.lines,
+    "provider": provider.lines,
 }
 """In the order of the test plan."""
 

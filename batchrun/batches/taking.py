@@ -1,0 +1,154 @@
+"""A batch that is over is taken up: its files are fetched, and its answers come to their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+import polars as pl
+
+from batchrun.batches.api import ApiError, Told
+from batchrun.batches.arrived import Answers, Arrived, Known
+from batchrun.batches.desk import Desk
+from batchrun.batches.landing import Landing, Took
+from batchrun.batches.lines import custom_id, refused
+from batchrun.batches.sending import StoppedError
+from batchrun.budget import Amounts
+from batchrun.flights import Flight
+from batchrun.run_folder.batches import Record, drop_record, read_rows
+from batchrun.summary import Stop
+from batchrun.wording import counted
+
+
+class Taking:
+    """Takes up batches of one run."""
+
+    def __init__(self, desk: Desk, landing: Landing) -> None:
+        self._desk = desk
+        self._landing = landing
+
+    async def take_up(self, record: Record, told: Told) -> list[int]:
+        """Take up a batch that is over; the rows (by their indexes) that are to be asked again or further.
+
+        Raises StoppedError, StorageError, and what reading the input raises.
+        """
+        rows = read_rows(self._desk.checkpoint, record)
+        if told.status == "failed" and told.output_file is None:
+            took, again = await self._refused(record, told, rows)
+        else:
+            took, again = await self._answered(record, told, rows)
+        self.drop(record, took.amounts)
+        self._tell(record, told, took, again)
+        await self._desk.apis[record.endpoint].delete(record.file_id)
+        return again
+
+    def give_up(self, record: Record) -> list[int]:
+        """Forget a batch that nothing comes of; its rows."""
+        rows = self._rows_of(read_rows(self._desk.checkpoint, record))
+        self.drop(record, Amounts())
+        return rows
+
+    def drop(self, record: Record, took: Amounts) -> None:
+        """Forget a batch that has come to its end; what it took counts in place of what was kept free."""
+        desk = self._desk
+        reservation = desk.reserved.pop(record.stem, None)
+        if reservation is not None and desk.budget:
+            desk.budget.settle(reservation, took)
+        desk.forget(record)
+        drop_record(desk.checkpoint, record)
+
+    async def _answered(self, record: Record, told: Told, rows: pl.DataFrame) -> tuple[Took, list[int]]:
+        """What has come back, of a batch that was worked on."""
+        api = self._desk.apis[record.endpoint]
+        with ExitStack() as stack:
+            paths: list[Path] = []
+            for name in (told.output_file, told.error_file):
+                if name:
+                    paths.append(path := self._desk.checkpoint / f"batch-{record.stem}-{len(paths)}.tmp")
+                    stack.callback(path.unlink, missing_ok=True)
+                    await self._download(record, name, path)
+            latency = self._latency(record, told)
+            arrived = await anyio.to_thread.run_sync(Arrived, paths, latency, api.hide)
+            return await self._landed(record, rows, stack.enter_context(arrived))
+
+    async def _download(self, record: Record, name: str, to: Path) -> None:
+        try:
+            await self._desk.apis[record.endpoint].download(name, to)
+        except ApiError as error:
+            what = f"the answers of batch {record.batch_id} cannot be fetched"
+            self._desk.end(record.endpoint, error, what)
+            raise StoppedError from error
+
+    def _latency(self, record: Record, told: Told) -> float:
+        """Seconds that a batch took, of which providers tell whole ones."""
+        took = self._desk.clock.wall() - record.at
+        if told.ended_at is not None and told.created_at is not None:
+            took = min(took, told.ended_at - told.created_at + 1)
+        return max(0.0, took)
+
+    async def _refused(self, record: Record, told: Told, rows: pl.DataFrame) -> tuple[Took, list[int]]:
+        """A batch that was refused as a whole: nothing of it was worked on, nothing is billed.
+
+        Where the provider names lines, their rows have that answer; the others are asked again.
+        """
+        wrong = _by_line(told.errors, len(rows))
+        if not wrong:
+            said = "; ".join(str(error.get("message")) for error in told.errors[:3]) or "it says no reason"
+            self.drop(record, Amounts())
+            text = f"{record.endpoint} has refused batch {told.id}: {said}"
+            self._desk.control.stop(Stop("refused", text))
+            raise StoppedError
+        at = list(wrong)
+        names = rows[at].select("task", "call", "request_hash").iter_rows()
+        known = {custom_id(*name): refused(wrong[place]) for place, name in zip(at, names, strict=True)}
+        took, again = await self._landed(record, rows[at], Known(known))
+        others = rows.with_row_index("at").filter(~pl.col("at").is_in(at)).drop("at")
+        return took, [*again, *self._rows_of(others)]
+
+    async def _landed(self, record: Record, rows: pl.DataFrame, answers: Answers) -> tuple[Took, list[int]]:
+        """Give answers to their rows: they are paid for, so that whatever stops the run leaves them the time
+        of the drain."""
+        flight, landed = Flight(record.model_index, self._desk.clock.monotonic()), None
+        with self._desk.flights.took_off(flight):
+            try:
+                landed = await self._landing.take_up(record, rows, answers)
+            finally:
+                self._desk.flights.landed(flight)
+        if landed is None:
+            raise StoppedError
+        return landed
+
+    def _rows_of(self, rows: pl.DataFrame) -> list[int]:
+        """Where the rows of a batch stand in the input now."""
+        found: list[int] = self._landing.matched(rows)["row_index"].to_list()
+        return found
+
+    def _tell(self, record: Record, told: Told, took: Took, again: list[int]) -> None:
+        desk = self._desk
+        desk.log(
+            "batch_over",
+            batch=told.id,
+            status=told.status,
+            answered=took.answered,
+            failed=took.failed,
+            again=len(again),
+            gone=took.gone,
+            strange=took.strange,
+        )
+        more = f", {counted(len(again), 'row')} to be asked again" if again else ""
+        desk.say(f"batch {told.id} {told.status}: {took.answered:,} of {record.lines:,} answered{more}")
+        if took.gone:
+            desk.say(f"{counted(took.gone, 'answer')} of it to requests that the job makes no longer: kept")
+
+
+def _by_line(errors: Sequence[Mapping[str, Any]], lines: int) -> dict[int, Mapping[str, Any]]:
+    """What is wrong with lines of a file, by their places from 0."""
+    found = {}
+    for error in errors:
+        line = error.get("line")
+        if isinstance(line, int) and 0 < line <= lines:
+            found[line - 1] = error
+    return found
