@@ -208,6 +208,8 @@ class Watcher:
         if budget is None or budget.caps.cost_usd is None:
             return None, None
         gone = (budget.spent.cost_usd or 0.0) + (budget.held.cost_usd or 0.0)
+        if self._view.batches is not None:  # which hold their part for hours
+            gone += budget.reserved.cost_usd or 0.0
         unknown = budget.spent.requests and not gone and self._view.counters.cost_usd is None
         return None if unknown else gone, budget.caps.cost_usd
 

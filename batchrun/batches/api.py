@@ -24,7 +24,7 @@ OVER = frozenset({"completed", "failed", "expired", "cancelled"})
 """States that a batch does not leave."""
 
 _LACKING = frozenset({404, 405, 501})
-_MAY_PASS = frozenset({408, 409, 425, 429})
+_MAY_PASS = frozenset({408, 425, 429})
 _PAGE = 100
 
 

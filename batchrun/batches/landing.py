@@ -152,7 +152,7 @@ class Landing:
         good = judged.completion is not None
         took.answered += good
         took.failed += not good
-        counters.calls += 1
+        counters.calls += amounts.requests  # none, where the batch ended before it was begun
         if judged.usage is not None:
             counters.prompt_tokens += judged.usage.prompt_tokens or 0
             counters.completion_tokens += judged.usage.completion_tokens or 0

@@ -85,11 +85,10 @@ def forecast(found: Survey, states: pl.DataFrame, wanted: pl.DataFrame, *, now: 
     first = canary(job, lambda: states).rows
     batches = None
     if goes_by_batch(job):
-        answers = answers_of(found)
-        batches = batches_of(job, seen, rows, size, first, answers, price)
+        batches = batches_of(job, seen, rows, size, first, answers_of(found), price)
         price = price.in_batch if price else None
         batched = _taken(found, known, seen, rows, size, price, in_batches=True)
-        taken = priced(job, batched, taken, rows, batches, answers)
+        taken = priced(job, batched, taken, rows, batches, answers_of(found))
     by_itself = not known.rows["batched"].sum()
     pace = pace_of(
         job,
