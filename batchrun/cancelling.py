@@ -28,9 +28,6 @@ Came = Literal["cancelled", "over", "absent", "unknown", "unsure", "refused", "u
 """What has come of it: cancelled, or about to be; over before; never created; not known to the provider; not
 known whether it was created; not cancelled, for a reason; left as it is."""
 
-_EARLIER = 3_600.0
-"""Seconds by which clocks may differ."""
-
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -115,7 +112,7 @@ async def _end(api: BatchApi, run: RunFolder, record: Record) -> Ended:
 
 async def _found(api: BatchApi, record: Record) -> Told | None:
     """A batch of which it is not known whether it was created."""
-    return await api.find(record.name, record.file_id, record.at - _EARLIER)
+    return await api.find(record.name, record.file_id)
 
 
 def _not_ended(record: Record, error: ApiError) -> Ended:

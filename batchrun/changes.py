@@ -39,7 +39,7 @@ def decide(found: Survey, *, rerun: bool, keep: bool, retry_failed: Iterable[str
     if rerun:
         return found.states(retry_failed, rerun=True)
     states = found.states(retry_failed)
-    changed = states.filter(pl.col("state") == State.CHANGED)
+    changed = _not_with_provider(checkpoint, states.filter(pl.col("state") == State.CHANGED))
     unfit = failed_by_form(found, states, retry_failed)
     if not ((changed.is_empty() and unfit.is_empty()) or keep):
         reparse = REPARSE if is_of_form(edited_since(found)) else ""
@@ -56,6 +56,13 @@ def decide(found: Survey, *, rerun: bool, keep: bool, retry_failed: Iterable[str
         return states
     write_kept(checkpoint, pl.concat([read_kept(checkpoint), changed.select("key", "hash")]))
     return found.states(retry_failed)
+
+
+def _not_with_provider(checkpoint: Path, changed: pl.DataFrame) -> pl.DataFrame:
+    """Those of changed rows that nobody has chosen to ask again: the others are with a provider already."""
+    for record in read_records(checkpoint) if len(changed) else ():
+        changed = changed.join(read_rows(checkpoint, record, ["key", "hash"]), on=["key", "hash"], how="anti")
+    return changed
 
 
 def failed_by_form(found: Survey, states: pl.DataFrame, retry_failed: Iterable[str]) -> pl.DataFrame:
@@ -161,7 +168,8 @@ def require_same(
     if not records:
         return
     rows = pl.concat([read_rows(checkpoint, record, ["key", "hash"]) for record in records])
-    with_provider = f"{counted(len(rows), 'row')} are with a provider in {counted(len(records), 'batch')}"
+    are = "is" if len(rows) == 1 else "are"
+    with_provider = f"{counted(len(rows), 'row')} {are} with a provider in {counted(len(records), 'batch')}"
     if job.engine.kind != "provider_batch":
         raise ChangedRowsError(
             f"{job.where('engine', 'kind')}: {with_provider}, and would be asked, and paid for, again",

@@ -32,13 +32,16 @@ class ModelPrices:
 
     def of(self, model: ModelChoice, name: str | None = None) -> Price | None:
         """The price of a model, None where none is known; `name` where each row names its model."""
-        key = (model.endpoint, name or model.name)
+        return self._of(model.endpoint, name or model.name, model.spelled)
+
+    def _of(self, endpoint: str, name: str, spelled: str) -> Price | None:
+        key = (endpoint, name)
         if key not in self._known:
             given = self._job.prices
             self._known[key] = find_price(
-                key[1],
-                base_urls=self._job.endpoints[model.endpoint].base_urls,
-                given=given.get("/".join(key)) or given.get(model.spelled),
+                name,
+                base_urls=self._job.endpoints[endpoint].base_urls,
+                given=given.get("/".join(key)) or given.get(spelled),
                 now=self._now,
             )
         return self._known[key]
@@ -46,10 +49,10 @@ class ModelPrices:
     def spelled(self, model: str, named: str = "") -> Price | None:
         """The price of a model by the job's spelling of it, and by the name that a row gave it, if any.
 
-        None also for a model that the job has no more.
+        Also for a model that the job has no more, at an endpoint that it still has.
         """
-        found = (self.of(choice, named or None) for choice in self._job.models if choice.spelled == model)
-        return next(found, None)
+        endpoint, _, name = model.partition("/")
+        return self._of(endpoint, named or name, model) if endpoint in self._job.endpoints else None
 
     def known_of(self, spent: Amounts) -> Amounts:
         """`spent` with a cost of None in place of 0, where calls were made and no model has a known price."""

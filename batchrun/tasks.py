@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -59,14 +59,17 @@ TASK = "task"
 class Assigner:
     """Gives rows their tasks: a row that was left under way goes on with the records it has.
 
-    Numbers begin at `first`, or after those that the checkpoint knows.
+    Numbers begin at `first`, or after those that the checkpoint knows. `taken` are tasks that no other
+    row may go on with, as theirs are with a provider.
     """
 
-    def __init__(self, survey: Survey, chains: Chains, *, first: int = 0) -> None:
+    def __init__(
+        self, survey: Survey, chains: Chains, *, first: int = 0, taken: Collection[int] = ()
+    ) -> None:
         self._survey = survey
         self._chains = chains
         self._numbers = count(max(first, survey.checkpoint.next_task()))
-        self._under_way = _UnderWay(survey.checkpoint)
+        self._under_way = _UnderWay(survey.checkpoint, taken)
 
     def tasks(self, rows: pl.DataFrame) -> Iterator[Task]:
         """A task for each of `rows` (see `index.match`), reading the input as it goes.
@@ -100,7 +103,7 @@ class Assigner:
         failed = _FailedRows(self._survey)
         columns = rows.select("error_type", "part", "position", "key", "hash", TASK).iter_rows()
         for failed_before, part, position, key, request_hash, given in columns:
-            resumed = self._under_way.take(key, request_hash)
+            resumed = self._under_way.take(key, request_hash, given)
             number, history = resumed or (next(self._numbers) if given is None else given, History())
             received = len(history.lines)
             if failed_before and (resumed is None or history.continues):
@@ -117,9 +120,9 @@ class Assigner:
         failed.close()
 
     def keep(self, task: Task) -> None:
-        """Let a later pass go on with a task that has no outcome yet."""
+        """Let a later pass go on with a task that has no outcome yet, for the same row."""
         if task.history.sent:
-            self._under_way.keep(task.key, task.request_hash, task.number, task.history)
+            self._under_way.keep(_Waiting(task.key, task.number, task.history, own=True), task.request_hash)
 
 
 _LATER = Error("render", "this row has not been rendered again yet")
@@ -177,31 +180,47 @@ class _FailedRows:
         self._parts.close()
 
 
+@value(frozen=True, slots=True)
+class _Waiting:
+    """A task that was left under way, and the key of its row. `own`: no other row may go on with it."""
+
+    key: int
+    number: int
+    history: History
+    own: bool = False
+
+
 class _UnderWay:
-    """The tasks that an earlier submit left under way, each of them taken once.
+    """The tasks that were left under way, each of them taken once.
 
     By the beginning of their request's hash, as the index has it: the row's own first, else one that was
     another's, or this one's under another id.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self._waiting: dict[int, list[tuple[int, tuple[int, History]]]] = {}
+    def __init__(self, checkpoint: Checkpoint, taken: Collection[int]) -> None:
+        self._waiting: dict[int, list[_Waiting]] = {}
         for (key, request_hash), found in checkpoint.waiting().items():
             for number, history in found:
-                self.keep(key, request_hash, number, history)
+                self.keep(_Waiting(key, number, history, own=number in taken), request_hash)
 
     @property
     def any(self) -> bool:
         """Whether there ever were some."""
         return bool(self._waiting)
 
-    def keep(self, key: int, request_hash: str, number: int, history: History) -> None:
+    def keep(self, waiting: _Waiting, request_hash: str) -> None:
         """Add one."""
-        self._waiting.setdefault(hash_prefix(request_hash), []).append((key, (number, history)))
+        self._waiting.setdefault(hash_prefix(request_hash), []).append(waiting)
 
-    def take(self, key: int, begins: int) -> tuple[int, History] | None:
-        found = self._waiting.get(begins)
-        if not found:
+    def take(self, key: int, begins: int, number: int | None) -> tuple[int, History] | None:
+        """The one for a row: of that `number`, where it is given."""
+        found = self._waiting.get(begins, [])
+        if number is not None:
+            places = [place for place, one in enumerate(found) if one.number == number]
+        else:
+            places = [place for place, one in enumerate(found) if one.key == key or not one.own]
+            places.sort(key=lambda place: found[place].key != key)
+        if not places:
             return None
-        own = next((place for place, (owner, _task) in enumerate(found) if owner == key), 0)
-        return found.pop(own)[1]
+        waiting = found.pop(places[0])
+        return waiting.number, waiting.history

@@ -256,8 +256,10 @@ class Answerer:
                 for at, call in enumerate(move.calls):
                     group.start_soon(_run_one, self._tools, call, results, at)
         self._count(talk.task, move.calls, results)
-        self._journal.append(Ran(talk.task.number, move.step, digest, tuple(results)))
-        return tuple(results)
+        ran = Ran(talk.task.number, move.step, digest, tuple(results))
+        self._journal.append(ran)
+        talk.task.history.ran[move.step] = ran  # for when the row is taken up again in this run
+        return ran.results
 
     def _count(self, task: Task, calls: Sequence[ToolCall], results: Sequence[str]) -> None:
         self._counters.tool_calls += len(calls)

@@ -26,6 +26,7 @@ OVER = frozenset({"completed", "failed", "expired", "cancelled"})
 _LACKING = frozenset({404, 405, 501})
 _MAY_PASS = frozenset({408, 425, 429})
 _PAGE = 100
+_NOTHING = Reply(200, {}, b"", 0.0)
 
 
 @value(frozen=True, slots=True)
@@ -57,6 +58,12 @@ class ApiError(Exception):
         self.exchange = exchange
         self.unsure = unsure
         self.lacking = isinstance(exchange, Reply) and exchange.status in _LACKING
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether another time may go better."""
+        status = self.exchange.status if isinstance(self.exchange, Reply) else 0
+        return not 400 <= status < 500 or status in _MAY_PASS
 
 
 @value(frozen=True, slots=True)
@@ -132,20 +139,17 @@ class BatchApi:
         with suppress(ApiError):  # the next look at it tells
             await self._steadily(partial(self._resources.post, f"/batches/{batch_id}/cancel"))
 
-    async def find(self, name: str, file_id: str, since: float) -> Told | None:
+    async def find(self, name: str, file_id: str) -> Told | None:
         """The batch that was stamped with `name`, or made of that file; None where there is none.
 
-        Only those created after `since` are looked at. Raises ApiError, `lacking` where batches are not
-        listed.
+        All are looked at: not every provider begins with the newest. Raises ApiError, `lacking` where batches
+        are not listed.
         """
         async for document in self._all("/batches"):
             metadata = document.get("metadata")
             stamped = metadata.get(BATCH) if isinstance(metadata, dict) else None
             if stamped == name or (stamped is None and document.get("input_file_id") == file_id):
                 return _told(document)
-            created = _moment(document.get("created_at"))
-            if created is not None and created < since:
-                return None
         return None
 
     async def download(self, file_id: str, to: Path) -> None:
@@ -158,8 +162,9 @@ class BatchApi:
             _document(await self._resources.delete(f"/files/{file_id}"))
 
     async def _all(self, path: str) -> AsyncIterator[dict[str, Any]]:
-        """Every item of a list, newest first."""
+        """Every item of a list."""
         query: dict[str, str | int] = {"limit": _PAGE}
+        seen: set[str] = set()
         while True:
             page = await self._steadily(partial(self._resources.get, path, query), is_list=True)
             items = [item for item in page.get("data") or () if isinstance(item, dict)]
@@ -167,7 +172,11 @@ class BatchApi:
                 yield item
             if not page.get("has_more") or not items:
                 return
-            query = {"limit": _PAGE, "after": str(page.get("last_id") or items[-1].get("id"))}
+            after = str(page.get("last_id") or items[-1].get("id"))
+            if after in seen:
+                raise ApiError(Error("invalid_response", "its pages go round in a ring"), _NOTHING)
+            seen.add(after)
+            query = {"limit": _PAGE, "after": after}
 
     async def _steadily(
         self, ask: Callable[[], Awaitable[Exchange]], *, is_file: bool = False, is_list: bool = False
@@ -187,9 +196,9 @@ class BatchApi:
     def wait(self, failure: ApiError, attempt: int) -> float | None:
         """Seconds until it is worth asking again after so many attempts; None where it is not."""
         wait = self._jitter() * backoff(attempt, self._retry)
+        if not failure.may_pass:
+            return None
         if isinstance(failure.exchange, Reply):
-            if 400 <= failure.exchange.status < 500 and failure.exchange.status not in _MAY_PASS:
-                return None
             wait = retry_after(failure.exchange.headers, self._clock.wall()) or wait
         return wait if attempt < self._retry.max_attempts and wait <= self._retry.max_wait else None
 
@@ -241,8 +250,7 @@ def text_of(document: Mapping[str, Any], name: str) -> str:
     found = document.get(name)
     if isinstance(found, str) and found:
         return found
-    exchange = Reply(200, {}, b"", 0.0)
-    raise ApiError(Error("invalid_response", f"the answer has no `{name}`"), exchange, unsure=True)
+    raise ApiError(Error("invalid_response", f"the answer has no `{name}`"), _NOTHING, unsure=True)
 
 
 def _moment(value: Any) -> float | None:

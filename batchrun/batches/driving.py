@@ -65,7 +65,8 @@ class ByBatches:
         asker = parts.asker(caller)
         desk = self._desk(parts, resources, books)
         records = read_records(desk.checkpoint)
-        assigner = Assigner(self.survey, self.chains, first=self._first_task(records))
+        taken = self._tasks(records)
+        assigner = Assigner(self.survey, self.chains, first=max(taken, default=0) + 1, taken=taken)
         engine = job.engine
         deferring = Deferring(asker, attempts=job.retry.max_attempts, most=engine.max_bytes)
         answerer = parts.answerer(deferring)
@@ -103,16 +104,20 @@ class ByBatches:
         if waiting is not None:
             answers = self.survey.checkpoint.answers()
             landing.know(answers.join(waiting, on=TASK, how="semi")[TASK])
-            rows = rows.join(waiting, on=["key", "hash"], how="anti")
+            same = ["hash"] if self.survey.job.dedupe else ["key", "hash"]
+            rows = rows.join(waiting, on=same, how="anti")
         rows = rows if self.limit is None else rows.head(self.limit)
         desk.counters.to_do = len(rows) + (0 if waiting is None else len(waiting))
         await rounds.work(rows)
 
-    def _first_task(self, records: Sequence[Record]) -> int:
-        """A number after those of the rows that are with a provider."""
-        checkpoint = self.survey.run.checkpoint
-        highest = (read_rows(checkpoint, record, [TASK])[TASK].max() for record in records)
-        return max((found for found in highest if isinstance(found, int)), default=0) + 1
+    def _tasks(self, records: Sequence[Record]) -> frozenset[int]:
+        """Those that are with a provider: the highest of them, and those that have records here."""
+        found: set[int] = set()
+        for record in records:
+            tasks = read_rows(self.survey.run.checkpoint, record, [TASK])[TASK]
+            known = tasks.filter(tasks.is_in(list(self.survey.checkpoint.unfinished)))
+            found.update(known.to_list(), tasks.sort().tail(1).to_list())
+        return frozenset(found)
 
     def _desk(self, parts: Parts, resources: Mapping[str, Resources], books: Books) -> Desk:
         job = self.survey.job

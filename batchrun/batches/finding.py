@@ -32,9 +32,9 @@ async def find(desk: Desk, sender: Sender, records: Iterable[Record], given: Map
             drop_record(desk.checkpoint, record)
             continue
         if record.endpoint not in desk.apis:
-            rows = counted(record.lines, "row")
             raise UsageError(
-                f"{rows} are in a batch at endpoint {record.endpoint}, and no model of the job is there now",
+                f"{record.endpoint} has {counted(record.lines, 'row')} in a batch, and no model of the job "
+                "is there now",
                 hint=f"Put the model back, or give the batch up with --batch {record.stem}=none: its rows "
                 "are then asked, and paid for, again.",
             )

@@ -104,7 +104,12 @@ class Landing:
     def matched(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The job's rows that these requests are of, in the order of the input."""
         names = [name for name in ("row_index", "key", "hash", *_OF_STATES) if name in self._states.columns]
-        found = self._states.select(names).join(rows, on=["key", "hash"], how="inner")
+        states = self._states.select(names)
+        found = states.join(rows, on=["key", "hash"], how="inner")
+        if self._desk.job.dedupe:  # any row that asks the same may have become the one that is asked
+            others = rows.join(found, on=TASK, how="anti").drop("key")
+            first = states.unique("hash", keep="first", maintain_order=True)
+            found = pl.concat([found, first.join(others, on="hash", how="inner").select(found.columns)])
         return found.unique(TASK).sort("row_index")
 
     async def _land(

@@ -10,7 +10,7 @@ from batchrun.batches.api import ApiError, Told
 from batchrun.batches.desk import Desk
 from batchrun.batches.quotas import Quotas
 from batchrun.batches.sending import Sender, StoppedError, is_full
-from batchrun.batches.taking import Taking
+from batchrun.batches.taking import Taking, give_it_up
 from batchrun.budget import Amounts
 from batchrun.run_folder.batches import Record, drop_record
 from batchrun.summary import Stop
@@ -69,16 +69,27 @@ class Lane:
             self._say_full(record)
             if self._others(record):
                 await self.next_over()
+            elif self._is_too_large(record):
+                break
             else:
                 await self._rest()
         self._give_up(record)
+        return True
+
+    def _is_too_large(self, record: Record) -> bool:
+        """Whether a file has found no room often enough to try smaller ones."""
+        tries = self._tries[record.stem] = self._tries.get(record.stem, 0) + 1
+        if tries <= _PATIENCE or record.lines == 1:
+            return False
+        self.quotas.halve(record)
         return True
 
     def _say_full(self, record: Record) -> None:
         if not self._full:
             self._full = True
             self.desk.log("batch_waits", rows=record.lines, tokens=record.tokens)
-            self.desk.say(f"{record.endpoint} has no room for another batch yet: the next one waits")
+            why = f" ({self.sender.refusal})" if self.sender.refusal else ""
+            self.desk.say(f"{record.endpoint} has no room for another batch yet: the next one waits{why}")
 
     async def next_over(self) -> None:
         """Wait until a batch is over, and take up what came of it; less where rows are to go on in realtime.
@@ -158,6 +169,10 @@ class Lane:
             elif error.error.type in ("auth", "model_not_found"):
                 desk.end(record.endpoint, error, f"batch {record.batch_id} cannot be looked at")
                 raise StoppedError from error
+            elif not error.may_pass:
+                text = f"{record.endpoint} does not tell of batch {record.batch_id}: {error.error.message}"
+                desk.control.stop(Stop("batches", f"{text}. {give_it_up(record)}"))
+                raise StoppedError from error
             elif not self._silent:
                 self._silent = True
                 desk.say(f"{record.endpoint} does not tell how its batches stand: {error.error.message}")
@@ -175,8 +190,7 @@ class Lane:
             return
         text = (
             f"{record.endpoint} does not know batch {record.batch_id} any more, with "
-            f"{counted(record.lines, 'row')}: {error.error.message}. Where it is gone for good, submit with "
-            f"--batch {record.stem}=none: its rows are then asked, and paid for, again"
+            f"{counted(record.lines, 'row')}: {error.error.message}. {give_it_up(record)}"
         )
         self.desk.control.stop(Stop("batches", text))
         raise StoppedError
@@ -201,13 +215,11 @@ class Lane:
         if self._others(record):
             await self.next_over()
             return
-        tries = self._tries[record.stem] = self._tries.get(record.stem, 0) + 1
-        if tries > _PATIENCE and record.lines > 1:
+        if self._is_too_large(record):
             self._parked.remove(record)
-            self.quotas.halve(record)
             self._give_up(record)
             return
-        if tries > 1:
+        if self._tries[record.stem] > 1:
             await self._rest()
         if self._parked and self._parked[0] is record:
             self._parked.remove(record)

@@ -8,8 +8,8 @@ from typing import Any
 
 from batchrun.run_folder.batches import Record
 
-_LIMIT = re.compile(r"limit[^0-9]{0,10}([0-9][0-9,_]*)( ?[km](?![a-z]))?", re.IGNORECASE)
-_THOUSANDS = {"": 1, "k": 1_000, "m": 1_000_000}
+_LIMIT = re.compile(r"limit[^0-9]{0,10}([0-9][0-9,_]*(?:\.[0-9]+)?)( ?[kmb](?![a-z]))?", re.IGNORECASE)
+_TIMES = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
 
 
 class Quotas:
@@ -45,6 +45,7 @@ class Quotas:
 def spoken_limit(message: str) -> int:
     """The tokens that a refusal names, as in `Limit: 2,000,000` or `limit of 30K`; 0 where it names none."""
     found = _LIMIT.search(message)
-    if found is None:
+    if found is None or "token" not in message.lower():
         return 0
-    return int(re.sub(r"\D", "", found[1])) * _THOUSANDS[(found[2] or "").strip().lower()]
+    number = float(re.sub(r"[,_]", "", found[1]))
+    return round(number * _TIMES[(found[2] or "").strip().lower()])

@@ -20,11 +20,11 @@ from batchrun.answer.task import Task
 from batchrun.batches.desk import Desk
 from batchrun.batches.drawing import Wanted, drawn
 from batchrun.batches.lane import Lane
-from batchrun.batches.sending import Sender, StoppedError
+from batchrun.batches.sending import NoBatchesError, Sender, StoppedError
 from batchrun.batches.writing import OpenFile, line_of
 from batchrun.budget import Amounts, Budget
 from batchrun.engines.local import in_chunks
-from batchrun.errors import BudgetExhaustedError
+from batchrun.errors import BudgetExhaustedError, JobError
 from batchrun.outcome import Failed
 from batchrun.render.request import Request
 from batchrun.run_folder.records import Done
@@ -33,7 +33,8 @@ from batchrun.tasks import Assigner
 from batchrun.wording import counted
 
 _WORTH = 5
-"""Of the rows that a budget held at first, a fifth is the least that it is worth to wait for."""
+_FEWEST = 10
+"""Of the rows that a budget held at first a fifth, and so many rows, are the least to wait for."""
 
 
 @dataclass(slots=True)
@@ -55,6 +56,10 @@ class Rounds:
     canary: int | None
     _files: dict[tuple[int, str], OpenFile] = field(default_factory=dict)
     """By the model, as a position in the job's chain and as the rows name it."""
+    _by_calls: list[int] = field(default_factory=list)
+    """Rows (by their indexes) whose model has no batches."""
+    _held: int = 0
+    """Rows that were added since the budget held no more for the last time."""
     _cut: int = 0
     """The most rows that were sent at once because the budget held no more."""
     _enough: bool = False
@@ -81,23 +86,29 @@ class Rounds:
             await self.lane.mind_the_time()
             left = await self._give(rows)
             await self.lane.settle()
+            await self._in_realtime(self._by_calls)
+            self._by_calls = []
             left += self.lane.again
             self.lane.again = []
             rows = self.states.filter(pl.col("row_index").is_in(left))
             if self.lane.hurrying or self.desk.job.engine.leftovers == "realtime":
-                if len(rows):
-                    await self.realtime(rows)
+                await self._in_realtime(left)
                 rows = rows.clear()
             if self._enough or rows.is_empty():
                 self._tell_what_waits()
                 return
+
+    async def _in_realtime(self, rows: list[int]) -> None:
+        if rows:
+            await self.realtime(self.states.filter(pl.col("row_index").is_in(rows)))
 
     def _tell_what_waits(self) -> None:
         """End, where nobody waits for the batches that are under way."""
         waiting = self.desk.outstanding
         if waiting:
             rows = sum(record.lines for record in waiting)
-            text = f"{counted(rows, 'row')} are with the provider in {counted(len(waiting), 'batch')}"
+            are = "is" if rows == 1 else "are"
+            text = f"{counted(rows, 'row')} {are} with the provider in {counted(len(waiting), 'batch')}"
             self.desk.control.stop(Stop("waiting", f"{text}: submit again to fetch what is answered"))
 
     async def _give(self, rows: pl.DataFrame) -> list[int]:
@@ -146,14 +157,16 @@ class Rounds:
         place = wanted.index, needs.named
         if (file := self._files.get(place)) and not file.takes(line, needs.prompt):
             await self._send(place)
-        while not self._afford(place, needs):
+        kept = _kept(needs)
+        while not self._afford(place, needs, kept):
             if not self._enough:
                 await self._earn(needs)
             if self._enough:
                 return
-        self._files[place].add(line, task, wanted, needs)
+        self._files[place].add(line, task, wanted, needs, kept)
+        self._held += 1
 
-    def _afford(self, place: tuple[int, str], needs: Needs) -> bool:
+    def _afford(self, place: tuple[int, str], needs: Needs, kept: Amounts) -> bool:
         """Keep free what the call can take; False where the budget does not hold it now."""
         index, named = place
         if place not in self._files:
@@ -164,8 +177,8 @@ class Rounds:
         if budget is None:
             return True
         if file.reservation is not None:
-            return budget.widen(file.reservation, needs.bound)
-        file.reservation = budget.reserve(needs.bound)
+            return budget.widen(file.reservation, kept)
+        file.reservation = budget.reserve(kept)
         return file.reservation is not None
 
     async def _earn(self, needs: Needs) -> None:
@@ -176,10 +189,10 @@ class Rounds:
         """
         budget = self.desk.budget
         assert budget is not None, "nothing else keeps a row"
-        lines = sum(file.lines for file in self._files.values())
+        lines, self._held = self._held, 0
         if not lines and (said := budget.exhausted(needs.bound)):
             raise BudgetExhaustedError(said)
-        if lines * _WORTH < self._cut:
+        if self._cut and lines < max(_FEWEST, self._cut / _WORTH):
             caps = _caps(budget)
             raise BudgetExhaustedError(
                 f"{caps}: what is left holds {counted(lines, 'row')}, no batch that is worth to wait for; "
@@ -202,18 +215,43 @@ class Rounds:
         if not file.lines:
             self._discard(file)
             return
-        record = await self.sender.upload(file.close())
-        if record is None:
-            raise StoppedError
-        if not await self.lane.begin(record):
-            await self.lane.leave(record)
-            self._enough = True
+        try:
+            record = await self.sender.upload(file.close())
+            if record is None:
+                raise StoppedError
+            if not await self.lane.begin(record):
+                await self.lane.leave(record)
+                self._enough = True
+        except NoBatchesError as lacking:
+            self._go_by_calls(place[0], file, str(lacking))
+
+    def _go_by_calls(self, index: int, file: OpenFile, reason: str) -> None:
+        """The rows of a file whose endpoint has no batches: those of a fallback go in realtime. Raises
+        JobError where that is the model of all rows."""
+        job, model = self.desk.job, self.desk.job.models[index]
+        text = f"endpoint {model.endpoint} has no batches: {reason}"
+        if index == 0 and not self.desk.counters.finished:
+            raise JobError(
+                f"{job.where('engine', 'kind')}: {text}",
+                hint="Remove `engine`, or set engine.kind: local: its rows then go one by one.",
+            )
+        self.desk.say(f"{text}; {counted(file.lines, 'row')} go in realtime")
+        self._by_calls += file.rows
+        self._discard(file)
 
     def _discard(self, file: OpenFile) -> None:
         """A file that is not to be sent."""
         if file.reservation is not None and self.desk.budget:
             self.desk.budget.settle(file.reservation, Amounts())
         file.discard()
+
+
+def _kept(needs: Needs) -> Amounts:
+    """What to keep free for a call: the most that it can take, where that has no bound what is likely."""
+    bound, size = needs.bound, needs.size.asked
+    likely = needs.price.bound(needs.prompt, max(0, size - needs.prompt)) if needs.price else None
+    cost = likely if bound.cost_usd is None else bound.cost_usd
+    return Amounts(cost, size if bound.tokens is None else bound.tokens, bound.requests)
 
 
 def _caps(budget: Budget) -> str:

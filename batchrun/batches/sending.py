@@ -20,14 +20,10 @@ from batchrun.batches.api import ApiError, BatchApi, Told
 from batchrun.batches.desk import Desk
 from batchrun.batches.writing import Written
 from batchrun.chat.stamps import BATCH, JOB, RUN
-from batchrun.errors import JobError
 from batchrun.flights import Flight
 from batchrun.run_folder.batches import Record, drop_record, keep_rows
 from batchrun.summary import Stop
 from batchrun.wording import counted
-
-_EARLIER = 3_600.0
-"""Seconds by which clocks may differ."""
 
 _FULL = re.compile(r"token_limit_exceeded|enqueued token|enqueued.{0,40}limit|too many.{0,30}batch", re.I)
 
@@ -43,11 +39,13 @@ class Sender:
         self.began = began
         """When rows were first given to a batch (seconds since the epoch)."""
         self._looks = looks
+        self.refusal = ""
+        """Why the provider had no room for a batch, in its words."""
 
     async def upload(self, written: Written) -> Record | None:
         """Upload a file; the record of what may be created of it, not on disk yet. None: the run stops.
 
-        Raises JobError where the endpoint has no files.
+        Raises NoBatchesError.
         """
         desk, model = self._desk, self._desk.job.models[written.model_index]
         try:
@@ -101,6 +99,7 @@ class Sender:
             self._created(record, told)
         elif error is not None:
             drop_record(desk.checkpoint, record, rows=False)
+            self.refusal = error.error.message
             if not _is_full(error):
                 self._refused(record.endpoint, error, "a batch could not be created")
         return told
@@ -132,11 +131,13 @@ class Sender:
         for wait in self._looks:
             await desk.clock.sleep(wait)
             try:
-                if found := await api.find(record.name, record.file_id, record.at - _EARLIER):
+                if found := await api.find(record.name, record.file_id):
                     return found
             except ApiError as error:
-                reason = "does not list its batches" if error.lacking else error.error.message
-                desk.control.stop(Stop("batches", _ask(record, reason)))
+                if error.lacking:
+                    desk.control.stop(Stop("batches", _ask(record)))
+                else:
+                    desk.end(record.endpoint, error, "whether a batch was created cannot be found out now")
                 raise StoppedError from error
         return None
 
@@ -155,15 +156,15 @@ class Sender:
 
     def _refused(self, endpoint: str, error: ApiError, doing: str) -> None:
         if error.lacking:
-            job = self._desk.job
-            raise JobError(
-                f"{job.where('engine', 'kind')}: endpoint {endpoint} has no batches: {error.error.message}",
-                hint="Remove `engine`, or set engine.kind: local: its rows then go one by one.",
-            )
+            raise NoBatchesError(error.error.message)
         self._desk.end(endpoint, error, doing)
 
     def _api(self, endpoint: str) -> BatchApi:
         return self._desk.apis[endpoint]
+
+
+class NoBatchesError(Exception):
+    """An endpoint has no files, or no batches."""
 
 
 class StoppedError(Exception):
@@ -180,10 +181,10 @@ def is_full(errors: Iterable[Mapping[str, object]]) -> bool:
     return any(_FULL.search(f"{one.get('code')} {one.get('message')}") for one in errors)
 
 
-def _ask(record: Record, reason: str) -> str:
+def _ask(record: Record) -> str:
     return (
         f"{record.endpoint} was asked to create a batch of {counted(record.lines, 'row')} and has not "
-        f"answered, and whether it did cannot be found out: {reason}. Look for a batch with the metadata "
+        f"answered, and it does not list its batches. Look for a batch with the metadata "
         f"{BATCH}={record.name} or the input file {record.file_id} there, then submit with --batch "
         f"{record.stem}=ID, or with --batch {record.stem}=none where there is none"
     )

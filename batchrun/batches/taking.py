@@ -78,6 +78,11 @@ class Taking:
         try:
             await self._desk.apis[record.endpoint].download(name, to)
         except ApiError as error:
+            if error.lacking:
+                text = f"{record.endpoint} has the answers of batch {record.batch_id} no more: "
+                text += f"{error.error.message}. {give_it_up(record)}"
+                self._desk.control.stop(Stop("batches", text))
+                raise StoppedError from error
             what = f"the answers of batch {record.batch_id} cannot be fetched"
             self._desk.end(record.endpoint, error, what)
             raise StoppedError from error
@@ -152,3 +157,11 @@ def _by_line(errors: Sequence[Mapping[str, Any]], lines: int) -> dict[int, Mappi
         if isinstance(line, int) and 0 < line <= lines:
             found[line - 1] = error
     return found
+
+
+def give_it_up(record: Record) -> str:
+    """What to do about a batch that the provider does not have."""
+    return (
+        f"Where it is gone for good, submit with --batch {record.stem}=none: its rows are then asked, and "
+        "paid for, again"
+    )

@@ -11,7 +11,7 @@ from batchrun.answer.needs import Needs
 from batchrun.answer.task import Task
 from batchrun.batches.drawing import Wanted
 from batchrun.batches.lines import custom_id, request_line
-from batchrun.budget import Reservation
+from batchrun.budget import Amounts, Reservation
 from batchrun.job.sections import Engine
 
 _BUFFER = 1_000_000
@@ -82,14 +82,16 @@ class OpenFile:
         fits = size <= self.limits.max_bytes and all_tokens <= self.most_tokens
         return not self.lines or (fits and self.lines < self.limits.max_lines)
 
-    def add(self, line: bytes, task: Task, wanted: Wanted, needs: Needs) -> None:
-        """Add the next call of a row, as `line_of` spells it."""
+    def add(self, line: bytes, task: Task, wanted: Wanted, needs: Needs, kept: Amounts) -> None:
+        """Add the next call of a row, as `line_of` spells it; `kept` is what is kept free for it."""
         if self._file is None:
             self._file = self.path.open("wb", buffering=_BUFFER)
         self._file.write(line)
         self.size += len(line)
         self.tokens += needs.prompt
         self._note(task, wanted, needs)
+        self._bound_usd = _plus(self._bound_usd, kept.cost_usd)
+        self._bound_tokens = _plus(self._bound_tokens, kept.tokens)
 
     @property
     def rows(self) -> list[int]:
@@ -134,8 +136,6 @@ class OpenFile:
         }
         for name, value in line.items():
             self._rows[name].append(value)
-        self._bound_usd = _plus(self._bound_usd, bound.cost_usd)
-        self._bound_tokens = _plus(self._bound_tokens, bound.tokens)
 
 
 def line_of(task: Task, wanted: Wanted) -> bytes:

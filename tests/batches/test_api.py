@@ -40,7 +40,7 @@ def told_by(document: object, *, dialect: str = "", find: bool = False, create: 
             api = BatchApi(resources, rules, SystemClock(), lambda: 0.0, DIALECTS.get(dialect, OPENAI))
             try:
                 if find:
-                    return await api.find("name", "file-1", 0.0)
+                    return await api.find("name", "file-1")
                 if create:
                     return await api.create("file-1", "24h", {})
                 return await api.get("batch-1")

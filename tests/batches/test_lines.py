@@ -126,9 +126,11 @@ def test_answers_are_found_by_their_ids_in_whatever_order_they_stand(tmp_path: P
             "The number of enqueued tokens has surpassed the configured limit of 30K for the deployment",
             30_000,
         ),
-        ("limit: 90000", 90_000),
+        ("limit: 90000 tokens", 90_000),
         ("limit of 5M tokens", 5_000_000),
-        ("limit of 12 kittens", 12),
+        ("Limit: 1.35B enqueued tokens", 1_350_000_000),
+        ("Too many batches in progress. Limit: 100", 0),
+        ("limit of 12 tokens", 12),
         ("try again later", 0),
     ],
 )

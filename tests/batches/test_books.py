@@ -1,0 +1,154 @@
+"""The books of runs by batches where rows, functions, models and budgets are out of the ordinary."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchrun.batches.api import BatchApi
+from batchrun.outcome import Reply
+from batchrun.policy import RetryRules
+from tests.batches.batched import COST, batched
+from tests.runs import JobFolder
+
+TURNS = {"messages": [{"role": "user", "content": "{{ text }}"}], "turns": [{"content": "and then?"}]}
+TOOL = '''
+import itertools
+N = itertools.count()
+def add(a: int, b: int) -> int:
+    """Add two numbers.
+
+    a: one
+    b: two
+    """
+    with open({ran!r}, "a") as file:
+        file.write("x")
+    return {says}
+'''
+
+
+def paid(job: JobFolder) -> float:
+    return sum(call.answer.cost_usd or 0 for call in job.calls() if call.answer)
+
+
+def same_prompt(job: JobFolder, rows: int) -> None:
+    job.rows.write_text(
+        "".join(json.dumps({"id": f"r{n}", "text": "row 000000: same", "n": n}) + "\n" for n in range(rows))
+    )
+
+
+@pytest.mark.parametrize("turns", [False, True])
+def test_rows_with_the_same_prompt_keep_their_own_answers(tmp_path: Path, turns: bool) -> None:
+    """A row that is asked again does not take the answer of another one, which was paid for."""
+    sections: dict[str, Any] = {"prompt": TURNS} if turns else {}
+    faults = [] if turns else [{"match": "same", "status": 500, "first": 1}]
+    with batched(tmp_path, rows=2, config={"faults": faults}, engine={"max_lines": 1}, **sections) as job:
+        same_prompt(job, 2)
+        summary = job.submit_here()
+        assert (summary.ok, len(job.calls())) == (2, 4 if turns else 3)
+        assert summary.spent["cost_usd"] == pytest.approx(paid(job))
+
+
+def test_many_rows_with_the_same_prompt_end_and_are_paid_once(tmp_path: Path) -> None:
+    """Through all turns, in several batches."""
+    with batched(tmp_path, rows=200, prompt=TURNS, engine={"max_lines": 70}) as job:
+        same_prompt(job, 200)
+        summary = job.submit_here()
+        assert (summary.ok, summary.failed, summary.pending) == (200, 0, 0), summary.errors
+        assert len(job.calls()) == 400
+        assert summary.spent["cost_usd"] == pytest.approx(paid(job))
+
+
+@pytest.mark.parametrize("says", ["a + b", "next(N)"])
+def test_a_function_runs_once_for_each_call(tmp_path: Path, says: str) -> None:
+    """What it gave is kept from one batch to the next, also where it would give something else now."""
+    ran = tmp_path / "ran"
+    (tmp_path / "tools.py").write_text(TOOL.format(ran=str(ran), says=says))
+    tools = {"module": "tools.py", "functions": ["add"]}
+    request = {"max_completion_tokens": 200}
+    with batched(tmp_path, rows=20, run_tools=tools, request=request, budget={"requests": 400}) as job:
+        summary = job.submit_here()
+        assert (summary.ok, len(job.calls())) == (20, 40)
+        made = sum(len(m.get("tool_calls") or ()) for row in job.results()["messages"] for m in row)
+        assert len(ran.read_text()) == made
+
+
+def test_a_soft_budget_is_held_roughly(tmp_path: Path) -> None:
+    """What calls without a bound are likely to take is kept free, and batches wait for one another."""
+    budget = {"cost_usd": 0.001, "soft": True}
+    with batched(tmp_path, rows=2000, engine={"max_lines": 100}, request={}, budget=budget) as job:
+        job.submit_here()
+        assert paid(job) < 0.01
+
+
+def test_a_table_in_another_order_keeps_the_batches_of_deduped_rows(tmp_path: Path) -> None:
+    """Another row of those that ask the same may have become the one that is asked."""
+    with batched(tmp_path, rows=40, dedupe=True, batches={"seconds": 0.5}) as job:
+        lines = [
+            json.dumps({"id": f"r{n}", "text": f"row {n % 20:06d}: x", "n": n}) + "\n" for n in range(40)
+        ]
+        job.rows.write_text("".join(lines))
+        job.submit_here(wait=False)
+        job.rows.write_text("".join(reversed(lines)))
+        assert job.submit_here().ok == 40
+        assert len(job.calls()) == 20
+
+
+def test_the_retry_models_batch_counts_at_its_price_later(tmp_path: Path) -> None:
+    """Also where the submit that fetches it does not name that model."""
+    faults = [{"match": "row 000003", "model": "small", "status": 400}]
+    prices = {"local/small": COST, "local/large": COST}
+    with batched(
+        tmp_path, rows=20, prices=prices, config={"models": ["small", "large"], "faults": faults}
+    ) as job:
+        job.submit_here()
+        retry = frozenset({"invalid_request"})
+        job.submit_here(wait=False, retry_failed=retry, retry_model=job.model("local/large"))
+        time.sleep(0.3)
+        summary = job.submit_here()
+        assert summary.ok == 20
+        assert summary.spent["cost_usd"] == pytest.approx(paid(job))
+        assert job.results()["cost_usd"].null_count() == 0
+
+
+def test_a_fallback_without_batches_does_not_end_the_run_without_results(tmp_path: Path) -> None:
+    """Its rows go there in realtime, and the others are published."""
+    faults = [{"match": "row 000003", "model": "small", "status": 400}]
+    sections: dict[str, Any] = {"fallbacks": ["other/large"], "fallback_on": ["invalid_request"]}
+    config = {"models": ["small", "large"], "faults": faults}
+    with batched(tmp_path, rows=8, config=config, endpoints={"local": {}, "other": {}}, **sections) as job:
+        here = job.endpoint()
+        other = {"base_url": here["base_url"].replace("/v1", "/v2")}
+        job.edit(endpoints={"local": here, "other": other})
+        job.submit()
+        assert job.run_json()["state"] != "running"
+        assert len(job.results()) == 8
+
+
+def test_rerun_rows_that_are_with_the_provider_are_fetched_by_a_plain_submit(tmp_path: Path) -> None:
+    """The user has chosen before they were sent."""
+    with batched(tmp_path, rows=20) as job:
+        job.submit_here()
+        job.edit(prompt={"messages": [{"role": "user", "content": "{{ text }}!"}]})
+        job.submit_here(wait=False, rerun_changed=True)
+        assert job.submit_here().ok == 20
+        assert len(job.calls()) == 40
+
+
+def test_a_batch_is_found_in_a_list_that_begins_with_the_oldest() -> None:
+    """Not every provider lists the newest first."""
+    old = {"id": "old", "status": "completed", "created_at": 1, "input_file_id": "f0"}
+    mine = {"id": "mine", "status": "validating", "created_at": 1000, "metadata": {"batchrun_batch": "n"}}
+
+    class Lists:
+        async def get(self, path: str, query: Any = None) -> Reply:
+            return Reply(200, {}, json.dumps({"data": [old, mine]}).encode(), 0.0)
+
+    api = BatchApi(Lists(), RetryRules(2, 10, 0.1, 0.1), None, lambda: 0.5)  # type: ignore[arg-type]
+    found = asyncio.run(api.find("n", "f1"))
+    assert found is not None
