@@ -116,7 +116,7 @@ class Resources:
 
 
 def _with_query(path: str, query: Mapping[str, str | int] | None) -> str:
-    return f"{path}?{urlencode(query)}" if query else path
+    return f"{path}?{urlencode(query, errors='replace')}" if query else path
 
 
 async def _bounded(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
