@@ -148,7 +148,7 @@ def test_a_budget_is_charged_what_the_found_answer_cost(tmp_path: Path) -> None:
 
 
 def test_what_is_found_after_a_kill_leaves_its_bound_to_later_calls(tmp_path: Path) -> None:
-    """The same submit can spend what the call did not take: its turns fit, where the bound would stop them."""
+    """The same submit can spend what the call did not take: its turns fit beside it, not beside its bound."""
     config = {"faults": [{"match": "turn one", "first": 1, "stall": 60}], "cost": PRICE}
     with simulated(tmp_path, rows=1, config=config, request=STORED, prompt=TURNS, **PRICED) as job:
         kill_at(job, calls=1, match="turn one")
