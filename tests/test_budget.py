@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from batchrun.budget import Amounts, Budget, Caps, Reservation, Spend, usd
+from batchrun.budget import Amounts, Budget, Caps, Per, Reservation, Spend, usd
 
 CENTS = st.floats(min_value=0, max_value=0.9, allow_nan=False)
 
@@ -137,6 +137,19 @@ def test_earlier_submits_count() -> None:
     assert not budget.fits(Amounts(0.1, 0, 12))
     budget.begin_day()
     assert budget.fits(Amounts(1, 0, 20))
+
+
+@pytest.mark.parametrize(
+    ("per", "today", "left"),
+    [("run", True, 9), ("run", False, 9), ("day", True, 9), ("day", False, 7), ("submit", True, 7)],
+)
+def test_a_call_of_an_earlier_submit_that_is_found_takes_what_it_took(
+    per: Per, today: bool, left: int
+) -> None:
+    """Only where it was in the books, which never give back what they did not count."""
+    budget = Budget(Caps(tokens=10, per=per), Amounts(0, 3, 1))
+    budget.correct(Amounts(None, 3, 1), Amounts(0.1, 1, 1), today=today)
+    assert [budget.fits(Amounts(0, tokens, 1)) for tokens in (left, left + 1)] == [True, False]
 
 
 def test_only_a_soft_budget_lets_calls_go_whose_most_is_not_known() -> None:

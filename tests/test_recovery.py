@@ -147,6 +147,16 @@ def test_a_budget_is_charged_what_the_found_answer_cost(tmp_path: Path) -> None:
         assert summary.spent["cost_usd"] == pytest.approx(truth(job))
 
 
+def test_what_is_found_after_a_kill_leaves_its_bound_to_later_calls(tmp_path: Path) -> None:
+    """The same submit can spend what the call did not take: its turns fit beside it, not beside its bound."""
+    config = {"faults": [{"match": "turn one", "first": 1, "stall": 60}], "cost": PRICE}
+    with simulated(tmp_path, rows=1, config=config, request=STORED, prompt=TURNS, **PRICED) as job:
+        kill_at(job, calls=1, match="turn one")
+        job.edit(budget={"tokens": 2200})
+        summary = job.submit_here()
+        assert (summary.exit_code, summary.ok, summary.submit["recovered"]) == (0, 1, 1)
+
+
 def test_workers_find_answers_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever of them lost it, and the driver counts."""
     monkeypatch.setattr(batchrun.cluster.driving, "ray_links", Cluster().links_of)

@@ -26,6 +26,7 @@ from batchrun.admission.permit import Permit
 from batchrun.admission.states import Closed, Wait
 from batchrun.admission.waiting import for_moment, for_slot
 from batchrun.budget import Amounts, Budget, Reservation
+from batchrun.budget.spend import day_of
 from batchrun.clock import Clock
 from batchrun.errors import BudgetExhaustedError
 from batchrun.limits import MOST_CONCURRENCY, Charge, Limits, Size
@@ -138,6 +139,15 @@ class Admission:
         else:
             budget.settle(reservation, paid)
         self.budget_freed()
+
+    def recalled(self, at: float, counted: Amounts, actual: Amounts) -> None:
+        """A call of an earlier submit, sent `at` (seconds since the epoch), is known to have taken `actual`.
+
+        The budget has `counted` it at its bound until now.
+        """
+        if self.budget:
+            self.budget.correct(counted, actual, today=day_of(at) == day_of(self._clock.wall()))
+            self.budget_freed()
 
     def budget_freed(self) -> None:
         """Who waits for a part of the budget looks again."""

@@ -194,7 +194,13 @@ class Answerer:
         for answered in history.answered.values():
             note_received(progress, judge(answered.exchange))
         spelled = [model.spelled for model in self._models]
+        unknown = {sent.call for sent, answered in history.own_calls() if answered is None}
         await self._recovery.recall(task, spelled, progress, self._journal.append)
+        for sent, found in history.own_calls():
+            if found and sent.call in unknown:
+                bound, _cost = recalled(sent, None, self._price_of)
+                amounts, _cost = recalled(sent, found, self._price_of)
+                self._admission.recalled(sent.at, bound, amounts)
 
     def _recall(self, task: Task, progress: Progress) -> None:
         """Count what earlier submits paid for the row: its own calls against the budget, too."""

@@ -203,7 +203,8 @@ class Recovery:
         return await self._listed(endpoint, wanted)
 
     async def _listed(self, endpoint: str, wanted: Wanted) -> dict[str, Any] | None:
-        exchange = await self._resources[endpoint].get(PATH, wanted.query())
+        # a look that nobody waits for any more would keep its connection until then
+        exchange = await self._resources[endpoint].get(PATH, wanted.query(), total=PATIENCE)
         if not isinstance(exchange, Reply):
             self._log("not_looked_up", endpoint=endpoint, reason=exchange.message)
             return None

@@ -124,6 +124,14 @@ class Budget:
         """The call was sent and has no answer: it may have been paid, and stays reserved for good."""
         self._held = self._held.plus(self._end(reservation))
 
+    def correct(self, counted: Amounts, actual: Amounts, *, today: bool) -> None:
+        """A call of an earlier submit, counted at `counted` until now, took `actual`.
+
+        `today` says whether it was sent on the day of the books; one under `per: submit` is not in them.
+        """
+        if self.caps.per == "run" or (self.caps.per == "day" and today):
+            self._spent = self._spent.minus(Sums.of(counted)).plus(Sums.of(actual))
+
     def begin_day(self) -> None:
         """A new day (UTC) has begun under `per: day`; calls under way count in it."""
         self._spent = self._held = Sums()

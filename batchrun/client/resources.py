@@ -38,9 +38,11 @@ class Resources:
         """`text` without the keys that are sent."""
         return self._server.hide(text)
 
-    async def get(self, path: str, query: Mapping[str, str | int] | None = None) -> Exchange:
-        """GET a document; `query` is added to the path."""
-        return await self._ask("GET", _with_query(path, query), b"", BRIEF)
+    async def get(
+        self, path: str, query: Mapping[str, str | int] | None = None, *, total: float = BRIEF
+    ) -> Exchange:
+        """GET a document, in `total` seconds at most; `query` is added to the path."""
+        return await self._ask("GET", _with_query(path, query), b"", total)
 
     async def post(self, path: str, document: Any = None) -> Exchange:
         """POST a document, or nothing."""
@@ -116,7 +118,7 @@ class Resources:
 
 
 def _with_query(path: str, query: Mapping[str, str | int] | None) -> str:
-    return f"{path}?{urlencode(query)}" if query else path
+    return f"{path}?{urlencode(query, errors='replace')}" if query else path
 
 
 async def _bounded(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:

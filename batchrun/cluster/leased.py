@@ -113,6 +113,9 @@ class LeasedAdmission:
         """Whether it was, by the last word."""
         return (endpoint, model) in self.standing.open
 
+    def recalled(self, at: float, counted: Amounts, actual: Amounts) -> None:
+        """Nothing: the driver's books keep the call at its bound until the next submit reads the records."""
+
     def tripped(self, endpoint: str) -> bool:
         """See `Admission.tripped`."""
         return endpoint in self.standing.tripped

@@ -162,9 +162,14 @@ class RunFolder:
     def run_id(self) -> str:
         """What no other run is called: providers are told it of what they keep of this one.
 
-        Raises RunFolderError when the folder is damaged or newer than us.
+        Raises RunFolderError when the folder is damaged or newer than us, or of a version before ids.
         """
-        return str(self._known()["id"])
+        if found := self._known().get("id"):
+            return str(found)
+        raise RunFolderError(
+            f"{self.path} was made by a batchrun that did not label what it sent",
+            hint="Its next submit gives it an id; `stored` takes --all, and --metadata or --model to choose.",
+        )
 
     def _known(self) -> dict[str, Any]:
         """What the folder says of itself. Raises RunFolderError when that is damaged, or newer than us."""

@@ -57,8 +57,11 @@ class StoredCompletions:
 
     async def get(self, completion_id: str) -> Document:
         """One of them."""
-        request = partial(self._resources.get, _path(completion_id))
-        return self._document(await asked(request, self._clock), f"read {completion_id}", completion_id)
+        doing, request = f"read {completion_id}", partial(self._resources.get, _path(completion_id))
+        found = self._document(await asked(request, self._clock), doing, completion_id)
+        if not isinstance(found.get("id"), str):
+            raise not_understood(self._place, doing, "the answer has no id")
+        return found
 
     async def update(self, completion_id: str, metadata: Mapping[str, str]) -> Document:
         """Give one other metadata in place of what it has; the completion as it is then."""
@@ -100,17 +103,20 @@ class StoredCompletions:
         """The pages of a list; of the messages of a completion, or of completions."""
         doing = f"read the messages of {completion_id}" if completion_id else "list the stored completions"
         size = PAGE if limit is None else min(PAGE, limit)
+        passed = {after}
         while True:
             page: dict[str, str | int] = {**query, "limit": size, **({"after": after} if after else {})}
             exchange = await asked(partial(self._resources.get, path, page), self._clock)
             found = self._document(exchange, doing, completion_id)
             listed = self._listed(found, doing)
+            if listed and listed[-1]["id"] in passed:
+                said = f"the page after {after} ends with {listed[-1]['id']}, which came before"
+                raise not_understood(self._place, doing, said)
             yield listed
             if not listed or found.get("has_more") is False:
                 return
-            if listed[-1]["id"] == after:
-                raise not_understood(self._place, doing, f"the page after {after} ends with {after}")
             after = listed[-1]["id"]
+            passed.add(after)
 
     def _listed(self, found: Document, doing: str) -> list[Document]:
         listed = found.get("data")

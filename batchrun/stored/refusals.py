@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from batchrun import codec
@@ -26,12 +27,21 @@ def document_of(exchange: Exchange, place: Place, doing: str) -> dict[str, Any]:
         raise refused(error, place, doing)
     assert isinstance(exchange, Reply)
     try:
-        found = codec.loads(exchange.body)
+        found = _without_surrogates(codec.loads(exchange.body))
     except ValueError:
         found = None
     if not isinstance(found, dict):
         raise not_understood(place, doing, "the answer is no JSON object")
     return found
+
+
+def _without_surrogates(found: Any) -> Any:
+    """Neither a terminal, an address nor a Parquet file can hold half a character."""
+    spelled = codec.dumps(found)
+    if b"\\ud" not in spelled:  # only such text is written with escapes
+        return found
+    text = json.dumps(found, ensure_ascii=False)
+    return codec.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode())
 
 
 def refused(error: Error, place: Place, doing: str) -> EndpointError:

@@ -81,8 +81,8 @@ def update(place: Place, env: Env, completion_id: str, change: Change) -> Docume
     change.check()
 
     async def scene(stored: StoredCompletions) -> Document:
-        before = {} if change.clear else (await stored.get(completion_id)).get("metadata") or {}
-        return await stored.update(completion_id, change.of(before))
+        before = None if change.clear else (await stored.get(completion_id)).get("metadata")
+        return await stored.update(completion_id, change.of(before if isinstance(before, Mapping) else {}))
 
     return with_stored(place, env, scene)
 

@@ -214,7 +214,7 @@ def test_a_run_of_an_older_version_is_told_of_by_all(job: JobFolder) -> None:
     known = json.loads(identity.read_text())
     identity.write_text(json.dumps({name: known[name] for name in known if name != "id"}))
     ended = batchrun("stored", "list", "job.yaml", cwd=job.folder)
-    assert (ended.code, "Add --all" in ended.err) == (2, True), ended.err
+    assert (ended.code, "`stored` takes --all" in " ".join(ended.err.split())) == (2, True), ended.err
     assert batchrun("stored", "list", "job.yaml", "--all", cwd=job.folder).code == 0
 
 

@@ -229,6 +229,42 @@ def test_a_server_that_gives_the_same_page_again_is_not_asked_for_ever() -> None
     assert len(server.asked) == 2
 
 
+def test_half_a_character_becomes_a_replacement() -> None:
+    """In ids, too: nothing else could be shown, asked for or written."""
+    body = b'{"data": [{"id": "a\\ud800", "metadata": {"\\ud800": "\\udfff"}}], "has_more": false}'
+    with scripted(lambda _: (200, body)) as server:
+        (found,) = listed(place_named(server.url, None, {}))
+    assert found == {"id": "a\ufffd", "metadata": {"\ufffd": "\ufffd"}}
+
+
+@pytest.mark.parametrize("body", [{}, {"id": 5}, {"data": []}])
+def test_a_completion_without_an_id_is_not_understood(body: Document) -> None:
+    """The server answers otherwise than the API, and says so itself."""
+    with scripted(lambda _: (200, body)) as server, pytest.raises(EndpointError, match="has no id"):
+        get(place_named(server.url, None, {}), {}, "c1")
+
+
+@pytest.mark.parametrize("metadata", ["x", ["x"], 5])
+def test_labels_that_are_none_are_replaced(metadata: Any) -> None:
+    """A server's own idea of metadata is no reason to end."""
+    with scripted(lambda _: (200, {"id": "c1", "metadata": metadata})) as server:
+        assert update(place_named(server.url, None, {}), {}, "c1", Change({"a": "b"}))["id"] == "c1"
+
+
+def test_pages_that_go_round_in_a_ring_are_not_asked_for_ever() -> None:
+    """A completion that a page has ended with ends no other; nothing is given twice."""
+    after = {None: "a", "a": "b", "b": "c", "c": "a"}
+    given: list[Document] = []
+
+    def answer(asked: Asked) -> Answer:
+        return 200, {"data": [{"id": after[asked.query.get("after")]}], "has_more": True}
+
+    with scripted(answer) as server, pytest.raises(EndpointError, match="ends with a, which came before"):
+        list_pages(place_named(server.url, None, {}), {}, Filters(), None, given.extend)
+    assert ids_of(given) == ["a", "b", "c"]
+    assert len(server.asked) == 4
+
+
 def test_a_server_that_passes_a_filter_over_is_corrected() -> None:
     """What has other labels is not shown, and never deleted."""
     filters = Filters(metadata={"run": "1"})

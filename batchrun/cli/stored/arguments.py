@@ -88,13 +88,7 @@ class StoredArguments:
 
         run = self.job.run()
         with reading(run):
-            try:
-                return run.run_id
-            except KeyError:  # a run of an older version
-                raise UsageError(
-                    f"{run.path} was made by a batchrun that did not label what it sent",
-                    hint="Add --all, and choose by --metadata or --model.",
-                ) from None
+            return run.run_id
 
 
 @dataclass(frozen=True, slots=True)
