@@ -189,7 +189,8 @@ def test_what_a_lost_worker_had_under_way_is_found_by_the_next(
         cluster.on_start = lambda link: watchers.append(asyncio.ensure_future(lose_first(link)))
         summary = job.submit_here()
         assert len(cluster.links) == 2
-        assert (summary.ok, len(job.calls()), summary.submit["recovered"]) == (6, 6, 1)
+        assert (summary.ok, len(job.calls())) == (6, 6)
+        assert summary.submit["recovered"] >= 1  # the others, where their answers were still on their way
 
 
 def test_the_shell_says_how_many_answers_were_found(tmp_path: Path) -> None:
