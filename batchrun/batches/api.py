@@ -109,10 +109,6 @@ class BatchApi:
         self._clock = clock
         self._jitter = jitter
 
-    def hide(self, text: bytes) -> bytes:
-        """`text` without the keys that are sent."""
-        return self._resources.hide(text)
-
     async def upload(self, path: Path, name: str) -> str:
         """Upload a file of requests; its id there. Raises OSError where it cannot be read."""
         says = self._dialect

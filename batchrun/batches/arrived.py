@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
@@ -43,13 +43,12 @@ class Known:
 class Arrived:
     """Looks up answers in an output file and an error file of a batch; both may lack.
 
-    `latency` in seconds is what the batch took; `hide` takes keys out of a line. Only the places of the lines
-    are kept in memory. Raises OSError where a file cannot be read.
+    `latency` in seconds is what the batch took. Only the places of the lines are kept in memory. Raises
+    OSError where a file cannot be read.
     """
 
-    def __init__(self, paths: list[Path], latency: float, hide: Callable[[bytes], bytes]) -> None:
+    def __init__(self, paths: list[Path], latency: float) -> None:
         self._latency = latency
-        self._hide = hide
         self._files = [path.open("rb") for path in paths]
         self._places: dict[str, tuple[int, int]] = {}
         self.strange = 0
@@ -76,7 +75,7 @@ class Arrived:
         if found := self._places.get(custom_id):
             at, place = found
             self._files[at].seek(place)
-            line = read_line(self._hide(self._files[at].readline()), self._latency)
+            line = read_line(self._files[at].readline(), self._latency)
             if line is not None:
                 return line.exchange
         return Unanswered("connection", _MISSING, sent=True, latency=self._latency)

@@ -62,7 +62,6 @@ class Taking:
 
     async def _answered(self, record: Record, told: Told, rows: pl.DataFrame) -> tuple[Took, list[int]]:
         """What has come back, of a batch that was worked on."""
-        api = self._desk.apis[record.endpoint]
         with ExitStack() as stack:
             paths: list[Path] = []
             for name in (told.output_file, told.error_file):
@@ -71,7 +70,7 @@ class Taking:
                     stack.callback(path.unlink, missing_ok=True)
                     await self._download(record, name, path)
             latency = self._latency(record, told)
-            arrived = await anyio.to_thread.run_sync(Arrived, paths, latency, api.hide)
+            arrived = await anyio.to_thread.run_sync(Arrived, paths, latency)
             return await self._landed(record, rows, stack.enter_context(arrived))
 
     async def _download(self, record: Record, name: str, to: Path) -> None:

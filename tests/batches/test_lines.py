@@ -107,7 +107,7 @@ def test_answers_are_found_by_their_ids_in_whatever_order_they_stand(tmp_path: P
     good, bad = tmp_path / "good", tmp_path / "bad"
     good.write_text("\n".join([*lines[:150], "{broken", "[]", lines[0].replace("200", "500")]) + "\n")
     bad.write_text("\n".join(lines[150:]))  # without a line break at its end
-    with Arrived([good, bad], 3.0, lambda line: line) as arrived:
+    with Arrived([good, bad], 3.0) as arrived:
         for name in names:
             exchange = arrived.of(name)
             assert isinstance(exchange, Reply)

@@ -15,6 +15,7 @@ from batchrun.client import Form, Resources, Server, Timeouts, Transport, build_
 from batchrun.client.over_httpx import HttpxTransport
 from batchrun.outcome import Exchange, Reply, Unanswered
 from batchrun.simulator import SimulatorConfig, serve
+from tests.client.servers import Peer, serving
 
 TIMEOUTS = Timeouts(5.0, 60.0, 60.0)
 KEY = "canary-key-0000"
@@ -102,3 +103,25 @@ def test_a_server_that_is_not_there_is_no_exception() -> None:
         await resources.aclose()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("piece", [1, 7, 64, 100_000])
+def test_no_key_is_written_to_a_file(tmp_path: Path, piece: int) -> None:
+    """Wherever the pieces are cut in which the file comes; everything else stays as it is."""
+    text = f'first\n{{"said":"your key {KEY} is wrong"}}\n\nlast {KEY}'.encode()
+
+    async def answering(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(f"HTTP/1.1 200 OK\r\ncontent-length: {len(text)}\r\n\r\n".encode())
+        for at in range(0, len(text), piece):
+            await peer.send(text[at : at + piece])
+
+    async def main() -> None:
+        async with serving(answering) as server:
+            own = Server(server.url, headers={"authorization": f"Bearer {KEY}"})
+            resources = Resources(own, pyreqwest())
+            await resources.download("/files/f/content", tmp_path / "received")
+            await resources.aclose()
+
+    asyncio.run(main())
+    assert (tmp_path / "received").read_bytes() == text.replace(KEY.encode(), b"[API key]")
