@@ -195,7 +195,7 @@ class Rounds:
         if self._cut and lines < max(_FEWEST, self._cut / _WORTH):
             caps = _caps(budget)
             raise BudgetExhaustedError(
-                f"{caps}: what is left holds {counted(lines, 'row')}, no batch that is worth to wait for; "
+                f"{caps}: what is left holds {counted(lines, 'row')}, too few to wait for another batch; "
                 f"raise {caps} to go on"
             )
         self._cut = max(self._cut, lines)
@@ -226,15 +226,17 @@ class Rounds:
             self._go_by_calls(place[0], file, str(lacking))
 
     def _go_by_calls(self, index: int, file: OpenFile, reason: str) -> None:
-        """The rows of a file whose endpoint has no batches: those of a fallback go in realtime. Raises
-        JobError where that is the model of all rows."""
+        """The rows of a file whose endpoint has no batches: those of a fallback go in realtime. Where that is
+        the model of all rows, the run stops (StoppedError), or has not begun (JobError)."""
         job, model = self.desk.job, self.desk.job.models[index]
         text = f"endpoint {model.endpoint} has no batches: {reason}"
-        if index == 0 and not self.desk.counters.finished:
-            raise JobError(
-                f"{job.where('engine', 'kind')}: {text}",
-                hint="Remove `engine`, or set engine.kind: local: its rows then go one by one.",
-            )
+        if index == 0:
+            hint = "Remove `engine`, or set engine.kind: local: its rows then go one by one."
+            if not self.desk.counters.finished:
+                raise JobError(f"{job.where('engine', 'kind')}: {text}", hint=hint)
+            self._discard(file)
+            self.desk.control.stop(Stop("no_model", f"{text}. {hint}"))
+            raise StoppedError
         self.desk.say(f"{text}; {counted(file.lines, 'row')} go in realtime")
         self._by_calls += file.rows
         self._discard(file)

@@ -152,3 +152,13 @@ def test_a_batch_is_found_in_a_list_that_begins_with_the_oldest() -> None:
     api = BatchApi(Lists(), RetryRules(2, 10, 0.1, 0.1), None, lambda: 0.5)  # type: ignore[arg-type]
     found = asyncio.run(api.find("n", "f1"))
     assert found is not None
+
+
+def test_a_canary_before_an_endpoint_without_batches_pays_for_no_more_rows(tmp_path: Path) -> None:
+    """The rows that went in realtime are published; the others do not follow at the full price."""
+    faults = [{"on": "upload", "act": "refuse", "status": 404}]
+    with batched(tmp_path, rows=30, canary=4, batches={"faults": faults}) as job:
+        summary = job.submit_here()
+        assert summary.stopped_by is not None
+        assert (summary.stopped_by.kind, summary.ok, summary.pending) == ("no_model", 4, 26)
+        assert len(job.calls()) == 4
