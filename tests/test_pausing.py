@@ -64,7 +64,9 @@ def test_a_paused_run_sends_nothing_until_it_is_resumed(tmp_path: Path) -> None:
         time.sleep(1.5)
         assert len(job.calls()) == before
         resumed = run_batchrun("resume", str(job.job))
-        assert (resumed.returncode, "resumed" in resumed.stderr) == (0, True), resumed.stderr
+        said = resumed.stderr  # the second, where the submit takes its time to notice
+        assert resumed.returncode == 0
+        assert "resumed" in said or "it will go on" in said, said
         assert process.wait(60) == 0
         assert len(job.calls()) == 120
         assert not (job.run / "pause").exists()

@@ -55,9 +55,9 @@ def answers(job: JobFolder) -> int:
 
 STEPS: dict[str, tuple[dict[str, Any], Callable[[JobFolder], bool]]] = {
     "render": ({}, lambda job: job.checkpoint.exists() and written(job)),
-    "upload": ({"faults": [{"on": "upload", "nth": 1, "stall": 60}]}, lambda job: bool(provider_files(job))),
+    "upload": ({"faults": [{"on": "upload", "nth": 1, "stall": 10}]}, lambda job: bool(provider_files(job))),
     "create": (
-        {"faults": [{"on": "create", "nth": 1, "stall": 60}]},
+        {"faults": [{"on": "create", "nth": 1, "stall": 10}]},
         lambda job: bool(provider_batches(job)),
     ),
     "before create": (
@@ -65,12 +65,12 @@ STEPS: dict[str, tuple[dict[str, Any], Callable[[JobFolder], bool]]] = {
         lambda job: any(job.checkpoint.glob("batch-*.json")),
     ),
     "second create": (
-        {"faults": [{"on": "create", "nth": 2, "stall": 60}]},
+        {"faults": [{"on": "create", "nth": 2, "stall": 10}]},
         lambda job: len(provider_batches(job)) == 2,
     ),
     "poll": ({"seconds": 2}, lambda job: any(b["status"] == "in_progress" for b in provider_batches(job))),
     "download": (
-        {"faults": [{"on": "content", "nth": 1, "stall": 60}]},
+        {"faults": [{"on": "content", "nth": 1, "stall": 10}]},
         lambda job: (
             all(b["status"] == "completed" for b in provider_batches(job)) and len(provider_batches(job)) == 3
         ),

@@ -16,11 +16,11 @@ ENGINE = {"kind": "provider_batch", "poll": 0.1, "max_lines": 40}
 LOSSES: dict[str, tuple[dict[str, Any], int]] = {
     "while it waits": ({"seconds": 4}, 2),
     "before it knows that the first batch is there": (
-        {"faults": [{"on": "create", "nth": 1, "stall": 60}]},
+        {"faults": [{"on": "create", "nth": 1, "stall": 10}]},
         1,
     ),
-    "before it knows that the last one is": ({"faults": [{"on": "create", "nth": 2, "stall": 60}]}, 2),
-    "while it fetches": ({"faults": [{"on": "content", "nth": 1, "stall": 60}]}, 2),
+    "before it knows that the last one is": ({"faults": [{"on": "create", "nth": 2, "stall": 10}]}, 2),
+    "while it fetches": ({"faults": [{"on": "content", "nth": 1, "stall": 10}]}, 2),
 }
 """What the provider does, and how many batches it has by the time that the machine is lost."""
 

@@ -22,6 +22,8 @@ from tests.remote.server import Between
 from tests.runs import run_batchrun
 
 SLOW = {"latency": {"kind": "constant", "seconds": 0.3}}
+SLOWER = {"latency": {"kind": "constant", "seconds": 1.0}}
+"""Still under way while commands are started beside it, also on a busy machine."""
 
 
 def verb(work: Remote, *arguments: str, machine: str = "reader") -> subprocess.CompletedProcess[str]:
@@ -58,7 +60,7 @@ def test_every_verb_reads_a_run_by_its_address_and_by_its_job(tmp_path: Path, bu
 
 def test_a_status_fetches_nothing_large(tmp_path: Path, bucket: Address) -> None:
     """A run that has ended well, or runs elsewhere, is told by three small objects."""
-    with remote_job(tmp_path, bucket, rows=500, config=SLOW) as work:
+    with remote_job(tmp_path, bucket, rows=500, config=SLOWER) as work:
         process = work.machine("a").start()
         wait_for(lambda: (work.store.read("lease.json") or b"").find(b'"in_flight"') > 0)
         running = told(work, "status", str(work.place))
@@ -74,7 +76,7 @@ def test_a_status_fetches_nothing_large(tmp_path: Path, bucket: Address) -> None
 
 def test_a_killed_run_is_read_as_far_as_it_was_uploaded(tmp_path: Path, bucket: Address) -> None:
     """Rows that were not published, too; once the lease has run out, it counts as killed."""
-    with remote_job(tmp_path, bucket, rows=300, config=SLOW) as work:
+    with remote_job(tmp_path, bucket, rows=300, config=SLOWER) as work:
         process = work.machine("a").start(lease=1.0)
         wait_for(lambda: not work.manifest().is_empty if work.store.read(KEY) else False)
         wait_for(lambda: work.manifest().told.get("rows", 0) >= 32)
@@ -107,7 +109,7 @@ def test_a_run_that_was_cut_off_after_it_had_ended_well_once_counts_as_killed(
 
 def test_a_pause_is_for_the_machine_that_is_at_work(tmp_path: Path, bucket: Address) -> None:
     """There it works as ever; elsewhere it says where to go."""
-    with remote_job(tmp_path, bucket, rows=300, config=SLOW) as work:
+    with remote_job(tmp_path, bucket, rows=900, config=SLOWER) as work:
         process = work.machine("a").start()
         wait_for(lambda: len(work.job.calls()) > 0)
         refused = verb(work, "pause", str(work.job.job))
