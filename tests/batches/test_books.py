@@ -162,3 +162,16 @@ def test_a_canary_before_an_endpoint_without_batches_pays_for_no_more_rows(tmp_p
         assert summary.stopped_by is not None
         assert (summary.stopped_by.kind, summary.ok, summary.pending) == ("no_model", 4, 26)
         assert len(job.calls()) == 4
+
+
+def test_what_is_kept_free_is_counted_at_the_price_of_a_batch(tmp_path: Path) -> None:
+    """By the share that the job gives."""
+    kept = []
+    for share in (0.5, 1.0):
+        (tmp_path / str(share)).mkdir()
+        prices = {"local/small": {**COST, "batch": share}}
+        with batched(tmp_path / str(share), rows=5, prices=prices, batches={"seconds": 30}) as job:
+            job.submit_here(wait=False)
+            (record,) = job.checkpoint.glob("batch-*.json")
+            kept.append(json.loads(record.read_text())["bound_usd"])
+    assert kept[1] == pytest.approx(2 * kept[0])
