@@ -12,8 +12,8 @@ import anyio
 from batchrun.batches.api import ApiError, BatchApi, Told
 from batchrun.batches.glance import BRISK, look_now, only, unreachable
 from batchrun.clock import SystemClock
-from batchrun.endpoint_checks import check_keys
-from batchrun.endpoints import open_endpoints
+from batchrun.endpoints.checks import check_keys
+from batchrun.endpoints.endpoints import open_endpoints
 from batchrun.job import Job
 from batchrun.remote.work import held_run
 from batchrun.run_folder.batches import Record, keep_record, read_records

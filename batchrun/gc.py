@@ -19,10 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchrun.clock import SystemClock
+from batchrun.engines.restore import gates
 from batchrun.job import Job
-from batchrun.pricing import ModelPrices
 from batchrun.remote.work import held_run
-from batchrun.restore import gates
 from batchrun.run_folder.checkpoint import write_admitted
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.journal import Journal, sync_folder
@@ -39,7 +38,8 @@ from batchrun.run_folder.sealed import (
     write_parquet,
 )
 from batchrun.run_folder.spend import Spends, keep_dropped, part_spends, unfinished_spend
-from batchrun.survey import Survey, survey
+from batchrun.spending.pricing import ModelPrices
+from batchrun.survey.survey import Survey, survey
 
 Say: TypeAlias = Callable[[str], None]
 

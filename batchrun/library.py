@@ -21,7 +21,6 @@ import polars as pl
 
 from batchrun.cli.progress import showing
 from batchrun.errors import JobError, UsageError
-from batchrun.frames import Frame, write_frame
 from batchrun.job import Job, load_job
 from batchrun.outcome import ERROR_TYPES
 from batchrun.planning import Plan
@@ -33,8 +32,9 @@ from batchrun.run_folder.diagnosis import reading
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.read import scan_run
 from batchrun.storage import Address, copy_path, is_remote, polars_options
-from batchrun.submitting import Options
-from batchrun.submitting import submit as submit_job
+from batchrun.submitting.frames import Frame, write_frame
+from batchrun.submitting.submit import Options
+from batchrun.submitting.submit import submit as submit_job
 from batchrun.summary import Summary
 
 _T = TypeVar("_T")

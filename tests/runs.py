@@ -15,9 +15,9 @@ from typing import Any
 import polars as pl
 
 from batchrun.job import ModelChoice, load_job
-from batchrun.progress import View
+from batchrun.progress.display import View
 from batchrun.simulator import Call, SimulatorConfig, read_ledger, start_process
-from batchrun.submitting import Options, submit
+from batchrun.submitting.submit import Options, submit
 from batchrun.summary import Summary
 
 

@@ -21,15 +21,15 @@ from batchrun.admission import Admission, Closed
 from batchrun.answer.answerer import Answerer, Rules
 from batchrun.answer.attempts import Asker
 from batchrun.answer.calls import Caller
+from batchrun.answer.flights import Flights
 from batchrun.answer.task import Task
 from batchrun.client import Client, Timeouts
-from batchrun.flights import Flights
+from batchrun.engines.restore import retry_rules
 from batchrun.job import Job
 from batchrun.outcome import Failed
-from batchrun.pricing import ModelPrices
 from batchrun.render.renderer import Renderer
-from batchrun.restore import retry_rules
 from batchrun.run_folder.journal import Journal
+from batchrun.spending.pricing import ModelPrices
 from batchrun.summary import Counters
 from tests.clock import VirtualClock, run_virtual
 from tests.job.jobs import load

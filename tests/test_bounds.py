@@ -13,9 +13,9 @@ from batchrun.job.env_file import read_env_file
 from batchrun.job.reading import MAX_BYTES, read_whole
 from batchrun.predicate import MAX_OPERATORS, Predicate, PredicateError
 from batchrun.source.messages import message_list
-from batchrun.template import TemplateError, Templates
-from batchrun.template_bounds import MAX_BRANCHES
-from batchrun.template_bounds import MAX_OPERATORS as MAX_TAG_OPERATORS
+from batchrun.template.bounds import MAX_BRANCHES
+from batchrun.template.bounds import MAX_OPERATORS as MAX_TAG_OPERATORS
+from batchrun.template.template import TemplateError, Templates
 
 
 @pytest.mark.parametrize(

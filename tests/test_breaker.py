@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchrun.breaker import Breaker
+from batchrun.policy.breaker import Breaker
 
 
 def tripped_after(breaker: Breaker, outcomes: list[bool]) -> int | None:

@@ -16,7 +16,7 @@ from batchrun.budget import Amounts, Budget, Caps
 from batchrun.errors import BudgetExhaustedError
 from batchrun.limits import Limits, Size
 from batchrun.outcome import Error
-from batchrun.pricing import each_day
+from batchrun.spending.pricing import each_day
 from tests.clock import VirtualClock, run_virtual
 from tests.gates import admitted
 

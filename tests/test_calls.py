@@ -12,14 +12,14 @@ import pytest
 from batchrun import codec
 from batchrun.admission import Admission, Closed
 from batchrun.answer.calls import Caller
+from batchrun.answer.flights import Flights
 from batchrun.answer.task import AskKey, Progress, Task
 from batchrun.client import Client, Timeouts
-from batchrun.flights import Flights
 from batchrun.job import Job
 from batchrun.limits import Limits
-from batchrun.pricing import ModelPrices
 from batchrun.render.renderer import Renderer
 from batchrun.run_folder.journal import Journal
+from batchrun.spending.pricing import ModelPrices
 from batchrun.summary import Counters
 from tests.clock import VirtualClock, run_virtual
 from tests.job.jobs import load

@@ -11,13 +11,13 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from batchrun.checks import evaluate
+from batchrun.checks.checks import evaluate
 from batchrun.errors import JobError
-from batchrun.layout import layout_of
 from batchrun.run_folder.published import published_groups
 from batchrun.run_folder.read import scan_run
-from batchrun.show import Choice, choose
+from batchrun.show.show import Choice, choose
 from batchrun.summary import CheckOutcome
+from batchrun.survey.layout import layout_of
 from tests.run_folder.answering import Records, Work, failed
 from tests.run_folder.recorded import answered, done, sent
 from tests.runs import simulated

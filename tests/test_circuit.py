@@ -9,9 +9,9 @@ from itertools import count
 import pytest
 
 from batchrun.admission.circuit import Circuit, Report, report
-from batchrun.judge import judge
 from batchrun.outcome import Exchange, Reply, Unanswered
-from batchrun.policy import RetryRules
+from batchrun.policy.judge import judge
+from batchrun.policy.policy import RetryRules
 
 RULES = RetryRules(max_attempts=3)
 OK: Report = "ok"

@@ -15,16 +15,16 @@ import pytest
 
 from batchrun.admission import Admission, Closed
 from batchrun.answer.calls import Caller
+from batchrun.answer.flights import Flights
 from batchrun.answer.task import AskKey, OutOfTimeError, Progress, Task
 from batchrun.budget import Amounts, Budget, Caps
 from batchrun.client import Client, Timeouts
-from batchrun.flights import Flights
-from batchrun.judge import Judged
 from batchrun.limits import Limits
-from batchrun.pricing import ModelPrices
+from batchrun.policy.judge import Judged
 from batchrun.render.renderer import Renderer
 from batchrun.run_folder.journal import Journal, JournalReader
 from batchrun.run_folder.records import Answered, Sent
+from batchrun.spending.pricing import ModelPrices
 from batchrun.summary import Counters
 from tests.clock import VirtualClock, run_virtual
 from tests.stack import EPOCH, OK, Says, completion, says

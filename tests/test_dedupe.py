@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchrun.engines.tasks import Assigner, Chains
 from batchrun.errors import ChangedRowsError
 from batchrun.index import ROWS_SCHEMA, State, match
 from batchrun.index.sharing import HOLDER, SENDABLE
@@ -19,8 +20,7 @@ from batchrun.run_folder.checkpoint import write_kept
 from batchrun.run_folder.read import scan_run
 from batchrun.run_folder.sealed import ANSWERS_SCHEMA
 from batchrun.run_folder.shared import SHARED_SCHEMA
-from batchrun.survey import duplicates, to_do
-from batchrun.tasks import Assigner, Chains
+from batchrun.survey.survey import duplicates, to_do
 from tests.run_folder.answering import Work, failed, ok
 from tests.run_folder.recorded import answered, body, done, reply, sent, write_journal
 from tests.runs import simulated

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchrun.edits import FORM, edited, is_of_form
+from batchrun.submitting.edits import FORM, edited, is_of_form
 
 JOB: dict[str, Any] = {
     "name": "a",

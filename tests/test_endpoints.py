@@ -10,8 +10,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from batchrun.endpoint_checks import check_keys
-from batchrun.endpoints import open_endpoints
+from batchrun.endpoints.checks import check_keys
+from batchrun.endpoints.endpoints import open_endpoints
 from batchrun.errors import UsageError
 from batchrun.job import Job, load_job
 from tests.client.servers import Peer, answer, replied, serving

@@ -10,14 +10,14 @@ import anyio
 import pytest
 
 from batchrun.admission import Admission, Closed
+from batchrun.answer.flights import Flights
 from batchrun.answer.task import Task
-from batchrun.breaker import Breaker
 from batchrun.clock import SystemClock
 from batchrun.engines.control import Control
 from batchrun.engines.local import LocalEngine, in_chunks
-from batchrun.flights import Flights
 from batchrun.limits import Limits
 from batchrun.outcome import Completed, Error, Failed
+from batchrun.policy.breaker import Breaker
 from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.records import Done
 from batchrun.summary import Counters, Stop

@@ -20,63 +20,41 @@ ROWS = """
     importing
     value
     outcome
-    remedies codec
+    codec
     wording
     clock
     summary
-    verdict
     prices budget
     limits
     concurrency
-    template_values template_source
-    template_bounds
-    template predicate member
+    template
+    predicate
     media
     chat
-    retry_after
-    error_reply
-    judge
     policy
-    breaker
     storage
     job
-    pricing
-    paid
     source
     selection
     functions
     render
     index
-    caps
+    spending
     admission
     client
     run_folder
     remote
-    previous layout checks
-    conversation
-    flights
+    checks
     answer
-    engines
-    time_left
-    progress
-    standing
-    simulator
-    restore
-    endpoint_checks
-    endpoints
     survey
-    frames
-    spool
-    tasks
-    answering
+    engines
+    progress
+    simulator
+    endpoints
     cluster batches
     forecast
-    asking
-    edits
-    changes opening
-    finishing
-    submitting planning reparsing show status gc pausing cancelling
-    elsewhere
+    submitting
+    planning reparsing show status gc pausing cancelling
     export report diff
     stored
     init
@@ -88,21 +66,21 @@ ROWS = """
 
 OWNERS = {
     "orjson": "codec",
-    "minijinja": "template template_bounds report",
+    "minijinja": "template report",
     "yaml": "job",
-    "pydantic": "chat job functions simulator endpoint_checks cli",
+    "pydantic": "chat job functions simulator endpoints cli",
     "pydantic_core": "job functions",
     "httpx": "client",
     "pyreqwest": "client",
     "certifi": "client",
     "httptools": "simulator",
     "jsonschema_rs": "chat job",
-    "pyarrow": "source run_folder layout checks survey gc export stored",
-    "polars": "predicate member index run_folder checks survey frames tasks cluster batches forecast asking "
-    "changes finishing submitting planning reparsing show status gc init export report diff library",
+    "pyarrow": "source run_folder checks survey gc export stored",
+    "polars": "predicate index run_folder checks survey engines cluster batches forecast submitting "
+    "planning reparsing show status gc init export report diff library",
     "genai_prices": "prices",
-    "anyio": "clock admission client run_folder functions flights answer engines standing cluster batches "
-    "asking gc cancelling stored cli",
+    "anyio": "clock admission client run_folder functions answer engines progress cluster batches "
+    "submitting gc cancelling stored cli",
     "click": "cli",
     "rich": "cli",
     "obstore": "storage",

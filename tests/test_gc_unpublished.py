@@ -9,12 +9,12 @@ from typing import Any, NoReturn
 
 import pytest
 
-from batchrun.finishing import Ending
 from batchrun.gc import collect
 from batchrun.job import load_job
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.read import scan_run
-from batchrun.status import status
+from batchrun.status.status import status
+from batchrun.submitting.finishing import Ending
 from tests.runs import JobFolder
 from tests.test_reparse import LABELS, CutShortError, here, says, schema, scripted
 

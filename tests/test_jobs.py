@@ -11,7 +11,7 @@ import yaml
 from jsonschema import Draft7Validator
 
 from batchrun.job import job_schema, load_job
-from batchrun.submitting import Options, submit
+from batchrun.submitting.submit import Options, submit
 from tests.runs import Silent
 
 JOBS = Path(__file__).parent.parent / "jobs"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from batchrun.judge import judge
 from batchrun.outcome import ERROR_TYPES, Reply, Usage
+from batchrun.policy.judge import judge
 
 DEEP = b"[" * 900 + b"]" * 900
 

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 import batchrun
-from batchrun.frames import Frame
+from batchrun.submitting.frames import Frame
 from tests.runs import JobFolder, simulated
 
 SLOW = {"latency": {"kind": "constant", "seconds": 0.2}}

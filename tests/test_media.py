@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from batchrun.media import MAX_BYTES, Media, MediaError, MediaRef, replace
 from batchrun.media.kinds import media_type
 from batchrun.media.marker import new_marker
-from batchrun.template import Templates
+from batchrun.template.template import Templates
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from batchrun.diff.as_text import spelled, text_of, text_of_json
 from batchrun.diff.in_json import kinds_of, out_of_json
-from batchrun.member import find, splits
+from batchrun.show.member import find, splits
 
 ROWS = pl.DataFrame(
     {

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrun.answer.task import Task
+from batchrun.engines.spool import spooled, written
+from batchrun.engines.tasks import Assigner, Chains
 from batchrun.errors import StorageError
 from batchrun.index.prefix import BOUNDARIES, prefix_key
 from batchrun.outcome import Error
-from batchrun.spool import spooled, written
-from batchrun.survey import to_do
-from batchrun.tasks import Assigner, Chains
+from batchrun.survey.survey import to_do
 from tests.run_folder.answering import Work
 from tests.run_folder.recorded import done, sent, write_journal
 from tests.runs import JobFolder, simulated

@@ -14,7 +14,7 @@ import pytest
 from batchrun.cli.options import JobArguments
 from batchrun.cli.summary import next_steps
 from batchrun.job import load_job
-from batchrun.submitting import Options, submit
+from batchrun.submitting.submit import Options, submit
 from batchrun.summary import Stop, Summary
 from tests.runs import JobFolder, Silent, simulated
 from tests.test_plan import again

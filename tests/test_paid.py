@@ -10,10 +10,10 @@ import pytest
 
 from batchrun.budget import Amounts
 from batchrun.job.spending import PriceSpec
-from batchrun.judge import judge
 from batchrun.outcome import Exchange, Reply, Unanswered
-from batchrun.paid import cost_of, may_be_stored, paid, taken
+from batchrun.policy.judge import judge
 from batchrun.prices import Price, find_price
+from batchrun.spending.paid import cost_of, may_be_stored, paid, taken
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
 BOUND = Amounts(1.0, 5_000, 1)

@@ -15,7 +15,6 @@ from typing import Any
 import polars as pl
 import pytest
 
-from batchrun.caps import needs_bounds
 from batchrun.errors import JobError
 from batchrun.forecast import price_of
 from batchrun.forecast.estimate import Range, exactly
@@ -24,8 +23,9 @@ from batchrun.job import load_job
 from batchrun.planning import Plan, plan
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import locked
-from batchrun.submitting import Options, submit
-from batchrun.survey import survey
+from batchrun.spending.caps import needs_bounds
+from batchrun.submitting.submit import Options, submit
+from batchrun.survey.survey import survey
 from tests.runs import JobFolder, Silent, simulated, write_rows
 
 LABELS = {

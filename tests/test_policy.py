@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchrun.error_reply import classify, classify_error_body
 from batchrun.outcome import ERROR_TYPES, Error, ErrorType, Reply
-from batchrun.policy import (
+from batchrun.policy.error_reply import classify, classify_error_body
+from batchrun.policy.policy import (
     CloseEndpoint,
     CloseModel,
     NextModel,
@@ -22,7 +22,7 @@ from batchrun.policy import (
     backoff,
     decide,
 )
-from batchrun.retry_after import retry_after, should_retry
+from batchrun.policy.retry_after import retry_after, should_retry
 
 
 def reply(status: int, body: object, headers: dict[str, str] | None = None) -> Reply:

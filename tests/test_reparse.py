@@ -25,7 +25,7 @@ from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.read import scan_run
 from batchrun.run_folder.sealed import sealed_parts
-from batchrun.status import status
+from batchrun.status.status import status
 from tests.run_folder.test_older_formats import FOLDERS, unpack
 from tests.runs import JobFolder, Silent, row_of, run_batchrun, simulated, write_rows
 from tests.scripted import answering, completion

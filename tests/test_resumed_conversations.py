@@ -14,7 +14,7 @@ from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.read import scan_run
 from batchrun.run_folder.records import FORMAT_VERSION, Header, encode
 from batchrun.run_folder.sealed import histories, sealed_parts
-from batchrun.status import status
+from batchrun.status.status import status
 from tests.runs import JobFolder, simulated
 from tests.test_conversations import TURNS, asked
 from tests.test_structured_runs import LONG, SCHEMA

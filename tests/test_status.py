@@ -15,7 +15,7 @@ import pytest
 from batchrun import codec
 from batchrun.budget import usd
 from batchrun.run_folder.folder import RunFolder
-from batchrun.status import Status, status
+from batchrun.status.status import Status, status
 from tests.cli.running import batchrun
 from tests.runs import JobFolder, simulated
 

@@ -11,7 +11,7 @@ import pytest
 from batchrun.errors import StorageError
 from batchrun.job import load_job
 from batchrun.run_folder.folder import RunFolder
-from batchrun.survey import survey
+from batchrun.survey.survey import survey
 from tests.runs import JobFolder, write_rows
 
 EDITED = {"messages": [{"role": "user", "content": "{{ text }} Be brief."}]}

@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 
 from batchrun.answer.task import Task
+from batchrun.engines.tasks import Assigner, Chains
 from batchrun.errors import InputError, JobError
 from batchrun.index import State
 from batchrun.outcome import Error
-from batchrun.survey import survey, to_do
-from batchrun.tasks import Assigner, Chains
+from batchrun.survey.survey import survey, to_do
 from tests.run_folder.answering import Work, failed
 from tests.run_folder.recorded import answered, done, sent, write_journal
 

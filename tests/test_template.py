@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrun.render.evaluate import RenderError, evaluated
-from batchrun.template import TemplateError, Templates, has_markup, inline_includes
+from batchrun.template.template import TemplateError, Templates, has_markup, inline_includes
 
 
 def text(source: str, folder: Path = Path(), **row: Any) -> str:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchrun.template import TemplateError, Templates
-from batchrun.template_source import joined, words
+from batchrun.template.source import joined, words
+from batchrun.template.template import TemplateError, Templates
 
 NO_EFFECT = "{% if false %}{% endif %}"
 """Prints nothing, and makes any template one for minijinja."""

@@ -17,12 +17,12 @@ import pytest
 from batchrun.answer.task import Task
 from batchrun.clock import PausableClock
 from batchrun.outcome import Completed
-from batchrun.progress import View
+from batchrun.progress.display import View
+from batchrun.progress.standing import Watcher
+from batchrun.progress.time_left import Moment, TimeLeft
 from batchrun.render.renderer import Renderer
 from batchrun.render.request import Request
 from batchrun.run_folder.records import Done
-from batchrun.standing import Watcher
-from batchrun.time_left import Moment, TimeLeft
 from tests.clock import run_virtual
 from tests.stack import Stack, completion, job_of
 

@@ -22,9 +22,9 @@ import math
 from collections import deque
 from typing import Literal, TypeAlias
 
-from batchrun.judge import Judged
 from batchrun.outcome import Unanswered
-from batchrun.policy import RetryRules, backoff
+from batchrun.policy.judge import Judged
+from batchrun.policy.policy import RetryRules, backoff
 
 State: TypeAlias = Literal["closed", "open", "half-open"]
 Report: TypeAlias = Literal["ok", "failed", "unreached"]

@@ -24,14 +24,14 @@ from batchrun.chat.stamps import Stamp
 from batchrun.clock import Clock
 from batchrun.index import failure_hash
 from batchrun.job import ModelChoice
-from batchrun.judge import judge
 from batchrun.outcome import NEVER_SENT, Completed, Error, Failed, Outcome
-from batchrun.pricing import PriceOf
+from batchrun.policy.judge import judge
 from batchrun.render.evaluate import RenderError
 from batchrun.render.request import Request
 from batchrun.run_folder.journal import Recorder
 from batchrun.run_folder.records import Done, Ran
 from batchrun.run_folder.spend import recalled
+from batchrun.spending.pricing import PriceOf
 from batchrun.summary import Counters
 
 TOOL_ERROR = "Error: "

@@ -15,9 +15,9 @@ from batchrun.answer.task import AskKey, OutOfTimeError, Progress, Task
 from batchrun.chat.completion import Completion
 from batchrun.clock import Clock
 from batchrun.job import ANY_MODEL, ModelChoice
-from batchrun.judge import Judged, judge
 from batchrun.outcome import PASSING, Error, Exchange, Failed, Reply, Unanswered
-from batchrun.policy import (
+from batchrun.policy.judge import Judged, judge
+from batchrun.policy.policy import (
     Action,
     CloseEndpoint,
     CloseModel,
@@ -27,7 +27,7 @@ from batchrun.policy import (
     RetryRules,
     decide,
 )
-from batchrun.retry_after import retry_after, should_retry
+from batchrun.policy.retry_after import retry_after, should_retry
 from batchrun.value import value
 
 

@@ -13,6 +13,7 @@ import anyio.lowlevel
 from batchrun.admission import Admitting, Closed, Permit
 from batchrun.admission.circuit import Report, report
 from batchrun.admission.gate import Landing
+from batchrun.answer.flights import Flight, Flights
 from batchrun.answer.needs import Estimator, Needs
 from batchrun.answer.recovery import Recovery, note_received
 from batchrun.answer.tail import Latencies
@@ -23,16 +24,15 @@ from batchrun.client.body import MAX_REFUSAL
 from batchrun.clock import Clock
 from batchrun.concurrency import Result
 from batchrun.errors import BudgetExhaustedError, OpenFilesError
-from batchrun.flights import Flight, Flights
 from batchrun.job import ANY_MODEL, ModelChoice
-from batchrun.judge import Judged, judge
 from batchrun.limits.headers import RateAccount, read_rate_headers
 from batchrun.outcome import Error, Exchange, Reply, Unanswered
-from batchrun.paid import cost_of, paid, taken
-from batchrun.pricing import ModelPrices
+from batchrun.policy.judge import Judged, judge
 from batchrun.render.request import Request
 from batchrun.run_folder.journal import Recorder
 from batchrun.run_folder.records import Answered, Sent
+from batchrun.spending.paid import cost_of, paid, taken
+from batchrun.spending.pricing import ModelPrices
 from batchrun.summary import Counters
 from batchrun.value import value
 

@@ -11,10 +11,10 @@ from batchrun.job import ANY_MODEL, ModelChoice
 from batchrun.limits import Size
 from batchrun.limits.estimates import TokenEstimates
 from batchrun.outcome import Usage
-from batchrun.paid import Bounds, bounds, most
 from batchrun.prices import Price, no_upper_bound
-from batchrun.pricing import ModelPrices
 from batchrun.render.request import Request
+from batchrun.spending.paid import Bounds, bounds, most
+from batchrun.spending.pricing import ModelPrices
 from batchrun.value import value
 
 

@@ -19,11 +19,11 @@ from batchrun.answer.task import Progress, Task
 from batchrun.chat.stamps import REQUEST, ROW, RUN, Stamp, request_digest
 from batchrun.client import Resources
 from batchrun.clock import Clock
-from batchrun.judge import Judged, judge
 from batchrun.outcome import Error, Exchange, Reply
-from batchrun.paid import may_be_stored
+from batchrun.policy.judge import Judged, judge
 from batchrun.run_folder.history import History
 from batchrun.run_folder.records import Answered, Sent, encode
+from batchrun.spending.paid import may_be_stored
 from batchrun.summary import Counters
 from batchrun.value import value
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import anyio
 from anyio.abc import TaskGroup
 
+from batchrun.answer.flights import Flights
 from batchrun.clock import Clock
-from batchrun.flights import Flights
 from batchrun.summary import Counters
 
 SHARE = 0.01

@@ -14,10 +14,10 @@ from batchrun.batches.lines import URL
 from batchrun.chat.stamps import BATCH
 from batchrun.client import Form, Resources
 from batchrun.clock import Clock
-from batchrun.error_reply import classify
 from batchrun.outcome import Error, Exchange, Reply, Unanswered
-from batchrun.policy import RetryRules, backoff
-from batchrun.retry_after import retry_after
+from batchrun.policy.error_reply import classify
+from batchrun.policy.policy import RetryRules, backoff
+from batchrun.policy.retry_after import retry_after
 from batchrun.value import value
 
 OVER = frozenset({"completed", "failed", "expired", "cancelled"})

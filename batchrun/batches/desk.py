@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from batchrun.answer.flights import Flights
 from batchrun.batches.api import ApiError, BatchApi
 from batchrun.budget import Budget, Reservation
 from batchrun.clock import PausableClock
 from batchrun.engines.books import UnderWay
 from batchrun.engines.control import Control
-from batchrun.flights import Flights
 from batchrun.job import Job
 from batchrun.run_folder.batches import Record, keep_record
 from batchrun.run_folder.journal import Recorder

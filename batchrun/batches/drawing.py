@@ -6,8 +6,8 @@ from batchrun.admission import Closed
 from batchrun.answer.answerer import Answerer
 from batchrun.answer.attempts import Asker, Received
 from batchrun.answer.task import AskKey, Progress, Task
-from batchrun.judge import judge
 from batchrun.outcome import PASSING, Error, Failed
+from batchrun.policy.judge import judge
 from batchrun.run_folder.records import Done
 from batchrun.value import value
 

@@ -12,7 +12,6 @@ import polars as pl
 from batchrun.admission import Admission
 from batchrun.answer.answerer import Answerer
 from batchrun.answer.needs import Estimator
-from batchrun.answering import Parts
 from batchrun.batches.api import DIALECTS, OPENAI, BatchApi
 from batchrun.batches.desk import Desk
 from batchrun.batches.drawing import Deferring
@@ -24,14 +23,15 @@ from batchrun.batches.rounds import Rounds
 from batchrun.batches.sending import Sender, StoppedError
 from batchrun.batches.taking import Taking
 from batchrun.client import Resources
+from batchrun.engines.answering import Parts
 from batchrun.engines.books import Books, Prepared
 from batchrun.engines.local import LocalEngine, in_chunks
+from batchrun.engines.restore import retry_rules
+from batchrun.engines.tasks import TASK, Assigner, Chains
 from batchrun.errors import JobError
 from batchrun.job import Job
-from batchrun.restore import retry_rules
 from batchrun.run_folder.batches import Record, read_records, read_rows
-from batchrun.survey import Survey
-from batchrun.tasks import TASK, Assigner, Chains
+from batchrun.survey.survey import Survey
 
 _MARGIN = 0.1
 """Of `finish_by`, what calls in realtime have at least."""

@@ -10,11 +10,11 @@ import anyio
 
 from batchrun.batches.api import ApiError, BatchApi
 from batchrun.clock import SystemClock
-from batchrun.endpoint_checks import check_keys
-from batchrun.endpoints import open_endpoints
+from batchrun.endpoints.checks import check_keys
+from batchrun.endpoints.endpoints import open_endpoints
 from batchrun.errors import BatchrunError
 from batchrun.job import Job
-from batchrun.policy import RetryRules
+from batchrun.policy.policy import RetryRules
 from batchrun.run_folder.with_providers import Batch
 
 PATIENCE = 5.0

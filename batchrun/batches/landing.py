@@ -19,14 +19,14 @@ from batchrun.batches.drawing import drawn
 from batchrun.batches.lines import custom_id
 from batchrun.budget import Amounts
 from batchrun.engines.local import CHUNK
-from batchrun.judge import judge
+from batchrun.engines.tasks import TASK, Assigner
 from batchrun.outcome import Failed
-from batchrun.pricing import PriceOf
+from batchrun.policy.judge import judge
 from batchrun.run_folder.batches import Record
 from batchrun.run_folder.history import History
 from batchrun.run_folder.records import Answered, Done, Sent, encode
 from batchrun.run_folder.spend import recalled
-from batchrun.tasks import TASK, Assigner
+from batchrun.spending.pricing import PriceOf
 
 
 @dataclass(slots=True)

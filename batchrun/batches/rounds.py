@@ -24,12 +24,12 @@ from batchrun.batches.sending import NoBatchesError, Sender, StoppedError
 from batchrun.batches.writing import OpenFile, line_of
 from batchrun.budget import Amounts, Budget
 from batchrun.engines.local import in_chunks
+from batchrun.engines.tasks import Assigner
 from batchrun.errors import BudgetExhaustedError, JobError
 from batchrun.outcome import Failed
 from batchrun.render.request import Request
 from batchrun.run_folder.records import Done
 from batchrun.summary import Stop
-from batchrun.tasks import Assigner
 from batchrun.wording import counted
 
 _WORTH = 5

@@ -16,11 +16,11 @@ from itertools import count
 import anyio
 import anyio.lowlevel
 
+from batchrun.answer.flights import Flight
 from batchrun.batches.api import ApiError, BatchApi, Told
 from batchrun.batches.desk import Desk
 from batchrun.batches.writing import Written
 from batchrun.chat.stamps import BATCH, JOB, RUN
-from batchrun.flights import Flight
 from batchrun.run_folder.batches import Record, drop_record, keep_rows
 from batchrun.summary import Stop
 from batchrun.wording import counted

@@ -10,6 +10,7 @@ from typing import Any
 import anyio.to_thread
 import polars as pl
 
+from batchrun.answer.flights import Flight
 from batchrun.batches.api import ApiError, Told
 from batchrun.batches.arrived import Answers, Arrived, Known
 from batchrun.batches.desk import Desk
@@ -17,7 +18,6 @@ from batchrun.batches.landing import Landing, Took
 from batchrun.batches.lines import custom_id, refused
 from batchrun.batches.sending import StoppedError
 from batchrun.budget import Amounts
-from batchrun.flights import Flight
 from batchrun.run_folder.batches import Record, drop_record, read_rows
 from batchrun.summary import Stop
 from batchrun.wording import counted

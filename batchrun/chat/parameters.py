@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from batchrun.chat.members import RENDERED
 from batchrun.chat.parameter_models import Parameters
 from batchrun.chat.sentences import counted, expected, is_key
-from batchrun.template import has_markup
+from batchrun.template.template import has_markup
 
 Finding: TypeAlias = tuple[str, str]
 """A parameter, and what is wrong with it."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from batchrun.run_folder.with_providers import Batch
-    from batchrun.status import Status
+    from batchrun.status.status import Status
 
 _MOST = 20
 """Batches that are told one by one."""

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from batchrun.checks.verdict import given, missed, sentence
 from batchrun.cli.options import JobArguments
 from batchrun.cli.terminal import fact
 from batchrun.summary import CheckOutcome
-from batchrun.verdict import given, missed, sentence
 
 
 def tell_checks(console: Console, checks: Sequence[CheckOutcome], *, pending: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchrun.chat.transcript import flattened
 from batchrun.cli.terminal import INDENT, fact, headline
-from batchrun.conversation import Turn, transcript
+from batchrun.show.conversation import Turn, transcript
 
 if TYPE_CHECKING:
     from rich.console import Console

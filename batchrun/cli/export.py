@@ -119,7 +119,7 @@ def _tables(
     from batchrun.export import export
     from batchrun.run_folder.diagnosis import reading
     from batchrun.run_folder.read import scan_seen, see
-    from batchrun.show import Choice, choose, input_columns, with_members
+    from batchrun.show.show import Choice, choose, input_columns, with_members
 
     run = arguments.run()
     with reading(run):

@@ -69,7 +69,7 @@ def _conversations(
 def _all_requests(job: Job, left_out: LeftOut, *, as_json: bool) -> Iterator[dict[str, Any]]:
     from batchrun.cli.progress import showing
     from batchrun.export.requests import requests, require_single
-    from batchrun.survey import survey
+    from batchrun.survey.survey import survey
 
     require_single(job)
     with showing(as_json=as_json) as progress:
@@ -83,7 +83,7 @@ def _requests_where(job: Job, run: RunFolder, where: str, left_out: LeftOut) -> 
     from batchrun.export.prompts import Prompts
     from batchrun.export.requests import requests_of, require_single
     from batchrun.run_folder.read import scan_run
-    from batchrun.show import Choice, choose
+    from batchrun.show.show import Choice, choose
 
     require_single(job)
     if not run.identity.exists():

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
+from batchrun.cli.remedies import REMEDIES
 from batchrun.cli.terminal import fact
-from batchrun.remedies import REMEDIES
 
 _MOST = 3
 """Kinds that are explained."""

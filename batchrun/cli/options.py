@@ -253,8 +253,8 @@ def column_names(text: str | None, names: Sequence[str]) -> list[str]:
     A member of a struct is named by its path (see `show.with_members`). Raises UsageError for what is neither
     among `names` nor within one of them.
     """
-    from batchrun.member import splits
-    from batchrun.show import require_columns
+    from batchrun.show.member import splits
+    from batchrun.show.show import require_columns
 
     if not text:
         return []

@@ -134,8 +134,8 @@ def _rows(found: Plan, arguments: JobArguments, *, rerun_changed: bool) -> Itera
 
 
 def _tell_warnings(console: Console, found: Plan, *, rerun_changed: bool) -> None:
-    from batchrun.changes import REPARSE
     from batchrun.cli.terminal import fact
+    from batchrun.submitting.changes import REPARSE
 
     facts = found.facts
     warnings = [

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from batchrun.cli.standing import batches, details, figures, hindrance
 from batchrun.cli.text import Lenient
-from batchrun.progress import Progress, View
+from batchrun.progress.display import Progress, View
 from batchrun.wording import clean, clock, counted
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
     from rich.live import Live
 
-    from batchrun.standing import Standing
+    from batchrun.progress.standing import Standing
 
 REDRAW = 0.25
 """Seconds between two drawings of the live display."""
@@ -112,7 +112,7 @@ async def looks(view: View, every: float) -> AsyncIterator[Standing]:
     """How a running engine stands, each `every` seconds."""
     from anyio import sleep  # loaded by now: rows are being asked
 
-    from batchrun.standing import Watcher
+    from batchrun.progress.standing import Watcher
 
     watcher = Watcher(view, span=max(20.0, 2 * every))
     watcher.look()
@@ -156,7 +156,7 @@ class LiveProgress:
     async def watch(self, view: View) -> None:
         from anyio import sleep  # loaded by now: rows are being asked
 
-        from batchrun.standing import Watcher
+        from batchrun.progress.standing import Watcher
 
         watcher = Watcher(view)
         while True:

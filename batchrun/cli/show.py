@@ -25,8 +25,8 @@ from batchrun.wording import clean, clean_line, counted, spelled
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from batchrun.conversation import Turn
-    from batchrun.show import Chosen
+    from batchrun.show.conversation import Turn
+    from batchrun.show.show import Chosen
 
 LIMIT = 20
 _LONGEST = 2_000
@@ -94,7 +94,7 @@ def command(
     from batchrun.outcome import ERROR_TYPES
     from batchrun.run_folder.diagnosis import reading
     from batchrun.run_folder.read import scan_run
-    from batchrun.show import Choice, choose, with_members
+    from batchrun.show.show import Choice, choose, with_members
 
     if seed is not None and sample is None:
         raise UsageError("--seed draws another sample, and there is none", hint="Add --sample N.")
@@ -124,8 +124,8 @@ def _lines(chosen: Chosen, columns: list[str]) -> None:
 def _blocks(chosen: Chosen, columns: list[str], *, whole: bool) -> Iterator[str]:
     """Each row as the terminal shows it."""
     from batchrun.cli.terminal import drawn
-    from batchrun.conversation import NEEDED
-    from batchrun.show import input_columns
+    from batchrun.show.conversation import NEEDED
+    from batchrun.show.show import input_columns
 
     longest = None if whole else _LONGEST
     present = chosen.rows.collect_schema().names()
@@ -154,7 +154,7 @@ def _columns(console: Console, *, row: dict[str, Any], columns: list[str], longe
 
 
 def _conversation(console: Console, *, row: dict[str, Any], inputs: list[str], longest: int | None) -> None:
-    from batchrun.conversation import facts, turns
+    from batchrun.show.conversation import facts, turns
 
     states = [row["status"], *(["stale"] if row["stale"] else [])]
     draw_head(

@@ -9,7 +9,7 @@ from batchrun.budget import usd
 from batchrun.wording import clock, counted
 
 if TYPE_CHECKING:
-    from batchrun.standing import Standing
+    from batchrun.progress.standing import Standing
 
 _REASONS = {"limits": "its limits", "retry-after": "it asks to wait", "unreachable": "it fails"}
 

@@ -20,7 +20,7 @@ from batchrun.wording import counted, duration, moment
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from batchrun.status import Status
+    from batchrun.status.status import Status
 
 _STATES = {
     "running": "bold cyan",
@@ -64,12 +64,12 @@ def command(arguments: JobArguments, as_json: bool) -> None:
 def _found(arguments: JobArguments) -> Iterator[Status]:
     """The status, for a block in which what is wrong in the run folder is told as such."""
     from batchrun.run_folder.diagnosis import reading
-    from batchrun.status import status
+    from batchrun.status.status import status
 
     place, folder = arguments.place()
     if place is not None:
-        from batchrun.elsewhere import status_elsewhere
         from batchrun.remote.copies import LocalCopy
+        from batchrun.status.elsewhere import status_elsewhere
 
         if found := status_elsewhere(LocalCopy(place, folder)):
             yield _asked(found, arguments)
@@ -146,7 +146,7 @@ def _tell_live(console: Console, found: Status) -> None:
         return
     from batchrun.cli.standing import batches, details, figures, hindrance
     from batchrun.cli.terminal import fact
-    from batchrun.standing import Standing
+    from batchrun.progress.standing import Standing
 
     with suppress(TypeError, LookupError):  # another version's
         standing = Standing.from_document(found.live)

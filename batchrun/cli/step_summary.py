@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
+from batchrun.checks.verdict import given, sentence
+from batchrun.cli.remedies import REMEDIES
 from batchrun.cli.summary import by_batches, money, row_counts
-from batchrun.remedies import REMEDIES
 from batchrun.summary import Summary
-from batchrun.verdict import given, sentence
 from batchrun.wording import clean_line, counted, duration
 
 VARIABLE = "GITHUB_STEP_SUMMARY"

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from batchrun.budget import usd
+from batchrun.checks.verdict import missed
 from batchrun.cli.checks import rows_against, tell_checks
 from batchrun.cli.failures import tell_failures
 from batchrun.cli.going_on import going_on
@@ -19,7 +20,6 @@ from batchrun.outcome import NEVER_SENT, PASSING
 from batchrun.run_folder.with_providers import go_on
 from batchrun.storage import is_remote
 from batchrun.summary import Summary
-from batchrun.verdict import missed
 from batchrun.wording import counted, duration
 
 _STYLES = {
@@ -174,7 +174,7 @@ def _concerns(console: Console, summary: Summary) -> None:
 def _failures(console: Console, summary: Summary, published: Path) -> None:
     if not summary.errors:
         return
-    from batchrun.show import example_failures
+    from batchrun.show.show import example_failures
 
     tell_failures(console, summary.errors, example_failures(published / "*.parquet"))
 

@@ -9,11 +9,11 @@ from typing import Any, Literal, TypeAlias
 from batchrun.admission.gate import Landing, Reason
 from batchrun.admission.states import Closed
 from batchrun.budget import Amounts
+from batchrun.engines.tasks import Assignment
 from batchrun.limits import Size
 from batchrun.outcome import Error, ErrorType
 from batchrun.source import Mark
 from batchrun.summary import Stop
-from batchrun.tasks import Assignment
 from batchrun.value import value
 
 RecordKind: TypeAlias = Literal["sent", "answer", "ran", "continues", "done"]

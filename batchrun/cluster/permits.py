@@ -9,6 +9,7 @@ import anyio
 
 from batchrun.admission import Admission, Closed, Permit
 from batchrun.admission.gate import Landing
+from batchrun.answer.flights import Flight
 from batchrun.answer.tail import Latencies
 from batchrun.budget import Amounts
 from batchrun.clock import PausableClock
@@ -16,7 +17,6 @@ from batchrun.cluster.member import Lease, Member
 from batchrun.cluster.messages import Asked, Granted, Standing
 from batchrun.engines.control import Control
 from batchrun.errors import BudgetExhaustedError, StorageError
-from batchrun.flights import Flight
 from batchrun.run_folder.journal import Journal
 from batchrun.summary import Stop
 

@@ -8,14 +8,14 @@ from itertools import islice
 from batchrun.answer.task import Task
 from batchrun.cluster.messages import Shard
 from batchrun.engines.local import CHUNK
+from batchrun.engines.tasks import task_of
 from batchrun.errors import InputError
 from batchrun.index import Identifier
 from batchrun.job import Job
-from batchrun.previous import open_input
 from batchrun.render.renderer import Renderer
 from batchrun.run_folder.sealed import hash_prefix
 from batchrun.source import Source
-from batchrun.tasks import task_of
+from batchrun.survey.previous import open_input
 
 
 class Rows:

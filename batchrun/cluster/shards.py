@@ -11,11 +11,11 @@ from itertools import islice
 import polars as pl
 
 from batchrun.cluster.messages import Shard
+from batchrun.engines.tasks import Assignment
 from batchrun.run_folder.history import History
 from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.records import Admitted, Header, decode
 from batchrun.source import Mark
-from batchrun.tasks import Assignment
 
 MOST_ROWS = 1_000
 LEAST_ROWS = 16

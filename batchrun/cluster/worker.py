@@ -14,8 +14,7 @@ import anyio
 
 from batchrun import __version__
 from batchrun.admission.states import Closed
-from batchrun.answering import Parts
-from batchrun.breaker import Breaker
+from batchrun.answer.flights import Flights
 from batchrun.budget import Spend
 from batchrun.clock import PausableClock, SystemClock
 from batchrun.cluster.leased import ForwardedJournal, LeasedAdmission
@@ -35,18 +34,19 @@ from batchrun.cluster.messages import (
 )
 from batchrun.cluster.post import Post
 from batchrun.cluster.reading import Rows, in_chunks
-from batchrun.endpoint_checks import check_keys
-from batchrun.endpoints import Opened, open_endpoints
+from batchrun.endpoints.checks import check_keys
+from batchrun.endpoints.endpoints import Opened, open_endpoints
+from batchrun.engines.answering import Parts
 from batchrun.engines.control import Control
 from batchrun.engines.local import LocalEngine
 from batchrun.engines.open_files import fitting, raise_limit
 from batchrun.errors import BatchrunError, UsageError, cause
-from batchrun.flights import Flights
 from batchrun.job import Job
 from batchrun.job.submitted import load_submitted
 from batchrun.outcome import ErrorType
-from batchrun.pricing import ModelPrices, open_budget
+from batchrun.policy.breaker import Breaker
 from batchrun.render.renderer import Renderer
+from batchrun.spending.pricing import ModelPrices, open_budget
 from batchrun.summary import Counters, Stop
 
 PATIENCE = 1.0

@@ -12,7 +12,7 @@ from batchrun.diff.as_text import text_of, text_of_json
 from batchrun.diff.in_json import kinds_of, out_of_json
 from batchrun.diff.side import Side
 from batchrun.errors import UsageError
-from batchrun.member import find
+from batchrun.show.member import find
 
 _PARSED, _COMPLETION = "parsed", "completion"
 

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from batchrun.diff.as_text import loaded, spelled
-from batchrun.member import Member, splits
+from batchrun.show.member import Member, splits
 
 
 def kinds_of(texts: pl.Series, path: str) -> set[str]:

@@ -10,7 +10,7 @@ import polars as pl
 from batchrun.diff.aligned import equal, in_all
 from batchrun.diff.compared import Compared, Truth
 from batchrun.diff.side import Side
-from batchrun.show import PIECE
+from batchrun.show.show import PIECE
 
 _MOST = 50_000
 """Rows of a piece, however short they are."""

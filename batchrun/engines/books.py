@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from batchrun.admission import Admission
+from batchrun.answer.flights import Flights
 from batchrun.answer.tail import Latencies
 from batchrun.clock import PausableClock
 from batchrun.engines.control import Beside, Control
-from batchrun.flights import Flights
 from batchrun.run_folder.journal import Journal
 from batchrun.summary import Stop
 

@@ -18,11 +18,11 @@ import anyio
 import anyio.to_thread
 
 from batchrun.admission import Admitting, Closed
-from batchrun.breaker import Breaker
+from batchrun.answer.flights import Flights
 from batchrun.engines.closings import describe
 from batchrun.engines.signals import obey_signals
-from batchrun.flights import Flights
 from batchrun.outcome import ErrorType
+from batchrun.policy.breaker import Breaker
 from batchrun.run_folder.journal import Recorder
 from batchrun.run_folder.records import Admitted
 from batchrun.summary import Counters, Stop

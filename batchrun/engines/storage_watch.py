@@ -7,8 +7,8 @@ from pathlib import Path
 
 import anyio
 
+from batchrun.answer.flights import Flights
 from batchrun.errors import RunFolderLostError
-from batchrun.flights import Flights
 from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.room import Spare, free, megabytes, reserve
 from batchrun.summary import Stop

@@ -18,8 +18,8 @@ from batchrun.export.left_out import LeftOut
 from batchrun.export.prompts import UNRENDERED, Prompts
 from batchrun.render.evaluate import RenderError
 from batchrun.render.request import Request
-from batchrun.show import Choice as RowChoice
-from batchrun.show import Chosen, choose
+from batchrun.show.show import Choice as RowChoice
+from batchrun.show.show import Chosen, choose
 
 SILENT = "the answer holds no text, refusal or tool call"
 

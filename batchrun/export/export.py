@@ -10,7 +10,7 @@ import polars.selectors as cs
 
 from batchrun.export.csv_table import CsvTable
 from batchrun.export.parquet_file import write_parquet
-from batchrun.show import Chosen
+from batchrun.show.show import Chosen
 from batchrun.wording import json_line
 
 Format = Literal["csv", "jsonl", "parquet"]

@@ -10,11 +10,11 @@ from batchrun.export.left_out import LeftOut
 from batchrun.index import Identifier
 from batchrun.job import Job
 from batchrun.outcome import Error
-from batchrun.previous import open_input
 from batchrun.render.renderer import Renderer
 from batchrun.render.request import Request
-from batchrun.show import Chosen
+from batchrun.show.show import Chosen
 from batchrun.source import Row, Source
+from batchrun.survey.previous import open_input
 
 UNRENDERED = "no request can be made"
 CHANGED = (

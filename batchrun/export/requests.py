@@ -17,8 +17,8 @@ from batchrun.job import Job
 from batchrun.outcome import Error
 from batchrun.render.evaluate import RenderError
 from batchrun.render.request import Request
-from batchrun.show import Chosen
-from batchrun.survey import Survey
+from batchrun.show.show import Chosen
+from batchrun.survey.survey import Survey
 
 MAX_REQUESTS = 50_000
 MAX_BYTES = 200_000_000

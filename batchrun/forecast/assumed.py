@@ -18,7 +18,7 @@ from batchrun.forecast.taken import Taken, cached_share, cost_of
 from batchrun.outcome import Usage
 from batchrun.prices import Price
 from batchrun.render.request import BYTES_PER_TOKEN, MEDIA_TOKENS
-from batchrun.survey import Survey
+from batchrun.survey.survey import Survey
 
 _RETURNED = 100.0
 """Tokens that the results of functions, or the word on what was wrong, are taken for."""

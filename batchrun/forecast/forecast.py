@@ -8,7 +8,6 @@ from typing import Any
 
 import polars as pl
 
-from batchrun.caps import unpriced
 from batchrun.forecast.assumed import answers_of, assumed
 from batchrun.forecast.by_batch import Batches, batches_of, goes_by_batch, priced
 from batchrun.forecast.estimate import Hindrance, Range, duration
@@ -22,8 +21,9 @@ from batchrun.index import State
 from batchrun.job import ANY_MODEL
 from batchrun.outcome import NEVER_SENT
 from batchrun.prices import Price
-from batchrun.pricing import ModelPrices
-from batchrun.survey import Survey
+from batchrun.spending.caps import unpriced
+from batchrun.spending.pricing import ModelPrices
+from batchrun.survey.survey import Survey
 
 _DEARER = 1.1
 """From this factor on a fallback is said to cost more."""

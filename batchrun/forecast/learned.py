@@ -17,7 +17,7 @@ from batchrun.index import State
 from batchrun.outcome import Usage
 from batchrun.prices import Price
 from batchrun.run_folder.samples import read_samples
-from batchrun.survey import Survey
+from batchrun.survey.survey import Survey
 
 
 @dataclass(frozen=True, slots=True)

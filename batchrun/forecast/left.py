@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from batchrun.budget import Amounts, Budget, Caps
 from batchrun.budget import usd as exact_usd
-from batchrun.caps import uncounted
 from batchrun.forecast.estimate import Range
 from batchrun.forecast.figures import named, number, rounded_up, stated, time, usd
 from batchrun.forecast.forecast import Forecast
 from batchrun.job import Job
-from batchrun.pricing import ModelPrices, caps_of
-from batchrun.survey import Survey
+from batchrun.spending.caps import uncounted
+from batchrun.spending.pricing import ModelPrices, caps_of
+from batchrun.survey.survey import Survey
 
 _PER = {"run": "", "submit": " a submit", "day": " a day"}
 

@@ -9,7 +9,6 @@ from statistics import fmean
 import polars as pl
 
 from batchrun import codec
-from batchrun.caps import Boundless
 from batchrun.index import UNBOUNDED
 from batchrun.index.prefix import PREFIX
 from batchrun.outcome import Error
@@ -17,7 +16,8 @@ from batchrun.prices import output_bound
 from batchrun.render.evaluate import RenderError
 from batchrun.render.request import BYTES_PER_TOKEN, Request
 from batchrun.source import Row
-from batchrun.survey import Survey
+from batchrun.spending.caps import Boundless
+from batchrun.survey.survey import Survey
 
 MOST = 1_000
 """Rows that are looked at."""

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from batchrun.answer.needs import Estimator
-from batchrun.breaker import Breaker
 from batchrun.budget import Amounts
 from batchrun.engines.closings import describe
 from batchrun.forecast.looking import first_request
 from batchrun.index import State
 from batchrun.index.sharing import HOLDER
 from batchrun.job import Job
-from batchrun.pricing import ModelPrices
+from batchrun.policy.breaker import Breaker
 from batchrun.render.evaluate import RenderError
-from batchrun.survey import Survey
+from batchrun.spending.pricing import ModelPrices
+from batchrun.survey.survey import Survey
 
 if TYPE_CHECKING:
     from batchrun.admission import Admission, Closed

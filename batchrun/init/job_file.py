@@ -16,7 +16,7 @@ from batchrun.init.table import Table
 from batchrun.init.tasks import NO_LABELS, TASKS, TaskKind
 from batchrun.job import ANY_MODEL, OPENAI_BATCH, PRESETS, job_schema
 from batchrun.job.known import did_you_mean
-from batchrun.template_source import column_name
+from batchrun.template.source import column_name
 
 SCHEMA_FILE = "job.schema.json"
 

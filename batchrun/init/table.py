@@ -15,7 +15,7 @@ from batchrun import codec
 from batchrun.errors import InputError, UsageError
 from batchrun.source import Row, Source, message_list, open_source
 from batchrun.source.files import FORMATS
-from batchrun.template_source import column_name
+from batchrun.template.source import column_name
 
 _LOOKED_AT = 1_000
 _HEADINGS = ("title", "subject", "headline", "question", "product", "topic")

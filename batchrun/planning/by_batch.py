@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from batchrun.forecast.by_batch import goes_by_batch
-from batchrun.survey import Survey
+from batchrun.survey.survey import Survey
 
 
 def batch_doubts(found: Survey) -> Iterator[str]:

@@ -13,7 +13,7 @@ from batchrun.forecast import first_request, rendered
 from batchrun.outcome import Error
 from batchrun.render.request import Request
 from batchrun.source import Row
-from batchrun.survey import Survey
+from batchrun.survey.survey import Survey
 
 _MOST = 3
 _TRIED = 1_000

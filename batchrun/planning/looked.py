@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import polars as pl
 
 from batchrun.budget import Amounts
-from batchrun.changes import without_row
 from batchrun.forecast import Forecast, forecast, spent_so_far
 from batchrun.index import match
 from batchrun.index.sharing import HOLDER
@@ -18,7 +17,8 @@ from batchrun.run_folder.checkpoint import KEPT_SCHEMA, read_kept
 from batchrun.run_folder.sealed import ANSWERS_SCHEMA
 from batchrun.run_folder.shared import read_shared
 from batchrun.run_folder.with_providers import recorded, with_held
-from batchrun.survey import Survey, survey, to_do
+from batchrun.submitting.changes import without_row
+from batchrun.survey.survey import Survey, survey, to_do
 
 _TRIES = 5
 

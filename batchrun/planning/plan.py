@@ -11,11 +11,9 @@ import polars as pl
 
 from batchrun import codec
 from batchrun.budget import Amounts
-from batchrun.caps import unbounded
-from batchrun.changes import edited_since, failed_by_form, left_behind, require_same
 from batchrun.clock import SystemClock
-from batchrun.edits import is_of_form
-from batchrun.endpoint_checks import check_keys, check_simulators
+from batchrun.endpoints.checks import check_keys, check_simulators
+from batchrun.engines.restore import gates
 from batchrun.errors import ChangedRowsError, UsageError
 from batchrun.forecast import (
     Forecast,
@@ -36,12 +34,14 @@ from batchrun.planning.doubts import doubts
 from batchrun.planning.examples import Example, example_of, examples
 from batchrun.planning.limits import PlannedLimit, limits_of
 from batchrun.planning.looked import Looked, look
-from batchrun.previous import not_there
 from batchrun.remote.reading import find_copy, is_at_work
-from batchrun.restore import gates
 from batchrun.run_folder.lock import is_locked
 from batchrun.run_folder.with_providers import Batch
-from batchrun.survey import Survey, duplicates
+from batchrun.spending.caps import unbounded
+from batchrun.submitting.changes import edited_since, failed_by_form, left_behind, require_same
+from batchrun.submitting.edits import is_of_form
+from batchrun.survey.previous import not_there
+from batchrun.survey.survey import Survey, duplicates
 
 if TYPE_CHECKING:
     from batchrun.admission import Admission

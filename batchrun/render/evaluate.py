@@ -9,7 +9,7 @@ from typing import Any
 from batchrun.errors import JobError
 from batchrun.media import MediaError
 from batchrun.outcome import Error
-from batchrun.template import Context, Prepared, TemplateError
+from batchrun.template.template import Context, Prepared, TemplateError
 
 _PYTHON_ERRORS = (AttributeError, TypeError, ValueError, LookupError, ArithmeticError, MemoryError)
 """What methods of a row's values raise, for example a date's `strftime`."""

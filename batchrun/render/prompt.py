@@ -14,7 +14,7 @@ from batchrun.media import Media, MediaRef
 from batchrun.render.evaluate import RenderError, at, evaluated, unfit
 from batchrun.selection import stands_for
 from batchrun.source import message_list
-from batchrun.template import Context, Prepared, Templates, has_markup, inline_includes
+from batchrun.template.template import Context, Prepared, Templates, has_markup, inline_includes
 
 BODY = "body"
 """The column of an openai-batch input that holds the request."""

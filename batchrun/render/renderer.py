@@ -30,7 +30,7 @@ from batchrun.render.parameters import Parameters
 from batchrun.render.prompt import BODY, Prompt
 from batchrun.render.readers import READ_FROM, reader
 from batchrun.render.request import Request
-from batchrun.template import Context, Templates
+from batchrun.template.template import Context, Templates
 
 if TYPE_CHECKING:
     from batchrun.functions import Functions

@@ -15,7 +15,7 @@ from batchrun.media import Media, MediaError, MediaRef, replace
 from batchrun.outcome import Error
 from batchrun.render.evaluate import RenderError, no_json
 from batchrun.render.prompt import Prompt
-from batchrun.template import Context
+from batchrun.template.template import Context
 from batchrun.value import value
 
 BYTES_PER_TOKEN = 4

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from batchrun.chat.completion import Completion
 from batchrun.chat.dialogue import Dialogue, Reply, Run
-from batchrun.judge import judge
 from batchrun.outcome import Completed, Error, ErrorType, Failed
+from batchrun.policy.judge import judge
 from batchrun.render.request import Request
 from batchrun.run_folder.history import History
 from batchrun.run_folder.records import Done

@@ -15,18 +15,12 @@ from itertools import count
 
 import polars as pl
 
-from batchrun.changes import edited_since
-from batchrun.edits import FORM
 from batchrun.engines.control import SEAL_BYTES, SEAL_ROWS
 from batchrun.errors import ChangedRowsError, InputError, JobError, StorageError
-from batchrun.finishing import Ending
 from batchrun.index import Identified, State
 from batchrun.job import Job, load_job
-from batchrun.layout import result_types
-from batchrun.opening import open_run
 from batchrun.outcome import Completed, Error, Failed
-from batchrun.pricing import ModelPrices
-from batchrun.progress import Progress
+from batchrun.progress.display import Progress
 from batchrun.remote.work import held_run
 from batchrun.reparsing.counting import Reparsed, Tally
 from batchrun.reparsing.reading import reread
@@ -40,8 +34,14 @@ from batchrun.run_folder.log import open_log
 from batchrun.run_folder.records import encode
 from batchrun.run_folder.sealed import seal
 from batchrun.source import Row
+from batchrun.spending.pricing import ModelPrices
+from batchrun.submitting.changes import edited_since
+from batchrun.submitting.edits import FORM
+from batchrun.submitting.finishing import Ending
+from batchrun.submitting.opening import open_run
 from batchrun.summary import Counters
-from batchrun.survey import Survey, survey
+from batchrun.survey.layout import result_types
+from batchrun.survey.survey import Survey, survey
 from batchrun.wording import counted
 
 

@@ -9,16 +9,16 @@ from typing import Any
 import polars as pl
 
 from batchrun.budget import usd
-from batchrun.conversation import NEEDED, facts, turns
+from batchrun.checks.verdict import given, sentence
 from batchrun.job.snapshot import read_snapshot
 from batchrun.report.charts import Chart, charts, pauses
 from batchrun.report.figures import Figures, figures
 from batchrun.report.members import MOST
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.read import Seen, rows_by_part, scan_seen, see
-from batchrun.show import Choice, choose, input_columns
-from batchrun.status import Status, status
-from batchrun.verdict import given, sentence
+from batchrun.show.conversation import NEEDED, facts, turns
+from batchrun.show.show import Choice, choose, input_columns
+from batchrun.status.status import Status, status
 from batchrun.wording import clean, clean_line, counted, duration, moment
 
 FAILURES = 1_000

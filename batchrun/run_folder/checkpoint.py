@@ -13,7 +13,6 @@ import pyarrow as pa
 from batchrun import codec
 from batchrun.budget import Spend
 from batchrun.index.repeats import repeats
-from batchrun.pricing import PriceOf
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.folder import write_atomically
 from batchrun.run_folder.history import History
@@ -35,6 +34,7 @@ from batchrun.run_folder.spend import (
     read_dropped,
     unfinished_spend,
 )
+from batchrun.spending.pricing import PriceOf
 
 KEPT_SCHEMA = {"key": pl.UInt64, "hash": pl.UInt64}
 

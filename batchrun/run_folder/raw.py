@@ -6,8 +6,8 @@ from contextlib import suppress
 
 from batchrun import codec
 from batchrun.chat.dialogue import replayed
-from batchrun.judge import judge
 from batchrun.outcome import Reply
+from batchrun.policy.judge import judge
 from batchrun.render.evaluate import RenderError
 from batchrun.render.request import Request
 from batchrun.run_folder.history import History

@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 
 from batchrun import codec
 from batchrun.budget import Amounts, Spend
-from batchrun.judge import judge
-from batchrun.paid import cost_of, paid, taken
+from batchrun.policy.judge import judge
 from batchrun.prices import Price
-from batchrun.pricing import PriceOf
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.folder import write_atomically
 from batchrun.run_folder.history import History
 from batchrun.run_folder.records import Answered, Sent
+from batchrun.spending.paid import cost_of, paid, taken
+from batchrun.spending.pricing import PriceOf
 
 _KEY = b"batchrun.spend"
 _DROPPED = "spent.json"

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from batchrun.client import Resources
 from batchrun.clock import Clock, SystemClock
-from batchrun.endpoint_checks import check_endpoints
-from batchrun.endpoints import open_resources
+from batchrun.endpoints.checks import check_endpoints
+from batchrun.endpoints.endpoints import open_resources
 from batchrun.outcome import Exchange
 from batchrun.stored.asking import asked, is_unknown
 from batchrun.stored.filters import Filters

@@ -13,18 +13,18 @@ from batchrun import codec
 from batchrun.chat.lenient import is_integer
 from batchrun.chat.stamps import ROW
 from batchrun.job import ANY_MODEL, Job, ModelChoice
-from batchrun.judge import Judged, judge
-from batchrun.layout import result_types
 from batchrun.outcome import Completed, Error, Failed, Reply
-from batchrun.paid import cost_of
-from batchrun.pricing import ModelPrices
+from batchrun.policy.judge import Judged, judge
 from batchrun.render.renderer import Renderer
 from batchrun.run_folder.columns import TIME
 from batchrun.run_folder.history import History
 from batchrun.run_folder.records import Answered, Done, Sent
 from batchrun.run_folder.results import result_table
 from batchrun.run_folder.typed import Types
+from batchrun.spending.paid import cost_of
+from batchrun.spending.pricing import ModelPrices
 from batchrun.stored.place import Place
+from batchrun.survey.layout import result_types
 
 METADATA = "metadata"
 

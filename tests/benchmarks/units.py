@@ -23,9 +23,8 @@ import polars as pl
 
 from batchrun.admission import Admission
 from batchrun.admission.gate import Landing
+from batchrun.answer.flights import Flights
 from batchrun.answer.tail import Latencies
-from batchrun.asking import seal_file
-from batchrun.breaker import Breaker
 from batchrun.budget import Amounts
 from batchrun.clock import PausableClock, SystemClock
 from batchrun.cluster.crew import Crew
@@ -45,17 +44,18 @@ from batchrun.cluster.messages import (
 from batchrun.cluster.permits import Permits
 from batchrun.cluster.shards import Shards
 from batchrun.engines.control import Control
-from batchrun.flights import Flights
+from batchrun.engines.tasks import Assignment
 from batchrun.job import load_job
 from batchrun.limits import Limits, Size
 from batchrun.outcome import Completed, Reply
+from batchrun.policy.breaker import Breaker
 from batchrun.remote.manifest import Entry, Manifest
 from batchrun.run_folder.history import History
 from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.records import Answered, Done, Sent, encode
+from batchrun.submitting.asking import seal_file
 from batchrun.summary import Counters
-from batchrun.survey import survey
-from batchrun.tasks import Assignment
+from batchrun.survey.survey import survey
 from tests.benchmarks.scale import IN_FLIGHT
 from tests.benchmarks.table import written
 from tests.reliability.responder import responding

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from batchrun.chat.completion import Completion, ErrorInside, NoAnswer, read_completion
-from batchrun.judge import judge
 from batchrun.outcome import Reply
+from batchrun.policy.judge import judge
 from tests.chat.rows import answer_of, row_of
 
 

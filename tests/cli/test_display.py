@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from batchrun.admission import Admission
+from batchrun.answer.flights import Flights
 from batchrun.answer.tail import Latencies
 from batchrun.budget import Amounts, Budget, Caps
 from batchrun.cli.progress import JsonProgress, LineProgress, screen
@@ -22,11 +23,10 @@ from batchrun.cli.standing import batches, details, figures, hindrance, spent
 from batchrun.cli.text import Lenient
 from batchrun.clock import Clock, PausableClock, SystemClock
 from batchrun.engines.books import UnderWay
-from batchrun.flights import Flights
 from batchrun.limits import Limits, Size
 from batchrun.outcome import Error
-from batchrun.progress import View
-from batchrun.standing import Standing, Watcher
+from batchrun.progress.display import View
+from batchrun.progress.standing import Standing, Watcher
 from batchrun.summary import Counters
 from batchrun.wording import clean, duration
 from tests.cli.conftest import NewJob

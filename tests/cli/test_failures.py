@@ -9,8 +9,8 @@ from rich.console import Console
 
 from batchrun.cli import cli
 from batchrun.cli.failures import tell_failures
+from batchrun.cli.remedies import REMEDIES
 from batchrun.outcome import ERROR_TYPES, NEVER_SENT, PASSING
-from batchrun.remedies import REMEDIES
 from tests.cli.conftest import NewJob
 from tests.cli.running import batchrun
 from tests.instructions import tells_what_to_do

@@ -14,7 +14,7 @@ import pytest
 
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.read import scan_run
-from batchrun.show import Choice, choose
+from batchrun.show.show import Choice, choose
 from tests.cli.conftest import BAD, REFUSED, ROWS, NewJob
 from tests.cli.running import batchrun
 from tests.runs import JobFolder

@@ -26,7 +26,7 @@ except SystemExit as ended:
 sys.stderr.write("\\n" + json.dumps({"code": code, "looks": len(looks), "loaded": sorted(sys.modules)}))
 """
 
-CALLS = {"pyreqwest", "httpx", "batchrun.client", "batchrun.asking", "batchrun.answer.answerer"}
+CALLS = {"pyreqwest", "httpx", "batchrun.client", "batchrun.submitting.asking", "batchrun.answer.answerer"}
 """What makes calls."""
 
 RARE = {
@@ -44,17 +44,17 @@ RARE = {
 JOBS = {"pydantic", "pydantic_core", "yaml", "batchrun.job"}
 """What reads a job file."""
 
-FORECAST = {"batchrun.forecast", "batchrun.survey", "batchrun.render.renderer"}
+FORECAST = {"batchrun.forecast", "batchrun.survey.survey", "batchrun.render.renderer"}
 """What reads the input, and looks ahead."""
 
 
 @pytest.mark.parametrize(
     ("verb", "options", "where", "spared"),
     [
-        ("submit", [], "job", {*CALLS, *RARE, "batchrun.restore"}),
-        ("submit", ["--json"], "job", {*CALLS, *RARE, "batchrun.restore"}),
-        ("reparse", [], "job", {*CALLS, *RARE, "batchrun.restore"}),
-        ("reparse", ["--dry-run"], "job", {*CALLS, *RARE, "batchrun.restore"}),
+        ("submit", [], "job", {*CALLS, *RARE, "batchrun.engines.restore"}),
+        ("submit", ["--json"], "job", {*CALLS, *RARE, "batchrun.engines.restore"}),
+        ("reparse", [], "job", {*CALLS, *RARE, "batchrun.engines.restore"}),
+        ("reparse", ["--dry-run"], "job", {*CALLS, *RARE, "batchrun.engines.restore"}),
         ("plan", [], "job", {*CALLS, *RARE, "pyarrow.compute"}),
         ("status", [], "job", {*CALLS, *RARE, *FORECAST, "batchrun.admission"}),
         ("status", [], "run", {*CALLS, *RARE, *FORECAST, *JOBS, "batchrun.admission"}),

@@ -16,7 +16,7 @@ import batchrun.cluster.driving
 from batchrun.cluster.messages import Delivery
 from batchrun.errors import InputError, JobError, UsageError
 from batchrun.job import load_job
-from batchrun.submitting import Options, submit
+from batchrun.submitting.submit import Options, submit
 from batchrun.summary import Summary
 from tests.cluster.inline import Cluster, InlineLink
 from tests.runs import JobFolder, Silent, asked, simulated

@@ -21,9 +21,9 @@ from batchrun.job import Job, load_job
 from batchrun.outcome import Error
 from batchrun.render.renderer import NOT_HASHED
 from batchrun.simulator import SimulatorConfig, start_process
-from batchrun.submitting import Options, submit
+from batchrun.submitting.submit import Options, submit
 from batchrun.summary import Summary
-from batchrun.survey import survey
+from batchrun.survey.survey import survey
 from tests.reliability.edits import EDITS, ROWS, Edit, Place
 from tests.reliability.table import Line
 from tests.runs import JobFolder, Silent, write_rows

@@ -14,7 +14,7 @@ from pathlib import Path
 import batchrun
 from batchrun.errors import BatchrunError
 from batchrun.job import load_job
-from batchrun.submitting import Options, submit
+from batchrun.submitting.submit import Options, submit
 from tests.runs import JobFolder, Silent
 
 ROOT = Path(batchrun.__file__).parents[1]

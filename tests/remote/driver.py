@@ -10,7 +10,7 @@ import click
 
 from batchrun.errors import BatchrunError
 from batchrun.job import load_job
-from batchrun.submitting import Options, submit
+from batchrun.submitting.submit import Options, submit
 from tests.runs import Silent
 
 

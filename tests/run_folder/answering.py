@@ -13,14 +13,14 @@ import polars as pl
 
 from batchrun import codec
 from batchrun.job import Job
-from batchrun.layout import layout_of
 from batchrun.run_folder.checkpoint import read_checkpoint
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.history import History
 from batchrun.run_folder.publish import Publisher
 from batchrun.run_folder.records import Answered, Done, Sent, encode
 from batchrun.run_folder.sealed import seal
-from batchrun.survey import Survey, survey
+from batchrun.survey.layout import layout_of
+from batchrun.survey.survey import Survey, survey
 from tests.job.jobs import load
 from tests.run_folder.recorded import answered, body, done, reply, sent
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+from batchrun.answer.flights import Flight, Flights
 from batchrun.engines.storage_watch import watch_storage
 from batchrun.errors import StorageError
-from batchrun.flights import Flight, Flights
 from batchrun.run_folder.journal import Journal, JournalReader
 from batchrun.run_folder.room import SPARE, TO_END, TO_START, Spare, free, megabytes, reserve, too_little
 from batchrun.summary import Stop

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from batchrun.clock import SystemClock
-from batchrun.endpoints import open_resources
+from batchrun.endpoints.endpoints import open_resources
 from batchrun.errors import BatchrunError, EndpointError, UsageError
 from batchrun.simulator import SimulatorConfig, start_process
 from batchrun.stored import (

@@ -13,7 +13,7 @@ from batchrun.chat.stamps import ROW
 from batchrun.chat.transcript import flattened
 from batchrun.cli.show import draw_head, draw_text, draw_turns
 from batchrun.cli.terminal import fact
-from batchrun.conversation import facts, transcript, turns
+from batchrun.show.conversation import facts, transcript, turns
 from batchrun.stored import Place
 from batchrun.stored.rows import Rows
 from batchrun.wording import clean_line

@@ -20,7 +20,7 @@ from batchrun.job import load_job
 from batchrun.job.env_file import read_env_file
 from batchrun.outcome import Error
 from batchrun.selection import Selection
-from batchrun.survey import Survey, survey
+from batchrun.survey.survey import Survey, survey
 from tests.reliability.corpus.case import ASKED, Case
 from tests.reliability.corpus.sameness import is_kept, is_sent
 from tests.runs import JobFolder

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from batchrun.clock import SystemClock
 from batchrun.job import Job
-from batchrun.previous import not_there
-from batchrun.progress import Progress
+from batchrun.progress.display import Progress
 from batchrun.run_folder.checkpoint import write_admitted
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.leftovers import sweep
 from batchrun.run_folder.log import Log
-from batchrun.survey import Survey, survey
+from batchrun.survey.previous import not_there
+from batchrun.survey.survey import Survey, survey
 
 
 def open_run(job: Job, run: RunFolder, progress: Progress, log: Log) -> Survey:
@@ -27,7 +27,7 @@ def open_run(job: Job, run: RunFolder, progress: Progress, log: Log) -> Survey:
         progress.say(f"no row of {job.input.place} is chosen: look at input.where and the file")
     _report_damage(found, progress, log)
     if found.checkpoint.journals:  # before the files go that hold the last minute's calls
-        from batchrun.restore import gates  # not for a submit that finds nothing to do
+        from batchrun.engines.restore import gates  # not for a submit that finds nothing to do
 
         write_admitted(run.checkpoint, gates(job, found.checkpoint, SystemClock()).snapshot())
     found.checkpoint.seal()

@@ -12,8 +12,8 @@ import polars.selectors as cs
 
 from batchrun import codec
 from batchrun.errors import UsageError
-from batchrun.member import find
 from batchrun.predicate import Predicate, PredicateError
+from batchrun.show.member import find
 
 CHUNK = 2_000
 """Rows held at once."""

@@ -7,11 +7,11 @@ import random
 from batchrun.admission import Admission
 from batchrun.budget import Budget
 from batchrun.clock import Clock
-from batchrun.error_reply import classify
 from batchrun.job import Job
 from batchrun.outcome import Reply
-from batchrun.policy import RetryRules
-from batchrun.retry_after import retry_after
+from batchrun.policy.error_reply import classify
+from batchrun.policy.policy import RetryRules
+from batchrun.policy.retry_after import retry_after
 from batchrun.run_folder.checkpoint import Checkpoint
 
 

@@ -11,20 +11,14 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from batchrun import __version__, codec
-from batchrun.caps import unbounded, uncounted
-from batchrun.changes import decide, require_same
-from batchrun.endpoint_checks import check_keys, check_simulators
+from batchrun.endpoints.checks import check_keys, check_simulators
 from batchrun.engines.control import SEAL_ROWS
 from batchrun.engines.open_files import fitting, raise_limit
 from batchrun.engines.uploading import INTERVAL
 from batchrun.errors import JobError, UsageError
-from batchrun.finishing import Ending, budget_of
 from batchrun.forecast import canary, first_requests
 from batchrun.job import Job, ModelChoice
-from batchrun.layout import result_types
-from batchrun.opening import open_run
-from batchrun.pricing import ModelPrices
-from batchrun.progress import Progress
+from batchrun.progress.display import Progress
 from batchrun.remote.held import Held
 from batchrun.remote.lease import TTL
 from batchrun.remote.work import account_for_loss, give_back, held_run
@@ -33,13 +27,19 @@ from batchrun.run_folder.folder import RunFolder, storage_of, write_atomically
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.log import Log, open_log
 from batchrun.run_folder.room import too_little
+from batchrun.spending.caps import unbounded, uncounted
+from batchrun.spending.pricing import ModelPrices
+from batchrun.submitting.changes import decide, require_same
+from batchrun.submitting.finishing import Ending, budget_of
+from batchrun.submitting.opening import open_run
 from batchrun.summary import Counters, Stop, Summary
-from batchrun.survey import Survey, to_do
+from batchrun.survey.layout import result_types
+from batchrun.survey.survey import Survey, to_do
 from batchrun.wording import counted
 
 if TYPE_CHECKING:
     from batchrun.batches.driving import ByBatches
-    from batchrun.tasks import Chains
+    from batchrun.engines.tasks import Chains
 
 LOOKS = (0.0, 2.0, 8.0)
 """Lists of batches may be some seconds behind."""
@@ -190,8 +190,8 @@ class _Submit:
         by = f" by {counted(engine.workers, 'worker')}" if engine.kind == "ray" else ""
         by = " by batches" if engine.kind == "provider_batch" else by
         self._progress.phase(f"asking for {counted(len(rows), 'row')}{by}")
-        from batchrun.asking import Asking  # what makes calls takes a seventh of a start to load
-        from batchrun.tasks import Chains
+        from batchrun.engines.tasks import Chains
+        from batchrun.submitting.asking import Asking  # what makes calls takes a seventh of a start to load
 
         options = self._options
         chains = Chains(tuple(range(self._chain)))

@@ -13,10 +13,10 @@ from batchrun.admission import Closed
 from batchrun.admission.gate import Reason
 from batchrun.admission.states import Wait
 from batchrun.outcome import Error
-from batchrun.progress import View
+from batchrun.progress.display import View
+from batchrun.progress.time_left import Moment, TimeLeft
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.live import write_live
-from batchrun.time_left import Moment, TimeLeft
 
 _WORTH_TELLING = 1.0
 """Seconds from which a wait is told: shorter ones are the pace of the job's limits."""

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 from batchrun import codec
 from batchrun.outcome import Error, ErrorType, Reply
-from batchrun.retry_after import retry_after, spoken_delay
+from batchrun.policy.retry_after import retry_after, spoken_delay
 
 _MESSAGE_LENGTH = 500
 _TEXT_LENGTH = 64 * 1024

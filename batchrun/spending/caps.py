@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from batchrun.job import ANY_MODEL, Job
 from batchrun.prices import no_upper_bound
-from batchrun.pricing import ModelPrices
 from batchrun.render.evaluate import RenderError
 from batchrun.render.request import Request
+from batchrun.spending.pricing import ModelPrices
 
 
 def unpriced(spelled: str) -> str:

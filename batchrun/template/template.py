@@ -18,11 +18,11 @@ from typing import Any, Protocol, TypeAlias
 import minijinja
 
 from batchrun import codec
-from batchrun.template_bounds import BoundedFilters, UnboundedError, check_argument, check_syntax, check_text
-from batchrun.template_source import LITERALS, included_names, joined, loads_others, words
-from batchrun.template_source import has_markup as has_markup
-from batchrun.template_source import inline_includes as inline_includes
-from batchrun.template_values import plain, seen, to_print, to_read
+from batchrun.template.bounds import BoundedFilters, UnboundedError, check_argument, check_syntax, check_text
+from batchrun.template.source import LITERALS, included_names, joined, loads_others, words
+from batchrun.template.source import has_markup as has_markup
+from batchrun.template.source import inline_includes as inline_includes
+from batchrun.template.values import plain, seen, to_print, to_read
 
 FUEL = 1_000_000
 """Instructions that one evaluation may take before it is stopped as endless."""

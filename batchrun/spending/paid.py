@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchrun.budget import Amounts
-from batchrun.judge import Judged
 from batchrun.outcome import Unanswered
+from batchrun.policy.judge import Judged
 from batchrun.prices import Price, no_upper_bound, output_bound, prompt_bound
 
 _OUT_OF_SIGHT = frozenset({408, 499, 502, 504, 520, 521, 522, 523, 524})

@@ -11,18 +11,18 @@ from batchrun.admission import Admitting
 from batchrun.answer.answerer import Answerer, Asks, Rules
 from batchrun.answer.attempts import Asker
 from batchrun.answer.calls import Caller
+from batchrun.answer.flights import Flights
 from batchrun.answer.recovery import Recovery
 from batchrun.chat.families import refusals
 from batchrun.client import EndpointClient, Resources
 from batchrun.clock import Clock
-from batchrun.flights import Flights
+from batchrun.engines.restore import retry_rules
 from batchrun.functions import Functions
 from batchrun.job import Job
 from batchrun.outcome import Error
-from batchrun.pricing import ModelPrices
 from batchrun.render.renderer import Renderer
-from batchrun.restore import retry_rules
 from batchrun.run_folder.journal import Recorder
+from batchrun.spending.pricing import ModelPrices
 from batchrun.summary import Counters
 
 _FUNCTION_ROWS = 40

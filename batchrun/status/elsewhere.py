@@ -13,7 +13,7 @@ from batchrun.remote.lease import Lease, read_lease
 from batchrun.remote.manifest import Manifest, read_manifest
 from batchrun.run_folder.lock import is_locked
 from batchrun.run_folder.with_providers import Batch, from_bytes
-from batchrun.status import Status
+from batchrun.status.status import Status
 from batchrun.storage import Store, open_store
 from batchrun.summary import CheckOutcome
 

@@ -10,17 +10,17 @@ from typing import Any
 import polars as pl
 
 from batchrun.answer.task import Task
+from batchrun.engines.spool import spooled
 from batchrun.index import Identified
 from batchrun.index.prefix import PREFIX
-from batchrun.judge import judge
 from batchrun.outcome import PASSING, Error
+from batchrun.policy.judge import judge
 from batchrun.run_folder.checkpoint import Checkpoint
 from batchrun.run_folder.columns import EARLIER_COLUMNS, earlier_askings
 from batchrun.run_folder.history import History
 from batchrun.run_folder.sealed import PartReader, hash_prefix, histories
 from batchrun.source import Row
-from batchrun.spool import spooled
-from batchrun.survey import Survey
+from batchrun.survey.survey import Survey
 from batchrun.value import value
 
 

@@ -21,7 +21,7 @@ from batchrun.client import (
 )
 from batchrun.client.hiding import password_in
 from batchrun.client.resources import PATIENT
-from batchrun.endpoint_checks import simulator_config
+from batchrun.endpoints.checks import simulator_config
 from batchrun.job import Endpoint, Job, Retry
 
 

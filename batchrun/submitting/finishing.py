@@ -11,15 +11,12 @@ from typing import Any
 import polars as pl
 
 from batchrun import __version__, codec
-from batchrun.changes import forget_replaced
-from batchrun.checks import evaluate
+from batchrun.checks.checks import evaluate
 from batchrun.errors import BatchrunError, StorageError
 from batchrun.index import State, counts
 from batchrun.job import Job
-from batchrun.layout import layout_of
 from batchrun.outcome import Usage
-from batchrun.pricing import ModelPrices
-from batchrun.progress import Progress
+from batchrun.progress.display import Progress
 from batchrun.run_folder.batches import read_records
 from batchrun.run_folder.checkpoint import read_checkpoint
 from batchrun.run_folder.folder import RunFolder, write_atomically
@@ -27,8 +24,11 @@ from batchrun.run_folder.journal import is_full
 from batchrun.run_folder.publish import Publisher, release_memory
 from batchrun.run_folder.totals import read_totals
 from batchrun.run_folder.with_providers import Batch, with_held
+from batchrun.spending.pricing import ModelPrices
+from batchrun.submitting.changes import forget_replaced
 from batchrun.summary import CheckOutcome, Counters, RunState, Stop, Summary
-from batchrun.survey import Survey
+from batchrun.survey.layout import layout_of
+from batchrun.survey.survey import Survey
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,14 +17,11 @@ import polars as pl
 import pyarrow as pa
 
 from batchrun import __version__, codec
-from batchrun.caps import BoundCheck, needs_bounds
-from batchrun.checks import require_checks
+from batchrun.checks.checks import require_checks
 from batchrun.errors import InputError, JobError
 from batchrun.index import Facts, Identifier, Index, State, build, match, sharing
 from batchrun.index.sharing import SENDABLE
 from batchrun.job import OPENAI_BATCH, Job
-from batchrun.layout import layout_of
-from batchrun.previous import open_input
 from batchrun.render.renderer import HASH_VERSION, Renderer
 from batchrun.run_folder import checksum
 from batchrun.run_folder.checkpoint import KEPT_SCHEMA, Checkpoint, read_checkpoint, read_kept
@@ -37,6 +34,9 @@ from batchrun.run_folder.shared import read_shared
 from batchrun.run_folder.upgrade import upgrade_parts
 from batchrun.selection import Selection
 from batchrun.source import Source
+from batchrun.spending.caps import BoundCheck, needs_bounds
+from batchrun.survey.layout import layout_of
+from batchrun.survey.previous import open_input
 
 
 @dataclass(frozen=True, slots=True)

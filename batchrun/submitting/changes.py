@@ -9,7 +9,6 @@ from typing import Any
 
 import polars as pl
 
-from batchrun.edits import edited, is_of_form
 from batchrun.errors import ChangedRowsError
 from batchrun.forecast import price_of
 from batchrun.index import State
@@ -19,7 +18,8 @@ from batchrun.job.snapshot import read_snapshot
 from batchrun.run_folder.batches import read_records, read_rows
 from batchrun.run_folder.checkpoint import read_kept, write_kept
 from batchrun.run_folder.sealed import hash_prefix
-from batchrun.survey import Survey
+from batchrun.submitting.edits import edited, is_of_form
+from batchrun.survey.survey import Survey
 from batchrun.wording import counted
 
 REPARSE = "`batchrun reparse` reads the answers by the new schema, without a call, "

@@ -15,25 +15,26 @@ import anyio
 import polars as pl
 
 from batchrun.admission import Admission
+from batchrun.answer.flights import Flights
 from batchrun.answer.tail import Tail
-from batchrun.answering import Parts
-from batchrun.breaker import Breaker
 from batchrun.budget import Spend
 from batchrun.clock import Clock, PausableClock, SystemClock
-from batchrun.endpoints import Opened, key_sources, open_endpoints
+from batchrun.endpoints.endpoints import Opened, key_sources, open_endpoints
+from batchrun.engines.answering import Parts
 from batchrun.engines.books import Books, Prepared
 from batchrun.engines.control import Beside, Control
 from batchrun.engines.local import LocalEngine, in_chunks
 from batchrun.engines.pausing import obey_pauses
+from batchrun.engines.restore import gates
 from batchrun.engines.storage_watch import watch_storage
+from batchrun.engines.tasks import Assigner, Chains
 from batchrun.engines.uploading import INTERVAL, keep_uploading, why_paused
 from batchrun.errors import RunFolderLostError, StorageError
 from batchrun.errors import cause as ended_by
-from batchrun.flights import Flights
-from batchrun.pricing import ModelPrices, each_day, open_budget
-from batchrun.progress import Progress, View
+from batchrun.policy.breaker import Breaker
+from batchrun.progress.display import Progress, View
+from batchrun.progress.standing import tell_others
 from batchrun.remote.held import Held
-from batchrun.restore import gates
 from batchrun.run_folder.checkpoint import write_admitted
 from batchrun.run_folder.journal import Journal
 from batchrun.run_folder.live import read_live, remove_live
@@ -41,10 +42,9 @@ from batchrun.run_folder.log import Log
 from batchrun.run_folder.records import Admitted
 from batchrun.run_folder.room import Spare
 from batchrun.run_folder.sealed import JournalContents, seal
-from batchrun.standing import tell_others
+from batchrun.spending.pricing import ModelPrices, each_day, open_budget
 from batchrun.summary import Counters, Stop
-from batchrun.survey import Survey
-from batchrun.tasks import Assigner, Chains
+from batchrun.survey.survey import Survey
 
 if TYPE_CHECKING:
     from batchrun.batches.driving import ByBatches

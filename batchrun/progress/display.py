@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from batchrun.admission import Admission
+    from batchrun.answer.flights import Flights
     from batchrun.answer.tail import Latencies
     from batchrun.clock import PausableClock
     from batchrun.engines.books import UnderWay
-    from batchrun.flights import Flights
     from batchrun.summary import Counters
 
 

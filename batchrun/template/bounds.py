@@ -12,7 +12,7 @@ from typing import Any
 
 import minijinja
 
-from batchrun.template_values import to_read
+from batchrun.template.values import to_read
 
 MAX_OPERATORS = 1_000
 """Operators in one tag: at some 30,000, dropping minijinja's syntax tree overflows a stack of 8 MB."""

@@ -1,0 +1,1 @@
+"""A job's checks: counted in the published results, and put into words."""

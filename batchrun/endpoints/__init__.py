@@ -1,0 +1,1 @@
+"""The endpoints of a job: checked before the first call, then opened."""

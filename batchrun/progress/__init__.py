@@ -1,0 +1,1 @@
+"""How a running submit stands, and the interface of what shows it."""

@@ -1,0 +1,1 @@
+"""`show`: rows of a run, chosen and drawn as conversations."""

@@ -1,0 +1,1 @@
+"""`submit`: bring the output of a job up to date with its input."""

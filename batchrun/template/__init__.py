@@ -1,0 +1,1 @@
+"""Templates: prepared once, bounded, and evaluated per row by minijinja."""
