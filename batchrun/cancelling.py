@@ -16,10 +16,10 @@ from batchrun.endpoints.checks import check_keys
 from batchrun.endpoints.endpoints import open_endpoints
 from batchrun.job import Job
 from batchrun.remote.work import held_run
-from batchrun.run_folder.batches import Record, keep_record, read_records
+from batchrun.run_folder.checkpoint.batches import Record, keep_record, read_records
+from batchrun.run_folder.checkpoint.with_providers import Batch
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import locked
-from batchrun.run_folder.with_providers import Batch
 from batchrun.wording import counted
 
 Say: TypeAlias = Callable[[str], None]

@@ -22,22 +22,22 @@ from batchrun.clock import SystemClock
 from batchrun.engines.restore import gates
 from batchrun.job import Job
 from batchrun.remote.work import held_run
-from batchrun.run_folder.checkpoint import write_admitted
-from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.journal import Journal, sync_folder
-from batchrun.run_folder.leftovers import sweep
-from batchrun.run_folder.lock import locked
-from batchrun.run_folder.read import replaced, see
-from batchrun.run_folder.records import Admitted
-from batchrun.run_folder.row_groups import row_groups, sliced
-from batchrun.run_folder.sealed import (
+from batchrun.run_folder.checkpoint.checkpoint import write_admitted
+from batchrun.run_folder.checkpoint.row_groups import row_groups, sliced
+from batchrun.run_folder.checkpoint.sealed import (
     SEALED_SCHEMA,
     hash_prefix,
     schema_with,
     sealed_parts,
     write_parquet,
 )
-from batchrun.run_folder.spend import Spends, keep_dropped, part_spends, unfinished_spend
+from batchrun.run_folder.checkpoint.spend import Spends, keep_dropped, part_spends, unfinished_spend
+from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.journal.journal import Journal, sync_folder
+from batchrun.run_folder.journal.records import Admitted
+from batchrun.run_folder.leftovers import sweep
+from batchrun.run_folder.lock import locked
+from batchrun.run_folder.results.read import replaced, see
 from batchrun.spending.pricing import ModelPrices
 from batchrun.survey.survey import Survey, survey
 

@@ -30,7 +30,7 @@ from batchrun.reparsing import Reparsed, look
 from batchrun.reparsing import reparse as reparse_job
 from batchrun.run_folder.diagnosis import reading
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.read import scan_run
+from batchrun.run_folder.results.read import scan_run
 from batchrun.storage import Address, copy_path, is_remote, polars_options
 from batchrun.submitting.frames import Frame, write_frame
 from batchrun.submitting.submit import Options

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from batchrun.run_folder.columns.typed import Types
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.typed import Types
 
 START = datetime(2027, 1, 4, 9, 0, tzinfo=UTC)
 

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from batchrun.run_folder.columns.typed import Types
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.typed import Types
 from tests.run_folder.recorded import asked, done, write_journal
 
 _ESC, _CSI, _OSC, _BEL = "\x1b", "\x1b[", "\x1b]", "\x07"

@@ -28,7 +28,7 @@ from batchrun.engines.restore import retry_rules
 from batchrun.job import Job
 from batchrun.outcome import Failed
 from batchrun.render.renderer import Renderer
-from batchrun.run_folder.journal import Journal
+from batchrun.run_folder.journal.journal import Journal
 from batchrun.spending.pricing import ModelPrices
 from batchrun.summary import Counters
 from tests.clock import VirtualClock, run_virtual

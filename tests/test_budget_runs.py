@@ -18,7 +18,7 @@ from batchrun.budget import Amounts, Spend
 from batchrun.errors import JobError
 from batchrun.gc import collect
 from batchrun.job import load_job
-from batchrun.run_folder.spend import keep_dropped
+from batchrun.run_folder.checkpoint.spend import keep_dropped
 from tests.runs import JobFolder, simulated
 from tests.test_openai_batch_runs import batch, line
 

@@ -18,7 +18,7 @@ from batchrun.client import Client, Timeouts
 from batchrun.job import Job
 from batchrun.limits import Limits
 from batchrun.render.renderer import Renderer
-from batchrun.run_folder.journal import Journal
+from batchrun.run_folder.journal.journal import Journal
 from batchrun.spending.pricing import ModelPrices
 from batchrun.summary import Counters
 from tests.clock import VirtualClock, run_virtual

@@ -14,9 +14,9 @@ import pytest
 from batchrun.errors import ChangedRowsError
 from batchrun.gc import collect
 from batchrun.job import load_job
-from batchrun.run_folder.checkpoint import read_kept
+from batchrun.run_folder.checkpoint.checkpoint import read_kept
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.read import scan_run, see
+from batchrun.run_folder.results.read import scan_run, see
 from tests.runs import JobFolder, asked, run_batchrun, simulated
 from tests.test_structured_runs import SCHEMA
 

@@ -13,8 +13,8 @@ import pytest
 
 from batchrun.checks.checks import evaluate
 from batchrun.errors import JobError
-from batchrun.run_folder.published import published_groups
-from batchrun.run_folder.read import scan_run
+from batchrun.run_folder.results.published import published_groups
+from batchrun.run_folder.results.read import scan_run
 from batchrun.show.show import Choice, choose
 from batchrun.summary import CheckOutcome
 from batchrun.survey.layout import layout_of

@@ -16,10 +16,10 @@ from batchrun.engines.tasks import Assigner, Chains
 from batchrun.errors import ChangedRowsError
 from batchrun.index import ROWS_SCHEMA, State, match
 from batchrun.index.sharing import HOLDER, SENDABLE
-from batchrun.run_folder.checkpoint import write_kept
-from batchrun.run_folder.read import scan_run
-from batchrun.run_folder.sealed import ANSWERS_SCHEMA
-from batchrun.run_folder.shared import SHARED_SCHEMA
+from batchrun.run_folder.checkpoint.checkpoint import write_kept
+from batchrun.run_folder.checkpoint.sealed import ANSWERS_SCHEMA
+from batchrun.run_folder.checkpoint.shared import SHARED_SCHEMA
+from batchrun.run_folder.results.read import scan_run
 from batchrun.survey.survey import duplicates, to_do
 from tests.run_folder.answering import Work, failed, ok
 from tests.run_folder.recorded import answered, body, done, reply, sent, write_journal

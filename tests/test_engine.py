@@ -18,8 +18,8 @@ from batchrun.engines.local import LocalEngine, in_chunks
 from batchrun.limits import Limits
 from batchrun.outcome import Completed, Error, Failed
 from batchrun.policy.breaker import Breaker
-from batchrun.run_folder.journal import Journal
-from batchrun.run_folder.records import Done
+from batchrun.run_folder.journal.journal import Journal
+from batchrun.run_folder.journal.records import Done
 from batchrun.summary import Counters, Stop
 
 AWAY = Closed("e", None, Error("server", "it is down"), None)

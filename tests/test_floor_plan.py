@@ -97,6 +97,23 @@ DISTRIBUTIONS = {
     "vl_convert": "vl-convert-python",
 }
 
+INNER = """
+    chat schema
+    chat request
+    chat answer
+    run_folder journal
+    run_folder columns
+    run_folder checkpoint
+    run_folder results
+    simulator limits
+    simulator making
+    simulator reading
+    simulator replying
+    simulator batches
+    cli stored
+"""
+"""Folders within a folder, in the same way: each imports only from those above it in its folder."""
+
 LEVEL = {name: level for level, row in enumerate(ROWS.strip().splitlines()) for name in row.split()}
 
 
@@ -149,6 +166,22 @@ def test_imports_point_up_the_table() -> None:
     assert wrong == []
 
 
+def test_folders_within_a_folder_point_up_too() -> None:
+    """A row passes each of them once; what lies beside them in their folder serves all."""
+    order = [tuple(line.split()) for line in INNER.strip().splitlines()]
+    folders = {path.parent.relative_to(ROOT).parts for path in ROOT.glob("*/*/__init__.py")}
+    assert folders == set(order)
+    wrong = [
+        f"{path}: {module}"
+        for home in order
+        for path in ROOT.joinpath(*home).glob("*.py")
+        for module, _line in imported(ast.parse(path.read_text(encoding="utf-8")))
+        if (target := tuple(module.split(".")[1:3])) in order[order.index(home) + 1 :]
+        and target[0] == home[0]
+    ]
+    assert wrong == []
+
+
 def test_the_package_itself_imports_nothing() -> None:
     """`import batchrun` costs nothing, and every row may ask for its version: the rest waits to be asked."""
     body = ast.parse((ROOT / "__init__.py").read_text()).body
@@ -163,7 +196,7 @@ def test_the_package_itself_imports_nothing() -> None:
     [
         ("codec", "import batchrun.job"),
         ("codec", "from batchrun import errors, render"),
-        ("render", "def f():\n    from batchrun.run_folder.journal import Journal"),
+        ("render", "def f():\n    from batchrun.run_folder.journal.journal import Journal"),
         ("template", "from batchrun.predicate import Predicate"),
         ("codec", "if TYPE_CHECKING:\n    from batchrun.cli.options import x"),
         ("cli", "from batchrun.nowhere import x"),

@@ -12,7 +12,7 @@ import pytest
 from batchrun.gc import collect
 from batchrun.job import load_job
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.read import scan_run
+from batchrun.run_folder.results.read import scan_run
 from batchrun.status.status import status
 from batchrun.submitting.finishing import Ending
 from tests.runs import JobFolder

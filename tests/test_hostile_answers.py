@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from batchrun.chat.structured import AnswerSchema
-from batchrun.run_folder.journal import journal_files
+from batchrun.chat.schema.structured import AnswerSchema
+from batchrun.run_folder.journal.journal import journal_files
 from tests.reliability import measured
 from tests.reliability.searched import files_with
 from tests.runs import JobFolder, run_batchrun, write_rows

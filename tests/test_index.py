@@ -17,7 +17,7 @@ from batchrun.errors import InputError
 from batchrun.index import ROWS_SCHEMA, Identifier, Index, State, build, counts, match, matching
 from batchrun.outcome import ERROR_TYPES, NEVER_SENT, PASSING, Error
 from batchrun.render.renderer import Renderer
-from batchrun.run_folder.sealed import ANSWERS_SCHEMA
+from batchrun.run_folder.checkpoint.sealed import ANSWERS_SCHEMA
 from batchrun.selection import Selection
 from batchrun.source import Row, open_source
 from tests.job.jobs import load

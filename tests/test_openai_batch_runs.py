@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from batchrun.errors import InputError
-from batchrun.run_folder.records import FORMAT_VERSION, Done, Header, decode, encode
-from batchrun.run_folder.sealed import histories, sealed_parts
+from batchrun.run_folder.checkpoint.sealed import histories, sealed_parts
+from batchrun.run_folder.journal.records import FORMAT_VERSION, Done, Header, decode, encode
 from tests.runs import JobFolder, simulated
 
 BODY: dict[str, Any] = {

@@ -18,7 +18,7 @@ from batchrun.cli import cli
 from batchrun.cli.signals import EXIT_CODES as SIGNALLED
 from batchrun.errors import BatchrunError
 from batchrun.job import PRESETS, job_schema
-from batchrun.run_folder.columns import RESULT_SCHEMA
+from batchrun.run_folder.columns.columns import RESULT_SCHEMA
 from batchrun.summary import EXIT_CODES as STOPPED
 from tests.runs import run_batchrun
 

@@ -24,7 +24,7 @@ from batchrun.client.over_httpx import HttpxTransport
 from batchrun.job import load_job
 from batchrun.outcome import Exchange, Reply, Unanswered
 from batchrun.render.renderer import Renderer
-from batchrun.run_folder.records import Sent
+from batchrun.run_folder.journal.records import Sent
 from batchrun.submitting.submit import Options, submit
 from batchrun.summary import Counters
 from tests.clock import VirtualClock, run_virtual

@@ -21,10 +21,10 @@ import batchrun.reparsing.stored as stored_records
 from batchrun.errors import ChangedRowsError, JobError, RunLockedError
 from batchrun.job import load_job
 from batchrun.reparsing import Reparsed, look, reparse
+from batchrun.run_folder.checkpoint.sealed import sealed_parts
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import locked
-from batchrun.run_folder.read import scan_run
-from batchrun.run_folder.sealed import sealed_parts
+from batchrun.run_folder.results.read import scan_run
 from batchrun.status.status import status
 from tests.run_folder.test_older_formats import FOLDERS, unpack
 from tests.runs import JobFolder, Silent, row_of, run_batchrun, simulated, write_rows
@@ -252,8 +252,8 @@ def test_a_dry_run_says_the_same_and_writes_nothing(tmp_path: Path) -> None:
 
 def unseal(job: JobFolder, number: int) -> None:
     """Leave the rows of a part as a kill does before their journal is sealed: in the journal alone."""
-    from batchrun.run_folder.records import FORMAT_VERSION, Header, encode
-    from batchrun.run_folder.sealed import PartReader, histories
+    from batchrun.run_folder.checkpoint.sealed import PartReader, histories
+    from batchrun.run_folder.journal.records import FORMAT_VERSION, Header, encode
 
     reader = PartReader(job.checkpoint, ["_records"])
     lines = [line for history in histories(reader.take(number, [0])) for line in history.lines]

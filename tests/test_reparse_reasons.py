@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from batchrun.chat.structured import AnswerSchema, Invalid
+from batchrun.chat.schema.structured import AnswerSchema, Invalid
 from batchrun.outcome import Completed, Error, Failed
 from batchrun.reparsing.counting import Tally, reason_of
-from batchrun.run_folder.records import Done
+from batchrun.run_folder.journal.records import Done
 
 SCHEMA = AnswerSchema(
     {

@@ -20,7 +20,7 @@ from batchrun.report.figures import Figures, figures
 from batchrun.report.members import binned, members
 from batchrun.report.timeline import QUIET, SPANS, Timeline, timeline
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.read import rows_by_part, see
+from batchrun.run_folder.results.read import rows_by_part, see
 from tests.drawn_runs import varied, written
 from tests.run_folder.answering import Work, failed
 

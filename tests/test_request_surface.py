@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from batchrun.chat.parameter_models import Parameters
+from batchrun.chat.request.parameter_models import Parameters
 from tests.runs import simulated
 
 FUNCTION = {

@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 
 from batchrun.errors import ChangedRowsError
+from batchrun.run_folder.checkpoint.sealed import histories, sealed_parts
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.read import scan_run
-from batchrun.run_folder.records import FORMAT_VERSION, Header, encode
-from batchrun.run_folder.sealed import histories, sealed_parts
+from batchrun.run_folder.journal.records import FORMAT_VERSION, Header, encode
+from batchrun.run_folder.results.read import scan_run
 from batchrun.status.status import status
 from tests.runs import JobFolder, simulated
 from tests.test_conversations import TURNS, asked

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from batchrun.run_folder.checkpoint import read_checkpoint
+from batchrun.run_folder.checkpoint.checkpoint import read_checkpoint
 from tests.runs import JobFolder, simulated
 
 SLOW = {"latency": {"kind": "constant", "seconds": 1.0}}

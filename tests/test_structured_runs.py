@@ -11,7 +11,7 @@ import pytest
 
 from batchrun.errors import JobError
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.read import scan_run
+from batchrun.run_folder.results.read import scan_run
 from tests.runs import JobFolder, simulated
 
 SCHEMA: dict[str, Any] = {

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from batchrun.errors import ChangedRowsError, InputError, JobError, UsageError
-from batchrun.run_folder.records import FORMAT_VERSION, Header, encode
-from batchrun.run_folder.sealed import histories, sealed_parts
-from batchrun.run_folder.typed import Types
+from batchrun.run_folder.checkpoint.sealed import histories, sealed_parts
+from batchrun.run_folder.columns.typed import Types
+from batchrun.run_folder.journal.records import FORMAT_VERSION, Header, encode
 from tests.runs import JobFolder, asked, simulated
 
 QUICK: dict[str, Any] = {"max_attempts": 3, "max_wait": 5, "backoff": {"initial": 0.01, "max": 0.02}}

@@ -22,7 +22,7 @@ from batchrun.progress.standing import Watcher
 from batchrun.progress.time_left import Moment, TimeLeft
 from batchrun.render.renderer import Renderer
 from batchrun.render.request import Request
-from batchrun.run_folder.records import Done
+from batchrun.run_folder.journal.records import Done
 from tests.clock import run_virtual
 from tests.stack import Stack, completion, job_of
 

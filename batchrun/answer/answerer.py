@@ -18,7 +18,7 @@ from batchrun.answer.attempts import Received
 from batchrun.answer.recovery import Recovery, note_received
 from batchrun.answer.task import AskKey, OutOfTimeError, Progress, Task
 from batchrun.budget import Amounts
-from batchrun.chat.completion import ToolCall
+from batchrun.chat.answer.completion import ToolCall
 from batchrun.chat.dialogue import Ask, Dialogue, Rejected, Reply, Run
 from batchrun.chat.stamps import Stamp
 from batchrun.clock import Clock
@@ -28,9 +28,9 @@ from batchrun.outcome import NEVER_SENT, Completed, Error, Failed, Outcome
 from batchrun.policy.judge import judge
 from batchrun.render.evaluate import RenderError
 from batchrun.render.request import Request
-from batchrun.run_folder.journal import Recorder
-from batchrun.run_folder.records import Done, Ran
-from batchrun.run_folder.spend import recalled
+from batchrun.run_folder.checkpoint.spend import recalled
+from batchrun.run_folder.journal.journal import Recorder
+from batchrun.run_folder.journal.records import Done, Ran
 from batchrun.spending.pricing import PriceOf
 from batchrun.summary import Counters
 

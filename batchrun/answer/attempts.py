@@ -12,7 +12,7 @@ from batchrun.admission import Admitting, Closed
 from batchrun.admission.gate import Reason
 from batchrun.answer.calls import Caller
 from batchrun.answer.task import AskKey, OutOfTimeError, Progress, Task
-from batchrun.chat.completion import Completion
+from batchrun.chat.answer.completion import Completion
 from batchrun.clock import Clock
 from batchrun.job import ANY_MODEL, ModelChoice
 from batchrun.outcome import PASSING, Error, Exchange, Failed, Reply, Unanswered

@@ -14,7 +14,7 @@ from batchrun.budget import Amounts, Tally
 from batchrun.clock import Clock
 from batchrun.outcome import Error, ErrorType
 from batchrun.render.request import Request
-from batchrun.run_folder.history import History
+from batchrun.run_folder.journal.history import History
 from batchrun.value import value
 
 

@@ -13,8 +13,8 @@ from batchrun.clock import PausableClock
 from batchrun.engines.books import UnderWay
 from batchrun.engines.control import Control
 from batchrun.job import Job
-from batchrun.run_folder.batches import Record, keep_record
-from batchrun.run_folder.journal import Recorder
+from batchrun.run_folder.checkpoint.batches import Record, keep_record
+from batchrun.run_folder.journal.journal import Recorder
 from batchrun.summary import Counters, Stop
 
 

@@ -8,7 +8,7 @@ from batchrun.answer.attempts import Asker, Received
 from batchrun.answer.task import AskKey, Progress, Task
 from batchrun.outcome import PASSING, Error, Failed
 from batchrun.policy.judge import judge
-from batchrun.run_folder.records import Done
+from batchrun.run_folder.journal.records import Done
 from batchrun.value import value
 
 _AROUND = 400

@@ -30,7 +30,7 @@ from batchrun.engines.restore import retry_rules
 from batchrun.engines.tasks import TASK, Assigner, Chains
 from batchrun.errors import JobError
 from batchrun.job import Job
-from batchrun.run_folder.batches import Record, read_records, read_rows
+from batchrun.run_folder.checkpoint.batches import Record, read_records, read_rows
 from batchrun.survey.survey import Survey
 
 _MARGIN = 0.1

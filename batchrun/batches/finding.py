@@ -8,7 +8,7 @@ from batchrun.batches.api import ApiError
 from batchrun.batches.desk import Desk
 from batchrun.batches.sending import Sender, StoppedError
 from batchrun.errors import UsageError
-from batchrun.run_folder.batches import Record, drop_record, forget_strays
+from batchrun.run_folder.checkpoint.batches import Record, drop_record, forget_strays
 from batchrun.wording import counted
 
 NONE = "none"

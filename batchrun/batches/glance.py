@@ -15,7 +15,7 @@ from batchrun.endpoints.endpoints import open_endpoints
 from batchrun.errors import BatchrunError
 from batchrun.job import Job
 from batchrun.policy.policy import RetryRules
-from batchrun.run_folder.with_providers import Batch
+from batchrun.run_folder.checkpoint.with_providers import Batch
 
 PATIENCE = 5.0
 """Seconds that providers have together."""

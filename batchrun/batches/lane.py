@@ -12,7 +12,7 @@ from batchrun.batches.quotas import Quotas
 from batchrun.batches.sending import Sender, StoppedError, is_full
 from batchrun.batches.taking import Taking, give_it_up
 from batchrun.budget import Amounts
-from batchrun.run_folder.batches import Record, drop_record
+from batchrun.run_folder.checkpoint.batches import Record, drop_record
 from batchrun.summary import Stop
 from batchrun.wording import counted
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from batchrun.run_folder.batches import Record
+from batchrun.run_folder.checkpoint.batches import Record
 
 _LIMIT = re.compile(r"limit[^0-9]{0,10}([0-9][0-9,_]*(?:\.[0-9]+)?)( ?[kmb](?![a-z]))?", re.IGNORECASE)
 _TIMES = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}

@@ -28,7 +28,7 @@ from batchrun.engines.tasks import Assigner
 from batchrun.errors import BudgetExhaustedError, JobError
 from batchrun.outcome import Failed
 from batchrun.render.request import Request
-from batchrun.run_folder.records import Done
+from batchrun.run_folder.journal.records import Done
 from batchrun.summary import Stop
 from batchrun.wording import counted
 

@@ -21,7 +21,7 @@ from batchrun.batches.api import ApiError, BatchApi, Told
 from batchrun.batches.desk import Desk
 from batchrun.batches.writing import Written
 from batchrun.chat.stamps import BATCH, JOB, RUN
-from batchrun.run_folder.batches import Record, drop_record, keep_rows
+from batchrun.run_folder.checkpoint.batches import Record, drop_record, keep_rows
 from batchrun.summary import Stop
 from batchrun.wording import counted
 

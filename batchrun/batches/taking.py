@@ -18,7 +18,7 @@ from batchrun.batches.landing import Landing, Took
 from batchrun.batches.lines import custom_id, refused
 from batchrun.batches.sending import StoppedError
 from batchrun.budget import Amounts
-from batchrun.run_folder.batches import Record, drop_record, read_rows
+from batchrun.run_folder.checkpoint.batches import Record, drop_record, read_rows
 from batchrun.summary import Stop
 from batchrun.wording import counted
 

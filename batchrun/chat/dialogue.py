@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from batchrun.chat.completion import Choice, Completion, ToolCall
-from batchrun.chat.reading import Reader, Unwanted
+from batchrun.chat.answer.completion import Choice, Completion, ToolCall
+from batchrun.chat.answer.reading import Reader, Unwanted
 from batchrun.chat.transcript import assistant_message, flattened, result_messages, said
 from batchrun.outcome import Error
 from batchrun.value import value

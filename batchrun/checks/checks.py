@@ -14,7 +14,7 @@ from batchrun.errors import JobError
 from batchrun.job import Check, Job
 from batchrun.job.known import did_you_mean
 from batchrun.predicate import Predicate, PredicateError
-from batchrun.run_folder.published import published_groups
+from batchrun.run_folder.results.published import published_groups
 from batchrun.summary import CheckOutcome
 
 _OK, _FAILED = "status = 'ok'", "status = 'failed'"

@@ -11,7 +11,7 @@ from batchrun.wording import clock, counted
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from batchrun.run_folder.with_providers import Batch
+    from batchrun.run_folder.checkpoint.with_providers import Batch
     from batchrun.status.status import Status
 
 _MOST = 20

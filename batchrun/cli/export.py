@@ -118,7 +118,7 @@ def _tables(
     """Write the results' rows; how many there were, and how many of them have no input columns yet."""
     from batchrun.export import export
     from batchrun.run_folder.diagnosis import reading
-    from batchrun.run_folder.read import scan_seen, see
+    from batchrun.run_folder.results.read import scan_seen, see
     from batchrun.show.show import Choice, choose, input_columns, with_members
 
     run = arguments.run()

@@ -61,7 +61,7 @@ def _conversations(
 ) -> Iterator[dict[str, Any]]:
     from batchrun.export.conversations import answered, conversations
     from batchrun.export.prompts import Prompts
-    from batchrun.run_folder.read import scan_run
+    from batchrun.run_folder.results.read import scan_run
 
     return conversations(Prompts.of(job), answered(scan_run(run), where), left_out)
 
@@ -82,7 +82,7 @@ def _requests_where(job: Job, run: RunFolder, where: str, left_out: LeftOut) -> 
     from batchrun.errors import UsageError
     from batchrun.export.prompts import Prompts
     from batchrun.export.requests import requests_of, require_single
-    from batchrun.run_folder.read import scan_run
+    from batchrun.run_folder.results.read import scan_run
     from batchrun.show.show import Choice, choose
 
     require_single(job)

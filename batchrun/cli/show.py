@@ -93,7 +93,7 @@ def command(
     """
     from batchrun.outcome import ERROR_TYPES
     from batchrun.run_folder.diagnosis import reading
-    from batchrun.run_folder.read import scan_run
+    from batchrun.run_folder.results.read import scan_run
     from batchrun.show.show import Choice, choose, with_members
 
     if seed is not None and sample is None:

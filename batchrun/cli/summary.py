@@ -17,7 +17,7 @@ from batchrun.cli.options import JobArguments
 from batchrun.cli.terminal import error_console, fact, headline
 from batchrun.cli.text import shown_path
 from batchrun.outcome import NEVER_SENT, PASSING
-from batchrun.run_folder.with_providers import go_on
+from batchrun.run_folder.checkpoint.with_providers import go_on
 from batchrun.storage import is_remote
 from batchrun.summary import Summary
 from batchrun.wording import counted, duration

@@ -35,7 +35,7 @@ from batchrun.cluster.permits import Permits
 from batchrun.cluster.shards import Given, Shards
 from batchrun.engines.control import Control
 from batchrun.errors import BatchrunError, StorageError, cause
-from batchrun.run_folder.journal import Journal
+from batchrun.run_folder.journal.journal import Journal
 from batchrun.summary import Stop
 from batchrun.wording import counted
 

@@ -17,7 +17,7 @@ from batchrun.cluster.member import Lease, Member
 from batchrun.cluster.messages import Asked, Granted, Standing
 from batchrun.engines.control import Control
 from batchrun.errors import BudgetExhaustedError, StorageError
-from batchrun.run_folder.journal import Journal
+from batchrun.run_folder.journal.journal import Journal
 from batchrun.summary import Stop
 
 MARGIN = 1.5

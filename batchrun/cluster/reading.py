@@ -13,7 +13,7 @@ from batchrun.errors import InputError
 from batchrun.index import Identifier
 from batchrun.job import Job
 from batchrun.render.renderer import Renderer
-from batchrun.run_folder.sealed import hash_prefix
+from batchrun.run_folder.checkpoint.sealed import hash_prefix
 from batchrun.source import Source
 from batchrun.survey.previous import open_input
 

@@ -12,9 +12,9 @@ import polars as pl
 
 from batchrun.cluster.messages import Shard
 from batchrun.engines.tasks import Assignment
-from batchrun.run_folder.history import History
-from batchrun.run_folder.journal import Journal
-from batchrun.run_folder.records import Admitted, Header, decode
+from batchrun.run_folder.journal.history import History
+from batchrun.run_folder.journal.journal import Journal
+from batchrun.run_folder.journal.records import Admitted, Header, decode
 from batchrun.source import Mark
 
 MOST_ROWS = 1_000

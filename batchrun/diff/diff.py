@@ -17,8 +17,8 @@ from batchrun.diff.scored import scores
 from batchrun.diff.side import sides_of
 from batchrun.diff.table import Table
 from batchrun.diff.took import Change, Took, changes
+from batchrun.run_folder.checkpoint.older import has_ids
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.older import has_ids
 
 EXAMPLES = 5
 """Changed rows that are given, by default."""

@@ -14,7 +14,7 @@ from batchrun.errors import UsageError
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.diagnosis import reading
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.read import Seen, rows_by_part, scan_seen, see
+from batchrun.run_folder.results.read import Seen, rows_by_part, scan_seen, see
 from batchrun.show.show import input_columns
 
 Columns: TypeAlias = Callable[[pl.Schema], Sequence[pl.Expr]]

@@ -13,7 +13,7 @@ from batchrun.answer.attempts import Asker
 from batchrun.answer.calls import Caller
 from batchrun.answer.flights import Flights
 from batchrun.answer.recovery import Recovery
-from batchrun.chat.families import refusals
+from batchrun.chat.request.families import refusals
 from batchrun.client import EndpointClient, Resources
 from batchrun.clock import Clock
 from batchrun.engines.restore import retry_rules
@@ -21,7 +21,7 @@ from batchrun.functions import Functions
 from batchrun.job import Job
 from batchrun.outcome import Error
 from batchrun.render.renderer import Renderer
-from batchrun.run_folder.journal import Recorder
+from batchrun.run_folder.journal.journal import Recorder
 from batchrun.spending.pricing import ModelPrices
 from batchrun.summary import Counters
 

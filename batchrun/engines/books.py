@@ -11,7 +11,7 @@ from batchrun.answer.flights import Flights
 from batchrun.answer.tail import Latencies
 from batchrun.clock import PausableClock
 from batchrun.engines.control import Beside, Control
-from batchrun.run_folder.journal import Journal
+from batchrun.run_folder.journal.journal import Journal
 from batchrun.summary import Stop
 
 

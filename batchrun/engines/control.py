@@ -23,8 +23,8 @@ from batchrun.engines.closings import describe
 from batchrun.engines.signals import obey_signals
 from batchrun.outcome import ErrorType
 from batchrun.policy.breaker import Breaker
-from batchrun.run_folder.journal import Recorder
-from batchrun.run_folder.records import Admitted
+from batchrun.run_folder.journal.journal import Recorder
+from batchrun.run_folder.journal.records import Admitted
 from batchrun.summary import Counters, Stop
 from batchrun.wording import counted
 

@@ -12,7 +12,7 @@ from batchrun.outcome import Reply
 from batchrun.policy.error_reply import classify
 from batchrun.policy.policy import RetryRules
 from batchrun.policy.retry_after import retry_after
-from batchrun.run_folder.checkpoint import Checkpoint
+from batchrun.run_folder.checkpoint.checkpoint import Checkpoint
 
 
 def gates(job: Job, checkpoint: Checkpoint, clock: Clock, budget: Budget | None = None) -> Admission:

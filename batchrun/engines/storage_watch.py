@@ -9,7 +9,7 @@ import anyio
 
 from batchrun.answer.flights import Flights
 from batchrun.errors import RunFolderLostError
-from batchrun.run_folder.journal import Journal
+from batchrun.run_folder.journal.journal import Journal
 from batchrun.run_folder.room import Spare, free, megabytes, reserve
 from batchrun.summary import Stop
 

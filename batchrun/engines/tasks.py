@@ -15,10 +15,10 @@ from batchrun.index import Identified
 from batchrun.index.prefix import PREFIX
 from batchrun.outcome import PASSING, Error
 from batchrun.policy.judge import judge
-from batchrun.run_folder.checkpoint import Checkpoint
-from batchrun.run_folder.columns import EARLIER_COLUMNS, earlier_askings
-from batchrun.run_folder.history import History
-from batchrun.run_folder.sealed import PartReader, hash_prefix, histories
+from batchrun.run_folder.checkpoint.checkpoint import Checkpoint
+from batchrun.run_folder.checkpoint.sealed import PartReader, hash_prefix, histories
+from batchrun.run_folder.columns.columns import EARLIER_COLUMNS, earlier_askings
+from batchrun.run_folder.journal.history import History
 from batchrun.source import Row
 from batchrun.survey.survey import Survey
 from batchrun.value import value

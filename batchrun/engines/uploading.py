@@ -11,7 +11,7 @@ import anyio.to_thread
 
 from batchrun.errors import ObjectStorageError
 from batchrun.remote.held import Held
-from batchrun.run_folder.sealed import sealed_parts
+from batchrun.run_folder.checkpoint.sealed import sealed_parts
 from batchrun.summary import Stop
 from batchrun.wording import duration
 

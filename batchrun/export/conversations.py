@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from batchrun.chat.completion import Choice, ToolCall
+from batchrun.chat.answer.completion import Choice, ToolCall
 from batchrun.chat.transcript import assistant_message
 from batchrun.export.left_out import LeftOut
 from batchrun.export.prompts import UNRENDERED, Prompts

@@ -16,7 +16,7 @@ from batchrun.forecast.taken import Taken, cached_share, cost_of, prompt_price
 from batchrun.index import State
 from batchrun.outcome import Usage
 from batchrun.prices import Price
-from batchrun.run_folder.samples import read_samples
+from batchrun.run_folder.checkpoint.samples import read_samples
 from batchrun.survey.survey import Survey
 
 

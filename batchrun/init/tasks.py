@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from batchrun.chat.families import refusals, thinks
+from batchrun.chat.request.families import refusals, thinks
 
 TaskKind = Literal["classify", "extract", "summarize", "generate"]
 TASK_KINDS: tuple[TaskKind, ...] = get_args(TaskKind)

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
 
 from batchrun import codec
-from batchrun.chat.json_schema import SchemaError, compiled, plain
+from batchrun.chat.schema.json_schema import SchemaError, compiled, plain
 from batchrun.errors import JobError
 from batchrun.importing import importing_from
 from batchrun.job.document import read_document

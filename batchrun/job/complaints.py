@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from batchrun.chat.members import Members
-from batchrun.chat.sentences import allowed, counted, expected, is_key
+from batchrun.chat.request.members import Members
+from batchrun.chat.request.sentences import allowed, counted, expected, is_key
 from batchrun.job.address import NAME_THE_VARIABLE, looks_like_key
 from batchrun.job.document import Document
 from batchrun.job.fields import Section

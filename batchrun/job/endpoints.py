@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from batchrun.chat.wire import Instructions, TokenLimit
+from batchrun.chat.request.wire import Instructions, TokenLimit
 from batchrun.job.address import check_base_url, check_base_urls, in_clear
 from batchrun.job.key_command import command_words
 from batchrun.job.known import did_you_mean

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from batchrun.chat.members import Members
+from batchrun.chat.request.members import Members
 from batchrun.job.document import WORDS, scalar
 from batchrun.job.interpolate import Expanded, Unquoted
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import Tag
 
-from batchrun.chat.members import Members, descriptions, member_name
+from batchrun.chat.request.members import Members, descriptions, member_name
 from batchrun.job.models import JobFile
 from batchrun.job.place import Loc
 

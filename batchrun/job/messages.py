@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from batchrun.chat.message_models import AnyMessage
+from batchrun.chat.request.message_models import AnyMessage
 from batchrun.errors import JobError
 from batchrun.job.complaints import complaints
 from batchrun.job.document import Document, read_document

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
-from batchrun.chat.parameter_models import Parameters
+from batchrun.chat.request.parameter_models import Parameters
 from batchrun.job.fields import typed
 from batchrun.job.interpolate import Unquoted
 from batchrun.job.place import Loc, WrongPartsError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from batchrun.chat.wire import Instructions, TokenLimit
+from batchrun.chat.request.wire import Instructions, TokenLimit
 
 
 @dataclass(frozen=True, slots=True)

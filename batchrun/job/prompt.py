@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from batchrun.chat.message_models import AnyMessage, UserMessage
+from batchrun.chat.request.message_models import AnyMessage, UserMessage
 from batchrun.job.fields import Section, Text
 from batchrun.job.place import WrongPartsError
 

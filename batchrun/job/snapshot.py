@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from batchrun.chat.message_models import as_spelled
+from batchrun.chat.request.message_models import as_spelled
 from batchrun.job.document import EXPONENT
 from batchrun.job.job import Job
 

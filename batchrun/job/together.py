@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from batchrun.chat.parameter_schemas import schema_findings
-from batchrun.chat.parameters import combination_findings
+from batchrun.chat.request.parameter_schemas import schema_findings
+from batchrun.chat.request.parameters import combination_findings
 from batchrun.chat.stamps import leaves_no_room
 from batchrun.job.models import JobFile
 from batchrun.job.place import Loc, Problem, dotted

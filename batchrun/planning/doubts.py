@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from batchrun.chat.families import no_logprobs, refusals, thinks
-from batchrun.chat.json_schema import plain
-from batchrun.chat.strict import strict_fault
+from batchrun.chat.request.families import no_logprobs, refusals, thinks
+from batchrun.chat.schema.json_schema import plain
+from batchrun.chat.schema.strict import strict_fault
 from batchrun.job import Job, ModelChoice
 from batchrun.planning.examples import Example
 from batchrun.planning.unused import unused
 from batchrun.render.renderer import WITHOUT_STRICT, Renderer
-from batchrun.run_folder.parsed import arrow_type
+from batchrun.run_folder.columns.parsed import arrow_type
 from batchrun.survey.survey import Survey
 from batchrun.template.template import has_markup
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from batchrun.forecast.pace import is_auto, tighter
 from batchrun.job import Job
 from batchrun.limits import Limits
-from batchrun.run_folder.checkpoint import Checkpoint
+from batchrun.run_folder.checkpoint.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from batchrun.admission import Admission

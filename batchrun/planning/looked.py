@@ -12,11 +12,11 @@ from batchrun.forecast import Forecast, forecast, spent_so_far
 from batchrun.index import match
 from batchrun.index.sharing import HOLDER
 from batchrun.job import Job
-from batchrun.run_folder.batches import Record, read_rows
-from batchrun.run_folder.checkpoint import KEPT_SCHEMA, read_kept
-from batchrun.run_folder.sealed import ANSWERS_SCHEMA
-from batchrun.run_folder.shared import read_shared
-from batchrun.run_folder.with_providers import recorded, with_held
+from batchrun.run_folder.checkpoint.batches import Record, read_rows
+from batchrun.run_folder.checkpoint.checkpoint import KEPT_SCHEMA, read_kept
+from batchrun.run_folder.checkpoint.sealed import ANSWERS_SCHEMA
+from batchrun.run_folder.checkpoint.shared import read_shared
+from batchrun.run_folder.checkpoint.with_providers import recorded, with_held
 from batchrun.submitting.changes import without_row
 from batchrun.survey.survey import Survey, survey, to_do
 

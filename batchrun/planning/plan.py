@@ -35,8 +35,8 @@ from batchrun.planning.examples import Example, example_of, examples
 from batchrun.planning.limits import PlannedLimit, limits_of
 from batchrun.planning.looked import Looked, look
 from batchrun.remote.reading import find_copy, is_at_work
+from batchrun.run_folder.checkpoint.with_providers import Batch
 from batchrun.run_folder.lock import is_locked
-from batchrun.run_folder.with_providers import Batch
 from batchrun.spending.caps import unbounded
 from batchrun.submitting.changes import edited_since, failed_by_form, left_behind, require_same
 from batchrun.submitting.edits import is_of_form

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batchrun.chat.completion import Completion, ErrorInside, NoAnswer, read_completion
+from batchrun.chat.answer.completion import Completion, ErrorInside, NoAnswer, read_completion
 from batchrun.outcome import Error, Exchange, Unanswered, Usage
 from batchrun.policy.error_reply import classify, classify_error_body
 from batchrun.value import value

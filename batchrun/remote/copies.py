@@ -15,10 +15,10 @@ from batchrun.errors import RunFolderError
 from batchrun.remote.fetching import fetch
 from batchrun.remote.manifest import KEY, Manifest
 from batchrun.remote.shipping import digest_of
+from batchrun.run_folder.checkpoint.sealed import sealed_parts
 from batchrun.run_folder.folder import RunFolder, write_atomically
-from batchrun.run_folder.journal import journal_files, storage_error
+from batchrun.run_folder.journal.journal import journal_files, storage_error
 from batchrun.run_folder.lock import locked_in_turn
-from batchrun.run_folder.sealed import sealed_parts
 from batchrun.storage import Address, Store
 
 _PATIENCE = 600.0

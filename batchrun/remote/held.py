@@ -22,7 +22,7 @@ from batchrun.remote.losses import Loss, loss_of
 from batchrun.remote.manifest import Manifest, read_manifest, write_manifest
 from batchrun.remote.shipping import Shipper
 from batchrun.run_folder.lock import locked
-from batchrun.run_folder.read import see
+from batchrun.run_folder.results.read import see
 from batchrun.storage import ConflictError, Patience, Store, Version, open_store
 
 HASTY = Patience(retries=2, total=8.0, request=5.0)

@@ -9,9 +9,9 @@ from batchrun.job import Job
 from batchrun.remote.copies import LocalCopy
 from batchrun.remote.held import Held, held
 from batchrun.remote.lease import TTL
+from batchrun.run_folder.checkpoint.spend import keep_dropped
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.log import Log
-from batchrun.run_folder.spend import keep_dropped
 from batchrun.summary import Summary
 
 

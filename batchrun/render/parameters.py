@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from batchrun import codec
-from batchrun.chat.parameters import check_combination, check_parameter
+from batchrun.chat.request.parameters import check_combination, check_parameter
 from batchrun.chat.stamps import is_stored, leaves_no_room, sent_metadata
 from batchrun.job import Job, ModelChoice
 from batchrun.render.evaluate import at, evaluated, no_json, unfit

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from batchrun.chat.dialogue import Turn
-from batchrun.chat.messages import check_messages
+from batchrun.chat.request.messages import check_messages
 from batchrun.job import OPENAI_BATCH, Job, read_messages
 from batchrun.media import Media, MediaRef
 from batchrun.render.evaluate import RenderError, at, evaluated, unfit

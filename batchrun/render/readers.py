@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from batchrun.chat.json_schema import SchemaError
-from batchrun.chat.reading import Reader
-from batchrun.chat.structured import AnswerSchema, ArgumentsReader
+from batchrun.chat.answer.reading import Reader
+from batchrun.chat.schema.json_schema import SchemaError
+from batchrun.chat.schema.structured import AnswerSchema, ArgumentsReader
 
 READ_FROM = ("tools", "functions", "structured_outputs", "audio")
 """The parameters that the reader of a request hangs on."""

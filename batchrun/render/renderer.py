@@ -16,10 +16,10 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from batchrun import codec
+from batchrun.chat.answer.reading import Reader
 from batchrun.chat.dialogue import Rules as DialogueRules
-from batchrun.chat.reading import Reader
-from batchrun.chat.structured import AnswerSchema
-from batchrun.chat.wire import translated
+from batchrun.chat.request.wire import translated
+from batchrun.chat.schema.structured import AnswerSchema
 from batchrun.errors import JobError
 from batchrun.job import ANY_MODEL, Job, ModelChoice, job_snapshot
 from batchrun.job.answer_schema import load_answer_schema

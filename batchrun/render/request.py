@@ -7,8 +7,8 @@ from dataclasses import field
 from typing import Any, Protocol
 
 from batchrun import codec
+from batchrun.chat.answer.reading import Reader
 from batchrun.chat.dialogue import Ask, Dialogue, Rules
-from batchrun.chat.reading import Reader
 from batchrun.chat.stamps import Stamp, is_stored, stamped
 from batchrun.job import ModelChoice
 from batchrun.media import Media, MediaError, MediaRef, replace

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from batchrun.outcome import Completed, Error, Failed
-from batchrun.run_folder.records import Done
+from batchrun.run_folder.journal.records import Done
 from batchrun.summary import Summary
 
 SHOWN = 3

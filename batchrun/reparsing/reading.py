@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
-from batchrun.chat.completion import Completion
+from batchrun.chat.answer.completion import Completion
 from batchrun.chat.dialogue import Dialogue, Reply, Run
 from batchrun.outcome import Completed, Error, ErrorType, Failed
 from batchrun.policy.judge import judge
 from batchrun.render.request import Request
-from batchrun.run_folder.history import History
-from batchrun.run_folder.records import Done
+from batchrun.run_folder.journal.history import History
+from batchrun.run_folder.journal.records import Done
 
 
 def reread(history: History, request: Request) -> Done | None:

@@ -26,13 +26,13 @@ from batchrun.reparsing.counting import Reparsed, Tally
 from batchrun.reparsing.reading import reread
 from batchrun.reparsing.rows import OLDER, PLACED, as_answered, asked, open_rows
 from batchrun.reparsing.stored import stored
-from batchrun.run_folder.checkpoint import Checkpoint
+from batchrun.run_folder.checkpoint.checkpoint import Checkpoint
+from batchrun.run_folder.checkpoint.sealed import seal
 from batchrun.run_folder.folder import RunFolder, storage_of, write_atomically
-from batchrun.run_folder.history import History
+from batchrun.run_folder.journal.history import History
+from batchrun.run_folder.journal.records import encode
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.log import open_log
-from batchrun.run_folder.records import encode
-from batchrun.run_folder.sealed import seal
 from batchrun.source import Row
 from batchrun.spending.pricing import ModelPrices
 from batchrun.submitting.changes import edited_since

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from batchrun.run_folder.bucket import buckets
-from batchrun.run_folder.checkpoint import Checkpoint
-from batchrun.run_folder.gathered import Gathered, answers_of_rows, is_scattered
-from batchrun.run_folder.history import History
-from batchrun.run_folder.sealed import PartReader, histories
+from batchrun.run_folder.checkpoint.checkpoint import Checkpoint
+from batchrun.run_folder.checkpoint.gathered import Gathered, answers_of_rows, is_scattered
+from batchrun.run_folder.checkpoint.sealed import PartReader, histories
+from batchrun.run_folder.journal.history import History
+from batchrun.run_folder.results.bucket import buckets
 
 AT_ONCE = 100
 """Rows whose records are read at once."""

@@ -15,7 +15,7 @@ from batchrun.report.charts import Chart, charts, pauses
 from batchrun.report.figures import Figures, figures
 from batchrun.report.members import MOST
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.read import Seen, rows_by_part, scan_seen, see
+from batchrun.run_folder.results.read import Seen, rows_by_part, scan_seen, see
 from batchrun.show.conversation import NEEDED, facts, turns
 from batchrun.show.show import Choice, choose, input_columns
 from batchrun.status.status import Status, status

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from batchrun.chat.json_schema import UnsettledError, alternatives, is_null, settled, values_of
+from batchrun.chat.schema.json_schema import UnsettledError, alternatives, is_null, settled, values_of
 
 MOST = 24
 """Members that are counted: a schema may have hundreds."""

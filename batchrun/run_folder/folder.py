@@ -15,9 +15,9 @@ from typing import Any
 from batchrun import codec
 from batchrun.errors import RunFolderError, StorageError
 from batchrun.run_folder.damaged import readable
-from batchrun.run_folder.format_version import FIRST_VERSION, check_version
-from batchrun.run_folder.journal import is_of_disk, storage_error, sync_folder
-from batchrun.run_folder.records import FORMAT_VERSION
+from batchrun.run_folder.journal.format_version import FIRST_VERSION, check_version
+from batchrun.run_folder.journal.journal import is_of_disk, storage_error, sync_folder
+from batchrun.run_folder.journal.records import FORMAT_VERSION
 
 GENERATIONS = "generations"
 

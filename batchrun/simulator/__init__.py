@@ -7,7 +7,7 @@ calls = read_ledger(path)
 
 from batchrun.simulator.config import SimulatorConfig
 from batchrun.simulator.ledger import Answer, Call, Counts, Ledger, read_ledger
-from batchrun.simulator.limits import SlidingWindow
+from batchrun.simulator.limits.limits import SlidingWindow
 from batchrun.simulator.process import start_process
 from batchrun.simulator.server import Running, run, serve
 

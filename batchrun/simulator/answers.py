@@ -11,12 +11,12 @@ from typing import Any
 
 from batchrun.codec import dumps
 from batchrun.simulator.faults import spoil, spoil_body
-from batchrun.simulator.limit_headers import PASSED_ON
-from batchrun.simulator.limit_rules import HintForm, Limits
+from batchrun.simulator.limits.headers import PASSED_ON
+from batchrun.simulator.limits.rules import HintForm, Limits
+from batchrun.simulator.reading.request import ChatRequest
 from batchrun.simulator.refusal import Refusal, of_status
-from batchrun.simulator.request import ChatRequest
+from batchrun.simulator.replying.stream import events
 from batchrun.simulator.rules import Fault, StatusFault
-from batchrun.simulator.stream import events
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 

@@ -42,8 +42,8 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
-from batchrun.simulator.batch_rules import BatchRule
-from batchrun.simulator.limit_rules import Limits
+from batchrun.simulator.batches.rules import BatchRule
+from batchrun.simulator.limits.rules import Limits
 from batchrun.simulator.rules import Fault, Seconds, Strict
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from batchrun.codec import canonical
-from batchrun.simulator.request import ChatRequest
+from batchrun.simulator.reading.request import ChatRequest
 
 
 class Conversations:

@@ -8,29 +8,30 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from batchrun.simulator import answers, batch_faults, refusal, storing
+from batchrun.simulator import answers, refusal, storing
 from batchrun.simulator.answers import HttpAnswer
-from batchrun.simulator.batch_rules import BatchFault
-from batchrun.simulator.batching import ROOTS, Batching
+from batchrun.simulator.batches import faults as batch_faults
+from batchrun.simulator.batches.batching import ROOTS, Batching
+from batchrun.simulator.batches.rules import BatchFault
 from batchrun.simulator.config import SimulatorConfig
 from batchrun.simulator.connection import Connection, HttpRequest, UnreadableError
 from batchrun.simulator.conversations import Conversations
 from batchrun.simulator.delivery import Close, Reset, Send, Step, Wait, steps
-from batchrun.simulator.draws import latency, slowed
 from batchrun.simulator.faults import Occasion, choose, spoil_stored
-from batchrun.simulator.intake import Received, receive
 from batchrun.simulator.keys import Keys
 from batchrun.simulator.ledger import Ledger
-from batchrun.simulator.limits import ModelLimits
+from batchrun.simulator.limits.limits import ModelLimits
+from batchrun.simulator.limits.places import Places
+from batchrun.simulator.making.draws import latency, slowed
 from batchrun.simulator.outcome import Outcome
-from batchrun.simulator.places import Places
 from batchrun.simulator.prompt_cache import PromptCache
+from batchrun.simulator.reading.intake import Received, receive
+from batchrun.simulator.reading.request import ChatRequest
 from batchrun.simulator.refusal import Refusal
-from batchrun.simulator.reply import Setting, completion
-from batchrun.simulator.request import ChatRequest
+from batchrun.simulator.replying.reply import Setting, completion
+from batchrun.simulator.replying.usage import cost
 from batchrun.simulator.rules import ErrorInside, Fault, StatusFault
 from batchrun.simulator.storing import Storing
-from batchrun.simulator.usage import cost
 
 ANY_MODEL = "simulated"
 """The model that is listed when any name is taken."""

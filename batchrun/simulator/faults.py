@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from batchrun.simulator.draws import draw
-from batchrun.simulator.request import ChatRequest
+from batchrun.simulator.making.draws import draw
+from batchrun.simulator.making.written import Text
+from batchrun.simulator.reading.request import ChatRequest
 from batchrun.simulator.rules import (
     AnswerFault,
     ErrorInside,
@@ -17,7 +18,6 @@ from batchrun.simulator.rules import (
     StreamFault,
     action,
 )
-from batchrun.simulator.written import Text
 
 WHITESPACE = 100
 """Line ends that an answer without a limit ends in."""

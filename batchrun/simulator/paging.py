@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Literal, Protocol, TypeVar
 
-from batchrun.simulator.checks import one_of, wrong
+from batchrun.simulator.reading.checks import one_of, wrong
 
 
 class Named(Protocol):

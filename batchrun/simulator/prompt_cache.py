@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from batchrun.codec import hash64
 from batchrun.simulator.config import Cache
-from batchrun.simulator.request import ChatRequest
-from batchrun.simulator.tokenizer import tokens
+from batchrun.simulator.making.tokenizer import tokens
+from batchrun.simulator.reading.request import ChatRequest
 
 STEP = 128
 """Tokens by which longer prefixes grow, OpenAI's guide on prompt caching."""

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from batchrun.codec import dumps
-from batchrun.simulator.limit_rules import HintForm
-from batchrun.simulator.limits import Over
+from batchrun.simulator.limits.limits import Over
+from batchrun.simulator.limits.rules import HintForm
 
 
 @dataclass(frozen=True, slots=True)

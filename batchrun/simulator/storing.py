@@ -9,11 +9,11 @@ from urllib.parse import parse_qsl
 from batchrun.codec import dumps
 from batchrun.simulator import answers, paging, refusal
 from batchrun.simulator.answers import HttpAnswer
-from batchrun.simulator.checks import missing, pairs
 from batchrun.simulator.config import StoredRule
 from batchrun.simulator.connection import HttpRequest
+from batchrun.simulator.reading.checks import missing, pairs
+from batchrun.simulator.reading.request import ChatRequest, parse
 from batchrun.simulator.refusal import RefusedError
-from batchrun.simulator.request import ChatRequest, parse
 from batchrun.simulator.stored import Completions, Stored
 
 ROOT = "/v1/chat/completions"

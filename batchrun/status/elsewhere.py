@@ -11,8 +11,8 @@ from batchrun import codec
 from batchrun.remote.copies import LocalCopy
 from batchrun.remote.lease import Lease, read_lease
 from batchrun.remote.manifest import Manifest, read_manifest
+from batchrun.run_folder.checkpoint.with_providers import Batch, from_bytes
 from batchrun.run_folder.lock import is_locked
-from batchrun.run_folder.with_providers import Batch, from_bytes
 from batchrun.status.status import Status
 from batchrun.storage import Store, open_store
 from batchrun.summary import CheckOutcome

@@ -12,17 +12,17 @@ from batchrun import codec
 from batchrun.budget import Amounts
 from batchrun.index import State, counts, match
 from batchrun.prices import Price
-from batchrun.run_folder.checkpoint import Checkpoint, read_kept
+from batchrun.run_folder.checkpoint.checkpoint import Checkpoint, read_kept
+from batchrun.run_folder.checkpoint.older import has_ids
+from batchrun.run_folder.checkpoint.sealed import sealed_parts
+from batchrun.run_folder.checkpoint.shared import read_shared
+from batchrun.run_folder.checkpoint.with_providers import Batch, recorded, with_held
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.journal import journal_files
+from batchrun.run_folder.journal.journal import journal_files
 from batchrun.run_folder.live import read_live
 from batchrun.run_folder.lock import is_locked
-from batchrun.run_folder.older import has_ids
-from batchrun.run_folder.read import Seen, read_steadily, rows_by_part, see
-from batchrun.run_folder.sealed import sealed_parts
-from batchrun.run_folder.shared import read_shared
-from batchrun.run_folder.with_providers import Batch, recorded, with_held
+from batchrun.run_folder.results.read import Seen, read_steadily, rows_by_part, see
 from batchrun.summary import CheckOutcome
 
 _TRIES = 10

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchrun.export import replacing
-from batchrun.run_folder.row_groups import GROUP_BYTES
+from batchrun.run_folder.checkpoint.row_groups import GROUP_BYTES
 from batchrun.stored.filters import Filters
 from batchrun.stored.place import Place
 from batchrun.stored.rows import Rows

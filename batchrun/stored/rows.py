@@ -10,17 +10,17 @@ from typing import Any
 import pyarrow as pa
 
 from batchrun import codec
-from batchrun.chat.lenient import is_integer
+from batchrun.chat.answer.lenient import is_integer
 from batchrun.chat.stamps import ROW
 from batchrun.job import ANY_MODEL, Job, ModelChoice
 from batchrun.outcome import Completed, Error, Failed, Reply
 from batchrun.policy.judge import Judged, judge
 from batchrun.render.renderer import Renderer
-from batchrun.run_folder.columns import TIME
-from batchrun.run_folder.history import History
-from batchrun.run_folder.records import Answered, Done, Sent
-from batchrun.run_folder.results import result_table
-from batchrun.run_folder.typed import Types
+from batchrun.run_folder.columns.columns import TIME
+from batchrun.run_folder.columns.typed import Types
+from batchrun.run_folder.columns.values import result_table
+from batchrun.run_folder.journal.history import History
+from batchrun.run_folder.journal.records import Answered, Done, Sent
 from batchrun.spending.paid import cost_of
 from batchrun.spending.pricing import ModelPrices
 from batchrun.stored.place import Place

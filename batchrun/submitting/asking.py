@@ -35,13 +35,13 @@ from batchrun.policy.breaker import Breaker
 from batchrun.progress.display import Progress, View
 from batchrun.progress.standing import tell_others
 from batchrun.remote.held import Held
-from batchrun.run_folder.checkpoint import write_admitted
-from batchrun.run_folder.journal import Journal
+from batchrun.run_folder.checkpoint.checkpoint import write_admitted
+from batchrun.run_folder.checkpoint.sealed import JournalContents, seal
+from batchrun.run_folder.journal.journal import Journal
+from batchrun.run_folder.journal.records import Admitted
 from batchrun.run_folder.live import read_live, remove_live
 from batchrun.run_folder.log import Log
-from batchrun.run_folder.records import Admitted
 from batchrun.run_folder.room import Spare
-from batchrun.run_folder.sealed import JournalContents, seal
 from batchrun.spending.pricing import ModelPrices, each_day, open_budget
 from batchrun.summary import Counters, Stop
 from batchrun.survey.survey import Survey

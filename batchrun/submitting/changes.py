@@ -15,9 +15,9 @@ from batchrun.index import State
 from batchrun.job import Job
 from batchrun.job.sections import usual_id
 from batchrun.job.snapshot import read_snapshot
-from batchrun.run_folder.batches import read_records, read_rows
-from batchrun.run_folder.checkpoint import read_kept, write_kept
-from batchrun.run_folder.sealed import hash_prefix
+from batchrun.run_folder.checkpoint.batches import read_records, read_rows
+from batchrun.run_folder.checkpoint.checkpoint import read_kept, write_kept
+from batchrun.run_folder.checkpoint.sealed import hash_prefix
 from batchrun.submitting.edits import edited, is_of_form
 from batchrun.survey.survey import Survey
 from batchrun.wording import counted

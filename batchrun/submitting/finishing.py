@@ -17,13 +17,13 @@ from batchrun.index import State, counts
 from batchrun.job import Job
 from batchrun.outcome import Usage
 from batchrun.progress.display import Progress
-from batchrun.run_folder.batches import read_records
-from batchrun.run_folder.checkpoint import read_checkpoint
+from batchrun.run_folder.checkpoint.batches import read_records
+from batchrun.run_folder.checkpoint.checkpoint import read_checkpoint
+from batchrun.run_folder.checkpoint.with_providers import Batch, with_held
 from batchrun.run_folder.folder import RunFolder, write_atomically
-from batchrun.run_folder.journal import is_full
-from batchrun.run_folder.publish import Publisher, release_memory
-from batchrun.run_folder.totals import read_totals
-from batchrun.run_folder.with_providers import Batch, with_held
+from batchrun.run_folder.journal.journal import is_full
+from batchrun.run_folder.results.publish import Publisher, release_memory
+from batchrun.run_folder.results.totals import read_totals
 from batchrun.spending.pricing import ModelPrices
 from batchrun.submitting.changes import forget_replaced
 from batchrun.summary import CheckOutcome, Counters, RunState, Stop, Summary

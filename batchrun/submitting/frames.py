@@ -11,7 +11,7 @@ import polars as pl
 
 from batchrun.errors import InputError, UsageError
 from batchrun.run_folder.folder import FRAMES
-from batchrun.run_folder.journal import storage_error, sync_folder
+from batchrun.run_folder.journal.journal import storage_error, sync_folder
 
 
 class PandasFrame(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from batchrun.clock import SystemClock
 from batchrun.job import Job
 from batchrun.progress.display import Progress
-from batchrun.run_folder.checkpoint import write_admitted
+from batchrun.run_folder.checkpoint.checkpoint import write_admitted
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.leftovers import sweep
 from batchrun.run_folder.log import Log

@@ -22,7 +22,7 @@ from batchrun.progress.display import Progress
 from batchrun.remote.held import Held
 from batchrun.remote.lease import TTL
 from batchrun.remote.work import account_for_loss, give_back, held_run
-from batchrun.run_folder.batches import read_records
+from batchrun.run_folder.checkpoint.batches import read_records
 from batchrun.run_folder.folder import RunFolder, storage_of, write_atomically
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.log import Log, open_log

@@ -6,9 +6,9 @@ import pyarrow as pa
 
 from batchrun.job import Job
 from batchrun.render.renderer import Renderer
-from batchrun.run_folder.layout import Layout
-from batchrun.run_folder.parsed import arrow_type
-from batchrun.run_folder.typed import Types, probabilities_type
+from batchrun.run_folder.columns.layout import Layout
+from batchrun.run_folder.columns.parsed import arrow_type
+from batchrun.run_folder.columns.typed import Types, probabilities_type
 from batchrun.source.previous_run import ROW_ID
 
 

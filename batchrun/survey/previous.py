@@ -8,7 +8,7 @@ from batchrun.errors import InputError
 from batchrun.job import Job
 from batchrun.remote.reading import open_copy
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.read import published_parts
+from batchrun.run_folder.results.read import published_parts
 from batchrun.source import Source, open_run, open_source
 from batchrun.source.previous_run import finished
 from batchrun.storage import Address, copy_path, is_remote

@@ -24,14 +24,14 @@ from batchrun.index.sharing import SENDABLE
 from batchrun.job import OPENAI_BATCH, Job
 from batchrun.render.renderer import HASH_VERSION, Renderer
 from batchrun.run_folder import checksum
-from batchrun.run_folder.checkpoint import KEPT_SCHEMA, Checkpoint, read_checkpoint, read_kept
-from batchrun.run_folder.columns import RESULT_SCHEMA
+from batchrun.run_folder.checkpoint.checkpoint import KEPT_SCHEMA, Checkpoint, read_checkpoint, read_kept
+from batchrun.run_folder.checkpoint.sealed import write_parquet
+from batchrun.run_folder.checkpoint.shared import read_shared
+from batchrun.run_folder.checkpoint.upgrade import upgrade_parts
+from batchrun.run_folder.columns.columns import RESULT_SCHEMA
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.folder import RunFolder, write_atomically
-from batchrun.run_folder.journal import sync_folder
-from batchrun.run_folder.sealed import write_parquet
-from batchrun.run_folder.shared import read_shared
-from batchrun.run_folder.upgrade import upgrade_parts
+from batchrun.run_folder.journal.journal import sync_folder
 from batchrun.selection import Selection
 from batchrun.source import Source
 from batchrun.spending.caps import BoundCheck, needs_bounds

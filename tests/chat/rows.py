@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from batchrun.outcome import Reply
-from batchrun.run_folder.records import Record
-from batchrun.run_folder.results import result_table
+from batchrun.run_folder.columns.values import result_table
+from batchrun.run_folder.journal.records import Record
 from tests.chat.streaming import Cut, accumulated, chunks, stream
 from tests.run_folder.recorded import answered, done, history, sent
 

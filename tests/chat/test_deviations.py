@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batchrun.chat.completion import Completion, ErrorInside, NoAnswer, read_completion
+from batchrun.chat.answer.completion import Completion, ErrorInside, NoAnswer, read_completion
 from batchrun.outcome import Reply
 from batchrun.policy.judge import judge
 from tests.chat.rows import answer_of, row_of

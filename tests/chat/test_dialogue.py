@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from batchrun import codec
-from batchrun.chat.completion import Completion, read_completion
+from batchrun.chat.answer.completion import Completion, read_completion
+from batchrun.chat.answer.reading import Reader
 from batchrun.chat.dialogue import Ask, Dialogue, Move, Rejected, Rules, Run
-from batchrun.chat.reading import Reader
-from batchrun.chat.structured import AnswerSchema, ArgumentsReader
+from batchrun.chat.schema.structured import AnswerSchema, ArgumentsReader
 
 PROMPT = [{"role": "user", "content": "question"}]
 ALL = frozenset({"invalid_output", "refusal", "content_filter"})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batchrun.chat.families import no_logprobs, refusals
+from batchrun.chat.request.families import no_logprobs, refusals
 
 SAMPLING: dict[str, Any] = {"temperature": 0, "top_p": 0.5, "logprobs": True, "top_logprobs": 3}
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrun import codec
-from batchrun.chat.json_text import NotJsonError, candidates, parse
+from batchrun.chat.schema.json_text import NotJsonError, candidates, parse
 
 REPAIRED: dict[str, tuple[str, Any]] = {
     "a json fence": ('```json\n{"a": 1}\n```', {"a": 1}),

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from batchrun.chat.message_models import AnyMessage, as_spelled
-from batchrun.chat.messages import check_messages
+from batchrun.chat.request.message_models import AnyMessage, as_spelled
+from batchrun.chat.request.messages import check_messages
 
 ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(AnyMessage)
 

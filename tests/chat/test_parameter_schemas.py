@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from batchrun.chat.parameter_schemas import schema_findings
+from batchrun.chat.request.parameter_schemas import schema_findings
 
 WRONG = {"properties": {"a": {"type": "objct"}}}
 RIGHT = {"type": "object", "properties": {"a": {"type": "string"}}}
@@ -71,7 +71,7 @@ def test_a_schema_that_refers_elsewhere_or_is_nested_too_deeply_is_found() -> No
 def test_a_job_without_a_schema_does_not_load_the_validator() -> None:
     """It costs memory and time at the start of each command."""
     program = (
-        "import sys; from batchrun.chat.parameter_schemas import schema_findings;"
+        "import sys; from batchrun.chat.request.parameter_schemas import schema_findings;"
         "assert not list(schema_findings({'temperature': 0, 'tools': [{'type': 'web_search'}]}));"
         "sys.exit('jsonschema_rs' in sys.modules)"
     )

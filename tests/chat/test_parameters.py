@@ -10,9 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from batchrun.chat.parameter_models import Parameters
-from batchrun.chat.parameters import _DEPENDENT, check_combination, check_parameter, combination_findings
-from batchrun.chat.wire import Instructions, TokenLimit, translated
+from batchrun.chat.request.parameter_models import Parameters
+from batchrun.chat.request.parameters import (
+    _DEPENDENT,
+    check_combination,
+    check_parameter,
+    combination_findings,
+)
+from batchrun.chat.request.wire import Instructions, TokenLimit, translated
 
 FUNCTION = {
     "type": "function",

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from batchrun.chat.json_schema import SchemaError
-from batchrun.chat.structured import AnswerSchema, ArgumentsReader, Invalid, Labels, Parsed
+from batchrun.chat.schema.json_schema import SchemaError
+from batchrun.chat.schema.structured import AnswerSchema, ArgumentsReader, Invalid, Labels, Parsed
 
 TICKET: dict[str, Any] = {
     "type": "object",

@@ -8,8 +8,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from batchrun.chat.strict import strict_schema
-from batchrun.chat.structured import AnswerSchema, Parsed
+from batchrun.chat.schema.strict import strict_schema
+from batchrun.chat.schema.structured import AnswerSchema, Parsed
 
 STRING = {"type": "string"}
 TREE = {

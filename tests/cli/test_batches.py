@@ -16,10 +16,10 @@ import pytest
 from batchrun.batches.glance import look_now
 from batchrun.cancelling import cancel
 from batchrun.job import load_job
-from batchrun.run_folder.batches import keep_record, read_records
+from batchrun.run_folder.checkpoint.batches import keep_record, read_records
+from batchrun.run_folder.checkpoint.with_providers import Batch
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import locked
-from batchrun.run_folder.with_providers import Batch
 from tests.batches.batched import batched, provider_batches
 from tests.cli.running import Ended, batchrun
 from tests.runs import JobFolder

@@ -13,9 +13,9 @@ import polars as pl
 import pytest
 
 from batchrun import codec
-from batchrun.run_folder.columns import RESULT_SCHEMA
+from batchrun.run_folder.columns.columns import RESULT_SCHEMA
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.records import Record
+from batchrun.run_folder.journal.records import Record
 from batchrun.show.conversation import NEEDED, Part, audio_seconds, facts, turns
 from batchrun.wording import clean_line, pretty, spelled
 from tests.cli.pseudo_terminal import lines_seen, on_a_terminal

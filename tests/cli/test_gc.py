@@ -8,9 +8,9 @@ import pytest
 
 from batchrun import gc
 from batchrun.job import load_job
+from batchrun.run_folder.checkpoint.sealed import sealed_parts, write_parquet
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.read import scan_run
-from batchrun.run_folder.sealed import sealed_parts, write_parquet
+from batchrun.run_folder.results.read import scan_run
 from tests.cli.conftest import NewJob
 from tests.cli.running import batchrun
 from tests.runs import JobFolder
@@ -123,8 +123,8 @@ def test_unfinished_askings_of_removed_rows_are_dropped(new_job: NewJob) -> None
 
 def _unfinished(job: JobFolder, journal: Path) -> int:
     """Leave the first row's call in a journal as a kill before its answer does; gives how many."""
-    from batchrun.run_folder.records import FORMAT_VERSION, Header, Sent, encode
-    from batchrun.run_folder.sealed import PartReader, histories
+    from batchrun.run_folder.checkpoint.sealed import PartReader, histories
+    from batchrun.run_folder.journal.records import FORMAT_VERSION, Header, Sent, encode
 
     part = min(sealed_parts(job.checkpoint))
     history = next(histories(PartReader(job.checkpoint, ["_records"]).take(part, [0])))

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.read import scan_run
+from batchrun.run_folder.results.read import scan_run
 from batchrun.show.show import Choice, choose
 from tests.cli.conftest import BAD, REFUSED, ROWS, NewJob
 from tests.cli.running import batchrun

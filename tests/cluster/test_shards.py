@@ -11,9 +11,9 @@ import polars as pl
 from batchrun.clock import SystemClock
 from batchrun.cluster.shards import LEAST_ROWS, Given, Shards
 from batchrun.engines.tasks import Assignment
-from batchrun.run_folder.history import History
-from batchrun.run_folder.journal import Journal
-from batchrun.run_folder.records import Sent, encode
+from batchrun.run_folder.journal.history import History
+from batchrun.run_folder.journal.journal import Journal
+from batchrun.run_folder.journal.records import Sent, encode
 from batchrun.source import Mark, marks, open_source
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from batchrun import codec
 from batchrun.outcome import Completed, Error, Failed
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.records import Answered, Done, Sent
+from batchrun.run_folder.journal.records import Answered, Done, Sent
 from batchrun.survey.layout import result_types
 from tests.run_folder.answering import Work
 from tests.run_folder.recorded import answered, body, done, reply, sent

@@ -12,7 +12,7 @@ from batchrun.diff import diff
 from batchrun.diff.names import short_names
 from batchrun.errors import UsageError
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.read import rows_by_part, scan_run, see
+from batchrun.run_folder.results.read import rows_by_part, scan_run, see
 from tests.diff.comparing import LABELS, Answer, Failure, labels, run_of
 from tests.run_folder.answering import Work
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from batchrun.chat.message_models import SystemMessage, UserMessage
+from batchrun.chat.request.message_models import SystemMessage, UserMessage
 from batchrun.errors import JobError
 from batchrun.job import ANY_MODEL, PRESETS, Job, MessageFile, load_job
 from batchrun.limits import Limits

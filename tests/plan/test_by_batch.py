@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batchrun.run_folder.with_providers import Batch
+from batchrun.run_folder.checkpoint.with_providers import Batch
 from tests.batches.batched import PRICES, batched
 from tests.cli.running import batchrun
 from tests.plan.planning import asking, job_of, planned

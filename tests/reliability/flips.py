@@ -15,10 +15,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from batchrun import codec
-from batchrun.run_folder.checkpoint import read_checkpoint
-from batchrun.run_folder.journal import JournalReader
-from batchrun.run_folder.records import FORMAT_VERSION, Admitted, Header, encode
-from batchrun.run_folder.sealed import sealed_parts, sealed_table
+from batchrun.run_folder.checkpoint.checkpoint import read_checkpoint
+from batchrun.run_folder.checkpoint.sealed import sealed_parts, sealed_table
+from batchrun.run_folder.journal.journal import JournalReader
+from batchrun.run_folder.journal.records import FORMAT_VERSION, Admitted, Header, encode
 from tests.reliability import flipped
 from tests.reliability.table import Line
 from tests.runs import simulated

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from batchrun.codec import dumps
-from batchrun.simulator import Call, request
+from batchrun.simulator import Call
+from batchrun.simulator.reading import request
 from tests.pacing import Prompt, Server, ideal
 from tests.reliability.table import Line
 from tests.runs import JobFolder, simulated

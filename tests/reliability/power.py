@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from batchrun.run_folder.journal import COMMIT_INTERVAL
+from batchrun.run_folder.journal.journal import COMMIT_INTERVAL
 from batchrun.simulator import SimulatorConfig, read_ledger, start_process
 from batchrun.simulator.config import UniformLatency
 from tests.reliability.disk import EXTREMES, Chance, Choice, Disk

@@ -19,7 +19,7 @@ from pathlib import Path
 import polars as pl
 
 from batchrun.outcome import Reply
-from batchrun.run_folder.records import Answered, DamagedRecordError, Sent, decode
+from batchrun.run_folder.journal.records import Answered, DamagedRecordError, Sent, decode
 from tests.reliability.disk import Disk
 from tests.reliability.syscalls import Change, changes, traced
 from tests.runs import JobFolder

@@ -14,7 +14,7 @@ from unittest.mock import patch
 from batchrun import gc
 from batchrun.cli import main
 from batchrun.engines import control
-from batchrun.run_folder import bucket, publish
+from batchrun.run_folder.results import bucket, publish
 
 SEAL_ROWS = 40
 BUCKET = 50

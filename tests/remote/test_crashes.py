@@ -20,8 +20,8 @@ from batchrun.remote.lease import read_lease
 from batchrun.remote.manifest import KEY
 from batchrun.remote.shipping import Shipper
 from batchrun.remote.work import account_for_loss
+from batchrun.run_folder.checkpoint.spend import read_dropped
 from batchrun.run_folder.log import open_log
-from batchrun.run_folder.spend import read_dropped
 from batchrun.storage import Address, Patience, open_store
 from tests.remote.copies import KilledError, append, at_work, copy_of, journal, newest
 from tests.remote.runs import wait_for

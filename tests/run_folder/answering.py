@@ -13,12 +13,12 @@ import polars as pl
 
 from batchrun import codec
 from batchrun.job import Job
-from batchrun.run_folder.checkpoint import read_checkpoint
+from batchrun.run_folder.checkpoint.checkpoint import read_checkpoint
+from batchrun.run_folder.checkpoint.sealed import seal
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.history import History
-from batchrun.run_folder.publish import Publisher
-from batchrun.run_folder.records import Answered, Done, Sent, encode
-from batchrun.run_folder.sealed import seal
+from batchrun.run_folder.journal.history import History
+from batchrun.run_folder.journal.records import Answered, Done, Sent, encode
+from batchrun.run_folder.results.publish import Publisher
 from batchrun.survey.layout import layout_of
 from batchrun.survey.survey import Survey, survey
 from tests.job.jobs import load

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from batchrun.outcome import Completed, Error, ErrorType, Exchange, Failed, Outcome, Reply, Unanswered
-from batchrun.run_folder.history import History
-from batchrun.run_folder.records import Answered, Done, Header, Record, Sent, encode
+from batchrun.run_folder.journal.history import History
+from batchrun.run_folder.journal.records import Answered, Done, Header, Record, Sent, encode
 
 EPOCH = 1_800_000_000.0
 

@@ -6,8 +6,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from batchrun.run_folder.bucket import BUCKET, buckets
-from batchrun.run_folder.row_groups import GROUP_BYTES, row_groups
+from batchrun.run_folder.checkpoint.row_groups import GROUP_BYTES, row_groups
+from batchrun.run_folder.results.bucket import BUCKET, buckets
 
 
 def states(*lines: tuple[int, int | None]) -> pl.DataFrame:

@@ -8,15 +8,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from batchrun.run_folder.checkpoint import (
+from batchrun.run_folder.checkpoint.checkpoint import (
     KEPT_SCHEMA,
     read_checkpoint,
     read_kept,
     write_admitted,
     write_kept,
 )
-from batchrun.run_folder.records import Admitted, Record, Sent
-from batchrun.run_folder.sealed import ANSWERS_SCHEMA
+from batchrun.run_folder.checkpoint.sealed import ANSWERS_SCHEMA
+from batchrun.run_folder.journal.records import Admitted, Record, Sent
 from tests.run_folder.recorded import LOST, answered, asked, done, reply, request_hash, sent, write_journal
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from batchrun.errors import RunFolderError
 from batchrun.run_folder import checksum
+from batchrun.run_folder.checkpoint.sealed import read_answers, write_parquet
 from batchrun.run_folder.damaged import readable
-from batchrun.run_folder.sealed import read_answers, write_parquet
 
 ROWS = pl.DataFrame({"n": range(500), "text": [f"text number {n}" for n in range(500)]}).to_arrow()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from batchrun.errors import StorageError
-from batchrun.run_folder.publish import Publisher
+from batchrun.run_folder.results.publish import Publisher
 from tests.runs import JobFolder, run_batchrun, simulated, write_rows
 
 

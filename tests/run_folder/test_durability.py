@@ -11,8 +11,8 @@ import pytest
 
 from batchrun.clock import SystemClock
 from batchrun.errors import StorageError
-from batchrun.run_folder.checkpoint import Checkpoint
-from batchrun.run_folder.journal import Damage, Journal
+from batchrun.run_folder.checkpoint.checkpoint import Checkpoint
+from batchrun.run_folder.journal.journal import Damage, Journal
 from tests.reliability.traced import is_there, record
 
 straced = pytest.mark.skipif(not is_there(), reason="strace is missing")
@@ -28,8 +28,8 @@ import sys
 from pathlib import Path
 import anyio
 from batchrun.clock import SystemClock
-from batchrun.run_folder.journal import Journal
-from batchrun.run_folder.records import Admitted
+from batchrun.run_folder.journal.journal import Journal
+from batchrun.run_folder.journal.records import Admitted
 async def main():
     journal = Journal(Path(sys.argv[1]), 1, SystemClock())
     journal.append(Admitted({}))

@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from batchrun.run_folder import gathered
-from batchrun.run_folder.gathered import Gathered, answers_of_rows, is_scattered
-from batchrun.run_folder.sealed import PartReader
+from batchrun.run_folder.checkpoint import gathered
+from batchrun.run_folder.checkpoint.gathered import Gathered, answers_of_rows, is_scattered
+from batchrun.run_folder.checkpoint.sealed import PartReader
 from tests.run_folder.answering import Work
 
 COLUMNS = ["row_id", "completion", "request_hash"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from batchrun.outcome import Completed
-from batchrun.run_folder.checkpoint import read_checkpoint
-from batchrun.run_folder.records import Header, Record, encode
+from batchrun.run_folder.checkpoint.checkpoint import read_checkpoint
+from batchrun.run_folder.journal.records import Header, Record, encode
 from tests.run_folder.recorded import answered, done, reply, sent, write_journal
 
 

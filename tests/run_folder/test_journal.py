@@ -13,7 +13,8 @@ import anyio.lowlevel
 import pytest
 
 from batchrun.errors import RunFolderError, RunFolderLostError, StorageError
-from batchrun.run_folder.journal import (
+from batchrun.run_folder.checkpoint.sealed import JournalContents
+from batchrun.run_folder.journal.journal import (
     COMMIT_INTERVAL,
     MAX_UNSYNCED,
     Damage,
@@ -21,8 +22,7 @@ from batchrun.run_folder.journal import (
     JournalReader,
     journal_files,
 )
-from batchrun.run_folder.records import FORMAT_VERSION, Admitted, Header, Record, encode
-from batchrun.run_folder.sealed import JournalContents
+from batchrun.run_folder.journal.records import FORMAT_VERSION, Admitted, Header, Record, encode
 from tests.run_folder.recorded import answered, asked, done, reply, sent, write_journal
 
 
@@ -231,7 +231,7 @@ GROUP_COMMIT = """
     from pathlib import Path
     import anyio
     from batchrun.clock import SystemClock
-    from batchrun.run_folder.journal import Journal
+    from batchrun.run_folder.journal.journal import Journal
     from tests.run_folder.recorded import sent
 
     async def main():
@@ -272,8 +272,8 @@ FULL_DISK = """
     import anyio
     from batchrun.clock import SystemClock
     from batchrun.errors import StorageError
-    from batchrun.run_folder.journal import Journal, JournalReader
-    from batchrun.run_folder.records import Admitted
+    from batchrun.run_folder.journal.journal import Journal, JournalReader
+    from batchrun.run_folder.journal.records import Admitted
     from tests.run_folder.recorded import sent
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -319,8 +319,8 @@ ROTATE_ON_FULL_DISK = """
     import anyio
     from batchrun.clock import SystemClock
     from batchrun.errors import StorageError
-    from batchrun.run_folder.journal import Journal
-    from batchrun.run_folder.records import Admitted
+    from batchrun.run_folder.journal.journal import Journal
+    from batchrun.run_folder.journal.records import Admitted
     from tests.run_folder.recorded import sent
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

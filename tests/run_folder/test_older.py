@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from batchrun.run_folder.older import has_ids
-from batchrun.run_folder.read import scan_run, see
+from batchrun.run_folder.checkpoint.older import has_ids
+from batchrun.run_folder.results.read import scan_run, see
 from tests.run_folder.answering import Work, failed
 
 ROWS = [{"id": "a", "text": "one"}, {"id": "b", "text": "two"}]

@@ -18,15 +18,21 @@ import pytest
 
 from batchrun.errors import ChangedRowsError, RunFolderError
 from batchrun.outcome import Reply
-from batchrun.run_folder import upgrade
-from batchrun.run_folder.checkpoint import read_checkpoint
-from batchrun.run_folder.columns import ATTEMPT
+from batchrun.run_folder.checkpoint import upgrade
+from batchrun.run_folder.checkpoint.checkpoint import read_checkpoint
+from batchrun.run_folder.checkpoint.sealed import (
+    PartReader,
+    histories,
+    schema_with,
+    sealed_parts,
+    write_parquet,
+)
+from batchrun.run_folder.columns.columns import ATTEMPT
 from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.journal.records import FORMAT_VERSION, Header, UnknownRecordError, decode, encode
 from batchrun.run_folder.lock import locked
-from batchrun.run_folder.read import rows_by_part, scan_run, scan_seen, see
-from batchrun.run_folder.records import FORMAT_VERSION, Header, UnknownRecordError, decode, encode
-from batchrun.run_folder.sealed import PartReader, histories, schema_with, sealed_parts, write_parquet
-from batchrun.run_folder.totals import read_totals
+from batchrun.run_folder.results.read import rows_by_part, scan_run, scan_seen, see
+from batchrun.run_folder.results.totals import read_totals
 from tests.plan.planning import planned
 from tests.run_folder.answering import Work
 from tests.run_folder.recorded import answered, done, sent

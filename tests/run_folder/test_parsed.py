@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from batchrun import codec
-from batchrun.chat.structured import AnswerSchema, Parsed
-from batchrun.run_folder.parsed import arrow_array, arrow_type
+from batchrun.chat.schema.structured import AnswerSchema, Parsed
+from batchrun.run_folder.columns.parsed import arrow_array, arrow_type
 from batchrun.source.overrides import mark
 
 STRING = {"type": "string"}

@@ -13,10 +13,10 @@ import pytest
 from batchrun.errors import InputError
 from batchrun.index import State
 from batchrun.outcome import Completed
-from batchrun.run_folder.bucket import BUCKET
-from batchrun.run_folder.checkpoint import write_kept
-from batchrun.run_folder.columns import RESULT_SCHEMA
-from batchrun.run_folder.layout import input_names
+from batchrun.run_folder.checkpoint.checkpoint import write_kept
+from batchrun.run_folder.columns.columns import RESULT_SCHEMA
+from batchrun.run_folder.columns.layout import input_names
+from batchrun.run_folder.results.bucket import BUCKET
 from tests.run_folder.answering import Work, failed
 from tests.run_folder.recorded import answered, body, done, reply, sent
 

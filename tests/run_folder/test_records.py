@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrun.outcome import ERROR_TYPES, Completed, Error, Failed, Reply, Unanswered
-from batchrun.run_folder.records import (
+from batchrun.run_folder.journal.records import (
     Admitted,
     Answered,
     DamagedRecordError,

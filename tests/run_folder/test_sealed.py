@@ -14,11 +14,8 @@ import pytest
 
 from batchrun.errors import StorageError
 from batchrun.outcome import Completed
-from batchrun.run_folder.columns import RESULT_SCHEMA
-from batchrun.run_folder.history import History
-from batchrun.run_folder.records import Admitted, Record
-from batchrun.run_folder.row_groups import sliced
-from batchrun.run_folder.sealed import (
+from batchrun.run_folder.checkpoint.row_groups import sliced
+from batchrun.run_folder.checkpoint.sealed import (
     ANSWERS_SCHEMA,
     SEALED_SCHEMA,
     JournalContents,
@@ -31,6 +28,9 @@ from batchrun.run_folder.sealed import (
     sealed_parts,
     write_parquet,
 )
+from batchrun.run_folder.columns.columns import RESULT_SCHEMA
+from batchrun.run_folder.journal.history import History
+from batchrun.run_folder.journal.records import Admitted, Record
 from tests.run_folder.recorded import (
     LOST,
     answered,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchrun.run_folder import shares
+from batchrun.run_folder.checkpoint import shares
 
 HASHES = st.one_of(st.integers(0, 5), st.integers(0, 2**64 - 1))
 LINES = st.lists(st.tuples(HASHES, st.none() | st.integers(0, 3)), max_size=20)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batchrun.run_folder.totals import read_totals
+from batchrun.run_folder.results.totals import read_totals
 from tests.run_folder.answering import Work, failed
 from tests.run_folder.recorded import LOST, UNREACHED, answered, body, done, reply, sent
 

@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from batchrun.simulator import delivery
 from batchrun.simulator.config import LognormalLatency, SimulatorConfig, UniformLatency
 from batchrun.simulator.delivery import Close, Reset, Send, Wait, steps
-from batchrun.simulator.draws import latency
 from batchrun.simulator.faults import Occasion, choose, name_of
-from batchrun.simulator.intake import receive
-from batchrun.simulator.request import ChatRequest
+from batchrun.simulator.making.draws import latency
+from batchrun.simulator.reading.intake import receive
+from batchrun.simulator.reading.request import ChatRequest
 from batchrun.simulator.rules import ACTIONS, action
 from tests.simulator.wire import body
 

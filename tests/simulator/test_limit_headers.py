@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from batchrun.simulator import Running
 from batchrun.simulator.config import Limits
-from batchrun.simulator.limits import ModelLimits
+from batchrun.simulator.limits.limits import ModelLimits
 from tests.simulator.playing import play
 from tests.simulator.wire import ask, body
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrun.simulator.config import Limits
-from batchrun.simulator.limit_headers import go_duration
-from batchrun.simulator.limits import Bucket, ModelLimits, SlidingWindow
+from batchrun.simulator.limits.headers import go_duration
+from batchrun.simulator.limits.limits import Bucket, ModelLimits, SlidingWindow
 
 STEPS = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 12)), max_size=60)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from batchrun.simulator.tokenizer import token_id, tokens
-from batchrun.simulator.written import END
+from batchrun.simulator.making.tokenizer import token_id, tokens
+from batchrun.simulator.making.written import END
 from tests.simulator.asking import choice, refusal, reply
 
 LABELS = ["ship", "shipping", "in stock", "in transit", "in transit now", "bill-1", "bill-2"]

@@ -7,8 +7,8 @@ import time
 from typing import Any
 
 from batchrun.simulator import Running
-from batchrun.simulator.limit_rules import ConcurrencyStep
-from batchrun.simulator.places import Places
+from batchrun.simulator.limits.places import Places
+from batchrun.simulator.limits.rules import ConcurrencyStep
 from tests.simulator.playing import eventually, play
 from tests.simulator.wire import ask, body
 

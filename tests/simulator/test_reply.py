@@ -10,11 +10,11 @@ import jsonschema
 import pytest
 
 from batchrun.simulator.config import SimulatorConfig
-from batchrun.simulator.intake import receive
-from batchrun.simulator.reply import Setting, completion
-from batchrun.simulator.request import ChatRequest
-from batchrun.simulator.stream import events
-from batchrun.simulator.tokenizer import tokens
+from batchrun.simulator.making.tokenizer import tokens
+from batchrun.simulator.reading.intake import receive
+from batchrun.simulator.reading.request import ChatRequest
+from batchrun.simulator.replying.reply import Setting, completion
+from batchrun.simulator.replying.stream import events
 from tests.simulator.wire import body
 
 

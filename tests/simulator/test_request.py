@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrun.simulator.config import SimulatorConfig
-from batchrun.simulator.intake import Received, receive
 from batchrun.simulator.keys import Keys
+from batchrun.simulator.making.tokenizer import tokens
+from batchrun.simulator.reading.intake import Received, receive
+from batchrun.simulator.reading.request import ChatRequest
 from batchrun.simulator.refusal import Refusal
-from batchrun.simulator.request import ChatRequest
-from batchrun.simulator.tokenizer import tokens
 from tests.simulator.wire import PROMPT, QUESTION, body
 
 

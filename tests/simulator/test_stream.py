@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from batchrun.simulator.config import SimulatorConfig
-from batchrun.simulator.stream import COMMENT, DONE, events
+from batchrun.simulator.replying.stream import COMMENT, DONE, events
 from tests.simulator.asking import reply
 from tests.simulator.test_tools import SHELL, TIME, WEATHER
 

@@ -10,12 +10,12 @@ import jsonschema
 import pytest
 
 from batchrun.codec import dumps
-from batchrun.simulator import patterns
+from batchrun.simulator.making import patterns
+from batchrun.simulator.making.structured import Label, value
+from batchrun.simulator.making.written import as_json
+from batchrun.simulator.reading.schema_rules import check_schema
 from batchrun.simulator.refusal import RefusedError
-from batchrun.simulator.schema_rules import check_schema
-from batchrun.simulator.structured import Label, value
-from batchrun.simulator.writing import breach
-from batchrun.simulator.written import as_json
+from batchrun.simulator.replying.writing import breach
 
 
 def obj(*, optional: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 from batchrun.chat.stamps import ROW, RUN
 from batchrun.errors import EndpointError, UsageError
 from batchrun.job import load_job
-from batchrun.run_folder.columns import RESULT_SCHEMA
+from batchrun.run_folder.columns.columns import RESULT_SCHEMA
 from batchrun.run_folder.folder import RunFolder
 from batchrun.stored import Filters, place_named, place_of_job
 from batchrun.stored.export import export

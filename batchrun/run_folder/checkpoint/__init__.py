@@ -1,0 +1,1 @@
+"""What a run folder remembers between two submits: sealed answers, spend, batches with providers."""

@@ -1,0 +1,1 @@
+"""Files and batches of the endpoint, as OpenAI's Batch API has them."""

@@ -1,0 +1,1 @@
+"""A request as the endpoint reads it: its body checked member by member, refused in OpenAI's words."""

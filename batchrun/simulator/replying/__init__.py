@@ -1,0 +1,1 @@
+"""What the endpoint answers: made up from the request and the seed, never from chance. Pure."""
