@@ -20,7 +20,7 @@ TELLING = {
     "admission/admission.py:_spare": "never printed: the engine stops, and `cli.going_on` tells on",
     "batches/rounds.py:_earn": "never printed: the engine stops, and `cli.going_on` tells on",
     "cluster/leased.py:admit": "never printed: the driver has stopped the run, and tells",
-    "submitting.py:_check_caps": "each reason says what to set; the hint is the further ones",
+    "submitting/submit.py:_check_caps": "each reason says what to set; the hint is the further ones",
 }
 """Where a message tells by itself, and how."""
 

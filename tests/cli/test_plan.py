@@ -13,7 +13,7 @@ from batchrun.cli.examples import without_middle
 from tests.cli.conftest import NewJob
 from tests.cli.pseudo_terminal import here_on_a_terminal, lines_seen
 from tests.cli.running import batchrun
-from tests.plan.planning import job_of
+from tests.planning.planning import job_of
 from tests.runs import JobFolder, simulated
 
 RULES = "Sort the ticket by what is to be done about it, and by nothing else that it says. " * 2

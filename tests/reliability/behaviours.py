@@ -1,6 +1,6 @@
 """What endpoints are known to answer, with the exact number of calls and the exact waits.
 
-The table is `tests/test_behaviours.py`, on a fake clock; here its lines are counted.
+The table is `tests/policy/test_behaviours.py`, on a fake clock; here its lines are counted.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.policy.test_behaviours import TABLE, test_each_behaviour_has_its_exact_calls_and_waits
 from tests.reliability.table import Line
-from tests.test_behaviours import TABLE, test_each_behaviour_has_its_exact_calls_and_waits
 
 
 def lines(folder: Path, full: bool) -> Iterator[Line]:

@@ -22,7 +22,7 @@ from batchrun.run_folder.journal.records import FORMAT_VERSION, Admitted, Header
 from tests.reliability import flipped
 from tests.reliability.table import Line
 from tests.runs import simulated
-from tests.test_conversations import with_functions
+from tests.submits.test_conversations import with_functions
 
 BOOKS = frozenset(
     {"attempts", "usage", "cost_usd", "latency", "ttft", "started_at", "model", "endpoint", "batch"}

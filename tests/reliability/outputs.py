@@ -9,10 +9,10 @@ from pathlib import Path
 from batchrun.report import gather, page
 from tests.cli.pseudo_terminal import here_on_a_terminal
 from tests.cli.running import batchrun
+from tests.export.test_export import harmless
 from tests.hostile import ALL, harmless_ones, hostile_run, obeyed
 from tests.reliability.table import Line
-from tests.test_export import harmless
-from tests.test_report import Tree
+from tests.report.test_report import Tree
 
 VERBS = [["show", "--limit", "10000"], ["show", "--json"], ["status"], ["status", "--json"], ["export"]]
 

@@ -1,4 +1,4 @@
-"""Adaptive concurrency over real sockets: the servers of `tests/test_concurrency.py` as processes."""
+"""Adaptive concurrency over real sockets: the servers of `test_concurrency.py` as processes of their own."""
 
 from __future__ import annotations
 

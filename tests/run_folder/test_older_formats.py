@@ -33,7 +33,7 @@ from batchrun.run_folder.journal.records import FORMAT_VERSION, Header, UnknownR
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.results.read import rows_by_part, scan_run, scan_seen, see
 from batchrun.run_folder.results.totals import read_totals
-from tests.plan.planning import planned
+from tests.planning.planning import planned
 from tests.run_folder.answering import Work
 from tests.run_folder.recorded import answered, done, sent
 from tests.runs import JobFolder, asked, run_batchrun, simulated, write_rows

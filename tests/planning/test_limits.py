@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from batchrun.planning import PlannedLimit
-from tests.plan.planning import job_of, planned
+from tests.planning.planning import job_of, planned
 from tests.runs import JobFolder, simulated
 
 ROWS = [{"id": "a", "text": "b"}]

@@ -14,9 +14,9 @@ import pytest
 from batchrun.errors import InputError
 from batchrun.job import load_job
 from batchrun.reparsing import Reparsed, look, reparse
+from tests.reparsing.test_reparse import LABELS, schema
 from tests.runs import JobFolder, Silent, row_of
 from tests.scripted import answering, completion
-from tests.test_reparse import LABELS, schema
 
 Act = Callable[..., Reparsed]
 

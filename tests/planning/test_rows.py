@@ -9,7 +9,7 @@ import pytest
 
 from batchrun.gc import collect
 from batchrun.job import load_job
-from tests.plan.planning import planned
+from tests.planning.planning import planned
 from tests.runs import JobFolder, simulated
 
 

@@ -16,8 +16,8 @@ from batchrun.cli.summary import next_steps
 from batchrun.job import load_job
 from batchrun.submitting.submit import Options, submit
 from batchrun.summary import Stop, Summary
+from tests.planning.test_plan import again
 from tests.runs import JobFolder, Silent, simulated
-from tests.test_plan import again
 
 HOUR = {"faults": [{"model": "small", "status": 429, "retry_after": 3600}]}
 LARGE: dict[str, Any] = {"fallbacks": ["local/large"]}

@@ -31,9 +31,9 @@ from tests.clock import VirtualClock, run_virtual
 from tests.cluster.inline import Cluster, InlineLink
 from tests.runs import JobFolder, Silent, asked, simulated
 from tests.shelf import shelf
+from tests.spending.test_budget_runs import PRICE, PRICED, truth
 from tests.stack import EPOCH, job_of
-from tests.test_budget_runs import PRICE, PRICED, truth
-from tests.test_conversations import TURNS
+from tests.submits.test_conversations import TURNS
 
 STORED = {"max_completion_tokens": 20, "store": True}
 AGAIN = {"max_attempts": 4, "backoff": {"initial": 0.01, "max": 0.01}}

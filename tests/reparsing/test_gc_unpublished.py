@@ -15,8 +15,8 @@ from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.results.read import scan_run
 from batchrun.status.status import status
 from batchrun.submitting.finishing import Ending
+from tests.reparsing.test_reparse import LABELS, CutShortError, here, says, schema, scripted
 from tests.runs import JobFolder
-from tests.test_reparse import LABELS, CutShortError, here, says, schema, scripted
 
 EDITED = {"messages": [{"role": "user", "content": "{{ text }} now"}]}
 

@@ -14,7 +14,7 @@ import pytest
 from batchrun.errors import ChangedRowsError, JobError
 from tests.runs import JobFolder, simulated
 
-SAMPLES = Path(__file__).parent.parent / "sample_data"
+SAMPLES = Path(__file__).parents[2] / "sample_data"
 PHOTO = SAMPLES / "photos" / "01-IMG.png"
 CLIP = SAMPLES / "clips" / "clip-1.wav"
 PDF = SAMPLES / "documents" / "bill.pdf"

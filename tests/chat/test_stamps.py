@@ -17,7 +17,7 @@ from batchrun.job import load_job
 from batchrun.run_folder.folder import RunFolder
 from tests.cluster.inline import Cluster
 from tests.runs import JobFolder, run_batchrun, simulated
-from tests.test_openai_batch_runs import batch, line
+from tests.submits.test_openai_batch import batch, line
 
 STAMP = Stamp("job", "run", "r1", "digest")
 OURS = {JOB, RUN, ROW, REQUEST}

@@ -11,7 +11,7 @@ import pytest
 
 from batchrun.job import load_job
 from batchrun.planning import plan
-from tests.plan.planning import asking, job_of, planned
+from tests.planning.planning import asking, job_of, planned
 from tests.runs import simulated
 
 LONG = "A sentence of a text that is worth to be asked about, and that goes on for a while. " * 4

@@ -26,9 +26,9 @@ from batchrun.run_folder.journal.journal import Journal, JournalReader
 from batchrun.run_folder.journal.records import Answered, Sent
 from batchrun.spending.pricing import ModelPrices
 from batchrun.summary import Counters
+from tests.answer.test_calls import write_job
 from tests.clock import VirtualClock, run_virtual
 from tests.stack import EPOCH, OK, Says, completion, says
-from tests.test_calls import write_job
 
 SHORT = {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10}
 USED = says(200, completion() | {"usage": SHORT})

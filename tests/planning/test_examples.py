@@ -11,7 +11,7 @@ import pytest
 from batchrun import codec
 from batchrun.errors import UsageError
 from batchrun.planning import Plan, examples
-from tests.plan.planning import asking, job_of, planned
+from tests.planning.planning import asking, job_of, planned
 from tests.runs import simulated
 
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from tests.runs import simulated
-from tests.test_request_surface import CUSTOM_TEXT, FUNCTION, SCHEMA
+from tests.submits.test_request_surface import CUSTOM_TEXT, FUNCTION, SCHEMA
 
 OWN = [
     "attempts",

@@ -16,8 +16,8 @@ from batchrun.run_folder.journal.records import FORMAT_VERSION, Header, encode
 from batchrun.run_folder.results.read import scan_run
 from batchrun.status.status import status
 from tests.runs import JobFolder, simulated
-from tests.test_conversations import TURNS, asked
-from tests.test_structured_runs import LONG, SCHEMA
+from tests.submits.test_conversations import TURNS, asked
+from tests.submits.test_structured import LONG, SCHEMA
 
 ONCE = {"max_attempts": 1, "backoff": {"initial": 0.01, "max": 0.01}}
 
@@ -222,7 +222,7 @@ def test_a_run_whose_types_changed_is_readable_while_it_runs(tmp_path: Path) -> 
 
 def test_a_null_that_takes_a_rows_parameter_out_changes_the_request(tmp_path: Path) -> None:
     """Of a batch file: with it the row is another request, and without it the old one."""
-    from tests.test_openai_batch_runs import batch, line
+    from tests.submits.test_openai_batch import batch, line
 
     with simulated(tmp_path, rows=0) as job:
         batch(job, line("a"))
@@ -236,7 +236,7 @@ def test_a_null_that_takes_a_rows_parameter_out_changes_the_request(tmp_path: Pa
 
 def test_tools_of_a_row_that_are_none_are_the_servers_to_refuse(tmp_path: Path) -> None:
     """They do not stop the others."""
-    from tests.test_openai_batch_runs import batch, line
+    from tests.submits.test_openai_batch import batch, line
 
     with simulated(tmp_path, rows=0) as job:
         batch(job, line("a", tools=[{}]), line("b", extra_body=[]), line("c"))

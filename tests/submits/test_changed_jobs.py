@@ -18,7 +18,7 @@ from batchrun.run_folder.checkpoint.checkpoint import read_kept
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.results.read import scan_run, see
 from tests.runs import JobFolder, asked, run_batchrun, simulated
-from tests.test_structured_runs import SCHEMA
+from tests.submits.test_structured import SCHEMA
 
 EDITED = {"messages": [{"role": "user", "content": "{{ text }} Be brief."}]}
 AGAIN = {"messages": [{"role": "user", "content": "{{ text }} Be long."}]}

@@ -16,8 +16,8 @@ from tests.cli.running import Ended, batchrun
 from tests.run_folder.answering import Work
 from tests.run_folder.recorded import answered, body, done, reply, sent
 from tests.runs import JobFolder, simulated
-from tests.test_conversations import TURNS, with_functions
-from tests.test_media_runs import IMAGE, PHOTO, prompt
+from tests.submits.test_conversations import TURNS, with_functions
+from tests.submits.test_media import IMAGE, PHOTO, prompt
 
 BODIES = {"bodies": True}
 """The simulator's ledger keeps whole requests."""

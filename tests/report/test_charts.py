@@ -22,7 +22,7 @@ from batchrun.run_folder.folder import RunFolder
 from batchrun.summary import CheckOutcome
 from tests.cli.running import batchrun
 from tests.drawn_runs import START, call, varied, written
-from tests.test_report import Tree
+from tests.report.test_report import Tree
 
 CHARTS = [
     *("Throughput", "Latency of answered calls", "Concurrency", "Failed calls by error"),

@@ -20,7 +20,7 @@ from batchrun.gc import collect
 from batchrun.job import load_job
 from batchrun.run_folder.checkpoint.spend import keep_dropped
 from tests.runs import JobFolder, simulated
-from tests.test_openai_batch_runs import batch, line
+from tests.submits.test_openai_batch import batch, line
 
 PRICE = {"input": 3.0, "output": 15.0}
 PRICED: dict[str, Any] = {"prices": {"local/small": PRICE}}
