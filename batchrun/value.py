@@ -9,9 +9,10 @@ __all__ = ["value"]
 if TYPE_CHECKING:
     from dataclasses import dataclass as value
 else:
+    from collections.abc import Callable
     from dataclasses import dataclass
 
-    def value(*, frozen, slots):
+    def value(*, frozen: bool, slots: bool) -> Callable[[type], type]:
         """A dataclass that is frozen for the type checker, and made in a third of the time when run.
 
         A dataclass that is frozen when run sets each field through `object.__setattr__`. Nothing but the
