@@ -16,9 +16,11 @@ import polars as pl
 
 from batchrun.job import ModelChoice, load_job
 from batchrun.progress.display import View
-from batchrun.simulator import Call, SimulatorConfig, read_ledger, start_process
+from batchrun.simulator import Call, SimulatorConfig, read_ledger
 from batchrun.submitting.submit import Options, submit
 from batchrun.summary import Summary
+from tests.commands import Ended, batchrun
+from tests.simulators import start_simulator
 
 
 def write_rows(path: Path, rows: int) -> Path:
@@ -125,11 +127,9 @@ class JobFolder:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "batchrun", "submit", str(self.job), *arguments]
 
-    def submit(
-        self, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 120
-    ) -> subprocess.CompletedProcess[str]:
+    def submit(self, *arguments: str, env: Mapping[str, str] | None = None) -> Ended:
         """Run `batchrun submit` to its end."""
-        return run_batchrun("submit", str(self.job), *arguments, env=env, timeout=timeout)
+        return batchrun("submit", self.job, *arguments, env=env)
 
 
 def run_batchrun(
@@ -167,6 +167,6 @@ def simulated(
     """A job of `rows` rows in `folder`, and the simulator it asks, in a process of its own."""
     job = JobFolder(folder)
     write_rows(job.rows, rows)
-    with start_process(SimulatorConfig.model_validate(config or {}), ledger=job.ledger) as base_url:
+    with start_simulator(SimulatorConfig.model_validate(config or {}), ledger=job.ledger) as base_url:
         job.write(base_url, **sections)
         yield job

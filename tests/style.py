@@ -85,8 +85,8 @@ def _walk(node: ast.AST, within: str) -> Iterator[tuple[str, ast.AST]]:
     """Every node with the name of the function that it stands in."""
     for child in ast.iter_child_nodes(node):
         yield within, child
-        is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
-        yield from _walk(child, child.name if is_function else within)
+        inner = child.name if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) else within
+        yield from _walk(child, inner)
 
 
 def _count(style: Style, name: str, within: str, node: ast.AST) -> None:

@@ -196,9 +196,9 @@ def test_what_a_lost_worker_had_under_way_is_found_by_the_next(
 def test_the_shell_says_how_many_answers_were_found(tmp_path: Path) -> None:
     """In the summary, as money that was not spent twice."""
     with simulated(tmp_path, rows=2, config={"faults": [DIES]}, request=STORED, retry=AGAIN) as job:
-        told = " ".join(job.submit().stderr.split())
+        told = " ".join(job.submit().err.split())
         assert "2 answers recovered from stored completions instead of being paid for again" in told
-        assert json.loads(job.submit("--json").stdout)["submit"]["recovered"] == 0
+        assert json.loads(job.submit("--json").out)["submit"]["recovered"] == 0
 
 
 def test_nothing_is_looked_up_without_store(tmp_path: Path) -> None:

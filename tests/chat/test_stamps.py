@@ -16,7 +16,8 @@ from batchrun.errors import JobError
 from batchrun.job import load_job
 from batchrun.run_folder.folder import RunFolder
 from tests.cluster.inline import Cluster
-from tests.runs import JobFolder, run_batchrun, simulated
+from tests.commands import batchrun as command
+from tests.runs import JobFolder, simulated
 from tests.submits.test_openai_batch import batch, line
 
 STAMP = Stamp("job", "run", "r1", "digest")
@@ -117,13 +118,13 @@ def test_stamps_are_no_part_of_a_request(tmp_path: Path) -> None:
 def test_plan_and_export_show_requests_without_stamps(tmp_path: Path) -> None:
     """There is no run yet, or the requests are for another one."""
     with simulated(tmp_path, rows=1, request={**STORED, "metadata": {"a": "b"}}) as job:
-        plan = run_batchrun("plan", str(job.job), "--json")
-        assert plan.returncode == 0, plan.stderr
-        assert "batchrun_" not in plan.stdout
+        plan = command("plan", str(job.job), "--json")
+        assert plan.code == 0, plan.err
+        assert "batchrun_" not in plan.out
         job.submit_here()
         out = tmp_path / "requests.jsonl"
-        export = run_batchrun("export", str(job.run), "--format", "openai-batch", "--out", str(out))
-        assert export.returncode == 0, export.stderr
+        export = command("export", str(job.run), "--format", "openai-batch", "--out", str(out))
+        assert export.code == 0, export.err
         assert json.loads(out.read_text())["body"]["metadata"] == {"a": "b"}
 
 
@@ -140,10 +141,10 @@ def test_metadata_that_leave_no_room_are_refused_before_anything_is_sent(
 ) -> None:
     """By plan and submit alike, with the line; without `store: true` they are the user's own business."""
     with simulated(tmp_path, rows=1, request={**STORED, "metadata": metadata}) as job:
-        for command in ("plan", "submit"):
-            refused = run_batchrun(command, str(job.job))
-            assert refused.returncode == 2
-            assert f"request.metadata: {text}" in " ".join(refused.stderr.split())
+        for verb in ("plan", "submit"):
+            refused = command(verb, str(job.job))
+            assert refused.code == 2
+            assert f"request.metadata: {text}" in " ".join(refused.err.split())
         with pytest.raises(JobError, match=r"job\.yaml:\d+: request\.metadata: "):
             job.submit_here()
         assert not job.ledger.exists() or not job.calls()

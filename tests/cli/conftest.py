@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from batchrun.simulator import SimulatorConfig, start_process
-from tests.cli.running import batchrun
+from batchrun.simulator import SimulatorConfig
 from tests.cli.workspace import workspace_in
+from tests.commands import batchrun
 from tests.runs import JobFolder, write_rows
+from tests.simulators import start_simulator
 
 ROWS = 40
 BAD, REFUSED = "r000003", "r000005"
@@ -35,7 +36,7 @@ NewJob = Callable[..., JobFolder]
 @pytest.fixture(scope="session")
 def endpoint() -> Iterator[str]:
     """The base URL of a simulator whose models fail as their names say."""
-    with start_process(SimulatorConfig.model_validate(_CONFIG)) as base_url:
+    with start_simulator(SimulatorConfig.model_validate(_CONFIG)) as base_url:
         yield base_url
 
 

@@ -21,7 +21,7 @@ from batchrun.run_folder.checkpoint.with_providers import Batch
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import locked
 from tests.batches.batched import batched, provider_batches
-from tests.cli.running import Ended, batchrun
+from tests.commands import Ended, batchrun
 from tests.runs import JobFolder
 
 LONG = {"seconds": 600, "validating": 0.01}
@@ -235,10 +235,10 @@ def test_the_end_of_a_submit_that_does_not_wait(tmp_path: Path) -> None:
         ended = job.submit("--no-wait", env={"GITHUB_STEP_SUMMARY": str(page)})
         document = job.run_json()
     text = "2 batches go on with 26 rows: submit again fetches them; `batchrun cancel` ends them"
-    assert ended.returncode == 0, ended.stderr
-    assert "job: waiting for 2 batches, 26 of 30 rows pending" in ended.stderr
-    assert text in ended.stderr
-    assert "stopped by" not in ended.stderr
+    assert ended.code == 0, ended.err
+    assert "job: waiting for 2 batches, 26 of 30 rows pending" in ended.err
+    assert text in ended.err
+    assert "stopped by" not in ended.err
     assert document["state"] == "waiting"
     assert [batch["rows"] for batch in document["batches"]] == [20, 6]
     assert document["ways"] == {}
@@ -251,10 +251,10 @@ def test_the_summary_tells_what_came_which_way(tmp_path: Path) -> None:
     with batched(tmp_path, rows=30, canary=10) as job:
         ended = job.submit("--json")
         said = run(job, "submit", "job.yaml", "--set", "input.limit=29").err
-    ways = json.loads(ended.stdout)["ways"]
+    ways = json.loads(ended.out)["ways"]
     assert (ways["batch"]["rows"], ways["realtime"]["rows"]) == (20, 10)
     assert ways["batch"]["cost_usd"] == pytest.approx(ways["realtime"]["cost_usd"])
-    assert json.loads(ended.stdout)["batches"] == []
+    assert json.loads(ended.out)["batches"] == []
     assert "nothing to do" in said
 
 

@@ -15,8 +15,8 @@ from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import locked
 from tests.cli.conftest import NewJob
 from tests.cli.pseudo_terminal import here_on_a_terminal, lines_seen
-from tests.cli.running import batchrun
 from tests.cli.test_next_steps import suggested
+from tests.commands import batchrun
 from tests.hostile import FOR_TERMINALS, obeyed, storable
 from tests.runs import JobFolder
 

@@ -19,7 +19,7 @@ from batchrun.run_folder.journal.records import Record
 from batchrun.show.conversation import NEEDED, Part, audio_seconds, facts, turns
 from batchrun.wording import clean_line, pretty, spelled
 from tests.cli.pseudo_terminal import lines_seen, on_a_terminal
-from tests.cli.running import batchrun
+from tests.commands import batchrun
 from tests.run_folder.recorded import answered, body, done, reply, sent, write_journal
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import batchrun
+from tests.commands import batchrun
 from tests.runs import JobFolder
 
 VERBS = ("show", "status", "export", "report")

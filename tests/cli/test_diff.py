@@ -15,8 +15,8 @@ from rich.cells import cell_len
 from batchrun.diff.examples import Example
 from tests.cli.conftest import BAD, REFUSED, ROWS
 from tests.cli.pseudo_terminal import here_on_a_terminal, lines_seen
-from tests.cli.running import batchrun
 from tests.cli.test_start import CALLS, FORECAST, JOBS, PROGRAM, RARE
+from tests.commands import batchrun
 from tests.diff.comparing import LABELS, Failure, labels, run_of
 from tests.hostile import FOR_TERMINALS, hostile_run, obeyed, storable
 from tests.runs import JobFolder, write_rows

@@ -14,7 +14,7 @@ import pytest
 
 from batchrun.run_folder.lock import locked
 from tests.cli.conftest import NewJob
-from tests.cli.running import batchrun
+from tests.commands import batchrun
 from tests.runs import JobFolder, run_batchrun
 
 OTHER_PROMPT = {"messages": [{"role": "user", "content": "{{ text }} Be brief."}]}

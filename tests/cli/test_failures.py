@@ -12,7 +12,7 @@ from batchrun.cli.failures import tell_failures
 from batchrun.cli.remedies import REMEDIES
 from batchrun.outcome import ERROR_TYPES, NEVER_SENT, PASSING
 from tests.cli.conftest import NewJob
-from tests.cli.running import batchrun
+from tests.commands import batchrun
 from tests.instructions import tells_what_to_do
 
 

@@ -12,7 +12,7 @@ from batchrun.run_folder.checkpoint.sealed import sealed_parts, write_parquet
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.results.read import scan_run
 from tests.cli.conftest import NewJob
-from tests.cli.running import batchrun
+from tests.commands import batchrun
 from tests.runs import JobFolder
 
 OTHER_PROMPT = {"messages": [{"role": "user", "content": "{{ text }} Be brief."}]}

@@ -15,8 +15,8 @@ from batchrun.cli.going_on import going_on
 from batchrun.cli.options import JobArguments
 from batchrun.summary import StopKind
 from tests.cli.conftest import NewJob
-from tests.cli.running import batchrun
 from tests.cli.test_next_steps import suggested
+from tests.commands import batchrun
 from tests.runs import JobFolder, write_rows
 
 JOB = JobArguments(Path("job.yaml"), sets=("budget.requests=2", "request.seed=1"))

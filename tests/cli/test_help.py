@@ -12,9 +12,9 @@ from batchrun.cli.help import Explained
 from batchrun.cli.signals import EXIT_CODES as SIGNALLED
 from batchrun.errors import BatchrunError
 from batchrun.summary import EXIT_CODES as STOPPED
-from tests.cli.running import batchrun
 from tests.cli.verbs import commands
 from tests.cli.workspace import serving, waiting, words_of
+from tests.commands import batchrun
 
 VERBS = sorted(commands())
 GROUPS = sorted({verb.split()[0] for verb in VERBS if " " in verb})

@@ -12,7 +12,7 @@ import pytest
 
 from batchrun.wording import clean, clean_line, escaped
 from tests.cli.pseudo_terminal import here_on_a_terminal, lines_seen
-from tests.cli.running import batchrun
+from tests.commands import batchrun
 from tests.hostile import ALL, FOR_TERMINALS, hostile_run, obeyed, storable
 from tests.runs import JobFolder
 

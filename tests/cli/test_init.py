@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from tests.cli.pseudo_terminal import read_all
-from tests.cli.running import batchrun
+from tests.commands import batchrun
 
 TICKETS = [
     {

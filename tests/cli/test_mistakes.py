@@ -8,7 +8,7 @@ import pytest
 
 from batchrun.run_folder.lock import locked
 from tests.cli.conftest import NewJob
-from tests.cli.running import Ended, batchrun
+from tests.commands import Ended, batchrun
 from tests.instructions import tells_what_to_do
 from tests.runs import JobFolder
 

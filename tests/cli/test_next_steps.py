@@ -12,7 +12,7 @@ from batchrun.index import UNBOUNDED
 from batchrun.run_folder.lock import locked
 from batchrun.wording import counted
 from tests.cli.conftest import NewJob
-from tests.cli.running import Ended, batchrun
+from tests.commands import Ended, batchrun
 from tests.runs import JobFolder
 
 CAP = {"cost_usd": 1}

@@ -15,9 +15,9 @@ import pytest
 from rich.cells import cell_len
 
 from tests.cli.pseudo_terminal import here_on_a_terminal, lines_seen
-from tests.cli.running import Ended, batchrun
 from tests.cli.verbs import commands
 from tests.cli.workspace import REFUSED, ROWS, serving, waiting, words_of
+from tests.commands import Ended, batchrun
 
 WIDTH = 80
 UNBROKEN = 50

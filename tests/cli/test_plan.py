@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from batchrun.cli.examples import without_middle
 from tests.cli.conftest import NewJob
 from tests.cli.pseudo_terminal import here_on_a_terminal, lines_seen
-from tests.cli.running import batchrun
+from tests.commands import batchrun
 from tests.planning.planning import job_of
 from tests.runs import JobFolder, simulated
 

@@ -16,7 +16,7 @@ from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.results.read import scan_run
 from batchrun.show.show import Choice, choose
 from tests.cli.conftest import BAD, REFUSED, ROWS, NewJob
-from tests.cli.running import batchrun
+from tests.commands import batchrun
 from tests.runs import JobFolder
 
 

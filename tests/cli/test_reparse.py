@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from batchrun.simulator import SimulatorConfig, start_process
+from batchrun.simulator import SimulatorConfig
 from tests.cli.pseudo_terminal import here_on_a_terminal, lines_seen
-from tests.cli.running import batchrun
+from tests.commands import batchrun
 from tests.runs import JobFolder, write_rows
+from tests.simulators import start_simulator
 
 ROWS = 6
 
@@ -31,7 +32,7 @@ def job(tmp_path: Path) -> Iterator[JobFolder]:
     ]
     job = JobFolder(tmp_path)
     write_rows(job.rows, ROWS)
-    with start_process(SimulatorConfig.model_validate({"faults": faults}), ledger=job.ledger) as base_url:
+    with start_simulator(SimulatorConfig.model_validate({"faults": faults}), ledger=job.ledger) as base_url:
         job.write(
             base_url,
             schema=schema(minimum=0, maximum=9),

@@ -15,11 +15,12 @@ import pytest
 
 from batchrun.chat.stamps import ROW, RUN
 from batchrun.run_folder.folder import RunFolder
-from batchrun.simulator import SimulatorConfig, start_process
+from batchrun.simulator import SimulatorConfig
 from tests.cli.pseudo_terminal import here_on_a_terminal, lines_seen, read_all
-from tests.cli.running import batchrun
+from tests.commands import batchrun
 from tests.hostile import FOR_TERMINALS, obeyed, storable
 from tests.runs import JobFolder, write_rows
+from tests.simulators import start_simulator
 from tests.stored.servers import QUICK, Answer, Asked, make, scripted
 
 HOSTILE = "".join(FOR_TERMINALS)
@@ -28,7 +29,7 @@ HOSTILE = "".join(FOR_TERMINALS)
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
     """A simulator that keeps completions."""
-    with start_process(SimulatorConfig.model_validate(QUICK)) as url:
+    with start_simulator(SimulatorConfig.model_validate(QUICK)) as url:
         yield url
 
 
@@ -220,7 +221,7 @@ def test_a_run_of_an_older_version_is_told_of_by_all(job: JobFolder) -> None:
 
 def test_a_key_that_is_refused_or_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 4 with the variable that it stands in, and 2 where that is not set; the key is not shown."""
-    with start_process(SimulatorConfig.model_validate({"api_key": "right-key-0000"})) as url:
+    with start_simulator(SimulatorConfig.model_validate({"api_key": "right-key-0000"})) as url:
         words = ["stored", "list", "--endpoint", url, "--api-key-env", "STORED_KEY"]
         ended = batchrun(*words, cwd=tmp_path)
         assert (ended.code, "STORED_KEY" in ended.err) == (2, True)
@@ -238,7 +239,7 @@ def test_a_key_that_is_refused_or_missing_is_told(tmp_path: Path, monkeypatch: p
 
 def test_an_endpoint_without_stored_completions_is_told(tmp_path: Path) -> None:
     """And where the answers of a run are all the same."""
-    with start_process(SimulatorConfig.model_validate({"stored": {"listing": False}})) as url:
+    with start_simulator(SimulatorConfig.model_validate({"stored": {"listing": False}})) as url:
         ended = batchrun("stored", "list", "--endpoint", url, cwd=tmp_path)
     assert ended.code == 2
     assert "has no stored completions, it answers with status 404" in ended.err

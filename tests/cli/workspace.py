@@ -18,9 +18,10 @@ import pytest
 from batchrun import __file__ as package
 from batchrun.chat.stamps import ROW, RUN
 from batchrun.run_folder.folder import RunFolder
-from batchrun.simulator import SimulatorConfig, start_process
-from tests.cli.running import batchrun
+from batchrun.simulator import SimulatorConfig
+from tests.commands import batchrun
 from tests.runs import JobFolder
+from tests.simulators import start_simulator
 from tests.stored.servers import make_each
 
 TICKETS = Path(package).parents[1] / "sample_data" / "tickets.jsonl"
@@ -61,7 +62,7 @@ def workspace_in(folder: Path) -> Iterator[None]:
     (folder / "simulator.yaml").write_text("faults: [{rate: 0.05, status: 429}]\n", encoding="utf-8")
     (folder / "jobs").mkdir()
     config = SimulatorConfig.model_validate({"faults": FAULTS, "batches": {"seconds": 3_600}})
-    with start_process(config) as base_url, environment(base_url):
+    with start_simulator(config) as base_url, environment(base_url):
         job.write(base_url, **JOB)
         assert batchrun("submit", "job.yaml", cwd=folder).code == 1
         large = ["--name", "large", "--model", "openai/gpt-4.1"]

@@ -22,7 +22,7 @@ from typing import Any
 
 import polars as pl
 
-from tests.runs import JobFolder, asked, simulated
+from tests.runs import JobFolder, asked, run_batchrun, simulated
 
 HEAD, SECOND = "127.0.0.2", "127.0.0.3"
 PORT = 6379
@@ -141,13 +141,13 @@ def same(folder: Path) -> dict[str, Any]:
         job.edit(endpoints={"local": {**job.endpoint(), "limits": limits}})
         job.edit(engine=ENGINE)
         began = time.monotonic()
-        many = job.submit(timeout=600)
+        many = run_batchrun("submit", str(job.job), timeout=600)
         seconds = time.monotonic() - began
         calls = len(job.calls())
         there = job.results()
         job.edit(engine={}, output={"path": str(folder / "alone")})
         began = time.monotonic()
-        one = job.submit(timeout=600)
+        one = run_batchrun("submit", str(job.job), timeout=600)
         alone = time.monotonic() - began
         here = pl.read_parquet(folder / "alone/results/*.parquet")
         times = ("started_at", "finished_at", "latency", "ttft", "attempts", "response_id")
@@ -213,7 +213,7 @@ def driver(folder: Path) -> dict[str, Any]:
             text=True,
             check=False,
         )
-        again = job.submit(timeout=300)
+        again = run_batchrun("submit", str(job.job), timeout=300)
         return {
             "code": again.returncode,
             "said": again.stderr[-2000:],
@@ -237,7 +237,7 @@ def caps(folder: Path) -> dict[str, Any]:
         for name, sections in kinds.items():
             (folder / name).mkdir()
             with simulated(folder / name, rows=600, config=SLOW, engine=ENGINE, **sections) as job:
-                ended = job.submit(timeout=120)
+                ended = run_batchrun("submit", str(job.job), timeout=120)
                 calls = job.calls()
                 took = [call.answer for call in calls if call.answer]
                 found[name] = {
@@ -251,7 +251,7 @@ def caps(folder: Path) -> dict[str, Any]:
         with simulated(folder / "pace", rows=150, engine=ENGINE) as job:
             limits = {"rpm": 600, "concurrency": 8}
             job.edit(endpoints={"local": {**job.endpoint(), "limits": {**limits, "window": "5s"}}})
-            ended = job.submit(timeout=120)
+            ended = run_batchrun("submit", str(job.job), timeout=120)
             at = sorted(call.at for call in job.calls())
             spans = [(call.at, call.answer.at) for call in job.calls() if call.answer]
             found["pace"] = {

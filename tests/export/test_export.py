@@ -25,7 +25,7 @@ from batchrun.export import replacing
 from batchrun.export.csv_table import CsvTable
 from batchrun.job.snapshot import job_snapshot
 from batchrun.run_folder.results.read import scan_run
-from tests.cli.running import batchrun
+from tests.commands import batchrun
 from tests.hostile import ALL, FORMULAS, PATTERNS, hostile_run, storable
 from tests.reliability.traced import is_there, record
 from tests.run_folder.answering import Work, failed

@@ -12,7 +12,7 @@ import pytest
 from batchrun.export import requests
 from batchrun.export.left_out import EXAMPLES, LeftOut
 from tests.cli.pseudo_terminal import here_on_a_terminal, lines_seen
-from tests.cli.running import Ended, batchrun
+from tests.commands import Ended, batchrun
 from tests.run_folder.answering import Work
 from tests.run_folder.recorded import answered, body, done, reply, sent
 from tests.runs import JobFolder, simulated

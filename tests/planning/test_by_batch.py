@@ -9,7 +9,7 @@ import pytest
 
 from batchrun.run_folder.checkpoint.with_providers import Batch
 from tests.batches.batched import PRICES, batched
-from tests.cli.running import batchrun
+from tests.commands import batchrun
 from tests.planning.planning import asking, job_of, planned
 from tests.runs import JobFolder
 

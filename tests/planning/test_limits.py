@@ -77,7 +77,7 @@ def test_the_tightest_limit_of_calls_at_once_is_the_one(
 
 def test_a_limit_of_the_shell_is_named_by_its_option(tmp_path: Path) -> None:
     """No line of the file says it."""
-    from tests.cli.running import batchrun
+    from tests.commands import batchrun
 
     job_of(tmp_path, ROWS)
     words = ["plan", "job.yaml", "--json", "--set", "endpoints.local.limits.rpm=30"]

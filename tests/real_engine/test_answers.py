@@ -132,9 +132,9 @@ def test_a_wrong_key(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyP
     """The first refusal ends the run with exit code 4; with the right key it goes on."""
     job = engine.job(tmp_path, rows=10, concurrency=1, request=GREEDY)
     refused = job.submit(env={KEY_VARIABLE: "another"})
-    assert refused.returncode == 4, refused.stderr
-    assert "Invalid API Key" in refused.stderr
-    assert "another" not in refused.stderr
+    assert refused.code == 4, refused.err
+    assert "Invalid API Key" in refused.err
+    assert "another" not in refused.err
     monkeypatch.setenv(KEY_VARIABLE, KEY)
     assert answers(job)["attempts"].list.len().to_list() == [2, *[1] * 9]
 

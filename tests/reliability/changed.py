@@ -20,13 +20,14 @@ from batchrun.errors import ChangedRowsError
 from batchrun.job import Job, load_job
 from batchrun.outcome import Error
 from batchrun.render.renderer import NOT_HASHED
-from batchrun.simulator import SimulatorConfig, start_process
+from batchrun.simulator import SimulatorConfig
 from batchrun.submitting.submit import Options, submit
 from batchrun.summary import Summary
 from batchrun.survey.survey import survey
 from tests.reliability.edits import EDITS, ROWS, Edit, Place
 from tests.reliability.table import Line
 from tests.runs import JobFolder, Silent, write_rows
+from tests.simulators import start_simulator
 
 MESSAGES = [
     {"role": "system", "content": "{% include 'rules.md' %}"},
@@ -252,7 +253,7 @@ def _copied(run: Path) -> Iterator[None]:
 def tried(folder: Path, edits: Sequence[Edit]) -> list[Seen]:
     """What each of these edits led to."""
     ledger = folder / "ledger.jsonl"
-    with start_process(SimulatorConfig(bodies=True), ledger=ledger) as base_url:
+    with start_simulator(SimulatorConfig(bodies=True), ledger=ledger) as base_url:
         return [Trial(folder / f"{n:02d}", base_url, ledger, edit).run() for n, edit in enumerate(edits)]
 
 

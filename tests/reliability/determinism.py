@@ -17,10 +17,11 @@ from typing import Any
 
 import polars as pl
 
-from batchrun.simulator import SimulatorConfig, start_process
+from batchrun.simulator import SimulatorConfig
 from tests.reliability import life
 from tests.reliability.table import Line
 from tests.runs import JobFolder, write_rows
+from tests.simulators import start_simulator
 
 DIFFER = {
     "latency": "seconds",
@@ -70,7 +71,7 @@ def run(folder: Path, kind: Mapping[str, Any], *, seed: int) -> pl.DataFrame:
     job = JobFolder(folder)
     folder.mkdir(parents=True)
     write_rows(job.rows, ROWS)
-    with start_process(_simulator(seed, kind.get("slowest", 0.3)), ledger=job.ledger) as base_url:
+    with start_simulator(_simulator(seed, kind.get("slowest", 0.3)), ledger=job.ledger) as base_url:
         places = {"limits": {"concurrency": kind["concurrency"]}}
         keys = {key: kind[key] for key in ("order", "dedupe") if key in kind}
         job.write(base_url, **{**JOB, **keys, "endpoints": {"local": places}})

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchrun.simulator import Call, SimulatorConfig, start_process
+from batchrun.simulator import Call, SimulatorConfig
 from tests.reliability.table import Line
-from tests.runs import JobFolder, write_rows
+from tests.runs import JobFolder, run_batchrun, write_rows
+from tests.simulators import start_simulator
 
 FAULTS = [
     {"rate": 0.03, "status": 429, "retry_after": 1},
@@ -62,9 +63,9 @@ def weather(folder: Path, *, rows: int) -> Weathered:
     config = SimulatorConfig.model_validate(
         {"latency": {"kind": "uniform", "low": 0.005, "high": 0.05}, "faults": FAULTS}
     )
-    with start_process(config, ledger=job.ledger) as base_url:
+    with start_simulator(config, ledger=job.ledger) as base_url:
         job.write(base_url, retry=RETRY)
-        finished = job.submit("--json", timeout=600)
+        finished = run_batchrun("submit", str(job.job), "--json", timeout=600)
     calls = job.calls()
     results = job.results()
     there = results["row_index"].unique()

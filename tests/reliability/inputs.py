@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from batchrun.simulator import SimulatorConfig, start_process
+from batchrun.simulator import SimulatorConfig
 from tests.reliability.corpus import (
     csv_tables,
     env_files,
@@ -32,6 +32,7 @@ from tests.reliability.corpus.case import Case
 from tests.reliability.corpus.trial import Seen, faults, prepared, submitted, surveyed
 from tests.reliability.measured import own_peak
 from tests.reliability.table import Line
+from tests.simulators import start_simulator
 
 MODULES = (
     *(json_documents, jsonl_tables, csv_tables, parquet_tables, request_files, strings, paths),
@@ -87,7 +88,7 @@ def ask(cases: Sequence[Case], folder: Path) -> Tally:
     tally = Tally()
     ledger = folder / "ledger.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
-    with start_process(SimulatorConfig(bodies=True), ledger=ledger) as base_url:
+    with start_simulator(SimulatorConfig(bodies=True), ledger=ledger) as base_url:
         for number, case in enumerate(cases):
             job = prepared(case, folder / f"{number:04}", base_url)
             offset = ledger.stat().st_size

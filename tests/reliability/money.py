@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from batchrun.simulator import Call, SimulatorConfig, read_ledger, start_process
+from batchrun.simulator import Call, SimulatorConfig, read_ledger
 from batchrun.summary import Summary
 from tests.reliability.drawn import PRICES, Kind, Trial, draw
 from tests.reliability.table import Line
 from tests.runs import JobFolder
+from tests.simulators import start_simulator
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
 RETRY = {
@@ -136,8 +137,8 @@ def _asking(folder: Path, trial: Trial) -> Iterator[JobFolder]:
     _write_rows(job.rows, trial)
     local, spare = _config(trial, "local/small"), _config(trial, "spare/large")
     with (
-        start_process(local, ledger=job.ledger) as base_url,
-        start_process(spare, ledger=job.folder / "spare.jsonl") as other,
+        start_simulator(local, ledger=job.ledger) as base_url,
+        start_simulator(spare, ledger=job.folder / "spare.jsonl") as other,
     ):
         job.write(base_url, **_sections(trial, base_url, other))
         yield job

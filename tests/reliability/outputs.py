@@ -8,7 +8,7 @@ from pathlib import Path
 
 from batchrun.report import gather, page
 from tests.cli.pseudo_terminal import here_on_a_terminal
-from tests.cli.running import batchrun
+from tests.commands import batchrun
 from tests.export.test_export import harmless
 from tests.hostile import ALL, harmless_ones, hostile_run, obeyed
 from tests.reliability.table import Line

@@ -22,7 +22,7 @@ from batchrun.simulator import Call
 from batchrun.simulator.reading import request
 from tests.pacing import Prompt, Server, ideal
 from tests.reliability.table import Line
-from tests.runs import JobFolder, simulated
+from tests.runs import JobFolder, run_batchrun, simulated
 
 Shape = Literal["small", "large", "mixed"]
 Count = Literal["estimate", "actual"]
@@ -120,7 +120,7 @@ def pace(folder: Path, case: Case) -> Pace:
     ) as job:
         job.rows.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         down = [_killed(job, len(rows) // 2)] if case.killed else []
-        done = job.submit(timeout=case.windows * case.window * 4 + 120)
+        done = run_batchrun("submit", str(job.job), timeout=case.windows * case.window * 4 + 120)
         assert done.returncode == 0, done.stderr
         calls, finished = job.calls(), job.run_json()["ok"] == len(rows)
     return _measured(case, calls, down, ok=finished)

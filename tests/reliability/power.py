@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 
 from batchrun.run_folder.journal.journal import COMMIT_INTERVAL
-from batchrun.simulator import SimulatorConfig, read_ledger, start_process
+from batchrun.simulator import SimulatorConfig, read_ledger
 from batchrun.simulator.config import UniformLatency
 from tests.reliability.disk import EXTREMES, Chance, Choice, Disk
 from tests.reliability.recording import LIFE, STABLE, Recording, Setting, Step
@@ -23,6 +23,7 @@ from tests.reliability.small import run_here
 from tests.reliability.syscalls import has_strace
 from tests.reliability.table import Line, not_run
 from tests.runs import JobFolder, row_of
+from tests.simulators import start_simulator
 
 CONCURRENCY = 8
 
@@ -118,7 +119,7 @@ def power_cuts(
     """Record a job's life, and cut the power `states` times."""
     setting, seen = Setting(JobFolder(folder)), Seen()
     config = SimulatorConfig(latency=UniformLatency(kind="uniform", low=0.01, high=0.06))
-    with start_process(config, ledger=setting.job.ledger) as base_url:
+    with start_simulator(config, ledger=setting.job.ledger) as base_url:
         setting.job.write(
             base_url, endpoints={"local": {"base_url": base_url, "limits": {"concurrency": CONCURRENCY}}}
         )

@@ -114,7 +114,7 @@ def two(make: MakeJob, name: str, offset: float, *, fresh: bool) -> Seen:
     """Two submits, the second so many seconds later: one works, the other ends with 5 and says why."""
     job = make(name, ROWS)
     if not fresh:
-        job.submit("--limit", "10")
+        run_batchrun("submit", str(job.job), "--limit", "10")
     commands = [job.command(), job.command()]
     first = subprocess.Popen(commands[0], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     time.sleep(offset)
@@ -135,7 +135,7 @@ def two(make: MakeJob, name: str, offset: float, *, fresh: bool) -> Seen:
 def among_readers(make: MakeJob, name: str, verbs: Sequence[tuple[str, ...]]) -> Seen:
     """A submit while other verbs look at the folder, or `gc` cleans it, again and again."""
     job = make(name, ROWS)
-    job.submit("--limit", "20")
+    run_batchrun("submit", str(job.job), "--limit", "20")
     codes: set[tuple[str, int]] = set()
 
     def look(process: subprocess.Popen[str]) -> None:

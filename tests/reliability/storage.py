@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.reliability.struck import Seen, run, served, settle, summed
 from tests.reliability.syscalls import has_strace
 from tests.reliability.table import Line, not_run
-from tests.runs import JobFolder
+from tests.runs import JobFolder, run_batchrun
 
 ROWS = 60
 
@@ -178,7 +178,7 @@ def read_only(make: MakeJob, done: int) -> Seen:
     job = make(f"read-only-{done}", ROWS)
     with small_disk(job.folder / "runs", "100m") as disk:
         if done:
-            job.submit("--limit", str(done))
+            run_batchrun("submit", str(job.job), "--limit", str(done))
         before = len(job.calls())
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
         seen = run(job.command())

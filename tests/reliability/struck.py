@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from batchrun.simulator import SimulatorConfig, start_process
+from batchrun.simulator import SimulatorConfig
 from tests.reliability.held import Reader
 from tests.reliability.table import Line
-from tests.runs import JobFolder, asked, write_rows
+from tests.runs import JobFolder, asked, run_batchrun, write_rows
+from tests.simulators import start_simulator
 
 CONCURRENCY = 8
 
@@ -77,7 +78,7 @@ def served(folder: Path, latency: float = 0.03, **sections: Any) -> Iterator[Cal
     """
     config = SimulatorConfig.model_validate({"latency": {"kind": "constant", "seconds": latency}})
     ledger = folder / "ledger.jsonl"
-    with start_process(config, ledger=ledger) as base_url:
+    with start_simulator(config, ledger=ledger) as base_url:
 
         def job(name: str, rows: int) -> JobFolder:
             made = Case(folder / name, ledger)
@@ -139,7 +140,7 @@ def settle(job: JobFolder, rows: int, seen: Seen) -> None:
     if job.checkpoint.exists():
         found = Reader().read(job.checkpoint)
         held, seen.in_flight = frozenset(row for row, _ask in found.answers), len(found.open_calls())
-    again = job.submit(timeout=MOST_SECONDS)
+    again = run_batchrun("submit", str(job.job), timeout=MOST_SECONDS)
     if again.returncode != 0:
         seen.wrong.append(f"the next submit ended with {again.returncode}: {again.stderr.strip()[-200:]}")
         return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -17,25 +16,26 @@ from batchrun.errors import InputError, ObjectStorageError, RunFolderError, Usag
 from batchrun.remote.manifest import KEY
 from batchrun.run_folder.lock import locked
 from batchrun.storage import Address, open_store
+from tests.commands import Ended as Command
+from tests.commands import batchrun as command
 from tests.remote.runs import Ended, Remote, remote_job, wait_for
 from tests.remote.server import Between
-from tests.runs import run_batchrun
 
 SLOW = {"latency": {"kind": "constant", "seconds": 0.3}}
 SLOWER = {"latency": {"kind": "constant", "seconds": 1.0}}
 """Still under way while commands are started beside it, also on a busy machine."""
 
 
-def verb(work: Remote, *arguments: str, machine: str = "reader") -> subprocess.CompletedProcess[str]:
+def verb(work: Remote, *arguments: str, machine: str = "reader") -> Command:
     """A command on a machine of its own."""
-    return run_batchrun(*arguments, env={"XDG_STATE_HOME": str(work.job.folder / machine)})
+    return command(*arguments, env={"XDG_STATE_HOME": str(work.job.folder / machine)})
 
 
 def told(work: Remote, *arguments: str, machine: str = "reader") -> Any:
     """What a command prints as JSON."""
     ended = verb(work, *arguments, "--json", machine=machine)
-    assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout)
+    assert ended.code == 0, ended.err
+    return json.loads(ended.out)
 
 
 def test_every_verb_reads_a_run_by_its_address_and_by_its_job(tmp_path: Path, bucket: Address) -> None:
@@ -48,14 +48,14 @@ def test_every_verb_reads_a_run_by_its_address_and_by_its_job(tmp_path: Path, bu
             status = told(work, "status", named)
             assert (status["state"], status["ok"], status["pending"]) == ("finished", 40, 0)
             assert status["run_folder"] == str(place)
-            assert len(verb(work, "show", named, "--json").stdout.splitlines()) == 40
+            assert len(verb(work, "show", named, "--json").out.splitlines()) == 40
             exported = verb(work, "export", named, "--format", "csv", "--columns", "row_id")
-            assert len(exported.stdout.splitlines()) == 41
+            assert len(exported.out.splitlines()) == 41
             page = tmp_path / "page.html"
-            assert verb(work, "report", named, "--out", str(page)).returncode == 0
+            assert verb(work, "report", named, "--out", str(page)).code == 0
             assert "40" in page.read_text()
             assert batchrun.scan_results(named).select("n").collect().height == 40
-        assert verb(work, "status", str(place)).stdout.startswith("job: finished")
+        assert verb(work, "status", str(place)).out.startswith("job: finished")
 
 
 def test_a_status_fetches_nothing_large(tmp_path: Path, bucket: Address) -> None:
@@ -67,7 +67,7 @@ def test_a_status_fetches_nothing_large(tmp_path: Path, bucket: Address) -> None
         assert (running["state"], running["rows"]) == ("running", 500)
         assert running["live"]["to_do"] == 500
         assert running["host"]
-        assert f"running on {running['host']}" in verb(work, "status", str(work.place)).stdout
+        assert f"running on {running['host']}" in verb(work, "status", str(work.place)).out
         assert Ended.of(process).code == 0
         ended = told(work, "status", str(work.place))
         assert (ended["state"], ended["ok"], ended["host"]) == ("finished", 500, None)
@@ -113,8 +113,8 @@ def test_a_pause_is_for_the_machine_that_is_at_work(tmp_path: Path, bucket: Addr
         process = work.machine("a").start()
         wait_for(lambda: len(work.job.calls()) > 0)
         refused = verb(work, "pause", str(work.job.job))
-        assert refused.returncode == 2
-        assert "no submit of this machine is running on s3://" in refused.stderr
+        assert refused.code == 2
+        assert "no submit of this machine is running on s3://" in refused.err
         assert told(work, "pause", str(work.job.job), machine="a")["paused"]
         assert not told(work, "resume", str(work.job.job), machine="a")["paused"]
         process.terminate()
@@ -128,9 +128,9 @@ def test_gc_drops_answers_everywhere(tmp_path: Path, bucket: Address) -> None:
         work.job.edit(input={"path": "rows.jsonl", "id": "id", "limit": 50})
         work.job.submit_here()
         looked = verb(work, "gc", str(work.job.job))
-        assert "would drop 50 answers" in looked.stdout, looked.stderr
+        assert "would drop 50 answers" in looked.out, looked.err
         done = verb(work, "gc", str(work.job.job), "--yes", machine="other")
-        assert "dropped 50 answers, kept 50" in done.stdout, done.stderr
+        assert "dropped 50 answers, kept 50" in done.out, done.err
         assert work.results().height == 50
         there = {item.key for item in work.store.listing()}
         assert there == {*work.manifest().keys(), KEY, "lease.json"}
@@ -185,8 +185,8 @@ def test_a_changed_object_is_found_out(tmp_path: Path, bucket: Address) -> None:
         entry = work.manifest().files["job.yaml"]
         work.store.write(entry.pieces[0][0], b"x" * entry.size)
         ended = verb(work, "show", str(work.place))
-        assert ended.returncode == 2
-        assert "job.yaml is not what was uploaded" in ended.stderr
+        assert ended.code == 2
+        assert "job.yaml is not what was uploaded" in ended.err
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b'{"format": 1, "epoch": 1}', b'{"format": 99}', b"[1]"])
@@ -271,15 +271,15 @@ def test_a_plan_knows_what_other_machines_have_done(tmp_path: Path, bucket: Addr
     with remote_job(tmp_path, bucket, rows=500, config=SLOW) as work:
         assert told(work, "plan", str(work.job.job))["rows"]["new"] == 500
         ended = verb(work, "submit", str(work.job.job), "--limit", "40", machine="a")
-        assert ended.returncode == 0, ended.stderr
+        assert ended.code == 0, ended.err
         planned = told(work, "plan", str(work.job.job), machine="b")
         assert (planned["rows"]["ok"], planned["to_do"], planned["run_folder"]) == (40, 460, str(work.place))
         exported = verb(work, "export", str(work.job.job), "--format", "chat", machine="c")
-        assert len(exported.stdout.splitlines()) == 40
+        assert len(exported.out.splitlines()) == 40
         process = work.machine("a").start()
         wait_for(lambda: len(work.job.calls()) > 80)
         running = verb(work, "plan", str(work.job.job), "--json", machine="b")
-        assert json.loads(running.stdout)["running"]
+        assert json.loads(running.out)["running"]
         process.terminate()
         assert Ended.of(process).code == 143
 

@@ -26,8 +26,9 @@ from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.results.read import scan_run
 from batchrun.status.status import status
+from tests.commands import batchrun
 from tests.run_folder.test_older_formats import FOLDERS, unpack
-from tests.runs import JobFolder, Silent, row_of, run_batchrun, simulated, write_rows
+from tests.runs import JobFolder, Silent, row_of, simulated, write_rows
 from tests.scripted import answering, completion
 
 LABELS = ["bug", "billing"]
@@ -638,7 +639,7 @@ def test_killed_at_any_time_it_goes_on(tmp_path: Path) -> None:
         original = job.run.rename(tmp_path / "original")
         shutil.copytree(original, job.run, symlinks=True)
         began = time.monotonic()
-        assert run_batchrun("reparse", str(job.job)).returncode == 1
+        assert batchrun("reparse", str(job.job)).code == 1
         seconds = time.monotonic() - began
         expected = job.results()
         assert set(expected["status"]) == {"ok", "failed"}
@@ -653,8 +654,8 @@ def test_killed_at_any_time_it_goes_on(tmp_path: Path) -> None:
                 time.sleep(share * seconds)
                 process.kill()
             assert len(scan_run(RunFolder(job.run)).collect()) == rows
-            again = run_batchrun("reparse", str(job.job), "--json")
-            assert (again.returncode, json.loads(again.stdout)["left"]) == (1, {})
+            again = batchrun("reparse", str(job.job), "--json")
+            assert (again.code, json.loads(again.out)["left"]) == (1, {})
             assert job.results().equals(expected)
         assert len(job.calls()) == calls
 
@@ -746,7 +747,7 @@ def test_submit_and_plan_name_reparse_where_the_schema_alone_has_changed(tmp_pat
             with pytest.raises(ChangedRowsError) as stopped:
                 job.submit_here()
             assert ("`batchrun reparse`" in (stopped.value.hint or "")) is named
-            assert ("`batchrun reparse`" in run_batchrun("plan", str(job.job)).stdout) is named
+            assert ("`batchrun reparse`" in batchrun("plan", str(job.job)).out) is named
 
 
 def test_what_stopped_the_last_submit_still_holds_afterwards(tmp_path: Path) -> None:
@@ -790,9 +791,9 @@ def test_rows_that_failed_by_the_schema_are_not_paid_for_again_unasked(tmp_path:
             job.submit_here()
         assert "`batchrun reparse`" in (stopped.value.hint or "")
         assert "--keep-changed" not in (stopped.value.hint or ""), "there is nothing to keep"
-        planned = run_batchrun("plan", str(job.job))
-        assert planned.returncode == 6
-        assert "`batchrun reparse`" in planned.stdout
+        planned = batchrun("plan", str(job.job))
+        assert planned.code == 6
+        assert "`batchrun reparse`" in planned.out
         here(job)
         assert job.submit_here().ok == 3
         assert len(seen) == 3

@@ -20,7 +20,7 @@ from batchrun.report.labels import label
 from batchrun.report.specs import Bar, bars
 from batchrun.run_folder.folder import RunFolder
 from batchrun.summary import CheckOutcome
-from tests.cli.running import batchrun
+from tests.commands import batchrun
 from tests.drawn_runs import START, call, varied, written
 from tests.report.test_report import Tree
 

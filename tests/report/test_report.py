@@ -21,7 +21,7 @@ from batchrun.report.charts import Chart
 from batchrun.report.gathered import Failure, Part, Row, Turn, Verdict
 from batchrun.report.specs import Bar, bars
 from batchrun.run_folder.folder import RunFolder
-from tests.cli.running import batchrun
+from tests.commands import batchrun
 from tests.hostile import ALL, harmless_ones, hostile_run, obeyed, storable
 from tests.run_folder.answering import Work, failed
 

@@ -13,7 +13,8 @@ import pytest
 
 from batchrun.errors import StorageError
 from batchrun.run_folder.results.publish import Publisher
-from tests.runs import JobFolder, run_batchrun, simulated, write_rows
+from tests.commands import batchrun
+from tests.runs import JobFolder, simulated, write_rows
 
 
 def follow_links(job: JobFolder) -> None:
@@ -30,10 +31,10 @@ def test_a_copy_without_links_is_refused_before_the_first_call(tmp_path: Path) -
         follow_links(job)
         write_rows(job.rows, 6)
         refused = job.submit()
-        assert (refused.returncode, len(job.calls())) == (2, 4)
-        assert f"{job.run / 'results'} is a folder" in refused.stderr
-        assert "Free some space" not in refused.stderr
-        (mend,) = [line.partition(": ")[2] for line in refused.stderr.splitlines() if "mv " in line]
+        assert (refused.code, len(job.calls())) == (2, 4)
+        assert f"{job.run / 'results'} is a folder" in refused.err
+        assert "Free some space" not in refused.err
+        (mend,) = [line.partition(": ")[2] for line in refused.err.splitlines() if "mv " in line]
         subprocess.run(shlex.split(mend), check=True)
         summary = job.submit_here()
         assert (summary.exit_code, summary.ok, len(job.calls())) == (0, 6, 6)
@@ -46,8 +47,8 @@ def test_a_copy_without_links_can_be_read(tmp_path: Path) -> None:
     with simulated(tmp_path, rows=2) as job:
         job.submit_here()
         follow_links(job)
-        exported = run_batchrun("export", str(job.run), "--format", "jsonl")
-        assert (exported.returncode, len(exported.stdout.splitlines())) == (0, 2)
+        exported = batchrun("export", str(job.run), "--format", "jsonl")
+        assert (exported.code, len(exported.out.splitlines())) == (0, 2)
 
 
 @pytest.mark.parametrize(

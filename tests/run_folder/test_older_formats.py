@@ -33,10 +33,11 @@ from batchrun.run_folder.journal.records import FORMAT_VERSION, Header, UnknownR
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.results.read import rows_by_part, scan_run, scan_seen, see
 from batchrun.run_folder.results.totals import read_totals
+from tests.commands import batchrun
 from tests.planning.planning import planned
 from tests.run_folder.answering import Work
 from tests.run_folder.recorded import answered, done, sent
-from tests.runs import JobFolder, asked, run_batchrun, simulated, write_rows
+from tests.runs import JobFolder, asked, simulated, write_rows
 
 DATA = Path(__file__).with_name("data")
 WITHOUT_IDS = {"path": "rows.jsonl"}
@@ -186,9 +187,9 @@ def test_a_newer_folder_is_left_alone(tmp_path: Path) -> None:
         identity = job.checkpoint / "job.json"
         identity.write_text('{"name": "job", "format": 99}')
         for verb in ("submit", "status", "show", "gc"):
-            ended = run_batchrun(verb, str(job.job))
-            assert ended.returncode == 2, verb
-            assert "newer batchrun (format 99, this one reads up to" in ended.stderr, verb
+            ended = batchrun(verb, str(job.job))
+            assert ended.code == 2, verb
+            assert "newer batchrun (format 99, this one reads up to" in ended.err, verb
         assert "99" in identity.read_text()
         assert len(job.calls()) == 3
 
@@ -238,9 +239,9 @@ def test_the_mark_waits_for_the_lock(verb: str, tmp_path: Path) -> None:
         identity.write_text(first := '{"name": "job"}')
         words = (verb, str(job.job), *(["--yes"] if verb == "gc" else []))
         with locked(job.checkpoint / "lock"):
-            refused = run_batchrun(*words)
-        assert (refused.returncode, identity.read_text()) == (5, first)
-        assert run_batchrun(*words).returncode == 0
+            refused = batchrun(*words)
+        assert (refused.code, identity.read_text()) == (5, first)
+        assert batchrun(*words).code == 0
         assert f'"format":{FORMAT_VERSION}' in identity.read_text()
 
 

@@ -286,7 +286,7 @@ def test_the_shell_sees_3_and_json_has_what_is_spent(tmp_path: Path) -> None:
     """The run can be continued."""
     with simulated(tmp_path, rows=5, budget={"requests": 2}) as job:
         stopped = job.submit("--json")
-        assert stopped.returncode == 3
-        document = json.loads(stopped.stdout)
+        assert stopped.code == 3
+        document = json.loads(stopped.out)
         assert document["stopped_by"]["kind"] == "budget"
         assert document["spent"]["requests"] == 2

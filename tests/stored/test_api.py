@@ -11,7 +11,7 @@ import pytest
 from batchrun.clock import SystemClock
 from batchrun.endpoints.endpoints import open_resources
 from batchrun.errors import BatchrunError, EndpointError, UsageError
-from batchrun.simulator import SimulatorConfig, start_process
+from batchrun.simulator import SimulatorConfig
 from batchrun.stored import (
     Change,
     Filters,
@@ -26,6 +26,7 @@ from batchrun.stored import (
     update,
 )
 from batchrun.stored.api import StoredCompletions
+from tests.simulators import start_simulator
 from tests.stored.servers import QUICK, Answer, Asked, Document, make, make_each, scripted
 
 MANY = 230
@@ -34,7 +35,7 @@ MANY = 230
 @pytest.fixture(scope="module")
 def kept() -> Iterator[tuple[Place, list[str]]]:
     """A simulator that keeps MANY completions: every third of model large, each of tens with a label."""
-    with start_process(SimulatorConfig.model_validate(QUICK)) as base_url:
+    with start_simulator(SimulatorConfig.model_validate(QUICK)) as base_url:
         wanted = [
             ("large" if count % 3 == 0 else "small", {"tens": str(count // 10), "parity": str(count % 2)})
             for count in range(MANY)

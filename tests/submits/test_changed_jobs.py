@@ -17,7 +17,8 @@ from batchrun.job import load_job
 from batchrun.run_folder.checkpoint.checkpoint import read_kept
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.results.read import scan_run, see
-from tests.runs import JobFolder, asked, run_batchrun, simulated
+from tests.commands import batchrun
+from tests.runs import JobFolder, asked, simulated
 from tests.submits.test_structured import SCHEMA
 
 EDITED = {"messages": [{"role": "user", "content": "{{ text }} Be brief."}]}
@@ -140,12 +141,12 @@ def test_a_plan_says_when_edits_of_job_and_rows_would_leave_answers_behind(tmp_p
         job.rows.write_text(
             "".join(json.dumps({**line, "more": 1}) + "\n" for line in lines), encoding="utf-8"
         )
-        planned = run_batchrun("plan", str(job.job))
+        planned = batchrun("plan", str(job.job))
         stopped = job.submit()
 
-    assert "3 answers would be left behind, and 3 rows asked as new" in " ".join(planned.stdout.split())
-    assert stopped.returncode == 6
-    assert "--rerun-changed" in stopped.stderr
+    assert "3 answers would be left behind, and 3 rows asked as new" in " ".join(planned.out.split())
+    assert stopped.code == 6
+    assert "--rerun-changed" in stopped.err
 
 
 def test_an_answer_that_had_no_row_before_is_not_left_behind(tmp_path: Path) -> None:
@@ -165,9 +166,9 @@ def test_an_answer_that_had_no_row_before_is_not_left_behind(tmp_path: Path) -> 
 
 def exported(job: JobFolder) -> list[dict[str, object]]:
     """What `export` writes, by line."""
-    done = run_batchrun("export", str(job.run), "--format", "jsonl")
-    assert done.returncode == 0
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    done = batchrun("export", str(job.run), "--format", "jsonl")
+    assert done.code == 0
+    return [json.loads(line) for line in done.out.splitlines()]
 
 
 def test_a_rerun_that_was_refused_at_once_leaves_the_older_answers_in_the_results(tmp_path: Path) -> None:

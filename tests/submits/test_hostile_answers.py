@@ -13,9 +13,10 @@ import pytest
 
 from batchrun.chat.schema.structured import AnswerSchema
 from batchrun.run_folder.journal.journal import journal_files
+from tests.commands import batchrun
 from tests.reliability import measured
 from tests.reliability.searched import files_with
-from tests.runs import JobFolder, run_batchrun, write_rows
+from tests.runs import JobFolder, write_rows
 from tests.scripted import Answer, answering, completion, turns
 
 ONE = {"max_attempts": 1, "backoff": {"initial": 0.01, "max": 0.01}}
@@ -52,7 +53,7 @@ def test_a_cut_while_a_failed_conversation_is_carried_on_pays_for_no_answer_agai
 
     with answering(act) as (url, seen):
         job = job_at(tmp_path, url, 1, prompt=TALK, retry=ONE, stop_when=NEVER)
-        assert job.submit().returncode == 1
+        assert job.submit().code == 1
         third["does"] = "hang"
         process = subprocess.Popen(job.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while sum(turns(body) == 3 for body in seen) < 2:
@@ -62,7 +63,7 @@ def test_a_cut_while_a_failed_conversation_is_carried_on_pays_for_no_answer_agai
         path = max(journal_files(job.checkpoint).values())
         os.truncate(path, sum(map(len, path.read_bytes().splitlines(keepends=True)[:lines])))
         third["does"] = "answer"
-        assert job.submit().returncode == 0
+        assert job.submit().code == 0
         paid = Counter(map(turns, seen))
         assert (paid[1], paid[2]) == (1, 1)
 
@@ -92,8 +93,8 @@ def test_no_usage_makes_a_run_folder_unusable(tmp_path: Path, answer: bytes) -> 
             ["show", "--json"],
             ["export", "--out", out],
         ):
-            ended = run_batchrun(verb, str(job.job), *words)
-            assert ended.returncode in (0, 1), (verb, ended.stderr)
+            ended = batchrun(verb, str(job.job), *words)
+            assert ended.code in (0, 1), (verb, ended.err)
 
 
 TEXTS = {
@@ -131,8 +132,9 @@ def test_a_key_that_a_command_gave_is_hidden_in_a_functions_error(tmp_path: Path
     asks = completion(choices=[{"index": 0, "finish_reason": "tool_calls", "message": message}])
     (tmp_path / "token").write_text(KEY)
     (tmp_path / "tools.py").write_text(
+        "import pathlib\n"
         'def look() -> str:\n    """Look."""\n'
-        f'    raise RuntimeError("403 for Bearer " + open({str(tmp_path / "token")!r}).read())\n'
+        f'    raise RuntimeError("403 for Bearer " + pathlib.Path({str(tmp_path / "token")!r}).read_text())\n'
     )
 
     def act(body: dict[str, Any]) -> Answer:
@@ -143,7 +145,7 @@ def test_a_key_that_a_command_gave_is_hidden_in_a_functions_error(tmp_path: Path
         functions = {"module": "tools.py", "functions": ["look"]}
         job = job_at(tmp_path, url, 2, endpoints=endpoint, run_tools=functions)
         ended = job.submit()
-        assert ended.returncode == 0, ended.stderr
+        assert ended.code == 0, ended.err
         told = [
             message["content"] for body in seen for message in body["messages"] if message["role"] == "tool"
         ]
@@ -162,7 +164,7 @@ def test_a_key_in_a_modules_own_error_is_hidden(tmp_path: Path, given: str) -> N
         path.touch(0o600)
         path.write_text(f"{name}={KEY}\n")
         code, env = (
-            f"raise RuntimeError(open({str(path)!r}).read())\n",
+            f"import pathlib\nraise RuntimeError(pathlib.Path({str(path)!r}).read_text())\n",
             {"BATCHRUN_SUBMIT_ENV_FILE": str(path)},
         )
     (tmp_path / "tools.py").write_text(code)
@@ -170,7 +172,7 @@ def test_a_key_in_a_modules_own_error_is_hidden(tmp_path: Path, given: str) -> N
     functions = {"module": "tools.py", "functions": ["f"]}
     job = job_at(tmp_path, "http://127.0.0.1:9/v1", 1, endpoints=endpoints, run_tools=functions)
     for words in ([], ["--json"]):
-        ended = run_batchrun("submit", str(job.job), *words, env=env)
-        assert ended.returncode == 2
-        assert "tools.py" in ended.stderr
-        assert KEY not in ended.stderr + ended.stdout
+        ended = batchrun("submit", str(job.job), *words, env=env)
+        assert ended.code == 2
+        assert "tools.py" in ended.err
+        assert KEY not in ended.err + ended.out

@@ -15,7 +15,8 @@ import pytest
 
 from batchrun.clock import PausableClock
 from tests.clock import VirtualClock, run_virtual
-from tests.runs import JobFolder, run_batchrun, simulated
+from tests.commands import batchrun
+from tests.runs import JobFolder, simulated
 
 SLOW = {"latency": {"kind": "constant", "seconds": 0.1}}
 
@@ -47,25 +48,25 @@ def until(holds: Callable[[], bool], seconds: float = 20) -> None:
 
 
 def status(job: JobFolder) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(run_batchrun("status", str(job.job), "--json").stdout)
+    found: dict[str, Any] = json.loads(batchrun("status", str(job.job), "--json").out)
     return found
 
 
 def test_a_paused_run_sends_nothing_until_it_is_resumed(tmp_path: Path) -> None:
     """Calls under way land; `status` says that it is paused; then every row is asked once."""
     with submitting(tmp_path) as (job, process):
-        paused = run_batchrun("pause", str(job.job), "--json")
-        assert (paused.returncode, json.loads(paused.stdout)["paused"]) == (0, True), paused.stderr
+        paused = batchrun("pause", str(job.job), "--json")
+        assert (paused.code, json.loads(paused.out)["paused"]) == (0, True), paused.err
         until(lambda: status(job)["live"]["in_flight"] == 0)
         before = len(job.calls())
-        said = run_batchrun("status", str(job.job)).stdout
+        said = batchrun("status", str(job.job)).out
         assert "paused" in said.splitlines()[0]
         assert "batchrun resume" in said
         time.sleep(1.5)
         assert len(job.calls()) == before
-        resumed = run_batchrun("resume", str(job.job))
-        said = resumed.stderr  # the second, where the submit takes its time to notice
-        assert resumed.returncode == 0
+        resumed = batchrun("resume", str(job.job))
+        said = resumed.err  # the second, where the submit takes its time to notice
+        assert resumed.code == 0
         assert "resumed" in said or "it will go on" in said, said
         assert process.wait(60) == 0
         assert len(job.calls()) == 120
@@ -78,9 +79,9 @@ def test_a_pause_takes_nothing_of_the_time_that_rows_may_take(tmp_path: Path) ->
     """Rows that wait longer than `retry.timeout.row` because of it are asked all the same."""
     retry = {"timeout": {"connect": 1, "idle": 1, "total": 1, "row": 1.5}}
     with submitting(tmp_path, retry=retry) as (job, process):
-        run_batchrun("pause", str(job.job))
+        batchrun("pause", str(job.job))
         time.sleep(2.5)
-        run_batchrun("resume", str(job.job))
+        batchrun("resume", str(job.job))
         assert process.wait(60) == 0
         assert job.run_json()["ok"] == 120
 
@@ -88,10 +89,10 @@ def test_a_pause_takes_nothing_of_the_time_that_rows_may_take(tmp_path: Path) ->
 def test_a_pause_ends_with_its_submit(tmp_path: Path) -> None:
     """A paused submit that is interrupted leaves a run that the next one goes on with."""
     with submitting(tmp_path) as (job, process):
-        run_batchrun("pause", str(job.job))
+        batchrun("pause", str(job.job))
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
-        assert job.submit().returncode == 0
+        assert job.submit().code == 0
         assert len(job.calls()) == 120
         assert not (job.run / "pause").exists()
         assert not (job.checkpoint / "live.json").exists()
@@ -100,11 +101,11 @@ def test_a_pause_ends_with_its_submit(tmp_path: Path) -> None:
 def test_a_killed_and_paused_submit_is_gone_on_with(tmp_path: Path) -> None:
     """What asked for the pause went with it."""
     with submitting(tmp_path) as (job, process):
-        run_batchrun("pause", str(job.job))
+        batchrun("pause", str(job.job))
         process.kill()
         process.wait()
         assert status(job)["state"] == "killed"
-        assert job.submit().returncode == 0
+        assert job.submit().code == 0
         assert job.run_json()["ok"] == 120
 
 
@@ -112,17 +113,17 @@ def test_a_killed_and_paused_submit_is_gone_on_with(tmp_path: Path) -> None:
 def test_there_must_be_a_submit_that_runs(tmp_path: Path, verb: str) -> None:
     """Else the command says so, and leaves nothing behind for the next one."""
     with simulated(tmp_path, rows=3) as job:
-        assert job.submit().returncode == 0
-        ended = run_batchrun(verb, str(job.job))
-        assert (ended.returncode, f"nothing to {verb}" in ended.stderr) == (2, True)
+        assert job.submit().code == 0
+        ended = batchrun(verb, str(job.job))
+        assert (ended.code, f"nothing to {verb}" in ended.err) == (2, True)
         assert not (job.run / "pause").exists()
 
 
 def test_what_is_not_paused_is_not_resumed(tmp_path: Path) -> None:
     """The command says so."""
     with submitting(tmp_path) as (job, _process):
-        ended = run_batchrun("resume", str(job.job))
-        assert (ended.returncode, "is not paused" in ended.stderr) == (2, True)
+        ended = batchrun("resume", str(job.job))
+        assert (ended.code, "is not paused" in ended.err) == (2, True)
 
 
 def test_a_running_submit_says_how_it_stands(tmp_path: Path) -> None:
@@ -133,7 +134,7 @@ def test_a_running_submit_says_how_it_stands(tmp_path: Path) -> None:
         assert found["state"] == "running"
         assert found["live"]["to_do"] == 1_000
         assert 0 < found["live"]["in_flight"] <= 4
-        assert "of 1,000 rows" in run_batchrun("status", str(job.job)).stdout
+        assert "of 1,000 rows" in batchrun("status", str(job.job)).out
 
 
 def test_a_paused_clock_stands_still() -> None:

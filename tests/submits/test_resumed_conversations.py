@@ -251,8 +251,8 @@ def test_a_function_that_prints_leaves_stdout_to_the_data(tmp_path: Path) -> Non
         (job.folder / "f.py").write_text(source)
         job.edit(request=LONG, run_tools={"module": "f.py", "functions": ["f"]})
         done = job.submit("--json")
-        assert json.loads(done.stdout)["ok"] == 1
-    assert "ran" in done.stderr
+        assert json.loads(done.out)["ok"] == 1
+    assert "ran" in done.err
 
 
 def test_the_outcome_of_a_row_that_could_not_be_made_is_no_answer_to_its_request(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 
 from batchrun.run_folder.checkpoint.checkpoint import read_checkpoint
-from tests.runs import JobFolder, simulated
+from tests.runs import JobFolder, simulated, write_rows
+from tests.scripted import Answer, answering, completion
 
 SLOW = {"latency": {"kind": "constant", "seconds": 1.0}}
 STUCK = {"latency": {"kind": "constant", "seconds": 60.0}}
@@ -112,12 +114,23 @@ def test_what_was_learned_outlives_a_stop_that_leaves_calls_without_an_answer(tm
 
 def test_two_submits_at_once(tmp_path: Path) -> None:
     """The second submit on a folder is refused with exit 5 and does not disturb the first."""
-    config: dict[str, Any] = {"latency": {"kind": "constant", "seconds": 0.5}}
-    with simulated(tmp_path, rows=100, config=config) as job:
-        process = start(job)
-        second = job.submit()
-        assert second.returncode == 5
-        assert "another submit" in second.stderr
-        process.communicate(timeout=60)
-        assert process.returncode == 0
-        assert len(job.calls()) == 100
+    refused = threading.Event()
+
+    def act(_: dict[str, Any]) -> Answer:
+        assert refused.wait(60)
+        return 200, completion()
+
+    with answering(act) as (base_url, seen):
+        job = JobFolder(tmp_path)
+        write_rows(job.rows, 100)
+        job.write(base_url)
+        with subprocess.Popen(job.command(), stderr=subprocess.PIPE, text=True) as first:
+            while not seen:
+                time.sleep(0.02)
+            second = job.submit()
+            refused.set()
+            _, said = first.communicate(timeout=60)
+    assert second.code == 5
+    assert "another submit" in second.err
+    assert first.returncode == 0, said
+    assert len(seen) == 100

@@ -16,7 +16,7 @@ from batchrun import codec
 from batchrun.budget import usd
 from batchrun.run_folder.folder import RunFolder
 from batchrun.status.status import Status, status
-from tests.cli.running import batchrun
+from tests.commands import batchrun
 from tests.runs import JobFolder, simulated
 
 FAILING = {"faults": [{"match": "F", "status": 400}]}

@@ -17,7 +17,7 @@ from batchrun.planning import Plan, plan
 from batchrun.source import open_run
 from batchrun.submitting.submit import Options, submit
 from batchrun.summary import Summary
-from tests.cli.running import batchrun
+from tests.commands import batchrun
 from tests.runs import JobFolder, Silent, asked, simulated
 
 LABEL = {
