@@ -45,8 +45,13 @@ def answering(act: Callable[[dict[str, Any]], Answer]) -> Iterator[tuple[str, li
 
         def log_message(self, *_: object) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = (
+            1024  # of connections that begin at once; more would wait seconds for another try
+        )
+
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -61,7 +61,7 @@ def test_every_verb_reads_a_run_by_its_address_and_by_its_job(tmp_path: Path, bu
 def test_a_status_fetches_nothing_large(tmp_path: Path, bucket: Address) -> None:
     """A run that has ended well, or runs elsewhere, is told by three small objects."""
     with remote_job(tmp_path, bucket, rows=500, config=SLOWER) as work:
-        process = work.machine("a").start()
+        process = work.machine("a").start(lease=30.0)
         wait_for(lambda: (work.store.read("lease.json") or b"").find(b'"in_flight"') > 0)
         running = told(work, "status", str(work.place))
         assert (running["state"], running["rows"]) == ("running", 500)
