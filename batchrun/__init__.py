@@ -11,6 +11,20 @@ reparse        the stored answers read by the job's schema as it is now, without
 scan_results   the rows of one run or several, as a polars LazyFrame
 Summary        what a submit did; Plan: what it would do; Reparsed: what a reparse came to
 BatchrunError  what all of them raise, each with a `message`, a `hint` and an `exit_code`
+
+One row's way through the code, by the folders in the order in which it meets them:
+
+job/           the job file, read strictly; `endpoints/` finds the keys
+source/        the row, read from its table; `selection.py` says whether it is meant
+render/        its request, from `template/` and `media/`, and its hash; `chat/request/` checks it
+index/         has it an answer already? `survey/` asks that of all rows before anything is sent
+submitting/    would an edit pay for it again? `forecast/` says the price; then it is given to
+engines/       the local engine's workers, or `cluster/`, or `batches/`, as a task
+answer/        its conversation, to its outcome: turns, re-asks, attempts, models; `policy/` says what follows
+admission/     may its call go now? by `limits/`, `concurrency/` and `budget/`
+client/        one HTTP call; `chat/answer/` reads what comes back
+run_folder/    `journal/` before and after each call, sealed in `checkpoint/`, published in `results/`
+report/        and `show/`, `export/`, `diff/`, `status/`: what is read of it, by `cli/` or `library.py`
 """
 
 from __future__ import annotations

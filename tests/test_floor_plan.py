@@ -182,6 +182,15 @@ def test_folders_within_a_folder_point_up_too() -> None:
     assert wrong == []
 
 
+def test_the_walk_of_a_row_names_folders_that_are_there() -> None:
+    """In the docstring of the package."""
+    walk = (batchrun.__doc__ or "").partition("One row's way")[2]
+    named = re.findall(r"^(\w+)/ ", walk, re.M) + re.findall(r"`([\w.]+?)/?`", walk)
+    below = {path.name for path in ROOT.rglob("*")}
+    assert len(named) > 20
+    assert [name for name in named if name not in below] == []
+
+
 def test_the_package_itself_imports_nothing() -> None:
     """`import batchrun` costs nothing, and every row may ask for its version: the rest waits to be asked."""
     body = ast.parse((ROOT / "__init__.py").read_text()).body
