@@ -11,10 +11,9 @@ from batchrun.job import ANY_MODEL, ModelChoice
 from batchrun.limits import Size
 from batchrun.limits.estimates import TokenEstimates
 from batchrun.outcome import Usage
-from batchrun.prices import Price, no_upper_bound
+from batchrun.prices import ModelPrices, Price
 from batchrun.render.request import Request
-from batchrun.spending.paid import Bounds, bounds, most
-from batchrun.spending.pricing import ModelPrices
+from batchrun.spending.bounds import Bounds, no_upper_bound
 from batchrun.value import value
 
 
@@ -67,7 +66,7 @@ class Estimator:
         size = self._estimates[index].size(
             prompt, _limit(parameters), choices if isinstance(choices, int) else 1
         )
-        bound = most(self._bounds(request, index, parameters, named, price), len(body), price)
+        bound = self._bounds(request, index, parameters, named, price).most(len(body))
         if self._budget and (what := self._budget.unbounded(bound)):
             document = _document(request, parameters, named)
             reason = no_upper_bound(document, price) or f"no price is known for {model.spelled}"
@@ -89,7 +88,7 @@ class Estimator:
         is_plain, known = _is_plain(request.messages), self._known.get(index)
         if is_plain and known and known[0] == named and known[1] == parameters:
             return known[2]
-        found = bounds(_document(request, parameters, named), price)
+        found = Bounds.of(_document(request, parameters, named), price)
         if is_plain:
             self._known[index] = named, parameters, found
         return found

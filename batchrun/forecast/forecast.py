@@ -11,7 +11,7 @@ import polars as pl
 from batchrun.forecast.assumed import answers_of, assumed
 from batchrun.forecast.by_batch import Batches, batches_of, goes_by_batch, priced
 from batchrun.forecast.estimate import Hindrance, Range, duration
-from batchrun.forecast.figures import number, spread, usd
+from batchrun.forecast.figures import estimated_usd, number, spread
 from batchrun.forecast.learned import Samples, learned, samples
 from batchrun.forecast.looking import Look, look
 from batchrun.forecast.outset import canary
@@ -20,9 +20,8 @@ from batchrun.forecast.taken import Taken, cost_of
 from batchrun.index import State
 from batchrun.job import ANY_MODEL
 from batchrun.outcome import NEVER_SENT
-from batchrun.prices import Price
+from batchrun.prices import ModelPrices, Price
 from batchrun.spending.caps import unpriced
-from batchrun.spending.pricing import ModelPrices
 from batchrun.survey.survey import Survey
 
 _DEARER = 1.1
@@ -147,7 +146,7 @@ def price_of(found: Survey, changed: pl.DataFrame, *, now: float) -> str:
     """
     said = forecast(found, changed, changed, now=now)
     if said.cost_usd is not None:
-        return spread(said.cost_usd, usd)
+        return spread(said.cost_usd, estimated_usd)
     tokens = f"{spread(said.tokens, number)} tokens"
     if found.job.endpoints[found.job.models[0].endpoint].base_url is None:
         return f"{tokens} of a simulator, at no cost"
@@ -211,7 +210,7 @@ def _notes(
         if cost is None and price is not None:
             yield f"rows that fall back: {unpriced(model.spelled)}"
         elif cost and first is not None and cost > first * _DEARER:
-            more = f"{cost / first:.2g} times as much" if first else f"{usd(cost)} for all"
+            more = f"{cost / first:.2g} times as much" if first else f"{estimated_usd(cost)} for all"
             yield f"rows that fall back to {model.spelled} cost more, about {more}"
 
 

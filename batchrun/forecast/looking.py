@@ -12,10 +12,10 @@ from batchrun import codec
 from batchrun.index import UNBOUNDED
 from batchrun.index.prefix import PREFIX
 from batchrun.outcome import Error
-from batchrun.prices import output_bound
 from batchrun.render.evaluate import RenderError
 from batchrun.render.request import BYTES_PER_TOKEN, Request
 from batchrun.source import Row
+from batchrun.spending.bounds import output_bound
 from batchrun.spending.caps import Boundless
 from batchrun.survey.survey import Survey
 

@@ -19,8 +19,8 @@ from batchrun.index import State
 from batchrun.index.sharing import HOLDER
 from batchrun.job import Job
 from batchrun.policy.breaker import Breaker
+from batchrun.prices import ModelPrices
 from batchrun.render.evaluate import RenderError
-from batchrun.spending.pricing import ModelPrices
 from batchrun.survey.survey import Survey
 
 if TYPE_CHECKING:

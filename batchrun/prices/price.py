@@ -6,9 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
-from batchrun.prices.rates import USD, Counts, Rate, Rates, units
+from batchrun.outcome import Usage
+from batchrun.prices.rates import USD, Rate, Rates, units
+
+if TYPE_CHECKING:
+    from batchrun.job.spending import PriceSpec
 
 STANDARD = ""
 _AS_STANDARD = frozenset({STANDARD, "auto", "default", "standard", "on_demand", "scale"})
@@ -20,25 +24,6 @@ _ANY = "*"
 """The tier of a price that holds for all tiers."""
 _BATCH = "batch"
 """What price lists call the tier of what goes through a provider's batch."""
-
-
-class GivenPrice(Protocol):
-    """What the job says of a model's price, in USD per million (`job.spending.PriceSpec`)."""
-
-    @property
-    def input(self) -> float: ...
-    @property
-    def output(self) -> float: ...
-    @property
-    def cached(self) -> float | None: ...
-    @property
-    def input_audio(self) -> float | None: ...
-    @property
-    def output_audio(self) -> float | None: ...
-    @property
-    def request(self) -> float: ...
-    @property
-    def batch(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +73,7 @@ class Price:
 
     def cost(
         self,
-        usage: Counts,
+        usage: Usage,
         *,
         service_tier: str | None = None,
         cache_write_tokens: int | None = None,
@@ -124,7 +109,7 @@ class Price:
                 of_prompt, of_answer = step_prompt, step_answer
         return (prompt_tokens * of_prompt + output_tokens * of_answer + self.request) / USD
 
-    def saved(self, usage: Counts, *, service_tier: str | None = None, at: float | None = None) -> float:
+    def saved(self, usage: Usage, *, service_tier: str | None = None, at: float | None = None) -> float:
         """What the cached tokens of a call cost less than the full input price; the least, in doubt."""
         known = [rates.saved(usage) for rates in self._rates(service_tier, at) if rates is not None]
         return min(known, default=0) / USD
@@ -198,14 +183,14 @@ def dearest_request(periods: tuple[Period, ...]) -> int:
     return max(rates.request for period in periods for rates in period.tiers.values())
 
 
-def given_price(model: str, given: GivenPrice) -> Price:
+def given_price(model: str, given: PriceSpec) -> Price:
     """The job's own price of a model, whatever the tier, and `given.batch` of it in a batch."""
     rates, batch = _given_rates(given, 1), _given_rates(given, given.batch)
     periods = (Period({STANDARD: rates, _ANY: rates}, batch=batch),)
     return Price("job", model, periods, periods, ceilings(periods), rates.request)
 
 
-def _given_rates(given: GivenPrice, share: float) -> Rates:
+def _given_rates(given: PriceSpec, share: float) -> Rates:
     """A share of what the job says; audio without a price costs what text does."""
     cached = given.input if given.cached is None else given.cached
     spelled = {

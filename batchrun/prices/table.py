@@ -13,12 +13,14 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from batchrun.prices.price import STANDARD, GivenPrice, Period, Price, ceilings, dearest_request, given_price
+from batchrun.prices.price import STANDARD, Period, Price, ceilings, dearest_request, given_price
 from batchrun.prices.rates import Rate, Rates, units
 
 if TYPE_CHECKING:  # the import takes 0.3 s and brings an HTTP client along: only who asks for a price pays
     from genai_prices.data_snapshot import DataSnapshot
     from genai_prices.types import ModelInfo, ModelPrice, Provider
+
+    from batchrun.job.spending import PriceSpec
 
 _KINDS = {
     "input_mtok": "input",
@@ -51,7 +53,7 @@ def find_price(
     model: str,
     *,
     base_urls: Sequence[str | None],
-    given: GivenPrice | None = None,
+    given: PriceSpec | None = None,
     now: float,
 ) -> Price | None:
     """The price of a model, `given` (what the job says of it) before what the provider's list says.

@@ -13,10 +13,10 @@ import pytest
 from batchrun.admission import Admission, Closed
 from batchrun.admission.gate import Landing
 from batchrun.budget import Amounts, Budget, Caps
+from batchrun.budget.opening import each_day
 from batchrun.errors import BudgetExhaustedError
 from batchrun.limits import Limits, Size
 from batchrun.outcome import Error
-from batchrun.spending.pricing import each_day
 from tests.clock import VirtualClock, run_virtual
 from tests.gates import admitted
 
