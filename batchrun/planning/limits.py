@@ -53,14 +53,14 @@ def limits_of(job: Job, at: int, admission: Admission, checkpoint: Checkpoint) -
         for given, loc in _places(job, at):
             if (most := getattr(given, name)) is not None:
                 yield PlannedLimit(counts, most, _MINUTE, "job", job.where(*loc, "limits", name))
-    own, of_endpoint = admission.gates_of(model.endpoint, model.name)
-    for told in own.rates.stated:
+    route = admission.route(model.endpoint, model.name)
+    for told in route.model.rates.stated:
         if told.limit is not None:
             seconds = told.stretch.seconds if told.stretch.clear else None
             yield PlannedLimit(told.unit, told.limit, seconds, "endpoint")
     yield _at_once(job, at)
     if is_auto(job, model):
-        auto = [gate for gate in (own, of_endpoint) if gate.adaptive is not None]
+        auto = [gate for gate in route.gates if gate.adaptive is not None]
         first = min(gate.adaptive.limit for gate in auto if gate.adaptive is not None)
         learned = any(_has_learned(checkpoint, gate.endpoint, gate.model) for gate in auto)
         yield PlannedLimit("calls at first", first, None, "endpoint" if learned else "default")

@@ -58,7 +58,7 @@ class Copying:
             jitter=lambda: 0.5,
             budget=self.budget,
         )
-        for gate in self.admission._models.values():
+        for gate in (route.model for route in self.admission._routes.values()):
             gate.proven = True
         client = Client(
             "http://local/v1",

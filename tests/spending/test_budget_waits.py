@@ -47,7 +47,7 @@ class Books:
         self.admission = Admission(
             self.endpoints, models, clock=VirtualClock(EPOCH), jitter=lambda: 0.5, budget=self.budget
         )
-        for gate in self.admission._models.values() if self.proven else ():
+        for gate in (route.model for route in self.admission._routes.values()) if self.proven else ():
             gate.proven = True
 
     async def call(
