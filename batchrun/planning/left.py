@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from batchrun.budget import Amounts, Budget, Caps
 from batchrun.budget.opening import caps_of
+from batchrun.forecast import Forecast
 from batchrun.forecast.estimate import Range
 from batchrun.forecast.figures import estimated_usd, named, number, rounded_up, stated, time
-from batchrun.forecast.forecast import Forecast
 from batchrun.job import Job
 from batchrun.prices import ModelPrices
 from batchrun.spending.caps import uncounted
