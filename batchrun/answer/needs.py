@@ -25,6 +25,8 @@ class Needs:
     """What the endpoint calls the model that is asked."""
     prompt: int
     """Tokens of the prompt, at so many bytes a token."""
+    choices: int
+    """Answers that it asks for."""
     size: Size
     price: Price | None
     bound: Amounts
@@ -62,10 +64,9 @@ class Estimator:
         if price and self._in_batches:
             price = price.in_batch
         prompt = request.estimated_tokens(body, index, is_prompt=is_prompt)
-        choices = parameters.get("n")
-        size = self._estimates[index].size(
-            prompt, _limit(parameters), choices if isinstance(choices, int) else 1
-        )
+        wanted = parameters.get("n")
+        choices = wanted if isinstance(wanted, int) else 1
+        size = self._estimates[index].size(prompt, _limit(parameters), choices)
         bound = self._bounds(request, index, parameters, named, price).most(len(body))
         if self._budget and (what := self._budget.unbounded(bound)):
             document = _document(request, parameters, named)
@@ -74,7 +75,7 @@ class Estimator:
                 f"budget.{what}: the request of row {row_id} has no upper bound: {reason}",
                 hint="Set budget.soft: true to let such requests pass.",
             )
-        return Needs(named, prompt, size, price, bound)
+        return Needs(named, prompt, choices, size, price, bound)
 
     def _bounds(
         self,
@@ -95,7 +96,7 @@ class Estimator:
 
     def learn(self, index: int, needs: Needs, usage: Usage) -> None:
         """An answer: what it took in fact."""
-        self._estimates[index].learn(needs.prompt, usage)
+        self._estimates[index].learn(needs.prompt, usage, needs.choices)
 
 
 def _document(request: Request, parameters: Mapping[str, Any], named: str) -> dict[str, Any]:
