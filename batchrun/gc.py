@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from batchrun.clock import SystemClock
 from batchrun.engines.restore import gates
 from batchrun.job import Job
+from batchrun.prices import ModelPrices
 from batchrun.remote.work import held_run
 from batchrun.run_folder.checkpoint.checkpoint import write_admitted
 from batchrun.run_folder.checkpoint.row_groups import row_groups, sliced
@@ -38,7 +39,6 @@ from batchrun.run_folder.journal.records import Admitted
 from batchrun.run_folder.leftovers import sweep
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.results.read import replaced, see
-from batchrun.spending.pricing import ModelPrices
 from batchrun.survey.survey import Survey, survey
 
 Say: TypeAlias = Callable[[str], None]

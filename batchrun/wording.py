@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -83,6 +84,17 @@ def counted(number: int, noun: str) -> str:
     if number == 1:
         return f"{number:,} {noun}"
     return f"{number:,} {noun}{'es' if noun.endswith('ch') else 's'}"
+
+
+def usd(amount: float) -> str:
+    """An amount of money for people, wherever one is said: cents, and three digits of what is below $1."""
+    if amount >= 1 or amount == 0:
+        return f"${amount:,.2f}"
+    if amount < 1e-12:
+        return "less than $0.000000000001"
+    places = min(12, 2 - math.floor(math.log10(amount)))
+    dollars, _, cents = f"{amount:.{places}f}".partition(".")
+    return f"${dollars}.{cents.rstrip('0').ljust(2, '0')}"
 
 
 def duration(seconds: float) -> str:

@@ -27,9 +27,9 @@ from batchrun.client import Client, Timeouts
 from batchrun.engines.restore import retry_rules
 from batchrun.job import Job
 from batchrun.outcome import Failed
+from batchrun.prices import ModelPrices
 from batchrun.render.renderer import Renderer
 from batchrun.run_folder.journal.journal import Journal
-from batchrun.spending.pricing import ModelPrices
 from batchrun.summary import Counters
 from tests.clock import VirtualClock, run_virtual
 from tests.job.jobs import load

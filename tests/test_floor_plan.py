@@ -24,7 +24,6 @@ ROWS = """
     wording
     clock
     summary
-    prices budget
     limits
     concurrency
     template
@@ -34,6 +33,8 @@ ROWS = """
     policy
     storage
     job
+    budget
+    prices
     source
     selection
     functions

@@ -14,17 +14,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 
 from batchrun.admission.circuit import Circuit
-from batchrun.admission.gate import Gate, Landing, Reason
+from batchrun.admission.gate import Gate, Landing, still_binds
 from batchrun.admission.permit import Permit
-from batchrun.admission.states import Closed, Wait
-from batchrun.admission.waiting import for_moment, for_slot
+from batchrun.admission.route import Route, closed_by, for_slot
+from batchrun.admission.states import Closed, Reason, Wait
 from batchrun.budget import Amounts, Budget, Reservation
 from batchrun.budget.spend import day_of
 from batchrun.clock import Clock
@@ -56,13 +55,12 @@ class Admission:
         self._endpoints = {
             e: Gate(limits, endpoint=e, model=None, circuit=Circuit(retry)) for e, limits in endpoints.items()
         }
-        self._models = {
-            (e, m): Gate(_as_counted(limits, endpoints[e]), endpoint=e, model=m, circuit=None)
-            for (e, m), limits in models.items()
-        }
+        self._routes: dict[tuple[str, str], Route] = {}
+        for (e, m), limits in models.items():
+            gate, above = Gate(limits.at(endpoints[e]), endpoint=e, model=m, circuit=None), self._endpoints[e]
+            above.models.append(gate)
+            self._routes[e, m] = Route(gate, above, clock=clock, jitter=jitter, max_wait=retry.max_wait)
         self._clock = clock
-        self._jitter = jitter
-        self._max_wait = retry.max_wait
         self.budget = budget
         self._others: list[dict[str, Any]] = []
         """What an earlier process knew of gates that this run does not have."""
@@ -82,12 +80,12 @@ class Admission:
         Raises BudgetExhaustedError when the budget does not hold `bound`, and no call under way can leave
         any of it. KeyError: a model that is not listed.
         """
-        gates = self._models[endpoint, model], self._endpoints[endpoint]
+        route = self._routes[endpoint, model]
         while True:
             if found := self.at_once(endpoint, model, size, bound, leave_for=leave_for):
                 return found
-            with gates[1].in_line(leave_for):  # ends before its turn comes when the circuit opens
-                return await self._in_line(gates, size, bound, leave_for)
+            with route.endpoint.in_line(leave_for):  # ends before its turn comes when the circuit opens
+                return await self._in_line(route, size, bound, leave_for)
 
     def at_once(
         self, endpoint: str, model: str, size: Size, bound: Amounts, *, leave_for: frozenset[str] = _NO_REASON
@@ -97,48 +95,29 @@ class Admission:
         Who was in line and is free to go, but has not had its turn of the event loop, keeps nobody back: a
         line that passes one call a turn would never end while as many calls land and come again.
         """
-        gates = self._models[endpoint, model], self._endpoints[endpoint]
-        now = self._clock.monotonic()
-        if closed := self._closed(gates, now) or self._left(gates[1], now, leave_for):
-            return closed
-        for gate in gates:
-            if gate.head is not None or gate.delay(now, size) > 0:
-                return None
-        return self._take(gates, size, bound) if self._affordable(bound) else None
+        route, now = self._routes[endpoint, model], self._clock.monotonic()
+        if shut := route.shut(now, leave_for):
+            return shut
+        if route.is_free(now, size) and self._affordable(bound):
+            return self._take(route, size, bound)
+        return None
 
     def _land(
         self,
-        gates: tuple[Gate, Gate],
+        route: Route,
         charges: tuple[Charge, Charge],
         reservation: Reservation | None,
         landing: Landing,
         paid: Amounts | None,
     ) -> None:
-        """Let gates and budget learn from what came of a call."""
-        self._learn(gates, charges, landing)
+        """Let gates and budget learn from what came of a call; `paid` None keeps its reservation."""
+        route.landed(charges, landing)
         if self.budget and reservation:
-            self._pay(self.budget, reservation, paid)
-
-    def _learn(self, gates: tuple[Gate, Gate], charges: tuple[Charge, Charge], landing: Landing) -> None:
-        now = self._clock.monotonic()
-        was_open = gates[1].trouble(now) is not None
-        model, endpoint = gates
-        model.landed(charges[0], now, landing, self._jitter)
-        endpoint.landed(charges[1], now, landing, self._jitter)
-        if (counted := model.rates.counted) and endpoint.rates.counts(counted):
-            endpoint.wake()
-        if endpoint.circuit and endpoint.circuit.exhausted and landing.error:
-            self.close(endpoint.endpoint, landing.error)
-        elif not was_open and (trouble := endpoint.trouble(now)):
-            endpoint.send_away(trouble[0].type)  # who has another model goes there
-
-    def _pay(self, budget: Budget, reservation: Reservation, paid: Amounts | None) -> None:
-        """Settle what was reserved for a call, or keep it reserved (None)."""
-        if paid is None:
-            budget.hold(reservation)
-        else:
-            budget.settle(reservation, paid)
-        self.budget_freed()
+            if paid is None:
+                self.budget.hold(reservation)
+            else:
+                self.budget.settle(reservation, paid)
+            self.budget_freed()
 
     def recalled(self, at: float, counted: Amounts, actual: Amounts) -> None:
         """A call of an earlier submit, sent `at` (seconds since the epoch), is known to have taken `actual`.
@@ -186,44 +165,36 @@ class Admission:
 
         Whoever waits there gets `Closed` at once. When it opens again, one call goes first.
         """
-        opens = math.inf if seconds is None else self._clock.monotonic() + seconds
-        (self._endpoints[endpoint] if model is None else self._models[endpoint, model]).close(reason, opens)
-        for gate in self._below(endpoint, model):
-            gate.proven = False
-            gate.wake()  # whoever is first at the endpoint is first at its model, too
+        gate = self._endpoints[endpoint] if model is None else self._routes[endpoint, model].model
+        gate.close(reason, math.inf if seconds is None else self._clock.monotonic() + seconds)
 
     def places(self) -> int:
         """Calls that may be under way at once now, at all endpoints together."""
-        places = 0
-        for gate in self._endpoints.values():
-            most = gate.most_places
-            places += MOST_CONCURRENCY if most == math.inf else int(most)
-        return places
+        most = (gate.most_places for gate in self._endpoints.values())
+        return sum(MOST_CONCURRENCY if each == math.inf else int(each) for each in most)
 
     def is_open(self, endpoint: str, model: str) -> bool:
-        gates = self._models[endpoint, model], self._endpoints[endpoint]
-        return self._closed(gates, self._clock.monotonic()) is None
+        return self._routes[endpoint, model].closed(self._clock.monotonic()) is None
 
-    def gates_of(self, endpoint: str, model: str) -> tuple[Gate, Gate]:
-        """The gate of a model and that of its endpoint, which its calls pass. KeyError: not listed."""
-        return self._models[endpoint, model], self._endpoints[endpoint]
+    def tripped(self, endpoint: str) -> bool:
+        """Whether the endpoint's circuit is not closed."""
+        return self._endpoints[endpoint].tripped(self._clock.monotonic())
+
+    def route(self, endpoint: str, model: str) -> Route:
+        """The gates that calls to a model pass. KeyError: not listed."""
+        return self._routes[endpoint, model]
 
     def reasons(self) -> list[Closed]:
         """What is closed now, and why: endpoints first."""
         now = self._clock.monotonic()
-        return [closed for gate in self._gates() if (closed := self._closed((gate,), now))]
+        found = ((gate, gate.closed(now)) for gate in self._gates())
+        return [closed_by(gate, why, now, self._clock) for gate, why in found if why]
 
     def waiting(self) -> list[Wait]:
         """What calls wait for now, other than a free slot: endpoints first."""
         now = self._clock.monotonic()
         waits = ((gate, gate.waits(now)) for gate in self._gates())
         return [Wait(gate.endpoint, gate.model, *wait) for gate, wait in waits if wait]
-
-    def per_minute(self, endpoint: str, model: str, unit: Literal["requests", "tokens"]) -> float | None:
-        """The least that goes to a model in a minute, by its limits and its endpoint's; None without one."""
-        gates = self._models[endpoint, model], self._endpoints[endpoint]
-        known = (gate.rates.per_minute(unit) for gate in gates)
-        return min((limit for limit in known if limit is not None), default=None)
 
     def snapshot(self) -> dict[str, Any]:
         """What the last minute sent, the pauses and the timed closings, in wall-clock time, for JSON."""
@@ -237,7 +208,7 @@ class Admission:
         for gate in self._gates():
             if state := states.pop((gate.endpoint, gate.model), None):
                 gate.restore(state, now, wall)
-        self._others = [state for state in states.values() if _still_binds(state, wall)]
+        self._others = [state for state in states.values() if still_binds(state, wall)]
 
     def recall(self, endpoint: str, model: str, sent_at: float, tokens: int) -> None:
         """Charge a call that an earlier process sent, at `sent_at` seconds since the epoch.
@@ -245,109 +216,43 @@ class Admission:
         For a journal read after a kill, when there is no `snapshot`; never both for one call.
         """
         now, wall = self._clock.monotonic(), self._clock.wall()
-        for gate in (self._models.get((endpoint, model)), self._endpoints.get(endpoint)):
-            if gate is not None:
+        for gate in self._gates():
+            if gate.endpoint == endpoint and gate.model in (None, model):
                 gate.rates.recall(now, wall, sent_at, tokens)
 
     async def _in_line(
-        self, gates: tuple[Gate, Gate], size: Size, bound: Amounts, leave_for: frozenset[str]
+        self, route: Route, size: Size, bound: Amounts, leave_for: frozenset[str]
     ) -> Permit | Closed:
-        model, endpoint = gates
-        async with model.line:
-            if closed := await self._ready(gates, (model,), size, leave_for):
-                return closed
-            async with endpoint.line:
+        async with route.model.line:
+            if shut := await route.ready((route.model,), size, leave_for):
+                return shut
+            async with route.endpoint.line:
                 while True:
-                    if closed := await self._ready(gates, gates, size, leave_for):
-                        return closed
+                    if shut := await route.ready(route.gates, size, leave_for):
+                        return shut
                     if self._affordable(bound):
-                        return self._take(gates, size, bound)
-                    await self._spare(gates, bound)
+                        return self._take(route, size, bound)
+                    await self._spare(route, bound)
 
     def _affordable(self, bound: Amounts) -> bool:
         return self.budget is None or self.budget.fits(bound)
 
-    async def _spare(self, gates: tuple[Gate, Gate], bound: Amounts) -> None:
+    async def _spare(self, route: Route, bound: Amounts) -> None:
         """Wait until a call under way may have left a part of the budget that it had reserved."""
         assert self.budget is not None, "what is not affordable has a budget"
         if reason := self.budget.exhausted(bound):
             raise BudgetExhaustedError(reason)
         self.short += 1
         try:
-            await for_slot(gates)
+            await for_slot(route.gates)
         finally:
             self.short -= 1
 
-    def _take(self, gates: tuple[Gate, Gate], size: Size, bound: Amounts) -> Permit:
-        now = self._clock.monotonic()
-        model, endpoint = gates
-        charges = model.take(now, size, self._jitter), endpoint.take(now, size, self._jitter)
+    def _take(self, route: Route, size: Size, bound: Amounts) -> Permit:
+        charges = route.take(size)
         reservation = self.budget.reserve(bound) if self.budget else None
-        return Permit(gates, partial(self._land, gates, charges, reservation))
-
-    async def _ready(
-        self, gates: tuple[Gate, Gate], ahead: tuple[Gate, ...], size: Size, leave_for: frozenset[str]
-    ) -> Closed | None:
-        """Return when `ahead`, whose lines are held, let the call go, or when one of `gates` closes."""
-        while True:
-            now = self._clock.monotonic()
-            if closed := self._closed(gates, now) or self._left(gates[1], now, leave_for):
-                return closed
-            delays = [gate.delay(now, size) for gate in ahead]
-            longest = max(delays)
-            if longest <= 0:
-                return None
-            if longest == math.inf:
-                await for_slot(ahead, min(gate.grows_in(now) for gate in ahead))
-            elif longest > self._max_wait and self._close_spent(ahead[0], now, size):
-                continue
-            else:
-                await for_moment(ahead, longest, ahead[delays.index(longest)], self._clock)
-
-    def _close_spent(self, gate: Gate, now: float, size: Size) -> bool:
-        """Close a model whose day's limit is used up, as its Retry-After would; whether that was done."""
-        spent = gate.rates.spent(now, size)
-        if spent is None or spent[1] <= self._max_wait:
-            return False
-        self.close(gate.endpoint, Error("rate_limit", spent[0]), model=gate.model, seconds=spent[1])
-        return True
-
-    def _closed(self, gates: tuple[Gate, ...], now: float) -> Closed | None:
-        for gate in gates:
-            if closed := gate.closed(now):
-                reason, opens = closed
-                until = None if opens == math.inf else self._clock.wall() + opens - now
-                return Closed(gate.endpoint, gate.model, reason, until)
-        return None
-
-    def _left(self, gate: Gate, now: float, leave_for: frozenset[str]) -> Closed | None:
-        """What a call that may go to another model gets while the circuit is open."""
-        trouble = gate.trouble(now)
-        if trouble is None or trouble[0].type not in leave_for:
-            return None
-        return Closed(gate.endpoint, None, trouble[0], self._clock.wall() + trouble[1])
-
-    def tripped(self, endpoint: str) -> bool:
-        """Whether the endpoint's circuit is not closed."""
-        circuit = self._endpoints[endpoint].circuit
-        return circuit is not None and circuit.state(self._clock.monotonic()) != "closed"
+        return Permit(route.gates, partial(self._land, route, charges, reservation))
 
     def _gates(self) -> Iterator[Gate]:
         yield from self._endpoints.values()
-        yield from self._models.values()
-
-    def _below(self, endpoint: str, model: str | None) -> list[Gate]:
-        return [g for (e, m), g in self._models.items() if e == endpoint and model in (None, m)]
-
-
-def _as_counted(model: Limits, endpoint: Limits) -> Limits:
-    """A model's limits; where it has none of its own, its answers tell of those of its endpoint: over the
-    stretch, and counted, as the job says there."""
-    if model.rpm is not None or model.tpm is not None:
-        return model
-    return replace(model, window=endpoint.window, count=model.count or endpoint.count)
-
-
-def _still_binds(state: Mapping[str, Any], wall: float) -> bool:
-    """Whether a gate's state has a pause or a closing that has not passed."""
-    return any(state.get(key, {}).get("until", 0.0) > wall for key in ("paused", "closed"))
+        yield from (route.model for route in self._routes.values())

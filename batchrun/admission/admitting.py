@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from batchrun.admission.gate import Reason
 from batchrun.admission.permit import Permit
-from batchrun.admission.states import Closed
+from batchrun.admission.states import Closed, Reason
 from batchrun.budget import Amounts, Budget
 from batchrun.limits import Size
 from batchrun.outcome import Error

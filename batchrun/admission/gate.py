@@ -10,20 +10,17 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import anyio
 
 from batchrun.admission.circuit import Circuit, Report
+from batchrun.admission.states import Reason
 from batchrun.concurrency import AdaptiveConcurrency, Result
 from batchrun.limits import Charge, Limits, RateLimits, Size
 from batchrun.limits.headers import RateAccount
 from batchrun.outcome import Error
 from batchrun.value import value
-
-Reason: TypeAlias = Literal["limits", "rate limit", "retry-after", "unreachable"]
-"""What a call waits for: the limits, a 429's pause, another pause that the server named, an endpoint that
-fails again and again."""
 
 _RESUME = 1.0
 """Seconds over which the first calls after a pause go, and no longer than the pause."""
@@ -62,6 +59,8 @@ class Gate:
         """Wakes the first in line: from its wait for a slot, or from its sleep."""
         self.head_until: float | None = None
         """When that sleep ends, if it is for this gate."""
+        self.models: list[Gate] = []
+        """An endpoint's: the gates of its models."""
         self.proven = model is None
         self.held = False
         """Whether nobody may go, as long as the user has the run paused."""
@@ -137,11 +136,11 @@ class Gate:
     def landed(self, charge: Charge, now: float, landing: Landing, jitter: Callable[[], float]) -> None:
         """Learn from what came of a call."""
         if self.circuit:
-            was_open = self.circuit.state(now) != "closed"
+            was_open = self.tripped(now)
             self.circuit.ended(now, charge.sent_at, landing.report, row=landing.row, jitter=jitter())
             if landing.report in ("failed", "unreached"):
                 self._trouble = landing.error
-            if was_open and self.circuit.state(now) == "closed":
+            if was_open and not self.tripped(now):
                 self._resume, self._resumed_at = _RESUME, now + _RESUME
         sooner = self.rates.settle(charge, now, landing.used)
         if landing.account is not None and self.model is not None:  # it is of the model that answered
@@ -181,9 +180,15 @@ class Gate:
             self._resumed_at = until + self._resume
 
     def close(self, reason: Error, opens: float) -> None:
-        """Let nobody through until `opens`; never shortens an earlier closing."""
+        """Let nobody through until `opens`; never shortens an earlier closing.
+
+        Whoever waits leaves at once. When it opens again, one call goes first.
+        """
         if self._closed is None or opens > self._opens:
             self._closed, self._opens = reason, opens
+        for gate in [self] if self.model is not None else self.models:
+            gate.proven = False
+            gate.wake()  # whoever is first at the endpoint is first at its model, too
 
     def closed(self, now: float) -> tuple[Error, float] | None:
         """Why it is closed, and until when (infinite: for good); None when it is open."""
@@ -210,9 +215,13 @@ class Gate:
             if reason in leave_for:
                 scope.cancel()
 
+    def tripped(self, now: float) -> bool:
+        """Whether the circuit is not closed."""
+        return self.circuit is not None and self.circuit.state(now) != "closed"
+
     def trouble(self, now: float) -> tuple[Error, float] | None:
         """Why the endpoint is not asked while its circuit is open, and for how many seconds; else None."""
-        if self.circuit is None or self._trouble is None or self.circuit.state(now) == "closed":
+        if self.circuit is None or self._trouble is None or not self.tripped(now):
             return None
         wait = self.circuit.delay(now)
         return (self._trouble, 0.0 if wait == math.inf else wait) if wait > 0 else None
@@ -251,3 +260,8 @@ class Gate:
             self.pause(now, now + paused["until"] - wall, paused["reason"])
         if (closed := state.get("closed")) and closed["until"] > wall:
             self.close(Error(**closed["reason"]), now + closed["until"] - wall)
+
+
+def still_binds(state: Mapping[str, Any], wall: float) -> bool:
+    """Whether a `snapshot` has a pause or a closing that has not passed."""
+    return any(state.get(key, {}).get("until", 0.0) > wall for key in ("paused", "closed"))

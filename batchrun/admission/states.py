@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
-from batchrun.admission.gate import Reason
 from batchrun.outcome import Error
+
+Reason: TypeAlias = Literal["limits", "rate limit", "retry-after", "unreachable"]
+"""What a call waits for: the limits, a 429's pause, another pause that the server named, an endpoint that
+fails again and again."""
 
 
 @dataclass(frozen=True, slots=True)

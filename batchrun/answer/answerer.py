@@ -26,12 +26,12 @@ from batchrun.index import failure_hash
 from batchrun.job import ModelChoice
 from batchrun.outcome import NEVER_SENT, Completed, Error, Failed, Outcome
 from batchrun.policy.judge import judge
+from batchrun.prices import PriceOf
 from batchrun.render.evaluate import RenderError
 from batchrun.render.request import Request
 from batchrun.run_folder.checkpoint.spend import recalled
 from batchrun.run_folder.journal.journal import Recorder
 from batchrun.run_folder.journal.records import Done, Ran
-from batchrun.spending.pricing import PriceOf
 from batchrun.summary import Counters
 
 TOOL_ERROR = "Error: "

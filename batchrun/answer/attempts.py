@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from batchrun.admission import Admitting, Closed
-from batchrun.admission.gate import Reason
+from batchrun.admission.states import Reason
 from batchrun.answer.calls import Caller
 from batchrun.answer.task import AskKey, OutOfTimeError, Progress, Task
 from batchrun.chat.answer.completion import Completion

@@ -28,11 +28,11 @@ from batchrun.job import ANY_MODEL, ModelChoice
 from batchrun.limits.headers import RateAccount, read_rate_headers
 from batchrun.outcome import Error, Exchange, Reply, Unanswered
 from batchrun.policy.judge import Judged, judge
+from batchrun.prices import ModelPrices
 from batchrun.render.request import Request
 from batchrun.run_folder.journal.journal import Recorder
 from batchrun.run_folder.journal.records import Answered, Sent
 from batchrun.spending.paid import cost_of, paid, taken
-from batchrun.spending.pricing import ModelPrices
 from batchrun.summary import Counters
 from batchrun.value import value
 

@@ -11,10 +11,9 @@ from batchrun.job import ANY_MODEL, ModelChoice
 from batchrun.limits import Size
 from batchrun.limits.estimates import TokenEstimates
 from batchrun.outcome import Usage
-from batchrun.prices import Price, no_upper_bound
+from batchrun.prices import ModelPrices, Price
 from batchrun.render.request import Request
-from batchrun.spending.paid import Bounds, bounds, most
-from batchrun.spending.pricing import ModelPrices
+from batchrun.spending.bounds import Bounds, no_upper_bound
 from batchrun.value import value
 
 
@@ -26,6 +25,8 @@ class Needs:
     """What the endpoint calls the model that is asked."""
     prompt: int
     """Tokens of the prompt, at so many bytes a token."""
+    choices: int
+    """Answers that it asks for."""
     size: Size
     price: Price | None
     bound: Amounts
@@ -63,11 +64,10 @@ class Estimator:
         if price and self._in_batches:
             price = price.in_batch
         prompt = request.estimated_tokens(body, index, is_prompt=is_prompt)
-        choices = parameters.get("n")
-        size = self._estimates[index].size(
-            prompt, _limit(parameters), choices if isinstance(choices, int) else 1
-        )
-        bound = most(self._bounds(request, index, parameters, named, price), len(body), price)
+        wanted = parameters.get("n")
+        choices = wanted if isinstance(wanted, int) else 1
+        size = self._estimates[index].size(prompt, _limit(parameters), choices)
+        bound = self._bounds(request, index, parameters, named, price).most(len(body))
         if self._budget and (what := self._budget.unbounded(bound)):
             document = _document(request, parameters, named)
             reason = no_upper_bound(document, price) or f"no price is known for {model.spelled}"
@@ -75,7 +75,7 @@ class Estimator:
                 f"budget.{what}: the request of row {row_id} has no upper bound: {reason}",
                 hint="Set budget.soft: true to let such requests pass.",
             )
-        return Needs(named, prompt, size, price, bound)
+        return Needs(named, prompt, choices, size, price, bound)
 
     def _bounds(
         self,
@@ -89,14 +89,14 @@ class Estimator:
         is_plain, known = _is_plain(request.messages), self._known.get(index)
         if is_plain and known and known[0] == named and known[1] == parameters:
             return known[2]
-        found = bounds(_document(request, parameters, named), price)
+        found = Bounds.of(_document(request, parameters, named), price)
         if is_plain:
             self._known[index] = named, parameters, found
         return found
 
     def learn(self, index: int, needs: Needs, usage: Usage) -> None:
         """An answer: what it took in fact."""
-        self._estimates[index].learn(needs.prompt, usage)
+        self._estimates[index].learn(needs.prompt, usage, needs.choices)
 
 
 def _document(request: Request, parameters: Mapping[str, Any], named: str) -> dict[str, Any]:

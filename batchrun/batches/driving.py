@@ -166,6 +166,6 @@ def _hurry_at(job: Job, admission: Admission, began: float, rows: int) -> float 
     if job.finish_by is None:
         return None
     first = job.models[0]
-    a_minute = admission.per_minute(first.endpoint, first.name, "requests")
+    a_minute = admission.route(first.endpoint, first.name).per_minute("requests")
     needed = rows / a_minute * 60 if a_minute else 0.0
     return began + job.finish_by - min(job.finish_by, max(_MARGIN * job.finish_by, needed))

@@ -22,11 +22,11 @@ from batchrun.engines.local import CHUNK
 from batchrun.engines.tasks import TASK, Assigner
 from batchrun.outcome import Failed
 from batchrun.policy.judge import judge
+from batchrun.prices import PriceOf
 from batchrun.run_folder.checkpoint.batches import Record
 from batchrun.run_folder.checkpoint.spend import recalled
 from batchrun.run_folder.journal.history import History
 from batchrun.run_folder.journal.records import Answered, Done, Sent, encode
-from batchrun.spending.pricing import PriceOf
 
 
 @dataclass(slots=True)

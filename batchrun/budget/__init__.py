@@ -3,6 +3,6 @@
 from batchrun.budget.amounts import Amounts
 from batchrun.budget.budget import Budget, Caps, Reservation
 from batchrun.budget.spend import Spend, Tally
-from batchrun.budget.words import Per, usd
+from batchrun.budget.words import Per
 
-__all__ = ["Amounts", "Budget", "Caps", "Per", "Reservation", "Spend", "Tally", "usd"]
+__all__ = ["Amounts", "Budget", "Caps", "Per", "Reservation", "Spend", "Tally"]

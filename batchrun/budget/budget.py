@@ -84,12 +84,7 @@ class Budget:
 
     def reserve(self, bound: Amounts) -> Reservation | None:
         """Keep free what a call can take at most; None when it does not fit. Raises as `fits` does."""
-        if not self.fits(bound):
-            return None
-        reservation = Reservation(Sums.of(bound))
-        self._reserved = self._reserved.plus(reservation.sums)
-        self.in_flight += 1
-        return reservation
+        return self.commit(bound) if self.fits(bound) else None
 
     def widen(self, reservation: Reservation, bound: Amounts) -> bool:
         """Keep free what one more call can take, beside those of `reservation`; False when it does not fit.

@@ -11,17 +11,18 @@ from typing import Any
 from batchrun.budget.amounts import Amounts, Sums
 from batchrun.value import value
 
-_DAY = 86_400
+DAY = 86_400
+"""Seconds; days of UTC begin at multiples of it since the epoch."""
 
 
 @lru_cache(maxsize=16)  # of the days of a run
 def _name(day: int) -> str:
-    return datetime.fromtimestamp(day * _DAY, UTC).date().isoformat()
+    return datetime.fromtimestamp(day * DAY, UTC).date().isoformat()
 
 
 def day_of(wall: float) -> str:
     """The day (UTC) of a time in seconds since the epoch, as 2026-11-21."""
-    return _name(int(wall // _DAY))
+    return _name(int(wall // DAY))
 
 
 class Tally:
@@ -34,7 +35,7 @@ class Tally:
 
     def add(self, wall: float, amounts: Amounts) -> None:
         """Count a call that was sent at `wall`, in seconds since the epoch."""
-        day, sums = int(wall // _DAY), Sums.of(amounts)
+        day, sums = int(wall // DAY), Sums.of(amounts)
         known = self._days.get(day)
         self._days[day] = sums if known is None else known.plus(sums)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
+
+from batchrun.wording import usd
 
 Kind = Literal["cost_usd", "tokens", "requests"]
 Per = Literal["run", "submit", "day"]
@@ -56,17 +57,6 @@ class Full:
             "submit": "submit again to go on",
             "day": f"{raise_it}, or submit again tomorrow",
         }[self.per]
-
-
-def usd(amount: float) -> str:
-    """An amount of money for people, wherever one is said: cents, and three digits of what is below $1."""
-    if amount >= 1 or amount == 0:
-        return f"${amount:,.2f}"
-    if amount < 1e-12:
-        return "less than $0.000000000001"
-    places = min(12, 2 - math.floor(math.log10(amount)))
-    dollars, _, cents = f"{amount:.{places}f}".partition(".")
-    return f"${dollars}.{cents.rstrip('0').ljust(2, '0')}"
 
 
 def _count(number: float) -> str:

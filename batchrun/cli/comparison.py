@@ -10,11 +10,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from batchrun.budget import usd
 from batchrun.cli.terminal import fact, headline
 from batchrun.diff import Diff, Run
 from batchrun.diff.examples import Example
-from batchrun.wording import clean_line, counted, duration, on_one_line, spelled
+from batchrun.wording import clean_line, counted, duration, on_one_line, spelled, usd
 
 _MISTAKES = 5
 """Confusions of a run that are shown."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from batchrun import budget
 from batchrun.cli.terminal import fact
-from batchrun.forecast.figures import number, spread, stated, time, usd
-from batchrun.wording import counted
+from batchrun.forecast.figures import estimated_usd, number, spread, stated, time
+from batchrun.wording import counted, usd
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +21,7 @@ def tell_forecast(console: Console, found: Plan) -> None:
     """Cost, tokens and time with their ranges; the budget; what that is told from."""
     said = found.forecast
     if said.cost_usd is not None:
-        fact(console, "cost", spread(said.cost_usd, usd))
+        fact(console, "cost", spread(said.cost_usd, estimated_usd))
     if said.unpriced is not None and found.models[0].base_url is None:
         fact(console, "cost", "nothing: a simulator makes the answers up")
     elif said.unpriced is not None:
@@ -38,7 +37,7 @@ def tell_forecast(console: Console, found: Plan) -> None:
     fact(console, "based on" if said.sampled else "assumed", "; ".join(said.basis))
     if (known := said.per_million) is not None:
         kinds = [kind for kind in _PER if kind != "cached" or known["cached"] != known["input"]]
-        prices = ", ".join(f"{budget.usd(known[kind])} {_PER[kind]}" for kind in kinds)
+        prices = ", ".join(f"{usd(known[kind])} {_PER[kind]}" for kind in kinds)
         where = "the job's prices" if known["source"] == "job" else f"{known['model']} in {known['source']}"
         by = " in a batch" if said.batches and said.batches.knows_price else ""
         fact(console, "prices", f"{prices} per million tokens{by}, from {where}")

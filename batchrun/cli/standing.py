@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from batchrun.budget import usd
-from batchrun.wording import clock, counted
+from batchrun.wording import clock, counted, usd
 
 if TYPE_CHECKING:
     from batchrun.progress.standing import Standing

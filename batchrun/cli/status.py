@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batchrun.budget import usd
 from batchrun.cli.going_on import going_on
 from batchrun.cli.help import Explained
 from batchrun.cli.memory import keep_memory_small
 from batchrun.cli.options import JobArguments, as_json, run_options
 from batchrun.cli.text import shown_path, write_json
-from batchrun.wording import counted, duration, moment
+from batchrun.wording import counted, duration, moment, usd
 
 if TYPE_CHECKING:
     from rich.console import Console

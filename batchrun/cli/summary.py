@@ -8,7 +8,6 @@ from typing import Any
 
 from rich.console import Console
 
-from batchrun.budget import usd
 from batchrun.checks.verdict import missed
 from batchrun.cli.checks import rows_against, tell_checks
 from batchrun.cli.failures import tell_failures
@@ -20,7 +19,7 @@ from batchrun.outcome import NEVER_SENT, PASSING
 from batchrun.run_folder.checkpoint.with_providers import go_on
 from batchrun.storage import is_remote
 from batchrun.summary import Summary
-from batchrun.wording import counted, duration
+from batchrun.wording import counted, duration, usd
 
 _STYLES = {
     "finished": "bold green",

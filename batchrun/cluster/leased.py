@@ -12,7 +12,8 @@ from typing import Any
 import anyio
 
 from batchrun.admission import Closed, Permit
-from batchrun.admission.gate import Landing, Reason
+from batchrun.admission.gate import Landing
+from batchrun.admission.states import Reason
 from batchrun.budget import Amounts, Budget
 from batchrun.clock import Clock
 from batchrun.cluster.messages import (

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from batchrun.admission.gate import Landing, Reason
-from batchrun.admission.states import Closed
+from batchrun.admission.gate import Landing
+from batchrun.admission.states import Closed, Reason
 from batchrun.budget import Amounts
 from batchrun.engines.tasks import Assignment
 from batchrun.limits import Size

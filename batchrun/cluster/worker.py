@@ -16,6 +16,7 @@ from batchrun import __version__
 from batchrun.admission.states import Closed
 from batchrun.answer.flights import Flights
 from batchrun.budget import Spend
+from batchrun.budget.opening import open_budget
 from batchrun.clock import PausableClock, SystemClock
 from batchrun.cluster.leased import ForwardedJournal, LeasedAdmission
 from batchrun.cluster.messages import (
@@ -45,8 +46,8 @@ from batchrun.job import Job
 from batchrun.job.submitted import load_submitted
 from batchrun.outcome import ErrorType
 from batchrun.policy.breaker import Breaker
+from batchrun.prices import ModelPrices
 from batchrun.render.renderer import Renderer
-from batchrun.spending.pricing import ModelPrices, open_budget
 from batchrun.summary import Counters, Stop
 
 PATIENCE = 1.0

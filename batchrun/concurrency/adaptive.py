@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeAlias
 from batchrun.concurrency.ceiling import Ceiling
 from batchrun.concurrency.climb import Climb
 from batchrun.concurrency.haste import Haste
-from batchrun.concurrency.throughput import Reading, Stretch
+from batchrun.concurrency.throughput import Reading, Round
 
 Result: TypeAlias = Literal["ok", "refused", "failed", "nothing"]
 """What became of a call: a completion; a 429; a 5xx, a timeout or a lost connection; anything that says
@@ -40,14 +40,14 @@ class AdaptiveConcurrency:
     Ask `limit` before each call, tell `began` when it goes and `ended` exactly once when it is over.
     """
 
-    __slots__ = ("_ceiling", "_climb", "_haste", "_in_flight", "_size", "_stretch")
+    __slots__ = ("_ceiling", "_climb", "_haste", "_in_flight", "_round", "_size")
 
-    def __init__(self, most: int, *, start: int = 20) -> None:
-        self._climb = Climb(most, start)
+    def __init__(self, most: int) -> None:
+        self._climb = Climb(most)
         self._ceiling = Ceiling()
         self._haste = Haste()
         self._in_flight = 0
-        self._stretch: Stretch | None = None
+        self._round: Round | None = None
         self._size = 1
         """Answers that end the round."""
 
@@ -60,27 +60,27 @@ class AdaptiveConcurrency:
         """A call went; `in_flight` counts it."""
         self._in_flight = in_flight
         self._ceiling.began(now)
-        if self._stretch is None:
+        if self._round is None:
             self._new_round(now)
         else:
-            self._stretch.moved(now, in_flight)
+            self._round.moved(now, in_flight)
 
     def ended(self, now: float, began_at: float, result: Result, output_tokens: int | None) -> None:
         """A call that began at `began_at` is over; `output_tokens` of its answer, None when not told."""
         self._in_flight -= 1
-        stretch = self._stretch
-        if stretch is None:
+        current = self._round
+        if current is None:
             return
-        stretch.moved(now, self._in_flight)
+        current.moved(now, self._in_flight)
         if result == "ok":
-            stretch.answered(now - began_at, output_tokens)
+            current.answered(now - began_at, output_tokens)
         elif result == "failed":
-            stretch.failed += 1
+            current.failed += 1
         elif result == "refused":
             self._refused(now, began_at)
             return
-        if stretch.answers >= self._size:
-            self._round_over(now, stretch)
+        if current.answers >= self._size:
+            self._round_over(now, current)
         elif self._in_flight == 0 and self._climb.phase == "rising":
             if result == "ok":
                 self._haste.first_answered(now - began_at)
@@ -90,7 +90,7 @@ class AdaptiveConcurrency:
         """When a limit that is in use grows although nothing is answered; infinite: not by itself."""
         if self._climb.phase != "rising" or self._ceiling.at is not None:
             return math.inf
-        if self._stretch is None or self._stretch.failed:
+        if self._round is None or self._round.failed:
             return math.inf
         return self._haste.due(self.limit, self._climb.most)
 
@@ -119,7 +119,7 @@ class AdaptiveConcurrency:
         self._ceiling.at = _count(state.get("ceiling"))
 
     def _new_round(self, now: float) -> None:
-        self._stretch = Stretch(now, self._in_flight)
+        self._round = Round(now, self._in_flight)
         self._haste.round_began(now)
         if self._ceiling.at is not None:
             self._size = max(self.limit, self._in_flight)
@@ -132,15 +132,15 @@ class AdaptiveConcurrency:
             self._climb.move(limit, "resting")
             self._new_round(now)
 
-    def _round_over(self, now: float, stretch: Stretch) -> None:
-        reading = stretch.reading()
+    def _round_over(self, now: float, current: Round) -> None:
+        reading = current.reading()
         if reading:
             self._haste.round_over(reading.latency)
         searching = self._ceiling.at is None
-        if reading and searching and self._measures() and self._climb.unsure(reading, stretch.answers):
+        if reading and searching and self._measures() and self._climb.unsure(reading, current.answers):
             self._size += max(self.limit, self._climb.least_answers())
             return
-        if reading and stretch.failed <= _FAILURES * stretch.answers:
+        if reading and current.failed <= _FAILURES * current.answers:
             self._judge(now, reading)
         elif self._haste.before is not None:  # it grew by the clock, and that is what fails
             self._climb.move(self._haste.before, "resting")

@@ -17,6 +17,8 @@ from batchrun.concurrency.throughput import Reading, between, change, elasticity
 
 Phase: TypeAlias = Literal["rising", "resting", "trying"]
 
+START = 20
+"""Calls under way that it begins with."""
 _DOUBLING_PAYS = 0.25
 _STEP_PAYS = 0.15
 _STEP_COSTS = 0.2
@@ -54,7 +56,6 @@ class Climb:
         "_from",
         "_patience",
         "_rested",
-        "_start",
         "_tries",
         "limit",
         "most",
@@ -62,12 +63,11 @@ class Climb:
         "settled",
     )
 
-    def __init__(self, most: int, start: int) -> None:
+    def __init__(self, most: int) -> None:
         self.most = most
-        self.limit = self._from = min(start, most)
+        self.limit = self._from = min(START, most)
         self.phase: Phase = "rising"
         self.settled = True
-        self._start = start
         self._base: Reading | None = None
         """What `_from` calls, or the limit at rest, brought."""
         self._patience = _PATIENCE[0]
@@ -125,7 +125,7 @@ class Climb:
             self._judge_step(self._base, reading)
 
     def _judge_doubling(self, reading: Reading) -> None:
-        judged = self._base is not None and self._from >= self._start
+        judged = self._base is not None and self._from >= START
         share = elasticity(self._base, reading)[0] if self._base and judged else 1.0
         if share < _DOUBLING_PAYS:
             self._base = None

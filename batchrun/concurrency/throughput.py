@@ -1,4 +1,4 @@
-"""What a stretch of calls says about a server: how much is under way, and what that brings.
+"""What a round of calls says about a server: how much is under way, and what that brings.
 
 Throughput is read by Little's law, calls under way divided by the seconds a call takes, rather than by
 counting answers: servers answer in lumps (a batch ends together), and a count is wrong by one lump.
@@ -16,7 +16,7 @@ other however different the calls are."""
 
 
 class Reading(NamedTuple):
-    """What a stretch showed: the natural logarithms of two throughputs, and their standard errors."""
+    """What a round showed: the natural logarithms of two throughputs, and their standard errors."""
 
     in_use: float
     """Calls under way, averaged over time."""
@@ -33,7 +33,7 @@ class Reading(NamedTuple):
         return self.calls_error if self.tokens is None else self.tokens_error
 
 
-class Stretch:
+class Round:
     """Adds up the calls that end between two moments. Times in seconds."""
 
     __slots__ = (

@@ -20,9 +20,9 @@ from batchrun.engines.restore import retry_rules
 from batchrun.functions import Functions
 from batchrun.job import Job
 from batchrun.outcome import Error
+from batchrun.prices import ModelPrices
 from batchrun.render.renderer import Renderer
 from batchrun.run_folder.journal.journal import Recorder
-from batchrun.spending.pricing import ModelPrices
 from batchrun.summary import Counters
 
 _FUNCTION_ROWS = 40

@@ -24,12 +24,13 @@ _RETURNED = 100.0
 """Tokens that the results of functions, or the word on what was wrong, are taken for."""
 
 
-def assumed(found: Survey, seen: Look, rows: int, size: float, price: Price | None) -> Taken:
-    """What `rows` rows take by their requests; `size` estimates the tokens of their first prompts."""
+def assumed(found: Survey, seen: Look, price: Price | None) -> Taken:
+    """What the rows of `seen` take by their requests."""
+    rows = seen.rows
     answer = answer_tokens(seen.limit, choices=seen.choices)
     answers = answers_of(found)
     added = _RETURNED if found.job.run_tools else max(map(turn_tokens, seen.requests), default=0.0)
-    prompt = conversation_prompts(prompt_tokens(size / rows if rows else 0.0), answers, answer, added)
+    prompt = conversation_prompts(prompt_tokens(seen.size / rows if rows else 0.0), answers, answer, added)
     output = answers.each(answer)
     cost = _cost(price, prompt, output, answers) if price else None
     if cost and price and found.job.order == "prefix":

@@ -52,15 +52,13 @@ def goes_by_batch(job: Job) -> bool:
     return job.engine.kind == "provider_batch"
 
 
-def batches_of(
-    job: Job, seen: Look, rows: int, size: float, canary: int | None, answers: Range, price: Price | None
-) -> Batches:
-    """How `rows` rows are divided; `size` estimates the tokens of their first prompts, `price` is that of a
-    call of its own."""
+def batches_of(job: Job, seen: Look, canary: int | None, answers: Range, price: Price | None) -> Batches:
+    """How the rows of `seen` are divided; `price` is that of a call of its own."""
+    rows = seen.rows
     engine, first = job.engine, min(canary or 0, rows)
     left = rows - first
     line = max(1.0, fmean(seen.lines)) if seen.lines else 1.0
-    tokens = size / rows if rows else 0.0
+    tokens = seen.size / rows if rows else 0.0
     by = [float(engine.max_lines), engine.max_bytes / line]
     if engine.enqueued_tokens is not None and tokens:
         by.append(engine.enqueued_tokens / tokens)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from batchrun import budget
 from batchrun.forecast.estimate import Range
+from batchrun.wording import usd
 
 _DIGITS = 2
 _LEAST_USD = 1e-6
@@ -27,12 +27,12 @@ def rounded_up(amount: float) -> float:
     return rounded(near + 10 ** (math.floor(math.log10(amount)) - _DIGITS + 1))
 
 
-def usd(amount: float) -> str:
+def estimated_usd(amount: float) -> str:
     """`$0.0034`, `$1.20`, `$26`, `$1,200`; a millionth is the least that is told from nothing."""
     amount = rounded(amount)
     if amount < _LEAST_USD:
         return "$0"
-    return f"${amount:,.0f}" if amount >= 10 else budget.usd(amount)
+    return f"${amount:,.0f}" if amount >= 10 else usd(amount)
 
 
 def number(amount: float) -> str:
@@ -66,7 +66,7 @@ def spread(amount: Range, spelled: Callable[[float], str]) -> str:
 def stated(key: str, amount: float) -> str:
     """A part of a budget, which is no estimate: `$12.50`, `1,250,000 tokens`, `900 requests`, `60 min`."""
     if key == "cost_usd":
-        return budget.usd(amount)
+        return usd(amount)
     return time(amount) if key == "wall_time" else named(key, f"{amount:,.0f}")
 
 

@@ -10,19 +10,16 @@ import polars as pl
 
 from batchrun.forecast.assumed import answers_of, assumed
 from batchrun.forecast.by_batch import Batches, batches_of, goes_by_batch, priced
+from batchrun.forecast.canary import canary
 from batchrun.forecast.estimate import Hindrance, Range, duration
-from batchrun.forecast.figures import number, spread, usd
+from batchrun.forecast.figures import estimated_usd, number, spread
 from batchrun.forecast.learned import Samples, learned, samples
 from batchrun.forecast.looking import Look, look
-from batchrun.forecast.outset import canary
 from batchrun.forecast.pace import pace_of, tokens_counted, windowed
 from batchrun.forecast.taken import Taken, cost_of
-from batchrun.index import State
 from batchrun.job import ANY_MODEL
-from batchrun.outcome import NEVER_SENT
-from batchrun.prices import Price
+from batchrun.prices import ModelPrices, Price
 from batchrun.spending.caps import unpriced
-from batchrun.spending.pricing import ModelPrices
 from batchrun.survey.survey import Survey
 
 _DEARER = 1.1
@@ -76,18 +73,17 @@ def forecast(found: Survey, states: pl.DataFrame, wanted: pl.DataFrame, *, now: 
     submit moves a file meanwhile.
     """
     job, known = found.job, samples(found, states)
-    seen = look(found, wanted, known.rows)
-    rows = _sent_rows(found, states, wanted)
+    seen = look(found, states, wanted, known.rows)
+    rows = seen.rows
     prices = ModelPrices(job, now)
     price = _first_price(found, seen, prices)
-    size = _prompt_size(found, wanted, seen, rows)
-    taken = _taken(found, known, seen, rows, size, price)
+    taken = _taken(found, known, seen, price)
     first = canary(job, lambda: states).rows
     batches = None
     if goes_by_batch(job):
-        batches = batches_of(job, seen, rows, size, first, answers_of(found), price)
+        batches = batches_of(job, seen, first, answers_of(found), price)
         price = price.in_batch if price else None
-        batched = _taken(found, known, seen, rows, size, price, in_batches=True)
+        batched = _taken(found, known, seen, price, in_batches=True)
         taken = priced(job, batched, taken, rows, batches, answers_of(found))
     by_itself = not known.rows["batched"].sum()
     pace = pace_of(
@@ -122,21 +118,14 @@ def forecast(found: Survey, states: pl.DataFrame, wanted: pl.DataFrame, *, now: 
 
 
 def _taken(
-    found: Survey,
-    known: Samples,
-    seen: Look,
-    rows: int,
-    size: float,
-    price: Price | None,
-    *,
-    in_batches: bool = False,
+    found: Survey, known: Samples, seen: Look, price: Price | None, *, in_batches: bool = False
 ) -> Taken:
-    """What `rows` rows take at `price`: by the samples, where there are any."""
-    taken = assumed(found, seen, rows, size, price)
-    if not rows or known.rows.is_empty():
+    """What the rows take at `price`: by the samples, where there are any."""
+    taken = assumed(found, seen, price)
+    if not seen.rows or known.rows.is_empty():
         return taken
     alike = found.job.order == "prefix"
-    return learned(known, seen, rows, size, price, taken, alike=alike, in_batches=in_batches)
+    return learned(known, seen, price, taken, alike=alike, in_batches=in_batches)
 
 
 def price_of(found: Survey, changed: pl.DataFrame, *, now: float) -> str:
@@ -147,35 +136,11 @@ def price_of(found: Survey, changed: pl.DataFrame, *, now: float) -> str:
     """
     said = forecast(found, changed, changed, now=now)
     if said.cost_usd is not None:
-        return spread(said.cost_usd, usd)
+        return spread(said.cost_usd, estimated_usd)
     tokens = f"{spread(said.tokens, number)} tokens"
     if found.job.endpoints[found.job.models[0].endpoint].base_url is None:
         return f"{tokens} of a simulator, at no cost"
     return f"{tokens}; {said.unpriced}"
-
-
-def _sent_rows(found: Survey, states: pl.DataFrame, wanted: pl.DataFrame) -> int:
-    """How many of `wanted` lead to a call: rows that cannot be read or rendered do not, each fails once."""
-    never = found.facts.bad_rows + found.facts.unrendered
-    failed = states.filter(pl.col("error_type").cast(pl.String).is_in(list(NEVER_SENT))).height
-    new = wanted.filter(pl.col("state") == State.NEW).height
-    return len(wanted) - min(new, max(0, never - failed))
-
-
-def _prompt_size(found: Survey, wanted: pl.DataFrame, seen: Look, rows: int) -> float:
-    """The estimate for the first prompts of all rows to do.
-
-    Exact where all of them, or all others, were looked at; else their share of what the index pass counted.
-    """
-    facts, known = found.facts, pl.Series(list(seen.prompt_tokens), dtype=pl.Int64)
-    asked = known.is_in(wanted["row_index"].implode()).to_list()
-    tokens = list(zip(asked, seen.prompt_tokens.values(), strict=True))
-    if sum(asked) == rows:
-        return float(sum(size for is_asked, size in tokens if is_asked))
-    sendable = facts.rows - facts.bad_rows - facts.unrendered
-    if len(asked) - sum(asked) == sendable - rows:
-        return float(facts.prompt_tokens - sum(size for is_asked, size in tokens if not is_asked))
-    return facts.prompt_tokens * min(1.0, rows / sendable) if sendable else 0.0
 
 
 def _first_price(found: Survey, seen: Look, prices: ModelPrices) -> Price | None:
@@ -211,7 +176,7 @@ def _notes(
         if cost is None and price is not None:
             yield f"rows that fall back: {unpriced(model.spelled)}"
         elif cost and first is not None and cost > first * _DEARER:
-            more = f"{cost / first:.2g} times as much" if first else f"{usd(cost)} for all"
+            more = f"{cost / first:.2g} times as much" if first else f"{estimated_usd(cost)} for all"
             yield f"rows that fall back to {model.spelled} cost more, about {more}"
 
 

@@ -45,33 +45,23 @@ def samples(found: Survey, states: pl.DataFrame) -> Samples:
 
 
 def learned(
-    known: Samples,
-    seen: Look,
-    rows: int,
-    size: float,
-    price: Price | None,
-    fresh: Taken,
-    *,
-    alike: bool,
-    in_batches: bool = False,
+    known: Samples, seen: Look, price: Price | None, fresh: Taken, *, alike: bool, in_batches: bool
 ) -> Taken:
-    """What `rows` rows take by the samples `known`; `size` estimates the tokens of their first prompts.
+    """What the rows of `seen` take by the samples `known`.
 
     `fresh` is what is assumed without samples: of an edited prompt only that knows the length. `alike`:
     prompts that begin alike go together, and more of them may come from a cache than of the samples.
     `in_batches`: the rows go by batches, and `price` is that.
     """
+    rows = seen.rows
     usages = [Usage(**(usage or _NOTHING)) for usage in known.rows["usage"]]
     prompts = [float(usage.prompt_tokens or 0) for usage in usages]
     outputs = [float(usage.completion_tokens or 0) for usage in usages]
     calls = cast("list[int]", known.rows["calls"].to_list())
-    sizes = [float(seen.prompt_tokens.get(index, 0)) for index in known.rows["row_index"]]
-    if known.older or not all(sizes):
-        sizes, size = [], 0.0
-    prompt = projected(prompts, rows, sizes, size)
-    cost = None
+    sizes = _sizes(known, seen)
+    prompt, cost = projected(prompts, rows, sizes, seen.size), None
     if costs := _costs(known, usages, price, in_batches=in_batches):
-        cost = projected(costs, rows, *_by_prompt(costs, prompts, sizes, size, rows, price))
+        cost = projected(costs, rows, *_by_prompt(costs, prompts, sizes, seen, price))
     if known.older:
         longer = fresh.prompts.likely - prompt.likely
         if cost and price:
@@ -80,11 +70,7 @@ def learned(
     asked, answers = projected(calls, rows), projected(outputs, rows)
     if seen.limit is not None and asked.high is not None:
         answers = answers.at_most(asked.high * seen.limit)
-        most = (
-            cost_of(price, prompt.high, answers.high, asked.high)
-            if price and prompt.high and answers.high
-            else None
-        )
+        most = _most(price, prompt, answers, asked)
         cost = cost.at_most(max(cost.likely, most)) if cost and most is not None else cost
     if cost and (alike or any(usage.cached_tokens for usage in usages)):
         cost = replace(cost, low=cost.low * (cached_share(price, usages) if price else 0.0))
@@ -96,6 +82,19 @@ def learned(
         cost=cost,
         basis=_basis(known, fmean(prompts), fmean(outputs), fmean(calls)),
     )
+
+
+def _sizes(known: Samples, seen: Look) -> list[float]:
+    """The estimate for each sample's first prompt as it is now; none where that says nothing of its usage."""
+    sizes = [float(seen.prompt_tokens.get(index, 0)) for index in known.rows["row_index"]]
+    return sizes if all(sizes) and not known.older else []
+
+
+def _most(price: Price | None, prompt: Range, answers: Range, asked: Range) -> float | None:
+    """What so much costs at most; None where that is not known."""
+    if price is None or not prompt.high or not answers.high or not asked.high:
+        return None
+    return cost_of(price, prompt.high, answers.high, asked.high)
 
 
 _NOTHING = {"prompt_tokens": 0, "completion_tokens": 0}
@@ -127,8 +126,7 @@ def _by_prompt(
     costs: Sequence[float],
     prompts: Sequence[float],
     sizes: Sequence[float],
-    size: float,
-    rows: int,
+    seen: Look,
     price: Price | None,
 ) -> tuple[list[float], float]:
     """What each sample, and all rows to do, would cost if only prompts differed: `projected`'s sizes."""
@@ -136,7 +134,7 @@ def _by_prompt(
         return [], 0.0
     each = prompt_price(price, prompts) * sum(prompts) / sum(sizes)
     rest = max(0.0, fmean(costs) - each * fmean(sizes))
-    return [each * one + rest for one in sizes], each * size + rest * rows
+    return [each * one + rest for one in sizes], each * seen.size + rest * seen.rows
 
 
 def _basis(known: Samples, prompt: float, output: float, calls: float) -> tuple[str, ...]:

@@ -9,13 +9,13 @@ from statistics import fmean
 import polars as pl
 
 from batchrun import codec
-from batchrun.index import UNBOUNDED
+from batchrun.index import UNBOUNDED, State
 from batchrun.index.prefix import PREFIX
-from batchrun.outcome import Error
-from batchrun.prices import output_bound
+from batchrun.outcome import NEVER_SENT, Error
 from batchrun.render.evaluate import RenderError
 from batchrun.render.request import BYTES_PER_TOKEN, Request
 from batchrun.source import Row
+from batchrun.spending.bounds import output_bound
 from batchrun.spending.caps import Boundless
 from batchrun.survey.survey import Survey
 
@@ -33,10 +33,14 @@ _WITHIN = 100_000
 
 @dataclass(slots=True)
 class Look:
-    """What some rows' requests to the first model are, by row_index."""
+    """What the requests of rows to do to the first model are, by those of some of them."""
 
+    rows: int = 0
+    """How many there are, without those that fail before a call."""
+    size: float = 0.0
+    """The estimate for the tokens of all their first prompts."""
     prompt_tokens: dict[int, int] = field(default_factory=dict)
-    """Estimates for the first prompt."""
+    """Estimates for the first prompts of those that were looked at, by row_index."""
     limits: list[int | None] = field(default_factory=list)
     """The most tokens that all answers to one request have, for rows to do; None without a limit."""
     choices: int = 1
@@ -55,23 +59,48 @@ class Look:
         return fmean(known) if known and len(known) == len(self.limits) else None
 
 
-def look(found: Survey, wanted: pl.DataFrame, others: pl.DataFrame) -> Look:
-    """Render rows to do (`wanted`) and, for comparison, some that are answered (`others`).
+def look(found: Survey, states: pl.DataFrame, wanted: pl.DataFrame, others: pl.DataFrame) -> Look:
+    """Render rows to do (`wanted`, lines of `states`) and, for comparison, some that are answered (`others`).
 
-    Both have `row_index`. Rows that cannot be rendered are passed over.
+    Rows that cannot be rendered are passed over.
     """
     indices = wanted["row_index"]
     first = indices.min() if len(indices) else 0
     end = (first if isinstance(first, int) else 0) + _WITHIN
     chosen = _spread(indices.filter(indices < end))
     compared = _spread(others["row_index"].filter(others["row_index"] < end))
-    seen = Look()
+    seen = Look(_sent_rows(found, states, wanted))
     by_batch = found.job.engine.kind == "provider_batch"
     for row, request in rendered(found, chosen | compared):
         seen.prompt_tokens[row.index] = request.prompt_tokens
         if row.index in chosen:
             _add(seen, request, by_batch=by_batch)
+    seen.size = _prompt_size(found, wanted, seen)
     return seen
+
+
+def _sent_rows(found: Survey, states: pl.DataFrame, wanted: pl.DataFrame) -> int:
+    """How many of `wanted` lead to a call: rows that cannot be read or rendered do not, each fails once."""
+    never = found.facts.bad_rows + found.facts.unrendered
+    failed = states.filter(pl.col("error_type").cast(pl.String).is_in(list(NEVER_SENT))).height
+    new = wanted.filter(pl.col("state") == State.NEW).height
+    return len(wanted) - min(new, max(0, never - failed))
+
+
+def _prompt_size(found: Survey, wanted: pl.DataFrame, seen: Look) -> float:
+    """The estimate for the first prompts of all rows to do.
+
+    Exact where all of them, or all others, were looked at; else their share of what the index pass counted.
+    """
+    facts, known = found.facts, pl.Series(list(seen.prompt_tokens), dtype=pl.Int64)
+    asked = known.is_in(wanted["row_index"].implode()).to_list()
+    tokens = list(zip(asked, seen.prompt_tokens.values(), strict=True))
+    if sum(asked) == seen.rows:
+        return float(sum(size for is_asked, size in tokens if is_asked))
+    sendable = facts.rows - facts.bad_rows - facts.unrendered
+    if len(asked) - sum(asked) == sendable - seen.rows:
+        return float(facts.prompt_tokens - sum(size for is_asked, size in tokens if not is_asked))
+    return facts.prompt_tokens * min(1.0, seen.rows / sendable) if sendable else 0.0
 
 
 def _spread(indices: pl.Series) -> set[int]:

@@ -6,13 +6,12 @@ import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from batchrun.concurrency import START
 from batchrun.forecast.estimate import Pace, Range, exactly
 from batchrun.job import Job, ModelChoice
 
 _AUTO = (8, 64)
 """Calls under way at once that some servers do not exceed, and those that most take at least."""
-_BEGIN = 20
-"""Those that `auto` begins with; it doubles them once a round."""
 _SHARE = 0.5
 """The part of a fixed number of calls that a server may serve at once, before it has shown more."""
 _OWN_SECONDS = (1.0, 5.0)
@@ -39,7 +38,8 @@ def pace_of(job: Job, last: dict[str, Any], seconds: Range, *, rows: int, calls:
         at_once = Range(min(there * 0.7, most), min(there, most), min(there * 1.5, most))
         reached = True
     first = _first_rows(job, seconds, at_once) if canary else exactly(0.0)
-    rounds = math.log2(max(1.0, at_once.likely / _BEGIN)) if is_auto(job, model) else 0.0
+    # `auto` doubles once a round
+    rounds = math.log2(max(1.0, at_once.likely / START)) if is_auto(job, model) else 0.0
     aside = _aside(seconds, seconds.times(1 / max(1.0, calls)), rounds, rows).plus(first)
     return Pace(_kept(job, model, "rpm"), _kept(job, model, "tpm"), at_once, reached, aside)
 

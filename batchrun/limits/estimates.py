@@ -44,8 +44,8 @@ class TokenEstimates:
         most = limit if limit is not None else likely
         return Size(max(prompt, corrected) + choices * most, corrected + choices * likely)
 
-    def learn(self, prompt: int, usage: Usage, choices: int = 1) -> None:
-        """An answer: `prompt` as it was estimated (bytes / 4), and what the server reports."""
+    def learn(self, prompt: int, usage: Usage, choices: int) -> None:
+        """An answer of `choices`: `prompt` as it was estimated (bytes / 4), and what the server reports."""
         if usage.prompt_tokens is not None and prompt > 0:
             self._estimated = self._estimated * _FORGET + prompt
             self._reported = self._reported * _FORGET + usage.prompt_tokens

@@ -23,8 +23,6 @@ SHORT = (10.0, 1.0)
 _TOKEN_PACE = 2.0
 """What the line loses behind a prompt of a quarter of the limit must be caught up: measured, a pace of 1.0
 gives 92% of what the minute alone would, 1.5 95%, 2.0 97%."""
-
-
 _HOPELESS = 1.25
 """How many times what a server takes in its whole stretch a call asks for when no waiting will help it: it
 goes now, for the server to refuse, and holds nobody up. A smaller excess may be our estimate's: that goes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 _MINUTE = 60.0
@@ -36,6 +36,13 @@ class Limits:
             return None
         seconds = max(self.window, _MINUTE / per_minute)
         return seconds, max(1, int(per_minute * seconds / _MINUTE + 1e-9))
+
+    def at(self, endpoint: Limits) -> Limits:
+        """A model's limits; where it has none of its own, its answers tell of those of its endpoint: over the
+        stretch, and counted, as the job says there."""
+        if self.rpm is not None or self.tpm is not None:
+            return self
+        return replace(self, window=endpoint.window, count=self.count or endpoint.count)
 
     @property
     def most_in_flight(self) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any
 from batchrun.chat.request.families import no_logprobs, refusals, thinks
 from batchrun.chat.schema.json_schema import plain
 from batchrun.chat.schema.strict import strict_fault
+from batchrun.forecast.by_batch import goes_by_batch
 from batchrun.job import Job, ModelChoice
 from batchrun.planning.examples import Example
 from batchrun.planning.unused import unused
@@ -40,6 +41,7 @@ def doubts(found: Survey, shown: Sequence[Example], *, answered: bool) -> Iterat
             yield fallback
     yield from _unsure(renderer)
     yield from unused(found)
+    yield from _in_batches(found)
 
 
 def _cut_off(renderer: Renderer, shown: Sequence[Example]) -> Iterator[str]:
@@ -135,4 +137,34 @@ def _unsure(renderer: Renderer) -> Iterator[str]:
             yield (
                 f"{model.spelled}: `confidence` and `probabilities` will be null: "
                 "request.logprobs: true and request.top_logprobs give what they are computed from."
+            )
+
+
+def _in_batches(found: Survey) -> Iterator[str]:
+    """What is to be known of a job whose rows go by a provider's batches."""
+    job = found.job
+    if not goes_by_batch(job):
+        return
+    if any(model.request.get("stream") for model in found.renderer.models):
+        yield "request.stream has no effect in a batch: `ttft` will be null. Leave it out."
+    several = [
+        *(["prompt.turns"] if found.renderer.prompt.spelled_turns else []),
+        *(["run_tools"] if job.run_tools else []),
+    ]
+    again = job.retry.reask and found.renderer.answer_schema is not None
+    if several and job.engine.leftovers == "batch":
+        yield (
+            f"{' and '.join(several)}: each answer of a row takes a batch of its own, one after another. "
+            "With engine.leftovers: realtime all but the first go at once, at the full price."
+        )
+    elif again and job.engine.leftovers == "batch":
+        yield (
+            "retry.reask: an answer that does not fit the schema is asked for again in a further batch. With "
+            "engine.leftovers: realtime that is done at once, at the full price."
+        )
+    for model in job.models:
+        if len(job.endpoints[model.endpoint].base_urls) > 1:
+            yield (
+                f"endpoints.{model.endpoint}.base_url names several servers, and a batch is one's: a submit "
+                "is refused. Give one, or set engine.kind: local."
             )

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 import polars as pl
 
 from batchrun.budget import Amounts
-from batchrun.forecast import Forecast, forecast, spent_so_far
+from batchrun.forecast import Forecast, forecast
 from batchrun.index import match
 from batchrun.index.sharing import HOLDER
 from batchrun.job import Job
+from batchrun.planning.left import spent_so_far
 from batchrun.run_folder.checkpoint.batches import Record, read_rows
 from batchrun.run_folder.checkpoint.checkpoint import KEPT_SCHEMA, read_kept
 from batchrun.run_folder.checkpoint.sealed import ANSWERS_SCHEMA
 from batchrun.run_folder.checkpoint.shared import read_shared
 from batchrun.run_folder.checkpoint.with_providers import recorded, with_held
 from batchrun.submitting.changes import without_row
-from batchrun.survey.survey import Survey, survey, to_do
+from batchrun.survey.survey import Survey, duplicates, survey, to_do
 
 _TRIES = 5
 
@@ -31,6 +32,7 @@ class Looked:
         states: a line for each row (see `index.match`).
         to_do: those of them that a submit asks for.
         removed: rows that an answer belongs to, and that are gone; of equal rows without ids one counts.
+        duplicates: rows that take the answer of an equal request that is asked (`dedupe`).
         forecast: what asking for them takes.
         spent: what counts against the budget already, with what batches that are under way can take.
         records: those that are with a provider, and `with_provider` the rows of them.
@@ -40,10 +42,11 @@ class Looked:
     states: pl.DataFrame
     to_do: pl.DataFrame
     removed: int
+    duplicates: int
     forecast: Forecast
     spent: Amounts
-    records: tuple[Record, ...] = ()
-    with_provider: int = 0
+    records: tuple[Record, ...]
+    with_provider: int
 
 
 def look(
@@ -87,7 +90,17 @@ def _looked(
     wanted, with_provider = _not_there(found, wanted, records)
     expected = forecast(found, states, wanted, now=now)
     spent = with_held(spent_so_far(found, now), records)
-    return Looked(found, states, wanted, removed, expected, spent, tuple(records), with_provider)
+    return Looked(
+        found,
+        states,
+        wanted,
+        removed,
+        duplicates(states, rerun_changed=rerun_changed),
+        expected,
+        spent,
+        tuple(records),
+        with_provider,
+    )
 
 
 def _not_there(found: Survey, wanted: pl.DataFrame, records: list[Record]) -> tuple[pl.DataFrame, int]:

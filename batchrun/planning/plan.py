@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from time import time
-from typing import TYPE_CHECKING, Any
-
-import polars as pl
+from typing import Any, NamedTuple
 
 from batchrun import codec
 from batchrun.budget import Amounts
@@ -15,25 +13,15 @@ from batchrun.clock import SystemClock
 from batchrun.endpoints.checks import check_keys, check_simulators
 from batchrun.engines.restore import gates
 from batchrun.errors import ChangedRowsError, UsageError
-from batchrun.forecast import (
-    Forecast,
-    canary,
-    doors,
-    first_bound,
-    first_requests,
-    holds,
-    left,
-    over_budget,
-)
-from batchrun.forecast.by_batch import goes_by_batch
-from batchrun.forecast.pace import is_auto, tighter
+from batchrun.forecast import Forecast, first_requests
 from batchrun.index import Facts, State, counts
 from batchrun.job import Job
-from batchrun.planning.by_batch import batch_doubts
 from batchrun.planning.doubts import doubts
 from batchrun.planning.examples import Example, example_of, examples
-from batchrun.planning.limits import PlannedLimit, limits_of
+from batchrun.planning.left import left
 from batchrun.planning.looked import Looked, look
+from batchrun.planning.models import PlannedModel, planned_models
+from batchrun.planning.outset import Outset, outset
 from batchrun.remote.reading import find_copy, is_at_work
 from batchrun.run_folder.checkpoint.with_providers import Batch
 from batchrun.run_folder.lock import is_locked
@@ -41,27 +29,6 @@ from batchrun.spending.caps import unbounded
 from batchrun.submitting.changes import edited_since, failed_by_form, left_behind, require_same
 from batchrun.submitting.edits import is_of_form
 from batchrun.survey.previous import not_there
-from batchrun.survey.survey import Survey, duplicates
-
-if TYPE_CHECKING:
-    from batchrun.admission import Admission
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedModel:
-    """A model of the chain, where it is, and the limits that its calls keep to."""
-
-    model: str
-    base_url: str | None
-    """None where batchrun starts the simulator."""
-    rpm: int | None
-    tpm: int | None
-    concurrency: int | None
-    """Calls under way at once, at most."""
-    auto: bool = False
-    """Whether it is found out while the run goes how many there may be."""
-    limits: tuple[PlannedLimit, ...] = ()
-    """All of them, with who says so: the job, answers that an earlier submit got, or nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +108,24 @@ class Plan:
         return {**asdict(self), "exit_code": self.exit_code}
 
 
+class _Edits(NamedTuple):
+    """What a submit would ask because of answers that an edit leaves behind; see `Plan`."""
+
+    undecided: bool = False
+    unfit: int = 0
+    left_behind: str | None = None
+
+
+def _edits(seen: Looked, retry_failed: frozenset[str], *, rerun_changed: bool) -> _Edits:
+    if rerun_changed:
+        return _Edits()
+    said, error = None, left_behind(seen.survey, seen.states)
+    if error is not None:
+        said = f"a submit stops with exit code {error.exit_code}: {error.message}. {error.hint}"
+    unfit = len(failed_by_form(seen.survey, seen.states, retry_failed))
+    return _Edits(bool(said or unfit or counts(seen.states)[State.CHANGED]), unfit, said)
+
+
 def plan(
     job: Job,
     *,
@@ -156,52 +141,62 @@ def plan(
     and UsageError when no row has that id, or it cannot be rendered.
     """
     check_simulators(job)
-    now = time()
-    at_work = _at_work_elsewhere(job)
+    now, at_work = time(), _at_work_elsewhere(job)
     seen = look(job, on_rows, retry_failed, now, rerun_changed=rerun_changed)
-    found, states, asked = seen.survey, seen.states, seen.to_do
-    number = counts(states)
-    shown = _shown(seen, example)
-    running = at_work or is_locked(found.run.lock)
-    admission = gates(job, found.checkpoint, SystemClock())
-    open_to = doors(job, admission)
-    first = canary(job, lambda: states, retrying=bool(retry_failed))
-    behind = None if rerun_changed else _left_behind(found, states)
-    unfit = 0 if rerun_changed else len(failed_by_form(found, states, retry_failed))
-    stops = (*open_to.stops(), *filter(None, [first.failed])) if seen.forecast.rows else ()
-    in_batches = goes_by_batch(job) and first.rows is None
-    next_call = first_bound(found, asked, open_to.first or 0, now=now, in_batches=in_batches)
-    by_state = {state.name.lower(): rows for state, rows in number.items()}
+    running = at_work or is_locked(seen.survey.run.lock)
+    admission = gates(job, seen.survey.checkpoint, SystemClock())
+    return _told(
+        seen,
+        outset(seen, admission, retrying=bool(retry_failed), now=now),
+        _edits(seen, retry_failed, rerun_changed=rerun_changed),
+        models=planned_models(job, admission, seen.survey.checkpoint),
+        examples=_shown(seen, example),
+        obstacles=_obstacles(seen, env, now, running=running, rerun_changed=rerun_changed),
+        running=running,
+    )
+
+
+def _told(
+    seen: Looked,
+    met: Outset,
+    edits: _Edits,
+    *,
+    models: Iterable[PlannedModel],
+    examples: tuple[Example, ...],
+    obstacles: Iterable[str],
+    running: bool,
+) -> Plan:
+    found, job = seen.survey, seen.survey.job
+    number = counts(seen.states)
     return Plan(
         name=job.name,
-        rows={**by_state, "removed": seen.removed},
-        to_do=len(asked),
+        rows={**{state.name.lower(): rows for state, rows in number.items()}, "removed": seen.removed},
+        to_do=len(seen.to_do),
         with_provider=seen.with_provider,
-        duplicates=duplicates(states, rerun_changed=rerun_changed),
+        duplicates=seen.duplicates,
         forecast=seen.forecast,
         spent=seen.spent,
         left=left(job, seen.spent),
-        over_budget=tuple(over_budget(job, seen.forecast, seen.spent, next_call, now=now)),
-        stops=stops,
-        undecided=behind is not None or bool(unfit or (number[State.CHANGED] and not rerun_changed)),
-        unfit=unfit,
-        left_behind=behind,
+        over_budget=met.over_budget,
+        stops=met.stops,
+        undecided=edits.undecided,
+        unfit=edits.unfit,
+        left_behind=edits.left_behind,
         reparse=is_of_form(edited_since(found)),
-        sends=not stops and holds(job, seen.spent, next_call),
-        opens=open_to.opens,
+        sends=met.sends,
+        opens=met.opens,
         facts=found.facts,
         input=job.input.place,
         columns={field.name: str(field.type) for field in found.columns},
-        models=tuple(_planned(found, at, admission) for at in range(len(job.models))),
+        models=tuple(models),
         checks={check.name: str(check.wanted) for check in job.checks},
-        examples=shown,
+        examples=examples,
         warnings=(
-            *doubts(found, shown, answered=bool(number[State.OK])),
-            *batch_doubts(found),
-            *open_to.warnings(job),
+            *doubts(found, examples, answered=bool(number[State.OK])),
+            *met.warnings,
             *filter(None, [not_there(job, found.source)]),
         ),
-        obstacles=tuple(_obstacles(seen, env, now, running=running, rerun_changed=rerun_changed)),
+        obstacles=tuple(obstacles),
         running=running,
         batches=tuple(map(Batch.of, seen.records)),
         run_folder=job.output_shown,
@@ -222,27 +217,6 @@ def _shown(seen: Looked, wanted: str | None) -> tuple[Example, ...]:
     if wanted is not None:
         return (example_of(seen.survey, wanted),)
     return tuple(examples(seen.survey, seen.to_do if len(seen.to_do) else seen.states))
-
-
-def _left_behind(found: Survey, states: pl.DataFrame) -> str | None:
-    """What a submit would stop with, where the job and its rows have changed at once."""
-    error = left_behind(found, states)
-    if error is None:
-        return None
-    return f"a submit stops with exit code {error.exit_code}: {error.message}. {error.hint}"
-
-
-def _planned(found: Survey, at: int, admission: Admission) -> PlannedModel:
-    job, model = found.job, found.job.models[at]
-    return PlannedModel(
-        model.spelled,
-        job.endpoints[model.endpoint].base_url,
-        rpm=tighter(job, model, "rpm"),
-        tpm=tighter(job, model, "tpm"),
-        concurrency=tighter(job, model, "most_in_flight"),
-        auto=is_auto(job, model),
-        limits=tuple(limits_of(job, at, admission, found.checkpoint)),
-    )
 
 
 def _obstacles(

@@ -6,9 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
-from batchrun.prices.rates import USD, Counts, Rate, Rates, units
+from batchrun.outcome import Usage
+from batchrun.prices.rates import USD, Rate, Rates, units
+
+if TYPE_CHECKING:
+    from batchrun.job.spending import PriceSpec
 
 STANDARD = ""
 _AS_STANDARD = frozenset({STANDARD, "auto", "default", "standard", "on_demand", "scale"})
@@ -20,25 +24,6 @@ _ANY = "*"
 """The tier of a price that holds for all tiers."""
 _BATCH = "batch"
 """What price lists call the tier of what goes through a provider's batch."""
-
-
-class GivenPrice(Protocol):
-    """What the job says of a model's price, in USD per million (`job.spending.PriceSpec`)."""
-
-    @property
-    def input(self) -> float: ...
-    @property
-    def output(self) -> float: ...
-    @property
-    def cached(self) -> float | None: ...
-    @property
-    def input_audio(self) -> float | None: ...
-    @property
-    def output_audio(self) -> float | None: ...
-    @property
-    def request(self) -> float: ...
-    @property
-    def batch(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +64,12 @@ class Price:
     model: str
     periods: tuple[Period, ...]
     ahead: tuple[Period, ...]
-    ceilings: tuple[tuple[int, int, int], ...]
-    """(prompt tokens above, units for a prompt's token, for an answer's), ascending: the dearest ahead."""
-    request: int = 0
-    """Units for a request, at its dearest."""
     writes_unseen: bool = False
     doubt: str | None = None
 
     def cost(
         self,
-        usage: Counts,
+        usage: Usage,
         *,
         service_tier: str | None = None,
         cache_write_tokens: int | None = None,
@@ -118,16 +99,15 @@ class Price:
         where their price is not known (`knows_speech`). `output_tokens` is n times the limit of one
         answer (`output_bound`).
         """
-        of_prompt, of_answer = self.ceilings[0][1:]
-        for above, step_prompt, step_answer in self.ceilings:
+        of_prompt, of_answer = self._ceilings[0][1:]
+        for above, step_prompt, step_answer in self._ceilings:
             if prompt_tokens > above:
                 of_prompt, of_answer = step_prompt, step_answer
-        return (prompt_tokens * of_prompt + output_tokens * of_answer + self.request) / USD
+        return (prompt_tokens * of_prompt + output_tokens * of_answer + self._dearest_request) / USD
 
-    def saved(self, usage: Counts, *, service_tier: str | None = None, at: float | None = None) -> float:
-        """What the cached tokens of a call cost less than the full input price; the least, in doubt."""
-        known = [rates.saved(usage) for rates in self._rates(service_tier, at) if rates is not None]
-        return min(known, default=0) / USD
+    def saved(self, usage: Usage) -> float:
+        """What the cached tokens of calls cost less than the full input price; the least that can hold."""
+        return min(period.tiers[STANDARD].saved(usage) for period in self.ahead) / USD
 
     def knows(self, service_tier: str | None) -> bool:
         """Whether the price of a service tier is known at any time ahead."""
@@ -135,7 +115,7 @@ class Price:
 
     def knows_speech(self) -> bool:
         """Whether the price of spoken answers is known in every tier at any time ahead."""
-        return all(rates.knows_spoken for period in self.ahead for rates in period.tiers.values())
+        return all(rates.knows_spoken for rates in self._all_ahead())
 
     @property
     def knows_batch(self) -> bool:
@@ -150,9 +130,7 @@ class Price:
         """
         periods = tuple(period.in_batch() for period in self.periods)
         ahead = tuple(period.in_batch() for period in self.ahead)
-        return replace(
-            self, periods=periods, ahead=ahead, ceilings=ceilings(ahead), request=dearest_request(ahead)
-        )
+        return replace(self, periods=periods, ahead=ahead)
 
     def document(self) -> dict[str, Any]:
         """USD per million tokens at the standard rates of a short prompt, and where they come from."""
@@ -160,6 +138,27 @@ class Price:
         kinds = {name: [getattr(one, name).base for one in rates] for name in ("input", "cached", "output")}
         per_million = {name: max(found) * 1_000_000 / USD for name, found in kinds.items()}
         return {**per_million, "source": self.source, "model": self.model}
+
+    @cached_property
+    def _ceilings(self) -> list[tuple[int, int, int]]:
+        """(prompt tokens above, units for a prompt's token, an answer's), ascending: the dearest ahead."""
+        every = self._all_ahead()
+        found = []
+        of_prompt = of_answer = 0
+        for above in sorted({-1}.union(*(rates.steps() for rates in every))):
+            here = [rates.dearest(above + 1) for rates in every]
+            of_prompt = max(of_prompt, *(prompt for prompt, _ in here))
+            of_answer = max(of_answer, *(answer for _, answer in here))
+            found.append((above, of_prompt, of_answer))
+        return found
+
+    @cached_property
+    def _dearest_request(self) -> int:
+        """The most units that a request costs beside its tokens."""
+        return max(rates.request for rates in self._all_ahead())
+
+    def _all_ahead(self) -> list[Rates]:
+        return [rates for period in self.ahead for rates in period.tiers.values()]
 
     def _rates(self, service_tier: str | None, at: float | None) -> list[Rates | None]:
         """The rates of a tier at a time; without a time, all that can hold."""
@@ -180,32 +179,14 @@ def _tier(period: Period, name: str | None) -> Rates | None:
     return None
 
 
-def ceilings(periods: tuple[Period, ...]) -> tuple[tuple[int, int, int], ...]:
-    """The dearest tokens of prompt and answer in any of the periods and tiers, by the prompt's length."""
-    every = [rates for period in periods for rates in period.tiers.values()]
-    found = []
-    of_prompt = of_answer = 0
-    for above in sorted({-1}.union(*(rates.steps() for rates in every))):
-        here = [rates.dearest(above + 1) for rates in every]
-        of_prompt = max(of_prompt, *(prompt for prompt, _ in here))
-        of_answer = max(of_answer, *(answer for _, answer in here))
-        found.append((above, of_prompt, of_answer))
-    return tuple(found)
-
-
-def dearest_request(periods: tuple[Period, ...]) -> int:
-    """The most units that a request costs beside its tokens, in any of the periods and tiers."""
-    return max(rates.request for period in periods for rates in period.tiers.values())
-
-
-def given_price(model: str, given: GivenPrice) -> Price:
+def given_price(model: str, given: PriceSpec) -> Price:
     """The job's own price of a model, whatever the tier, and `given.batch` of it in a batch."""
     rates, batch = _given_rates(given, 1), _given_rates(given, given.batch)
     periods = (Period({STANDARD: rates, _ANY: rates}, batch=batch),)
-    return Price("job", model, periods, periods, ceilings(periods), rates.request)
+    return Price("job", model, periods, periods)
 
 
-def _given_rates(given: GivenPrice, share: float) -> Rates:
+def _given_rates(given: PriceSpec, share: float) -> Rates:
     """A share of what the job says; audio without a price costs what text does."""
     cached = given.input if given.cached is None else given.cached
     spelled = {

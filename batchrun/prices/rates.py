@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
-from typing import Protocol
+
+from batchrun.outcome import Usage
 
 USD = 10**12
 """Units in one USD."""
@@ -47,24 +48,7 @@ class Rate:
         return Rate(self.base, tuple((above, max(self.base, rate)) for above, rate in standard.steps))
 
 
-class Counts(Protocol):
-    """What is read of a call's usage (`outcome.Usage`)."""
-
-    @property
-    def prompt_tokens(self) -> int | None: ...
-    @property
-    def completion_tokens(self) -> int | None: ...
-    @property
-    def total_tokens(self) -> int | None: ...
-    @property
-    def cached_tokens(self) -> int | None: ...
-    @property
-    def prompt_audio_tokens(self) -> int | None: ...
-    @property
-    def completion_audio_tokens(self) -> int | None: ...
-
-
-def output_tokens(usage: Counts) -> int | None:
+def output_tokens(usage: Usage) -> int | None:
     """Tokens that are billed as output; None where the usage does not say.
 
     Reasoning is part of `completion_tokens`, but xAI and Gemini leave it out of them and count it in
@@ -112,7 +96,7 @@ class Rates:
             knows_spoken="output_audio" in known,
         )
 
-    def cost(self, usage: Counts, written: int | None, *, writes_unseen: bool) -> int | None:
+    def cost(self, usage: Usage, written: int | None, *, writes_unseen: bool) -> int | None:
         """What a call took, in units.
 
         None without counts of both prompt and answer, and with audio whose rate is not known.
@@ -154,7 +138,7 @@ class Rates:
             + both * self.cached_audio.at(prompt)
         )
 
-    def saved(self, usage: Counts) -> int:
+    def saved(self, usage: Usage) -> int:
         """What cached tokens cost less than if they had not been cached, in units."""
         prompt = max(usage.prompt_tokens or 0, 0)
         cached = _part(usage.cached_tokens, prompt)

@@ -13,12 +13,14 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from batchrun.prices.price import STANDARD, GivenPrice, Period, Price, ceilings, dearest_request, given_price
+from batchrun.prices.price import STANDARD, Period, Price, given_price
 from batchrun.prices.rates import Rate, Rates, units
 
 if TYPE_CHECKING:  # the import takes 0.3 s and brings an HTTP client along: only who asks for a price pays
     from genai_prices.data_snapshot import DataSnapshot
     from genai_prices.types import ModelInfo, ModelPrice, Provider
+
+    from batchrun.job.spending import PriceSpec
 
 _KINDS = {
     "input_mtok": "input",
@@ -51,7 +53,7 @@ def find_price(
     model: str,
     *,
     base_urls: Sequence[str | None],
-    given: GivenPrice | None = None,
+    given: PriceSpec | None = None,
     now: float,
 ) -> Price | None:
     """The price of a model, `given` (what the job says of it) before what the provider's list says.
@@ -120,8 +122,6 @@ def _price(model: ModelInfo, provider: Provider, host: str, now: float) -> Price
         model=f"{provider.id}/{model.id}",
         periods=periods,
         ahead=ahead,
-        ceilings=ceilings(ahead),
-        request=dearest_request(ahead),
         writes_unseen="claude" not in model.id,  # Anthropic's are written where the request asks for it
         doubt="on Vertex AI the price depends on the region" if _VERTEX in host else _DOUBTS.get(provider.id),
     )

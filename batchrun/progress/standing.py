@@ -10,8 +10,7 @@ from typing import Any, Literal
 import anyio
 
 from batchrun.admission import Closed
-from batchrun.admission.gate import Reason
-from batchrun.admission.states import Wait
+from batchrun.admission.states import Reason, Wait
 from batchrun.outcome import Error
 from batchrun.progress.display import View
 from batchrun.progress.time_left import Moment, TimeLeft
@@ -138,9 +137,9 @@ class Watcher:
             rows_per_second=rate,
             tokens=tokens,
             tokens_per_minute=self._pace(at - _MINUTE, "tokens") * _MINUTE,
-            token_limit=view.admission.per_minute(*view.first, "tokens"),
+            token_limit=view.admission.route(*view.first).per_minute("tokens"),
             requests_per_minute=self._pace(at - _MINUTE, "calls") * _MINUTE,
-            request_limit=view.admission.per_minute(*view.first, "requests"),
+            request_limit=view.admission.route(*view.first).per_minute("requests"),
             cost_usd=counters.cost_usd,
             gone_usd=gone,
             cap_usd=cap,
@@ -192,7 +191,7 @@ class Watcher:
 
     def _least(self, unit: Literal["requests", "tokens"], taken: int, rows: int) -> float:
         """Seconds for a row that takes as much as these have, by the limits of the first model."""
-        limit = self._view.admission.per_minute(*self._view.first, unit)
+        limit = self._view.admission.route(*self._view.first).per_minute(unit)
         return taken / rows / limit * _MINUTE if limit and rows else 0.0
 
     def _pace(self, since: float, what: str) -> float:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from batchrun.budget import Amounts, Spend, usd
+from batchrun.budget import Amounts, Spend
 from batchrun.remote.lease import BEAT, Lease
 from batchrun.remote.manifest import Manifest
-from batchrun.wording import counted, duration
+from batchrun.wording import counted, duration, usd
 
 _COUNTED = ("rows", "calls", "tokens", "cost_usd")
 

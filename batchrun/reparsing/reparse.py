@@ -20,6 +20,7 @@ from batchrun.errors import ChangedRowsError, InputError, JobError, StorageError
 from batchrun.index import Identified, State
 from batchrun.job import Job, load_job
 from batchrun.outcome import Completed, Error, Failed
+from batchrun.prices import ModelPrices
 from batchrun.progress.display import Progress
 from batchrun.remote.work import held_run
 from batchrun.reparsing.counting import Reparsed, Tally
@@ -34,7 +35,6 @@ from batchrun.run_folder.journal.records import encode
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.log import open_log
 from batchrun.source import Row
-from batchrun.spending.pricing import ModelPrices
 from batchrun.submitting.changes import edited_since
 from batchrun.submitting.edits import FORM
 from batchrun.submitting.finishing import Ending

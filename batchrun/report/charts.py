@@ -8,7 +8,6 @@ from typing import Any
 
 import polars as pl
 
-from batchrun.budget import usd
 from batchrun.report.calls import QUANTILES, OverTime
 from batchrun.report.figures import MOST_CALLS, SHARES, Distribution, Figures
 from batchrun.report.labels import label
@@ -25,7 +24,7 @@ from batchrun.report.specs import (
     steps,
     strips_over_time,
 )
-from batchrun.wording import clock, counted, duration
+from batchrun.wording import clock, counted, duration, usd
 
 MOST = 12
 """Categories of one chart; the rest are drawn as one."""

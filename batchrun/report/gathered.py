@@ -8,7 +8,6 @@ from typing import Any
 
 import polars as pl
 
-from batchrun.budget import usd
 from batchrun.checks.verdict import given, sentence
 from batchrun.job.snapshot import read_snapshot
 from batchrun.report.charts import Chart, charts, pauses
@@ -19,7 +18,7 @@ from batchrun.run_folder.results.read import Seen, rows_by_part, scan_seen, see
 from batchrun.show.conversation import NEEDED, facts, turns
 from batchrun.show.show import Choice, choose, input_columns
 from batchrun.status.status import Status, status
-from batchrun.wording import clean, clean_line, counted, duration, moment
+from batchrun.wording import clean, clean_line, counted, duration, moment, usd
 
 FAILURES = 1_000
 """Failed rows in a report, at most."""

@@ -1,1 +1,1 @@
-"""What calls may take of a budget, and what they took: a job's prices and caps, a request's bound."""
+"""What a call takes of a budget: at most, by its request; in fact, by its answer. Can caps be kept?"""

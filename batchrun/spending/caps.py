@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from batchrun.job import ANY_MODEL, Job
-from batchrun.prices import no_upper_bound
+from batchrun.prices import ModelPrices
 from batchrun.render.evaluate import RenderError
 from batchrun.render.request import Request
-from batchrun.spending.pricing import ModelPrices
+from batchrun.spending.bounds import no_upper_bound
 
 
 def unpriced(spelled: str) -> str:

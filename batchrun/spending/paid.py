@@ -1,44 +1,14 @@
-"""What a call can take of the budget, by its request, and what it took, by its answer. Pure."""
+"""What a call took of the budget, by its answer. Pure."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from batchrun.budget import Amounts
 from batchrun.outcome import Unanswered
 from batchrun.policy.judge import Judged
-from batchrun.prices import Price, no_upper_bound, output_bound, prompt_bound
+from batchrun.prices import Price
 
 _OUT_OF_SIGHT = frozenset({408, 499, 502, 504, 520, 521, 522, 523, 524})
 """Statuses of gateways that have lost sight of the server behind them, which may have done its work."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What bounds a call, beside its size."""
-
-    output: int | None
-    """The most tokens of its answers; None where the tokens of the call have no bound."""
-    of_cost: bool
-    """Whether its price leaves nothing open."""
-
-
-def bounds(document: Mapping[str, Any], price: Price | None) -> Bounds:
-    """Read them off a request, as it is sent."""
-    if no_upper_bound(document):
-        return Bounds(None, of_cost=False)
-    return Bounds(output_bound(document), price is not None and not no_upper_bound(document, price))
-
-
-def most(bounds: Bounds, size: int, price: Price | None) -> Amounts:
-    """The most that a call of `size` bytes can take; None for what has no bound, or no known price."""
-    if bounds.output is None:
-        return Amounts(None, None, 1)
-    prompt = prompt_bound(size)
-    cost = price.bound(prompt, bounds.output) if price and bounds.of_cost else None
-    return Amounts(cost, prompt + bounds.output, 1)
 
 
 def paid(judged: Judged, price: Price | None, at: float) -> Amounts | None:

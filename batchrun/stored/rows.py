@@ -15,6 +15,7 @@ from batchrun.chat.stamps import ROW
 from batchrun.job import ANY_MODEL, Job, ModelChoice
 from batchrun.outcome import Completed, Error, Failed, Reply
 from batchrun.policy.judge import Judged, judge
+from batchrun.prices import ModelPrices
 from batchrun.render.renderer import Renderer
 from batchrun.run_folder.columns.columns import TIME
 from batchrun.run_folder.columns.typed import Types
@@ -22,7 +23,6 @@ from batchrun.run_folder.columns.values import result_table
 from batchrun.run_folder.journal.history import History
 from batchrun.run_folder.journal.records import Answered, Done, Sent
 from batchrun.spending.paid import cost_of
-from batchrun.spending.pricing import ModelPrices
 from batchrun.stored.place import Place
 from batchrun.survey.layout import result_types
 

@@ -18,6 +18,7 @@ from batchrun.admission import Admission
 from batchrun.answer.flights import Flights
 from batchrun.answer.tail import Tail
 from batchrun.budget import Spend
+from batchrun.budget.opening import each_day, open_budget
 from batchrun.clock import Clock, PausableClock, SystemClock
 from batchrun.endpoints.endpoints import Opened, key_sources, open_endpoints
 from batchrun.engines.answering import Parts
@@ -32,6 +33,7 @@ from batchrun.engines.uploading import INTERVAL, keep_uploading, why_paused
 from batchrun.errors import RunFolderLostError, StorageError
 from batchrun.errors import cause as ended_by
 from batchrun.policy.breaker import Breaker
+from batchrun.prices import ModelPrices
 from batchrun.progress.display import Progress, View
 from batchrun.progress.standing import tell_others
 from batchrun.remote.held import Held
@@ -42,7 +44,6 @@ from batchrun.run_folder.journal.records import Admitted
 from batchrun.run_folder.live import read_live, remove_live
 from batchrun.run_folder.log import Log
 from batchrun.run_folder.room import Spare
-from batchrun.spending.pricing import ModelPrices, each_day, open_budget
 from batchrun.summary import Counters, Stop
 from batchrun.survey.survey import Survey
 

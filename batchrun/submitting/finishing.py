@@ -16,6 +16,7 @@ from batchrun.errors import BatchrunError, StorageError
 from batchrun.index import State, counts
 from batchrun.job import Job
 from batchrun.outcome import Usage
+from batchrun.prices import ModelPrices
 from batchrun.progress.display import Progress
 from batchrun.run_folder.checkpoint.batches import read_records
 from batchrun.run_folder.checkpoint.checkpoint import read_checkpoint
@@ -24,7 +25,6 @@ from batchrun.run_folder.folder import RunFolder, write_atomically
 from batchrun.run_folder.journal.journal import is_full
 from batchrun.run_folder.results.publish import Publisher, release_memory
 from batchrun.run_folder.results.totals import read_totals
-from batchrun.spending.pricing import ModelPrices
 from batchrun.submitting.changes import forget_replaced
 from batchrun.summary import CheckOutcome, Counters, RunState, Stop, Summary
 from batchrun.survey.layout import layout_of

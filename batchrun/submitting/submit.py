@@ -18,6 +18,7 @@ from batchrun.engines.uploading import INTERVAL
 from batchrun.errors import JobError, UsageError
 from batchrun.forecast import canary, first_requests
 from batchrun.job import Job, ModelChoice
+from batchrun.prices import ModelPrices
 from batchrun.progress.display import Progress
 from batchrun.remote.held import Held
 from batchrun.remote.lease import TTL
@@ -28,7 +29,6 @@ from batchrun.run_folder.lock import locked
 from batchrun.run_folder.log import Log, open_log
 from batchrun.run_folder.room import too_little
 from batchrun.spending.caps import unbounded, uncounted
-from batchrun.spending.pricing import ModelPrices
 from batchrun.submitting.changes import decide, require_same
 from batchrun.submitting.finishing import Ending, budget_of
 from batchrun.submitting.opening import open_run

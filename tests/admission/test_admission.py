@@ -43,7 +43,7 @@ def admission(
     made = Admission(
         {"e": endpoint}, {("e", m): names[m] for m in names}, clock=VirtualClock(epoch), jitter=jitter
     )
-    for gate in made._models.values() if proven else ():
+    for gate in (route.model for route in made._routes.values()) if proven else ():
         gate.proven = True
     return made
 
@@ -643,11 +643,8 @@ def test_rows_with_another_model_leave_the_line_when_the_circuit_opens() -> None
             permits = gate._endpoints["e"]
             for number in range(100, 130):  # calls that were under way fail, one after another
                 charge = permits.rates.charge(clock.monotonic(), Size(1, 1))
-                gate._learn(
-                    (gate._models["e", "m"], permits),
-                    (charge, charge),
-                    Landing("failed", report="failed", row=number, error=down),
-                )
+                landing = Landing("failed", report="failed", row=number, error=down)
+                gate.route("e", "m").landed((charge, charge), landing)
             assert gate.tripped("e")
             await clock.sleep(0.1)
             group.start_soon(partial(row, 3, leave_for=leaves))

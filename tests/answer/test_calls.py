@@ -17,9 +17,9 @@ from batchrun.answer.task import AskKey, Progress, Task
 from batchrun.client import Client, Timeouts
 from batchrun.job import Job
 from batchrun.limits import Limits
+from batchrun.prices import ModelPrices
 from batchrun.render.renderer import Renderer
 from batchrun.run_folder.journal.journal import Journal
-from batchrun.spending.pricing import ModelPrices
 from batchrun.summary import Counters
 from tests.clock import VirtualClock, run_virtual
 from tests.job.jobs import load

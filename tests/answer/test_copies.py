@@ -21,10 +21,10 @@ from batchrun.budget import Amounts, Budget, Caps
 from batchrun.client import Client, Timeouts
 from batchrun.limits import Limits
 from batchrun.policy.judge import Judged
+from batchrun.prices import ModelPrices
 from batchrun.render.renderer import Renderer
 from batchrun.run_folder.journal.journal import Journal, JournalReader
 from batchrun.run_folder.journal.records import Answered, Sent
-from batchrun.spending.pricing import ModelPrices
 from batchrun.summary import Counters
 from tests.answer.test_calls import write_job
 from tests.clock import VirtualClock, run_virtual
@@ -58,7 +58,7 @@ class Copying:
             jitter=lambda: 0.5,
             budget=self.budget,
         )
-        for gate in self.admission._models.values():
+        for gate in (route.model for route in self.admission._routes.values()):
             gate.proven = True
         client = Client(
             "http://local/v1",

@@ -19,7 +19,7 @@ from batchrun.forecast.estimate import (
     exactly,
     projected,
 )
-from batchrun.forecast.figures import number, rounded, rounded_up, spread, stated, time, usd
+from batchrun.forecast.figures import estimated_usd, number, rounded, rounded_up, spread, stated, time
 
 COUNTS = st.floats(min_value=0, max_value=1e6)
 ONCE = exactly(1)
@@ -145,14 +145,14 @@ def test_what_is_not_spent_at_full_pace_comes_on_top() -> None:
 @pytest.mark.parametrize(
     ("spelled", "amount", "words"),
     [
-        (usd, 0, "$0"),
-        (usd, 1e-9, "$0"),
-        (usd, 0.00123, "$0.0012"),
-        (usd, 0.196, "$0.20"),
-        (usd, 0.0502, "$0.05"),
-        (usd, 1.234, "$1.20"),
-        (usd, 9.99, "$10"),
-        (usd, 1_234, "$1,200"),
+        (estimated_usd, 0, "$0"),
+        (estimated_usd, 1e-9, "$0"),
+        (estimated_usd, 0.00123, "$0.0012"),
+        (estimated_usd, 0.196, "$0.20"),
+        (estimated_usd, 0.0502, "$0.05"),
+        (estimated_usd, 1.234, "$1.20"),
+        (estimated_usd, 9.99, "$10"),
+        (estimated_usd, 1_234, "$1,200"),
         (number, 7.4, "7"),
         (number, 312_345, "310,000"),
         (number, 1_234_567, "1.2 million"),
@@ -187,7 +187,7 @@ def test_rounding_is_near(amount: float) -> None:
 )
 def test_a_range_in_words(amount: Range, words: str) -> None:
     """The likely figure first; one figure where the ends are spelled alike."""
-    assert spread(amount, usd) == words
+    assert spread(amount, estimated_usd) == words
 
 
 def test_a_budget_is_said_as_it_is() -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from batchrun.job.spending import PriceSpec
-from batchrun.prices import find_price, prompt_bound
+from batchrun.prices.table import find_price
+from batchrun.spending.bounds import prompt_bound
 
 Kind: TypeAlias = Literal["cost_usd", "tokens", "requests"]
 

@@ -17,7 +17,8 @@ from batchrun.budget import Amounts
 from batchrun.job import load_job
 from batchrun.job.spending import PriceSpec
 from batchrun.outcome import Exchange
-from batchrun.prices import Price, find_price
+from batchrun.prices import Price
+from batchrun.prices.table import find_price
 from batchrun.run_folder.checkpoint.spend import price_for, read_dropped, recalled, unfinished_spend
 from batchrun.survey.survey import Survey
 from tests.run_folder.recorded import EPOCH, answered, body, history, reply, sent

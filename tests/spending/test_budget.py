@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from batchrun.budget import Amounts, Budget, Caps, Per, Reservation, Spend, usd
+from batchrun.budget import Amounts, Budget, Caps, Per, Reservation, Spend
+from batchrun.wording import usd
 
 CENTS = st.floats(min_value=0, max_value=0.9, allow_nan=False)
 

@@ -13,10 +13,10 @@ import pytest
 from batchrun.admission import Admission, Closed
 from batchrun.admission.gate import Landing
 from batchrun.budget import Amounts, Budget, Caps
+from batchrun.budget.opening import each_day
 from batchrun.errors import BudgetExhaustedError
 from batchrun.limits import Limits, Size
 from batchrun.outcome import Error
-from batchrun.spending.pricing import each_day
 from tests.clock import VirtualClock, run_virtual
 from tests.gates import admitted
 
@@ -47,7 +47,7 @@ class Books:
         self.admission = Admission(
             self.endpoints, models, clock=VirtualClock(EPOCH), jitter=lambda: 0.5, budget=self.budget
         )
-        for gate in self.admission._models.values() if self.proven else ():
+        for gate in (route.model for route in self.admission._routes.values()) if self.proven else ():
             gate.proven = True
 
     async def call(

@@ -12,7 +12,8 @@ from batchrun.budget import Amounts
 from batchrun.job.spending import PriceSpec
 from batchrun.outcome import Exchange, Reply, Unanswered
 from batchrun.policy.judge import judge
-from batchrun.prices import Price, find_price
+from batchrun.prices import Price
+from batchrun.prices.table import find_price
 from batchrun.spending.paid import cost_of, may_be_stored, paid, taken
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()

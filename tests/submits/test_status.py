@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from batchrun import codec
-from batchrun.budget import usd
 from batchrun.run_folder.folder import RunFolder
 from batchrun.status.status import Status, status
+from batchrun.wording import usd
 from tests.commands import batchrun
 from tests.runs import JobFolder, simulated
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from batchrun import codec
 from batchrun.budget import Spend
 from batchrun.index.repeats import repeats
+from batchrun.prices import PriceOf
 from batchrun.run_folder.checkpoint.sealed import (
     JournalContents,
     finished_answers,
@@ -34,7 +35,6 @@ from batchrun.run_folder.folder import write_atomically
 from batchrun.run_folder.journal.history import History
 from batchrun.run_folder.journal.journal import Damage, journal_files
 from batchrun.run_folder.journal.records import Answered, Sent
-from batchrun.spending.pricing import PriceOf
 
 KEPT_SCHEMA = {"key": pl.UInt64, "hash": pl.UInt64}
 

@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from batchrun.budget import Amounts, Budget, Caps
-from batchrun.budget import usd as exact_usd
+from batchrun.budget.opening import caps_of
+from batchrun.forecast import Forecast
 from batchrun.forecast.estimate import Range
-from batchrun.forecast.figures import named, number, rounded_up, stated, time, usd
-from batchrun.forecast.forecast import Forecast
+from batchrun.forecast.figures import estimated_usd, named, number, rounded_up, stated, time
 from batchrun.job import Job
+from batchrun.prices import ModelPrices
 from batchrun.spending.caps import uncounted
-from batchrun.spending.pricing import ModelPrices, caps_of
 from batchrun.survey.survey import Survey
+from batchrun.wording import usd
 
 _PER = {"run": "", "submit": " a submit", "day": " a day"}
 
@@ -50,7 +51,7 @@ def over_budget(
     if not found.rows:
         return
     kinds: dict[str, tuple[Range | None, Callable[[float], str]]] = {
-        "cost_usd": (found.cost_usd, usd),
+        "cost_usd": (found.cost_usd, estimated_usd),
         "tokens": (found.tokens, number),
         "requests": (found.requests, number),
         "wall_time": (found.seconds, time),
@@ -95,7 +96,7 @@ def _too_much(key: str, next_call: Amounts | None) -> str:
     most = getattr(next_call, key)
     if most is None or key == "requests":
         return "Nothing would be sent"
-    figure = exact_usd(most) if key == "cost_usd" else f"{most:,.0f}"
+    figure = usd(most) if key == "cost_usd" else f"{most:,.0f}"
     verb = "cost" if key == "cost_usd" else "take"
     return f"The next call may {verb} up to {named(key, figure)}: nothing would be sent"
 

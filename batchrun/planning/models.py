@@ -1,4 +1,4 @@
-"""The limits that calls to a model keep to, and who says so."""
+"""The models that rows would go to, the limits that calls to them keep to, and who says so."""
 
 from __future__ import annotations
 
@@ -43,24 +43,52 @@ class PlannedLimit:
     key: str | None = None
 
 
-def limits_of(job: Job, at: int, admission: Admission, checkpoint: Checkpoint) -> Iterator[PlannedLimit]:
-    """Every limit of the model at a position of the chain.
+@dataclass(frozen=True, slots=True)
+class PlannedModel:
+    """A model of the chain, where it is, and the limits that its calls keep to."""
 
-    `admission` as `checkpoint` left it (`restore.gates`).
-    """
+    model: str
+    base_url: str | None
+    """None where batchrun starts the simulator."""
+    rpm: int | None
+    tpm: int | None
+    concurrency: int | None
+    """Calls under way at once, at most."""
+    auto: bool
+    """Whether it is found out while the run goes how many there may be."""
+    limits: tuple[PlannedLimit, ...]
+    """All of them, with who says so: the job, answers that an earlier submit got, or nobody."""
+
+
+def planned_models(job: Job, admission: Admission, checkpoint: Checkpoint) -> Iterator[PlannedModel]:
+    """Every model of the chain; `admission` as `checkpoint` left it (`restore.gates`)."""
+    for at, model in enumerate(job.models):
+        yield PlannedModel(
+            model.spelled,
+            job.endpoints[model.endpoint].base_url,
+            rpm=tighter(job, model, "rpm"),
+            tpm=tighter(job, model, "tpm"),
+            concurrency=tighter(job, model, "most_in_flight"),
+            auto=is_auto(job, model),
+            limits=tuple(_limits(job, at, admission, checkpoint)),
+        )
+
+
+def _limits(job: Job, at: int, admission: Admission, checkpoint: Checkpoint) -> Iterator[PlannedLimit]:
+    """Every limit of the model at a position of the chain."""
     model = job.models[at]
     for name, counts in _RATES:
         for given, loc in _places(job, at):
             if (most := getattr(given, name)) is not None:
                 yield PlannedLimit(counts, most, _MINUTE, "job", job.where(*loc, "limits", name))
-    own, of_endpoint = admission.gates_of(model.endpoint, model.name)
-    for told in own.rates.stated:
+    route = admission.route(model.endpoint, model.name)
+    for told in route.model.rates.stated:
         if told.limit is not None:
             seconds = told.stretch.seconds if told.stretch.clear else None
             yield PlannedLimit(told.unit, told.limit, seconds, "endpoint")
     yield _at_once(job, at)
     if is_auto(job, model):
-        auto = [gate for gate in (own, of_endpoint) if gate.adaptive is not None]
+        auto = [gate for gate in route.gates if gate.adaptive is not None]
         first = min(gate.adaptive.limit for gate in auto if gate.adaptive is not None)
         learned = any(_has_learned(checkpoint, gate.endpoint, gate.model) for gate in auto)
         yield PlannedLimit("calls at first", first, None, "endpoint" if learned else "default")

@@ -1,4 +1,4 @@
-"""Whether what a request can cost has an upper bound, and what bounds it: the request's own document.
+"""The most that a call can take of the budget, by its request; and why that has no bound, where it has none.
 
 A prompt of text has no more tokens than bytes, an answer no more than its limit. Whatever the server adds by
 itself (pictures turned into tokens, searches, another model) has no such bound.
@@ -7,9 +7,11 @@ itself (pictures turned into tokens, searches, another model) has no such bound.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from batchrun.prices.price import Price
+from batchrun.budget import Amounts
+from batchrun.prices import Price
 
 _TEXT_PARTS = frozenset({"text", "refusal"})
 _OWN_TOOLS = frozenset({"function", "custom"})
@@ -26,6 +28,31 @@ _RETENTION = ("prompt_cache_retention", "prompt_cache_options")
 _PROMPT_EXTRA = 1_000
 """Tokens that a server's own template may add to a prompt: Anthropic states up to 675 for tools, gpt-oss's
 preamble is about 100."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What bounds a call, beside its size."""
+
+    output: int | None
+    """The most tokens of its answers; None where the tokens of the call have no bound."""
+    price: Price | None
+    """What they cost; None where that is not known, or leaves something open."""
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any], price: Price | None) -> Bounds:
+        """Read them off a request, as it is sent."""
+        if no_upper_bound(document):
+            return cls(None, None)
+        return cls(output_bound(document), price if price and not no_upper_bound(document, price) else None)
+
+    def most(self, size: int) -> Amounts:
+        """The most that a call of `size` bytes can take; None for what has no bound, or no known price."""
+        if self.output is None:
+            return Amounts(None, None, 1)
+        prompt = prompt_bound(size)
+        cost = self.price.bound(prompt, self.output) if self.price else None
+        return Amounts(cost, prompt + self.output, 1)
 
 
 def no_upper_bound(document: Mapping[str, Any], price: Price | None = None) -> str | None:

@@ -1,4 +1,4 @@
-"""The prices of a job's models, and what its budget leaves."""
+"""What the models of a job cost: each is looked up once."""
 
 from __future__ import annotations
 
@@ -6,20 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from batchrun.budget import Amounts, Budget, Caps, Spend
-from batchrun.prices import Price, find_price
+from batchrun.budget import Amounts
+from batchrun.prices.price import Price
+from batchrun.prices.table import find_price
 
 if TYPE_CHECKING:
-    from batchrun.clock import Clock
     from batchrun.job import Job, ModelChoice
 
 PriceOf: TypeAlias = Callable[[str, str], Price | None]
 """The price of a model by the job's spelling, and by the name that a row gave it, if any."""
-
-_DAY = 86_400.0
-"""Seconds; days of UTC begin at multiples of it since the epoch."""
-_LOOK = 60.0
-"""Seconds between two looks at the clock, which a machine that slept may have moved."""
 
 
 class ModelPrices:
@@ -59,38 +54,3 @@ class ModelPrices:
         if spent.cost_usd or not spent.requests or any(map(self.of, self._job.models)):
             return spent
         return replace(spent, cost_usd=None)
-
-
-def caps_of(job: Job) -> Caps:
-    """What the job's budget caps, its time aside."""
-    given = job.budget
-    return Caps(given.cost_usd, given.tokens, given.requests, per=given.per, soft=given.soft)
-
-
-def open_budget(job: Job, spent: Spend, clock: Clock) -> Budget | None:
-    """The books of the job's budget, as earlier submits left them; None where nothing is capped."""
-    caps = caps_of(job)
-    if (caps.cost_usd, caps.tokens, caps.requests) == (None, None, None):
-        return None
-    match caps.per:
-        case "run":
-            return Budget(caps, spent.total())
-        case "day":
-            return Budget(caps, spent.day(clock.wall()))
-        case "submit":
-            return Budget(caps)
-
-
-async def each_day(budget: Budget, clock: Clock, freed: Callable[[], None]) -> None:
-    """Begin the books anew at every midnight (UTC), and never a moment before it.
-
-    A timer may fire early and the clock be set back: only a day that is later than any before counts.
-    `freed` is told.
-    """
-    today = clock.wall() // _DAY
-    while True:
-        await clock.sleep(min(_LOOK, _DAY - clock.wall() % _DAY))
-        if clock.wall() // _DAY > today:
-            today = clock.wall() // _DAY
-            budget.begin_day()
-            freed()
