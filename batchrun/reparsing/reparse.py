@@ -28,9 +28,10 @@ from batchrun.reparsing.rows import OLDER, PLACED, as_answered, asked, open_rows
 from batchrun.reparsing.stored import stored
 from batchrun.run_folder.checkpoint.checkpoint import Checkpoint
 from batchrun.run_folder.checkpoint.sealed import seal
-from batchrun.run_folder.folder import RunFolder, storage_of, write_atomically
+from batchrun.run_folder.disk import write_atomically
+from batchrun.run_folder.folder import RunFolder, storage_of
 from batchrun.run_folder.journal.history import History
-from batchrun.run_folder.journal.records import encode
+from batchrun.run_folder.journal.lines import encode
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.log import open_log
 from batchrun.source import Row

@@ -30,8 +30,8 @@ from batchrun.run_folder.checkpoint.shared import read_shared
 from batchrun.run_folder.checkpoint.upgrade import upgrade_parts
 from batchrun.run_folder.columns.columns import RESULT_SCHEMA
 from batchrun.run_folder.damaged import readable
-from batchrun.run_folder.folder import RunFolder, write_atomically
-from batchrun.run_folder.journal.journal import sync_folder
+from batchrun.run_folder.disk import sync_folder, write_atomically
+from batchrun.run_folder.folder import RunFolder
 from batchrun.selection import Selection
 from batchrun.source import Source
 from batchrun.spending.caps import BoundCheck, needs_bounds

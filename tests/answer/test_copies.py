@@ -22,7 +22,8 @@ from batchrun.client import Client, Timeouts
 from batchrun.limits import Limits
 from batchrun.policy.judge import Judged
 from batchrun.render.renderer import Renderer
-from batchrun.run_folder.journal.journal import Journal, JournalReader
+from batchrun.run_folder.journal.journal import Journal
+from batchrun.run_folder.journal.reading import JournalReader
 from batchrun.run_folder.journal.records import Answered, Sent
 from batchrun.spending.pricing import ModelPrices
 from batchrun.summary import Counters

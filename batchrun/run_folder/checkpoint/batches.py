@@ -20,8 +20,7 @@ from batchrun import codec
 from batchrun.budget import Amounts
 from batchrun.run_folder.checkpoint.sealed import hash_prefix, write_parquet
 from batchrun.run_folder.damaged import readable
-from batchrun.run_folder.folder import write_atomically
-from batchrun.run_folder.journal.journal import sync_folder
+from batchrun.run_folder.disk import sync_folder, write_atomically
 
 _NAME = re.compile(r"batch-([0-9a-f]+)\.json")
 
