@@ -33,8 +33,9 @@ from batchrun.run_folder.checkpoint.sealed import (
     write_parquet,
 )
 from batchrun.run_folder.checkpoint.spend import Spends, keep_dropped, part_spends, unfinished_spend
+from batchrun.run_folder.disk import sync_folder
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.journal.journal import Journal, sync_folder
+from batchrun.run_folder.journal.journal import Journal
 from batchrun.run_folder.journal.records import Admitted
 from batchrun.run_folder.leftovers import sweep
 from batchrun.run_folder.lock import locked

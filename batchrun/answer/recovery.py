@@ -22,7 +22,8 @@ from batchrun.clock import Clock
 from batchrun.outcome import Error, Exchange, Reply
 from batchrun.policy.judge import Judged, judge
 from batchrun.run_folder.journal.history import History
-from batchrun.run_folder.journal.records import Answered, Sent, encode
+from batchrun.run_folder.journal.lines import encode
+from batchrun.run_folder.journal.records import Answered, Sent
 from batchrun.spending.paid import may_be_stored
 from batchrun.summary import Counters
 from batchrun.value import value

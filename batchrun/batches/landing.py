@@ -26,7 +26,8 @@ from batchrun.prices import PriceOf
 from batchrun.run_folder.checkpoint.batches import Record
 from batchrun.run_folder.checkpoint.spend import recalled
 from batchrun.run_folder.journal.history import History
-from batchrun.run_folder.journal.records import Answered, Done, Sent, encode
+from batchrun.run_folder.journal.lines import encode
+from batchrun.run_folder.journal.records import Answered, Done, Sent
 
 
 @dataclass(slots=True)

@@ -47,7 +47,7 @@ def command(arguments: JobArguments, out: Path | None, as_json: bool) -> None:
     from batchrun.export import replacing
     from batchrun.report import MISSING, drawer, gather, page
     from batchrun.run_folder.diagnosis import reading
-    from batchrun.run_folder.folder import write_atomically
+    from batchrun.run_folder.disk import write_atomically
 
     run = arguments.run()
     with reading(run):

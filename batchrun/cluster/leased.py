@@ -33,7 +33,8 @@ from batchrun.cluster.post import Post
 from batchrun.errors import BudgetExhaustedError, StorageError
 from batchrun.limits import Size
 from batchrun.outcome import Error, Failed, Unanswered
-from batchrun.run_folder.journal.records import Answered, Continues, Done, Ran, Record, Sent, encode
+from batchrun.run_folder.journal.lines import encode
+from batchrun.run_folder.journal.records import Answered, Continues, Done, Ran, Record, Sent
 
 _NO_REASON: frozenset[str] = frozenset()
 

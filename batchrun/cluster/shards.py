@@ -14,7 +14,8 @@ from batchrun.cluster.messages import Shard
 from batchrun.engines.tasks import Assignment
 from batchrun.run_folder.journal.history import History
 from batchrun.run_folder.journal.journal import Journal
-from batchrun.run_folder.journal.records import Admitted, Header, decode
+from batchrun.run_folder.journal.lines import decode
+from batchrun.run_folder.journal.records import Admitted, Header
 from batchrun.source import Mark
 
 MOST_ROWS = 1_000

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from batchrun.run_folder.journal.journal import storage_error
+from batchrun.run_folder.disk import storage_error
 
 T = TypeVar("T")
 

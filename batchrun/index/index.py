@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import polars as pl
 
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 ROWS_SCHEMA = {"row_index": pl.Int64, "key": pl.UInt64, "hash": pl.UInt64}
 """The index of every job; `build` says when SENDABLE, PREFIX and UNBOUNDED come on top."""
-
-_COUNTED = ("rows", "bad_rows", "unrendered", "null_printed", "prompt_tokens", "longest_tokens")
 
 UNBOUNDED = "unbounded"
 """Column of the index, present under a cap on cost or tokens: whether what the row's request takes has no
@@ -143,9 +141,8 @@ def build(
     """
     identifier = Identifier(renderer, id_column)
     positions, keys, hashes = array("q"), array("Q"), array("Q")
-    asks, begins, boundless = array("b"), array("Q"), array("b")
-    counted = dict.fromkeys(_COUNTED, 0) | {"longest": -1}
-    first_failure = ""
+    more = _more_columns(is_unbounded, sendable=sendable, prefixes=prefixes)
+    counted = asdict(Facts())
     templates = renderer.templates
     for batch, rows in selection.batches():
         types.observe(batch)
@@ -155,32 +152,41 @@ def build(
             positions.append(row.index)
             keys.append(found.key)
             hashes.append(int(found.request_hash[:16], 16))
-            if sendable:
-                asks.append(not isinstance(found.request, Error))
-            if prefixes:
-                begins.append(_prefix(found.request))
-            if is_unbounded is not None:
-                boundless.append(not isinstance(found.request, Error) and is_unbounded(found.request))
-            _count(counted, row.index, found, null_printed=templates.null_printed)
-            if not first_failure and isinstance(found.request, Error) and found.request.type != "bad_row":
-                first_failure = f"{row.location}: {found.request.message}"
+            for values, value_of in more.values():
+                values.append(value_of(found.request))
+            _count(counted, row, found, null_printed=templates.null_printed)
         on_rows(len(positions))
-    columns = [("row_index", positions), ("key", keys), ("hash", hashes)]
+    columns = [positions, keys, hashes]
     del positions, keys, hashes
-    frame = pl.DataFrame(
-        # one after the other, so that the arrays go as the frame grows
-        pl.Series(*columns.pop(0), ROWS_SCHEMA[name])
-        for name in ROWS_SCHEMA
-    )
-    if sendable:
-        frame = frame.with_columns(pl.Series(SENDABLE, asks, pl.Int8).cast(pl.Boolean))
-    if prefixes:
-        frame = frame.with_columns(pl.Series(PREFIX, begins, pl.UInt64))
-    if is_unbounded is not None:
-        frame = frame.with_columns(pl.Series(UNBOUNDED, boundless, pl.Int8).cast(pl.Boolean))
+    frame = _frame(columns, more)
     if id_column is not None:
         _refuse_duplicates(frame, selection, id_column)
-    return Index(frame, Facts(**counted, first_failure=first_failure))
+    return Index(frame, Facts(**counted))
+
+
+_More: TypeAlias = dict[str, tuple["array[int]", Callable[["Request | Error"], int]]]
+"""Columns that only some jobs have: their values, and what gives a row's."""
+
+
+def _more_columns(is_unbounded: Callable[[Request], bool] | None, *, sendable: bool, prefixes: bool) -> _More:
+    more: _More = {}
+    if sendable:
+        more[SENDABLE] = array("b"), lambda request: not isinstance(request, Error)
+    if prefixes:
+        more[PREFIX] = array("Q"), _prefix
+    if is_unbounded is not None:
+        more[UNBOUNDED] = array("b"), lambda request: not isinstance(request, Error) and is_unbounded(request)
+    return more
+
+
+def _frame(columns: list[array[int]], more: _More) -> pl.DataFrame:
+    """The columns as a frame. `columns` is emptied one by one, so that the arrays go as the frame grows."""
+    frame = pl.DataFrame(pl.Series(name, columns.pop(0), kind) for name, kind in ROWS_SCHEMA.items())
+    for name, (values, _value_of) in more.items():
+        is_truth = values.typecode == "b"
+        series = pl.Series(name, values, pl.Int8 if is_truth else pl.UInt64)
+        frame = frame.with_columns(series.cast(pl.Boolean) if is_truth else series)
+    return frame
 
 
 def _prefix(request: Request | Error) -> int:
@@ -192,16 +198,22 @@ def _prefix(request: Request | Error) -> int:
     return prefix_key(request.messages)
 
 
-def _count(counted: dict[str, int], row_index: int, found: Identified, *, null_printed: bool) -> None:
+def _count(counted: dict[str, Any], row: Row, found: Identified, *, null_printed: bool) -> None:
+    """Count a row in the members of Facts."""
+    request = found.request
     counted["rows"] += 1
-    if isinstance(found.request, Error):
-        counted["bad_rows" if found.request.type == "bad_row" else "unrendered"] += 1
+    if isinstance(request, Error):
+        if request.type == "bad_row":
+            counted["bad_rows"] += 1
+            return
+        counted["unrendered"] += 1
+        counted["first_failure"] = counted["first_failure"] or f"{row.location}: {request.message}"
         return
     counted["null_printed"] += null_printed
-    tokens = found.request.prompt_tokens
+    tokens = request.prompt_tokens
     counted["prompt_tokens"] += tokens
     if tokens > counted["longest_tokens"]:
-        counted["longest"], counted["longest_tokens"] = row_index, tokens
+        counted["longest"], counted["longest_tokens"] = row.index, tokens
 
 
 def _refuse_duplicates(frame: pl.DataFrame, selection: Selection, id_column: str) -> None:

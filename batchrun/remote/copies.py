@@ -16,8 +16,9 @@ from batchrun.remote.fetching import fetch
 from batchrun.remote.manifest import KEY, Manifest
 from batchrun.remote.shipping import digest_of
 from batchrun.run_folder.checkpoint.sealed import sealed_parts
-from batchrun.run_folder.folder import RunFolder, write_atomically
-from batchrun.run_folder.journal.journal import journal_files, storage_error
+from batchrun.run_folder.disk import storage_error, write_atomically
+from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.journal.reading import journal_files
 from batchrun.run_folder.lock import locked_in_turn
 from batchrun.storage import Address, Store
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from batchrun.errors import RunFolderError
 from batchrun.remote.manifest import Entry, Manifest
 from batchrun.remote.shipping import digest_of
+from batchrun.run_folder.disk import sync_folder
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.journal.journal import sync_folder
 from batchrun.storage import Store
 
 DOWNLOADS = 8

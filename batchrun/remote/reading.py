@@ -53,13 +53,13 @@ def published_results(place: Address, path: Path) -> list[Address] | None:
     return [place.below(key) for entry in parts for key, _size in entry.pieces]
 
 
-def is_at_work(place: Address, *, now: Callable[[], float] = time.time) -> bool:
+def is_at_work(place: Address) -> bool:
     """Whether a submit holds the run at `place`, here or on another machine, as far as clocks agree.
 
     Raises ObjectStorageError.
     """
     lease = read_lease(open_store(place))
-    return lease is not None and lease[0].is_held(now())
+    return lease is not None and lease[0].is_held(time.time())
 
 
 def _brought_up(copy: LocalCopy, say: Callable[[str], None]) -> bool:

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 from batchrun.remote.manifest import Entry, Manifest, read_manifest, write_manifest
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.journal.journal import journal_files
+from batchrun.run_folder.journal.reading import journal_files
 from batchrun.run_folder.room import SPARE_NAME
 from batchrun.storage import ConflictError, Store, Version
 

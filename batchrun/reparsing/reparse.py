@@ -29,9 +29,10 @@ from batchrun.reparsing.rows import OLDER, PLACED, as_answered, asked, open_rows
 from batchrun.reparsing.stored import stored
 from batchrun.run_folder.checkpoint.checkpoint import Checkpoint
 from batchrun.run_folder.checkpoint.sealed import seal
-from batchrun.run_folder.folder import RunFolder, storage_of, write_atomically
+from batchrun.run_folder.disk import write_atomically
+from batchrun.run_folder.folder import RunFolder, storage_of
 from batchrun.run_folder.journal.history import History
-from batchrun.run_folder.journal.records import encode
+from batchrun.run_folder.journal.lines import encode
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.log import open_log
 from batchrun.source import Row
@@ -61,17 +62,16 @@ def look(job: Job, *, env: Mapping[str, str], progress: Progress) -> Reparsed:
             return work.result(dry_run=True)
 
 
-def reparse(job: Job, *, env: Mapping[str, str], progress: Progress, seal_rows: int = SEAL_ROWS) -> Reparsed:
+def reparse(job: Job, *, env: Mapping[str, str], progress: Progress) -> Reparsed:
     """Read the stored answers by the job's schema, record what they are to it, and publish the results.
 
-    `seal_rows` is how many of them are written at once, fewer where they are large. Raises RunLockedError
-    while a submit is running, ChangedRowsError when the job was edited otherwise, too, RunFolderError,
-    JobError, InputError and StorageError.
+    Raises RunLockedError while a submit is running, ChangedRowsError when the job was edited otherwise, too,
+    RunFolderError, JobError, InputError and StorageError.
     """
     started = time.time()
     with held_run(job, progress.say) as remote:
         run = _run_of(job)
-        result = _reparse(job, run, env, progress, seal_rows, started)
+        result = _reparse(job, run, env, progress, started)
         if remote:
             progress.phase(f"uploading to {job.output_place}")
             remote.finish()
@@ -79,7 +79,7 @@ def reparse(job: Job, *, env: Mapping[str, str], progress: Progress, seal_rows: 
 
 
 def _reparse(
-    job: Job, run: RunFolder, env: Mapping[str, str], progress: Progress, seal_rows: int, started: float
+    job: Job, run: RunFolder, env: Mapping[str, str], progress: Progress, started: float
 ) -> Reparsed:
     with storage_of(run), locked(run.lock), open_log(run.log) as log:
         older = _older(job, run, env, progress)  # before the index of the last submit is replaced
@@ -87,7 +87,7 @@ def _reparse(
         work = _Reparse(found, replace(older, checkpoint=found.checkpoint), progress)
         del older  # its index is held in memory
         result_types(found.renderer).save(run.checkpoint)
-        _record(work, found.checkpoint, seal_rows)
+        _record(work, found.checkpoint)
         # not before the last answer is recorded: until then it says what the others were asked
         write_atomically(run.job_yaml, found.renderer.snapshot().encode())
         last = run.read_run_json()
@@ -228,10 +228,10 @@ def _task(history: History, row: Identified, row_index: int, number: int) -> His
     return task
 
 
-def _record(work: _Reparse, checkpoint: Checkpoint, most: int) -> None:
+def _record(work: _Reparse, checkpoint: Checkpoint) -> None:
     """Write the tasks as sealed parts, each durable when the next is begun."""
     try:
-        for finished in _parts(work.tasks(), most):
+        for finished in _parts(work.tasks()):
             seal(finished, checkpoint.folder, checkpoint.next_number)
     except StorageError as error:
         raise StorageError(
@@ -240,14 +240,14 @@ def _record(work: _Reparse, checkpoint: Checkpoint, most: int) -> None:
         ) from error
 
 
-def _parts(tasks: Iterator[History], most: int) -> Iterator[list[History]]:
-    """Tasks in lists of the size of a sealed part, of `most` at most."""
+def _parts(tasks: Iterator[History]) -> Iterator[list[History]]:
+    """Tasks in lists of the size of a sealed part."""
     part: list[History] = []
     size = 0
     for task in tasks:
         part.append(task)
         size += sum(map(len, task.lines))
-        if len(part) >= most or size >= SEAL_BYTES:
+        if len(part) >= SEAL_ROWS or size >= SEAL_BYTES:
             yield part
             part, size = [], 0
     if part:

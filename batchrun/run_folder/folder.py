@@ -15,9 +15,8 @@ from typing import Any
 from batchrun import codec
 from batchrun.errors import RunFolderError, StorageError
 from batchrun.run_folder.damaged import readable
-from batchrun.run_folder.journal.format_version import FIRST_VERSION, check_version
-from batchrun.run_folder.journal.journal import is_of_disk, storage_error, sync_folder
-from batchrun.run_folder.journal.records import FORMAT_VERSION
+from batchrun.run_folder.disk import is_of_disk, storage_error, sync_folder, unfinished, write_atomically
+from batchrun.run_folder.journal.format_version import FIRST_VERSION, FORMAT_VERSION, check_version
 
 GENERATIONS = "generations"
 
@@ -181,7 +180,7 @@ class RunFolder:
     def _is_unused(self) -> bool:
         """Whether the folder is empty, or holds what a `claim` cut short left."""
         ours = {self.checkpoint.name, self.generations.name}
-        left = {_unfinished(self.identity).name}
+        left = {unfinished(self.identity).name}
         return all(
             path.name in ours and path.is_dir() and {inner.name for inner in path.iterdir()} <= left
             for path in self.path.iterdir()
@@ -238,32 +237,3 @@ def _sync_above(folder: Path) -> None:
             return
         with suppress(PermissionError):  # what may not be read was not made by this user
             sync_folder(above)
-
-
-def _unfinished(path: Path) -> Path:
-    return path.with_name(path.name + ".tmp")
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file by one that is there whole or not at all, also after a power cut.
-
-    Raises StorageError when the disk refuses it; the file is as it was then.
-    """
-    unfinished = _unfinished(path)
-    try:
-        _write_durably(unfinished, data)
-        os.replace(unfinished, path)  # noqa: PTH105 - beside os.write and os.fsync
-        sync_folder(path.parent)
-    except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise storage_error(error, path) from error
-
-
-def _write_durably(unfinished: Path, data: bytes) -> None:
-    fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with open(fd, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
-        left = memoryview(data)
-        while left:  # a disk that is nearly full takes a part
-            left = left[file.write(left) :]
-        os.fsync(fd)

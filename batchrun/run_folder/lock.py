@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from batchrun.errors import RunFolderError, RunLockedError
-from batchrun.run_folder.journal.journal import is_of_disk, storage_error
+from batchrun.run_folder.disk import is_of_disk, storage_error
 
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre"})
 

@@ -19,7 +19,7 @@ from batchrun.run_folder.checkpoint.shared import read_shared
 from batchrun.run_folder.checkpoint.with_providers import Batch, recorded, with_held
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.journal.journal import journal_files
+from batchrun.run_folder.journal.reading import journal_files
 from batchrun.run_folder.live import read_live
 from batchrun.run_folder.lock import is_locked
 from batchrun.run_folder.results.read import Seen, read_steadily, rows_by_part, see

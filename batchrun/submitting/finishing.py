@@ -21,8 +21,8 @@ from batchrun.progress.display import Progress
 from batchrun.run_folder.checkpoint.batches import read_records
 from batchrun.run_folder.checkpoint.checkpoint import read_checkpoint
 from batchrun.run_folder.checkpoint.with_providers import Batch, with_held
-from batchrun.run_folder.folder import RunFolder, write_atomically
-from batchrun.run_folder.journal.journal import is_full
+from batchrun.run_folder.disk import is_full, write_atomically
+from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.results.publish import Publisher, release_memory
 from batchrun.run_folder.results.totals import read_totals
 from batchrun.submitting.changes import forget_replaced

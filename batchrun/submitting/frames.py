@@ -10,8 +10,8 @@ from typing import Any, Protocol, TypeAlias
 import polars as pl
 
 from batchrun.errors import InputError, UsageError
+from batchrun.run_folder.disk import storage_error, sync_folder
 from batchrun.run_folder.folder import FRAMES
-from batchrun.run_folder.journal.journal import storage_error, sync_folder
 
 
 class PandasFrame(Protocol):

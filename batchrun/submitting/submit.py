@@ -24,7 +24,8 @@ from batchrun.remote.held import Held
 from batchrun.remote.lease import TTL
 from batchrun.remote.work import account_for_loss, give_back, held_run
 from batchrun.run_folder.checkpoint.batches import read_records
-from batchrun.run_folder.folder import RunFolder, storage_of, write_atomically
+from batchrun.run_folder.disk import write_atomically
+from batchrun.run_folder.folder import RunFolder, storage_of
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.log import Log, open_log
 from batchrun.run_folder.room import too_little

@@ -30,8 +30,8 @@ from batchrun.run_folder.checkpoint.shared import read_shared
 from batchrun.run_folder.checkpoint.upgrade import upgrade_parts
 from batchrun.run_folder.columns.columns import RESULT_SCHEMA
 from batchrun.run_folder.damaged import readable
-from batchrun.run_folder.folder import RunFolder, write_atomically
-from batchrun.run_folder.journal.journal import sync_folder
+from batchrun.run_folder.disk import sync_folder, write_atomically
+from batchrun.run_folder.folder import RunFolder
 from batchrun.selection import Selection
 from batchrun.source import Source
 from batchrun.spending.caps import BoundCheck, needs_bounds
@@ -99,28 +99,7 @@ def survey(job: Job, *, on_rows: Callable[[int], None], keep_index: bool) -> Sur
     renderer = Renderer(job)
     selection = Selection(source, job)
     identity = _identity(job, source, renderer)
-    indexed = _index_identity(job, identity)
-    # media may have changed since: only another look at each file can tell
-    found = None if renderer.uses_media else _load(run.checkpoint, indexed, job.folder)
-    if found is None:
-        types = source.column_types(job.input.types)
-        index = build(
-            selection,
-            renderer,
-            job.input.id,
-            types,
-            on_rows,
-            sendable=job.dedupe,
-            prefixes=job.order == "prefix",
-            is_unbounded=BoundCheck(job, time.time()).is_unbounded if needs_bounds(job) else None,
-        )
-        columns = types.schema()
-        _check_columns(job, columns, index.facts, selection.columns)
-        if keep_index:
-            included, has_ids = renderer.templates.included, job.input.id is not None
-            _save(run.checkpoint, indexed, index, columns, included, has_ids=has_ids)
-    else:
-        index, columns = found
+    index, columns = _indexed(run.checkpoint, selection, job, renderer, identity, on_rows, keep=keep_index)
     _check_output(job, columns)
     if columns.names:  # else no row could be read, and nobody knows what they hold
         require_checks(job, layout_of(job, renderer, columns).schema())
@@ -136,6 +115,43 @@ def survey(job: Job, *, on_rows: Callable[[int], None], keep_index: bool) -> Sur
         checkpoint=read_checkpoint(run.checkpoint) if run.identity.exists() else Checkpoint(run.checkpoint),
         identity=identity,
     )
+
+
+def _indexed(
+    checkpoint: Path,
+    selection: Selection,
+    job: Job,
+    renderer: Renderer,
+    identity: str,
+    on_rows: Callable[[int], None],
+    *,
+    keep: bool,
+) -> tuple[Index, pa.Schema]:
+    """The index and the input's columns, of the last pass where nothing has changed since, else of a new one.
+
+    Raises InputError and JobError.
+    """
+    identity = _index_identity(job, identity)
+    # media may have changed since: only another look at each file can tell
+    if not renderer.uses_media and (found := _load(checkpoint, identity, job.folder)):
+        return found
+    types = selection.source.column_types(job.input.types)
+    index = build(
+        selection,
+        renderer,
+        job.input.id,
+        types,
+        on_rows,
+        sendable=job.dedupe,
+        prefixes=job.order == "prefix",
+        is_unbounded=BoundCheck(job, time.time()).is_unbounded if needs_bounds(job) else None,
+    )
+    columns = types.schema()
+    _check_columns(job, columns, index.facts, selection.columns)
+    if keep:
+        included, has_ids = renderer.templates.included, job.input.id is not None
+        _save(checkpoint, identity, index, columns, included, has_ids=has_ids)
+    return index, columns
 
 
 def _identity(job: Job, source: Source, renderer: Renderer) -> str:

@@ -23,7 +23,8 @@ from batchrun.limits import Limits
 from batchrun.policy.judge import Judged
 from batchrun.prices import ModelPrices
 from batchrun.render.renderer import Renderer
-from batchrun.run_folder.journal.journal import Journal, JournalReader
+from batchrun.run_folder.journal.journal import Journal
+from batchrun.run_folder.journal.reading import JournalReader
 from batchrun.run_folder.journal.records import Answered, Sent
 from batchrun.summary import Counters
 from tests.answer.test_calls import write_job

@@ -52,7 +52,8 @@ from batchrun.policy.breaker import Breaker
 from batchrun.remote.manifest import Entry, Manifest
 from batchrun.run_folder.journal.history import History
 from batchrun.run_folder.journal.journal import Journal
-from batchrun.run_folder.journal.records import Answered, Done, Sent, encode
+from batchrun.run_folder.journal.lines import encode
+from batchrun.run_folder.journal.records import Answered, Done, Sent
 from batchrun.submitting.asking import seal_file
 from batchrun.summary import Counters
 from batchrun.survey.survey import survey

@@ -124,7 +124,9 @@ def test_unfinished_askings_of_removed_rows_are_dropped(new_job: NewJob) -> None
 def _unfinished(job: JobFolder, journal: Path) -> int:
     """Leave the first row's call in a journal as a kill before its answer does; gives how many."""
     from batchrun.run_folder.checkpoint.sealed import PartReader, histories
-    from batchrun.run_folder.journal.records import FORMAT_VERSION, Header, Sent, encode
+    from batchrun.run_folder.journal.format_version import FORMAT_VERSION
+    from batchrun.run_folder.journal.lines import encode
+    from batchrun.run_folder.journal.records import Header, Sent
 
     part = min(sealed_parts(job.checkpoint))
     history = next(histories(PartReader(job.checkpoint, ["_records"]).take(part, [0])))

@@ -13,7 +13,8 @@ from batchrun.cluster.shards import LEAST_ROWS, Given, Shards
 from batchrun.engines.tasks import Assignment
 from batchrun.run_folder.journal.history import History
 from batchrun.run_folder.journal.journal import Journal
-from batchrun.run_folder.journal.records import Sent, encode
+from batchrun.run_folder.journal.lines import encode
+from batchrun.run_folder.journal.records import Sent
 from batchrun.source import Mark, marks, open_source
 
 

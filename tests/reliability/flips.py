@@ -17,8 +17,10 @@ import pyarrow.parquet as pq
 from batchrun import codec
 from batchrun.run_folder.checkpoint.checkpoint import read_checkpoint
 from batchrun.run_folder.checkpoint.sealed import sealed_parts, sealed_table
-from batchrun.run_folder.journal.journal import JournalReader
-from batchrun.run_folder.journal.records import FORMAT_VERSION, Admitted, Header, encode
+from batchrun.run_folder.journal.format_version import FORMAT_VERSION
+from batchrun.run_folder.journal.lines import encode
+from batchrun.run_folder.journal.reading import JournalReader
+from batchrun.run_folder.journal.records import Admitted, Header
 from tests.reliability import flipped
 from tests.reliability.table import Line
 from tests.runs import simulated

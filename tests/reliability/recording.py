@@ -19,7 +19,8 @@ from pathlib import Path
 import polars as pl
 
 from batchrun.outcome import Reply
-from batchrun.run_folder.journal.records import Answered, DamagedRecordError, Sent, decode
+from batchrun.run_folder.journal.lines import DamagedRecordError, decode
+from batchrun.run_folder.journal.records import Answered, Sent
 from tests.reliability.disk import Disk
 from tests.reliability.syscalls import Change, changes, traced
 from tests.runs import JobFolder

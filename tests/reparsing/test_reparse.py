@@ -254,7 +254,9 @@ def test_a_dry_run_says_the_same_and_writes_nothing(tmp_path: Path) -> None:
 def unseal(job: JobFolder, number: int) -> None:
     """Leave the rows of a part as a kill does before their journal is sealed: in the journal alone."""
     from batchrun.run_folder.checkpoint.sealed import PartReader, histories
-    from batchrun.run_folder.journal.records import FORMAT_VERSION, Header, encode
+    from batchrun.run_folder.journal.format_version import FORMAT_VERSION
+    from batchrun.run_folder.journal.lines import encode
+    from batchrun.run_folder.journal.records import Header
 
     reader = PartReader(job.checkpoint, ["_records"])
     lines = [line for history in histories(reader.take(number, [0])) for line in history.lines]

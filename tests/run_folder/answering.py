@@ -17,7 +17,8 @@ from batchrun.run_folder.checkpoint.checkpoint import read_checkpoint
 from batchrun.run_folder.checkpoint.sealed import seal
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.journal.history import History
-from batchrun.run_folder.journal.records import Answered, Done, Sent, encode
+from batchrun.run_folder.journal.lines import encode
+from batchrun.run_folder.journal.records import Answered, Done, Sent
 from batchrun.run_folder.results.publish import Publisher
 from batchrun.survey.layout import layout_of
 from batchrun.survey.survey import Survey, survey

@@ -9,7 +9,8 @@ from typing import Any
 
 from batchrun.outcome import Completed, Error, ErrorType, Exchange, Failed, Outcome, Reply, Unanswered
 from batchrun.run_folder.journal.history import History
-from batchrun.run_folder.journal.records import Answered, Done, Header, Record, Sent, encode
+from batchrun.run_folder.journal.lines import encode
+from batchrun.run_folder.journal.records import Answered, Done, Header, Record, Sent
 
 EPOCH = 1_800_000_000.0
 

@@ -13,7 +13,8 @@ import pytest
 from batchrun.outcome import Completed, Error, Failed, Reply
 from batchrun.run_folder.columns.columns import RESULT_SCHEMA, earlier_askings
 from batchrun.run_folder.columns.values import result_table
-from batchrun.run_folder.journal.records import Record, decode, encode
+from batchrun.run_folder.journal.lines import decode, encode
+from batchrun.run_folder.journal.records import Record
 from tests.run_folder.recorded import (
     EPOCH,
     LOST,

@@ -12,7 +12,8 @@ import pytest
 from batchrun.clock import SystemClock
 from batchrun.errors import StorageError
 from batchrun.run_folder.checkpoint.checkpoint import Checkpoint
-from batchrun.run_folder.journal.journal import Damage, Journal
+from batchrun.run_folder.journal.journal import Journal
+from batchrun.run_folder.journal.reading import Damage
 from tests.reliability.traced import is_there, record
 
 straced = pytest.mark.skipif(not is_there(), reason="strace is missing")
@@ -20,7 +21,7 @@ straced = pytest.mark.skipif(not is_there(), reason="strace is missing")
 REPLACE = """
 import sys
 from pathlib import Path
-from batchrun.run_folder.folder import write_atomically
+from batchrun.run_folder.disk import write_atomically
 write_atomically(Path(sys.argv[1]) / "x.json", b"{}")
 """
 ROTATE = """

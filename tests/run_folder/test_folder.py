@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from batchrun.errors import RunFolderError, StorageError
-from batchrun.run_folder.folder import RunFolder, write_atomically
+from batchrun.run_folder.disk import write_atomically
+from batchrun.run_folder.folder import RunFolder
 
 
 def claimed(path: Path, name: str = "job") -> RunFolder:

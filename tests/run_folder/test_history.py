@@ -6,7 +6,8 @@ from pathlib import Path
 
 from batchrun.outcome import Completed
 from batchrun.run_folder.checkpoint.checkpoint import read_checkpoint
-from batchrun.run_folder.journal.records import Header, Record, encode
+from batchrun.run_folder.journal.lines import encode
+from batchrun.run_folder.journal.records import Header, Record
 from tests.run_folder.recorded import answered, done, reply, sent, write_journal
 
 

@@ -14,15 +14,11 @@ import pytest
 
 from batchrun.errors import RunFolderError, RunFolderLostError, StorageError
 from batchrun.run_folder.checkpoint.sealed import JournalContents
-from batchrun.run_folder.journal.journal import (
-    COMMIT_INTERVAL,
-    MAX_UNSYNCED,
-    Damage,
-    Journal,
-    JournalReader,
-    journal_files,
-)
-from batchrun.run_folder.journal.records import FORMAT_VERSION, Admitted, Header, Record, encode
+from batchrun.run_folder.journal.format_version import FORMAT_VERSION
+from batchrun.run_folder.journal.journal import COMMIT_INTERVAL, MAX_UNSYNCED, Journal
+from batchrun.run_folder.journal.lines import encode
+from batchrun.run_folder.journal.reading import Damage, JournalReader, journal_files
+from batchrun.run_folder.journal.records import Admitted, Header, Record
 from tests.run_folder.recorded import answered, asked, done, reply, sent, write_journal
 
 
@@ -272,7 +268,8 @@ FULL_DISK = """
     import anyio
     from batchrun.clock import SystemClock
     from batchrun.errors import StorageError
-    from batchrun.run_folder.journal.journal import Journal, JournalReader
+    from batchrun.run_folder.journal.journal import Journal
+    from batchrun.run_folder.journal.reading import JournalReader
     from batchrun.run_folder.journal.records import Admitted
     from tests.run_folder.recorded import sent
 

@@ -29,7 +29,9 @@ from batchrun.run_folder.checkpoint.sealed import (
 )
 from batchrun.run_folder.columns.columns import ATTEMPT
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.journal.records import FORMAT_VERSION, Header, UnknownRecordError, decode, encode
+from batchrun.run_folder.journal.format_version import FORMAT_VERSION
+from batchrun.run_folder.journal.lines import UnknownRecordError, decode, encode
+from batchrun.run_folder.journal.records import Header
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.results.read import rows_by_part, scan_run, scan_seen, see
 from batchrun.run_folder.results.totals import read_totals

@@ -10,17 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrun.outcome import ERROR_TYPES, Completed, Error, Failed, Reply, Unanswered
-from batchrun.run_folder.journal.records import (
-    Admitted,
-    Answered,
-    DamagedRecordError,
-    Done,
-    Header,
-    Record,
-    Sent,
-    decode,
-    encode,
-)
+from batchrun.run_folder.journal.lines import DamagedRecordError, decode, encode
+from batchrun.run_folder.journal.records import Admitted, Answered, Done, Header, Record, Sent
 from tests.run_folder.recorded import answered, asked, reply, sent
 
 TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=10).map(

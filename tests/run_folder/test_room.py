@@ -13,7 +13,8 @@ import pytest
 from batchrun.answer.flights import Flight, Flights
 from batchrun.engines.storage_watch import watch_storage
 from batchrun.errors import StorageError
-from batchrun.run_folder.journal.journal import Journal, JournalReader
+from batchrun.run_folder.journal.journal import Journal
+from batchrun.run_folder.journal.reading import JournalReader
 from batchrun.run_folder.room import SPARE, TO_END, TO_START, Spare, free, megabytes, reserve, too_little
 from batchrun.summary import Stop
 from tests.reliability.storage import small_disk

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from batchrun.run_folder.journal.journal import journal_files
+from batchrun.run_folder.journal.reading import journal_files
 from batchrun.run_folder.results.read import rows_by_part, scan_seen, see
 from tests.hostile import hostile_run
 from tests.run_folder.answering import Work

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from batchrun.chat.schema.structured import AnswerSchema
-from batchrun.run_folder.journal.journal import journal_files
+from batchrun.run_folder.journal.reading import journal_files
 from tests.commands import batchrun
 from tests.reliability import measured
 from tests.reliability.searched import files_with

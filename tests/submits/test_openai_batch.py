@@ -11,7 +11,9 @@ import pytest
 
 from batchrun.errors import InputError
 from batchrun.run_folder.checkpoint.sealed import histories, sealed_parts
-from batchrun.run_folder.journal.records import FORMAT_VERSION, Done, Header, decode, encode
+from batchrun.run_folder.journal.format_version import FORMAT_VERSION
+from batchrun.run_folder.journal.lines import decode, encode
+from batchrun.run_folder.journal.records import Done, Header
 from tests.runs import JobFolder, simulated
 
 BODY: dict[str, Any] = {

@@ -12,7 +12,9 @@ import pytest
 from batchrun.errors import ChangedRowsError
 from batchrun.run_folder.checkpoint.sealed import histories, sealed_parts
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.journal.records import FORMAT_VERSION, Header, encode
+from batchrun.run_folder.journal.format_version import FORMAT_VERSION
+from batchrun.run_folder.journal.lines import encode
+from batchrun.run_folder.journal.records import Header
 from batchrun.run_folder.results.read import scan_run
 from batchrun.status.status import status
 from tests.runs import JobFolder, simulated

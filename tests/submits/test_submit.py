@@ -14,7 +14,9 @@ import pytest
 from batchrun.errors import ChangedRowsError, InputError, JobError, UsageError
 from batchrun.run_folder.checkpoint.sealed import histories, sealed_parts
 from batchrun.run_folder.columns.typed import Types
-from batchrun.run_folder.journal.records import FORMAT_VERSION, Header, encode
+from batchrun.run_folder.journal.format_version import FORMAT_VERSION
+from batchrun.run_folder.journal.lines import encode
+from batchrun.run_folder.journal.records import Header
 from tests.runs import JobFolder, asked, simulated
 
 QUICK: dict[str, Any] = {"max_attempts": 3, "max_wait": 5, "backoff": {"initial": 0.01, "max": 0.02}}

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchrun.errors import InputError
@@ -156,6 +156,7 @@ SMALL = st.tuples(st.integers(0, 5), st.integers(0, 4))
 ERRORS = st.none() | st.sampled_from(["timeout", "refusal", "bad_row"])
 
 
+@settings(deadline=None)
 @given(
     st.lists(SMALL, max_size=20),
     st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4), ERRORS), max_size=20),
@@ -183,6 +184,7 @@ def test_every_row_has_one_line_and_no_answer_is_used_twice(
         assert key == line["key"] or (hash_ == line["hash"] and not (has_ids and error))
 
 
+@settings(deadline=None)
 @given(st.lists(SMALL, max_size=15), st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), max_size=15))
 def test_without_ids_as_many_rows_are_answered_as_there_are_answers_to_their_requests(
     rows: Rows, asked: Rows
@@ -327,6 +329,7 @@ model: simulator/a
 """
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=15),
     st.lists(

@@ -20,8 +20,7 @@ from batchrun import codec
 from batchrun.budget import Amounts
 from batchrun.run_folder.checkpoint.sealed import hash_prefix, write_parquet
 from batchrun.run_folder.damaged import readable
-from batchrun.run_folder.folder import write_atomically
-from batchrun.run_folder.journal.journal import sync_folder
+from batchrun.run_folder.disk import sync_folder, write_atomically
 
 _NAME = re.compile(r"batch-([0-9a-f]+)\.json")
 
@@ -96,11 +95,13 @@ def read_records(checkpoint: Path) -> list[Record]:
     for path in checkpoint.glob("batch-*.json"):
         if _NAME.fullmatch(path.name):
             with readable(path):
-                found.append(_record(codec.loads(path.read_bytes())))
+                found.append(record_of(path.read_bytes()))
     return sorted(found, key=lambda record: (record.at, record.stem))
 
 
-def _record(document: Mapping[str, Any]) -> Record:
+def record_of(data: bytes) -> Record:
+    """The record in a file. Raises ValueError, TypeError and LookupError for others'."""
+    document = codec.loads(data)
     return Record(**{name: document[name] for name in Record.__dataclass_fields__ if name in document})
 
 

@@ -31,9 +31,9 @@ from batchrun.run_folder.checkpoint.spend import (
     unfinished_spend,
 )
 from batchrun.run_folder.damaged import readable
-from batchrun.run_folder.folder import write_atomically
+from batchrun.run_folder.disk import write_atomically
 from batchrun.run_folder.journal.history import History
-from batchrun.run_folder.journal.journal import Damage, journal_files
+from batchrun.run_folder.journal.reading import Damage, journal_files
 from batchrun.run_folder.journal.records import Answered, Sent
 
 KEPT_SCHEMA = {"key": pl.UInt64, "hash": pl.UInt64}

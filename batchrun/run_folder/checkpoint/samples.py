@@ -18,10 +18,10 @@ MOST = 2_000
 """Answered rows that are looked at: with more, an average hardly changes."""
 
 
-def read_samples(checkpoint: Checkpoint, answered: pl.DataFrame, *, most: int = MOST) -> pl.DataFrame:
+def read_samples(checkpoint: Checkpoint, answered: pl.DataFrame) -> pl.DataFrame:
     """What the rows of `answered` took, by its `part` and `position` (see `index.match`).
 
-    One line a row, for at most `most` rows spread evenly over them, an answer that several rows share
+    One line a row, for at most `MOST` rows spread evenly over them, an answer that several rows share
     counting once: `row_index`, `status`, `model`, `usage`, `cost_usd`, `calls` (that were sent), `batched`
     (of these, by a provider's batch), and `seconds` (of all its calls together). Raises FileNotFoundError
     when a file has gone meanwhile.
@@ -30,7 +30,7 @@ def read_samples(checkpoint: Checkpoint, answered: pl.DataFrame, *, most: int = 
     wanted = wanted.sort("part", "position", "row_index")
     place = pl.struct("part", "position")
     wanted = wanted.filter(place.ne_missing(place.shift()))
-    wanted = wanted.gather_every(max(1, -(-len(wanted) // most)))
+    wanted = wanted.gather_every(max(1, -(-len(wanted) // MOST)))
     sealed = sealed_parts(checkpoint.folder) if len(wanted) else {}
     unsealed = checkpoint.unsealed_tables() if wanted["part"].lt(0).any() else {}
     frames = []

@@ -28,10 +28,12 @@ from batchrun.run_folder.columns.arrays import list_array
 from batchrun.run_folder.columns.columns import RESULT_SCHEMA
 from batchrun.run_folder.columns.values import result_table
 from batchrun.run_folder.damaged import readable
+from batchrun.run_folder.disk import storage_error, sync_folder
 from batchrun.run_folder.journal.format_version import check_stamp, stamp
 from batchrun.run_folder.journal.history import History
-from batchrun.run_folder.journal.journal import Damage, JournalReader, storage_error, sync_folder
-from batchrun.run_folder.journal.records import Admitted, Answered, Header, Sent, decode
+from batchrun.run_folder.journal.lines import decode
+from batchrun.run_folder.journal.reading import Damage, JournalReader
+from batchrun.run_folder.journal.records import Admitted, Answered, Header, Sent
 
 _OPEN_FILES = 2
 """Parts that are open at once: the decoded metadata of many takes more memory than their rows."""

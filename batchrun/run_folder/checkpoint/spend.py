@@ -19,7 +19,7 @@ from batchrun.budget import Amounts, Spend
 from batchrun.policy.judge import judge
 from batchrun.prices import Price, PriceOf
 from batchrun.run_folder.damaged import readable
-from batchrun.run_folder.folder import write_atomically
+from batchrun.run_folder.disk import write_atomically
 from batchrun.run_folder.journal.history import History
 from batchrun.run_folder.journal.records import Answered, Sent
 from batchrun.spending.paid import cost_of, paid, taken

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from batchrun import codec
 from batchrun.budget import Amounts
 from batchrun.budget.amounts import Sums
-from batchrun.run_folder.checkpoint.batches import Record, read_records
+from batchrun.run_folder.checkpoint.batches import Record, read_records, record_of
 from batchrun.wording import counted
 
 _TRIES = 10
@@ -86,12 +85,8 @@ def recorded(checkpoint: Path) -> list[Record]:
 
 def from_bytes(files: Iterable[bytes]) -> tuple[Batch, ...]:
     """The same by the bytes of their records. Raises ValueError, TypeError and LookupError for others'."""
-    known = Record.__dataclass_fields__
-    found = []
-    for data in files:
-        document = codec.loads(data)
-        found.append(Record(**{name: document[name] for name in known if name in document}))
-    return tuple(Batch.of(record) for record in sorted(found, key=lambda one: (one.at, one.stem)))
+    records = sorted(map(record_of, files), key=lambda one: (one.at, one.stem))
+    return tuple(map(Batch.of, records))
 
 
 def with_held(spent: Amounts, records: Iterable[Record]) -> Amounts:

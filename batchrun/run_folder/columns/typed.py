@@ -19,7 +19,7 @@ from batchrun import codec
 from batchrun.run_folder.columns.columns import RESULT_SCHEMA
 from batchrun.run_folder.columns.parsed import arrow_array
 from batchrun.run_folder.damaged import readable
-from batchrun.run_folder.folder import write_atomically
+from batchrun.run_folder.disk import write_atomically
 
 _TEXT = pa.string()
 _FILE = "types.arrow"

@@ -22,7 +22,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from batchrun.errors import RunFolderError
-from batchrun.run_folder.journal.records import FORMAT_VERSION
+
+FORMAT_VERSION = 2
+"""Ours."""
 
 FIRST_VERSION = 1
 """Of a checkpoint, or a part of one, that does not say its version."""

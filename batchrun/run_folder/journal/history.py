@@ -5,17 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from batchrun.run_folder.journal.records import (
-    Answered,
-    Continues,
-    Done,
-    Ran,
-    Record,
-    Sent,
-    TaskRecord,
-    decode,
-    encode,
-)
+from batchrun.run_folder.journal.lines import decode, encode
+from batchrun.run_folder.journal.records import Answered, Continues, Done, Ran, Record, Sent, TaskRecord
 
 
 @dataclass(slots=True)

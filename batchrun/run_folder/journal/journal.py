@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -19,82 +17,17 @@ import anyio
 import anyio.to_thread
 
 from batchrun.clock import Clock
-from batchrun.errors import OpenFilesError, RunFolderError, RunFolderLostError, StorageError
-from batchrun.run_folder.journal.format_version import check_version
-from batchrun.run_folder.journal.records import (
-    FORMAT_VERSION,
-    Admitted,
-    Answered,
-    Continues,
-    DamagedRecordError,
-    Done,
-    Header,
-    Ran,
-    Record,
-    Sent,
-    UnknownRecordError,
-    decode,
-    encode,
-)
+from batchrun.errors import RunFolderLostError, StorageError
+from batchrun.run_folder.disk import is_full, storage_error, sync_folder
+from batchrun.run_folder.journal.format_version import FORMAT_VERSION
+from batchrun.run_folder.journal.lines import encode
+from batchrun.run_folder.journal.records import Admitted, Answered, Continues, Done, Header, Ran, Record, Sent
 
 COMMIT_INTERVAL = 0.2
 """Seconds between two fsyncs while records are being appended."""
 
 MAX_UNSYNCED = 1.0
 """Seconds that a record may wait for its fsync before sending pauses."""
-
-_NAME = re.compile(r"journal-(\d{6})\.log")
-
-
-def journal_files(folder: Path) -> dict[int, Path]:
-    """The journal files of a checkpoint by number, oldest first."""
-    found = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
-    return dict(sorted((int(match[1]), path) for match, path in found if match))
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """Lines of a journal file that are no whole records."""
-
-    path: Path
-    line: int
-    """The first of them, from 1."""
-    bytes: int
-    is_tail: bool
-    """Whether it is an unfinished last line, as a kill or a power cut leaves it."""
-
-
-class JournalReader:
-    """Reads one journal file; `damage` holds what was passed over, once it has been read.
-
-    Raises RunFolderError when the file was written by a newer batchrun.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.damage: list[Damage] = []
-
-    def records(self) -> Iterator[tuple[Record, bytes]]:
-        """Each record with its line (newline included), damaged lines passed over."""
-        with self.path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                try:
-                    record = decode(line.removesuffix(b"\n"))
-                except DamagedRecordError:
-                    is_tail = not line.endswith(b"\n")
-                    self.damage.append(Damage(self.path, number, len(line), is_tail))
-                    continue
-                except UnknownRecordError as error:
-                    raise RunFolderError(
-                        f"{self.path}:{number}: {error}",
-                        hint="A newer batchrun wrote it: update batchrun, or use the version that wrote it.",
-                    ) from error
-                if isinstance(record, Header):
-                    check_version(record.version, self.path)
-                else:
-                    # a cut that took the newline alone left a whole record: what is written after it
-                    # must not join its line
-                    yield record, line if line.endswith(b"\n") else line + b"\n"
 
 
 class Recorder(Protocol):
@@ -316,38 +249,3 @@ def _write_all(fd: int, data: bytes) -> None:
         if not written:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         data = data[written:]
-
-
-def sync_folder(folder: Path) -> None:
-    """Make creations, renames and removals in a folder survive a power cut."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def is_full(error: OSError) -> bool:
-    """Whether the disk, or the user's part of it, has no room left."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-def is_of_disk(error: BaseException | None) -> bool:
-    """Whether an error is the disk's or the machine's and may pass, unlike a wrong path or permission."""
-    passing = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE)
-    return isinstance(error, OSError) and error.errno in passing
-
-
-def storage_error(error: OSError, path: Path, *, doing: str = "write to") -> StorageError:
-    """The end of a run whose disk refused to write `path`, or whatever it was `doing` with it."""
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        return OpenFilesError(
-            f"cannot {doing} {path}: {error.strerror}",
-            hint="Everything received before this is kept. Raise the limit on open files (`ulimit -n 4096`), "
-            "then submit again.",
-        )
-    what = "the disk is full" if is_full(error) else error.strerror or error
-    return StorageError(
-        f"cannot {doing} {path}: {what}",
-        hint="Everything received before this is kept. Free some space or mend the disk, then submit again.",
-    )

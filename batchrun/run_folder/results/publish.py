@@ -30,8 +30,8 @@ from batchrun.run_folder.columns.columns import RESULT_SCHEMA
 from batchrun.run_folder.columns.layout import Layout
 from batchrun.run_folder.columns.raw import raw_request, raw_response
 from batchrun.run_folder.columns.typed import MESSAGES
-from batchrun.run_folder.folder import GENERATIONS, RunFolder, write_atomically
-from batchrun.run_folder.journal.journal import sync_folder
+from batchrun.run_folder.disk import sync_folder, write_atomically
+from batchrun.run_folder.folder import GENERATIONS, RunFolder
 from batchrun.run_folder.results.bucket import BUCKET, PIECE, Piece, buckets
 from batchrun.run_folder.results.duplicates import Holders, unpaid
 from batchrun.source import Batch
