@@ -29,7 +29,7 @@ from pydantic import (
     WrapValidator,
 )
 
-from batchrun.template.template import has_markup
+from batchrun.template.source import has_markup
 
 _T = TypeVar("_T")
 
