@@ -14,6 +14,9 @@ MAX_RESULT = 100_000
 _MAX_ERROR = 500
 """Characters of an error."""
 
+ERROR = "Error: "
+"""What begins the text of an error."""
+
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -35,7 +38,7 @@ def as_text(value: Any) -> str:
 
 def as_error(reason: str) -> str:
     """An error on one line."""
-    line = _LONE_SURROGATE.sub("\ufffd", f"Error: {' '.join(reason.split())}")
+    line = _LONE_SURROGATE.sub("\ufffd", f"{ERROR}{' '.join(reason.split())}")
     return line if len(line) <= _MAX_ERROR else f"{line[: _MAX_ERROR - 1]}…"
 
 
