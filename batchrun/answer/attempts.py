@@ -16,8 +16,7 @@ from batchrun.chat.answer.completion import Completion
 from batchrun.clock import Clock
 from batchrun.job import ANY_MODEL, ModelChoice
 from batchrun.outcome import PASSING, Error, Exchange, Failed, Reply, Unanswered
-from batchrun.policy.judge import Judged, judge
-from batchrun.policy.policy import (
+from batchrun.policy.decision import (
     Action,
     CloseEndpoint,
     CloseModel,
@@ -27,6 +26,7 @@ from batchrun.policy.policy import (
     RetryRules,
     decide,
 )
+from batchrun.policy.judge import Judged, judge
 from batchrun.policy.retry_after import retry_after, should_retry
 from batchrun.value import value
 

@@ -229,8 +229,8 @@ class Caller:
             self._learn(endpoint, judged.error, started)
         if judged.completion is not None:
             self.latencies[question.index].add(judged.exchange.latency)
-            if judged.usage is not None:
-                self._estimator.learn(question.index, call.needs, judged.usage)
+            if judged.bill.usage is not None:
+                self._estimator.learn(question.index, call.needs, judged.bill.usage)
 
     def _learn(self, endpoint: str, error: Error | None, started: float) -> None:
         if error is None or error.type != "rate_limit":
@@ -240,9 +240,9 @@ class Caller:
             self._refused_at[endpoint] = self._clock.monotonic()
 
     def _count(self, judged: Judged, cost: float | None) -> None:
-        if judged.usage is not None:
-            self._counters.prompt_tokens += judged.usage.prompt_tokens or 0
-            self._counters.completion_tokens += judged.usage.completion_tokens or 0
+        if judged.bill.usage is not None:
+            self._counters.prompt_tokens += judged.bill.usage.prompt_tokens or 0
+            self._counters.completion_tokens += judged.bill.usage.completion_tokens or 0
         if cost is not None:
             self._counters.cost_usd = (self._counters.cost_usd or 0.0) + cost
 

@@ -21,7 +21,7 @@ def landing_of(judged: Judged, *, row: int, now_wall: float, has_spare: bool) ->
 
     `has_spare` says that the endpoint has further servers: one's failure is not the endpoint's.
     """
-    error, exchange, usage = judged.error, judged.exchange, judged.usage
+    error, exchange, usage = judged.error, judged.exchange, judged.bill.usage
     replied = isinstance(exchange, Reply)
     told = report(judged)
     return Landing(
@@ -39,8 +39,8 @@ def landing_of(judged: Judged, *, row: int, now_wall: float, has_spare: bool) ->
 def _used(judged: Judged) -> int | None:
     """The tokens that a call took, as a server counts them; None where it does not say."""
     exchange = judged.exchange
-    if judged.usage is not None:
-        return judged.usage.total_tokens
+    if judged.bill.usage is not None:
+        return judged.bill.usage.total_tokens
     if isinstance(exchange, Reply):
         return None if 200 <= exchange.status < 300 else 0
     return None if exchange.sent else 0

@@ -252,4 +252,4 @@ def _answer_schema(job: Job) -> AnswerSchema | None:
     if job.answer_schema is None:
         return None
     where = job.where("schema")
-    return AnswerSchema(load_answer_schema(job.answer_schema, folder=job.folder, where=where), "answer")
+    return AnswerSchema(load_answer_schema(job.answer_schema, folder=job.folder, where=where))

@@ -31,9 +31,7 @@ from batchrun.chat.request.options import AudioOutput, Prediction, StreamOptions
 from batchrun.chat.request.response_format import ResponseFormat
 from batchrun.chat.request.tools import FunctionCallChoice, Functions, ToolChoice, Tools
 from batchrun.chat.request.vllm_parameters import VllmParameters
-
-MAX_PAIRS, MAX_KEY, MAX_VALUE = 16, 64, 512
-"""OpenAI: pairs of `metadata`, and characters of a key and of a value."""
+from batchrun.chat.stamps import LONGEST_KEY, LONGEST_VALUE, MOST_PAIRS
 
 
 def _token_ids(biases: dict[str, Any]) -> dict[str, Any]:
@@ -52,9 +50,9 @@ Stop: TypeAlias = Annotated[
     Annotated[StopText, Tag("<text>")] | Annotated[list[StopText], Tag("<list>")],
     Discriminator(_stop_kind),
 ]
-MetadataKey: TypeAlias = Annotated[str, Field(max_length=MAX_KEY)]
-MetadataValue: TypeAlias = Templated[Annotated[str, Field(max_length=MAX_VALUE)]]
-Metadata: TypeAlias = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_PAIRS)]
+MetadataKey: TypeAlias = Annotated[str, Field(max_length=LONGEST_KEY)]
+MetadataValue: TypeAlias = Templated[Annotated[str, Field(max_length=LONGEST_VALUE)]]
+Metadata: TypeAlias = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MOST_PAIRS)]
 Modalities: TypeAlias = Annotated[list[Templated[Literal["text", "audio"]]], Field(min_length=1)]
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
