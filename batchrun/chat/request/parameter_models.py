@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Field, Tag
 
 from batchrun.chat.request.members import (
+    LIST_OR_TEXT,
     Bias,
     Flag,
     Free,
@@ -41,14 +42,10 @@ def _token_ids(biases: dict[str, Any]) -> dict[str, Any]:
     return biases
 
 
-def _stop_kind(value: Any) -> str:
-    return "<list>" if isinstance(value, list | tuple) else "<text>"
-
-
 StopText: TypeAlias = Templated[Annotated[str, Field(min_length=1)]]
 Stop: TypeAlias = Annotated[
     Annotated[StopText, Tag("<text>")] | Annotated[list[StopText], Tag("<list>")],
-    Discriminator(_stop_kind),
+    LIST_OR_TEXT,
 ]
 MetadataKey: TypeAlias = Annotated[str, Field(max_length=LONGEST_KEY)]
 MetadataValue: TypeAlias = Templated[Annotated[str, Field(max_length=LONGEST_VALUE)]]
