@@ -37,7 +37,6 @@ __all__ = ["Audio", "Choice", "Completion", "ErrorInside", "NoAnswer", "ToolCall
 
 _BOM = b"\xef\xbb\xbf"
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _CUT = frozenset({"length", "content_filter"})
 """Reasons to finish that explain a message without content: all of it was reasoning, or filtered."""
@@ -212,8 +211,8 @@ def _choice(choice: dict[str, Any], message: dict[str, Any], index: int) -> Choi
 
 def _without_surrogates(value: Any) -> tuple[Any, bool]:
     if isinstance(value, str):
-        cleaned = _LONE_SURROGATE.sub("\ufffd", value)
-        return cleaned, cleaned is not value and cleaned != value
+        cleaned = codec.scrubbed(value)
+        return cleaned, cleaned != value
     if isinstance(value, list):
         pairs = [_without_surrogates(item) for item in value]
         return [item for item, _ in pairs], any(changed for _, changed in pairs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import add, attrgetter
@@ -23,8 +22,6 @@ from batchrun.value import value
 
 _Read: TypeAlias = Completion | ErrorInside | NoAnswer
 """A 2xx answer: each kind says what the call took."""
-
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _NOTHING = Completion(
     id=None,
@@ -150,8 +147,8 @@ def _error_members(error: Error) -> tuple[Any, ...]:
 
 
 def _encodable(text: str | None) -> str | None:
-    """A lone surrogate, as a server's or a row's text may hold, as U+FFFD: Arrow cannot carry it."""
-    return text if text is None or text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
+    """As Arrow can carry it: a server's or a row's text may hold a lone surrogate."""
+    return None if text is None else codec.scrubbed(text)
 
 
 def _answers(rows: Sequence[_Row]) -> dict[str, Any]:
