@@ -224,7 +224,7 @@ class Caller:
             has_spare=self._clients[endpoint].has_spare,
         )
         permit.landed(landing, amounts)
-        self._count(judged, cost)
+        self._counters.paid(judged.bill.usage, cost)
         if isinstance(judged.exchange, Reply):
             self._learn(endpoint, judged.error, started)
         if judged.completion is not None:
@@ -238,13 +238,6 @@ class Caller:
         elif started >= self._refused_at.get(endpoint, -math.inf) or not self.refusals.get(endpoint):
             self.refusals[endpoint] = self.refusals.get(endpoint, 0) + 1
             self._refused_at[endpoint] = self._clock.monotonic()
-
-    def _count(self, judged: Judged, cost: float | None) -> None:
-        if judged.bill.usage is not None:
-            self._counters.prompt_tokens += judged.bill.usage.prompt_tokens or 0
-            self._counters.completion_tokens += judged.bill.usage.completion_tokens or 0
-        if cost is not None:
-            self._counters.cost_usd = (self._counters.cost_usd or 0.0) + cost
 
     def _sent(self, call: _Call, number: int) -> Sent:
         question = call.question
