@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,7 @@ import orjson
 _DIGITS = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
 _DIGITS_AND_POINTS = bytes(byte if byte == 46 else _DIGITS[byte] for byte in range(256))
 _LONG = b"0" * 19
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def loads(data: bytes) -> Any:
@@ -127,6 +129,11 @@ def digest(data: bytes) -> str:
 def hash64(data: bytes) -> int:
     """The 64-bit BLAKE2b hash of `data`, as an unsigned integer."""
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
+
+
+def scrubbed(text: str) -> str:
+    """The text with U+FFFD for each lone surrogate, which UTF-8 cannot carry."""
+    return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
 
 
 def encodable(text: str) -> bool:

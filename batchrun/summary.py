@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
+from batchrun.outcome import Usage
+
 StopKind = Literal[
     "no_model",
     "workers",
@@ -81,6 +83,14 @@ class Counters:
     def finished(self) -> int:
         """Rows with an outcome."""
         return self.ok + self.failed
+
+    def paid(self, usage: Usage | None, cost_usd: float | None) -> None:
+        """Count what a call took, as far as it is known."""
+        if usage is not None:
+            self.prompt_tokens += usage.prompt_tokens or 0
+            self.completion_tokens += usage.completion_tokens or 0
+        if cost_usd is not None:
+            self.cost_usd = (self.cost_usd or 0.0) + cost_usd
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import anyio
 import httpx
 
 from batchrun.admission import Admission, Closed
-from batchrun.answer.answerer import Answerer, Rules
+from batchrun.answer.answerer import Answerer
 from batchrun.answer.attempts import Asker
 from batchrun.answer.calls import Caller
 from batchrun.answer.flights import Flights
@@ -153,7 +153,6 @@ class Stack:
         )
         self.latencies = caller.latencies[0]
         asker = Asker(
-            job.models,
             caller,
             self.admission,
             retry_rules(job),
@@ -167,12 +166,10 @@ class Stack:
             asker,
             self.admission,
             self.journal,
-            None,
-            Rules(timeout.row, frozenset(job.fallback_on)),
-            self.counters,
+            row_timeout=timeout.row,
+            fallback_on=frozenset(job.fallback_on),
             price_of=lambda *_: None,
             clock=self.clock,
-            log=lambda *_, **__: None,
         )
 
 

@@ -30,7 +30,7 @@ from batchrun.clock import Clock
 from batchrun.errors import BudgetExhaustedError
 from batchrun.limits import MOST_CONCURRENCY, Charge, Limits, Size
 from batchrun.outcome import Error
-from batchrun.policy.policy import RetryRules
+from batchrun.policy.decision import RetryRules
 
 _NO_REASON: frozenset[str] = frozenset()
 

@@ -23,8 +23,8 @@ from collections import deque
 from typing import Literal, TypeAlias
 
 from batchrun.outcome import Unanswered
+from batchrun.policy.decision import RetryRules, backoff
 from batchrun.policy.judge import Judged
-from batchrun.policy.policy import RetryRules, backoff
 
 State: TypeAlias = Literal["closed", "open", "half-open"]
 Report: TypeAlias = Literal["ok", "failed", "unreached"]

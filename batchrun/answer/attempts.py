@@ -5,19 +5,18 @@ Nothing is decided here: `policy` says what follows from a failure, `admission` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from batchrun.admission import Admitting, Closed
 from batchrun.admission.states import Reason
 from batchrun.answer.calls import Caller
-from batchrun.answer.task import AskKey, OutOfTimeError, Progress, Task
+from batchrun.answer.task import AskKey, OutOfTimeError, Progress, Question, Task
 from batchrun.chat.answer.completion import Completion
 from batchrun.clock import Clock
 from batchrun.job import ANY_MODEL, ModelChoice
 from batchrun.outcome import PASSING, Error, Exchange, Failed, Reply, Unanswered
-from batchrun.policy.judge import Judged, judge
-from batchrun.policy.policy import (
+from batchrun.policy.decision import (
     Action,
     CloseEndpoint,
     CloseModel,
@@ -27,6 +26,7 @@ from batchrun.policy.policy import (
     RetryRules,
     decide,
 )
+from batchrun.policy.judge import Judged, judge
 from batchrun.policy.retry_after import retry_after, should_retry
 from batchrun.value import value
 
@@ -64,7 +64,6 @@ class Asker:
 
     def __init__(
         self,
-        models: Sequence[ModelChoice],
         caller: Caller,
         admission: Admitting,
         retry: RetryRules,
@@ -74,7 +73,6 @@ class Asker:
         log: Callable[..., None],
         advise: Callable[[int, Error], None],
     ) -> None:
-        self._models = models
         self._caller = caller
         self._admission = admission
         self._retry = retry
@@ -86,49 +84,38 @@ class Asker:
         self.resting = 0
         """Rows that wait to try again."""
 
-    async def ask(
-        self,
-        task: Task,
-        ask: AskKey,
-        index: int,
-        body: bytes,
-        progress: Progress,
-        leave_for: frozenset[str] = frozenset(),
-    ) -> Received | Failed | Closed:
-        """Ask one model until it answers, fails, or is closed.
-
-        `leave_for` are the reasons for which the row would rather go on to another model than wait. Raises
-        OutOfTimeError.
-        """
+    async def ask(self, question: Question) -> Received | Failed | Closed:
+        """Ask one model until it answers, fails, or is closed. Raises OutOfTimeError."""
+        model, progress = question.model, question.progress
         attempts, renewed = _Attempts(), False
         while True:
-            judged = await self._caller.call(task, ask, index, body, progress, leave_for=leave_for)
+            judged = await self._caller.call(question)
             if isinstance(judged, Closed):
                 return judged
             if judged.completion is not None:
-                return Received(judged.completion, progress.answered, index)
+                return Received(judged.completion, progress.answered, question.index)
             assert judged.error is not None, "no completion"
             if self._clock.monotonic() >= progress.deadline:
                 raise OutOfTimeError
             renewed = not renewed and _has_new_key(judged.exchange)
-            if renewed or self._is_out_of_reach(index, judged.exchange):
+            if renewed or self._is_out_of_reach(model, judged.exchange):
                 continue  # admission lets the row wait, go on to another model, or says Closed
             attempts.note(judged.error)
-            if judged.error.type == "invalid_request" and index not in self._advised:
-                self._advised.add(index)
-                self._advise(index, judged.error)
-            action = self._decide(index, judged, judged.error, attempts)
+            if judged.error.type == "invalid_request" and question.index not in self._advised:
+                self._advised.add(question.index)
+                self._advise(question.index, judged.error)
+            action = self._decide(model, judged, judged.error, attempts)
             if isinstance(action, Retry):
                 await self._rest(action.after, progress)
             elif isinstance(action, PauseEndpoint):
-                self._pause(index, action.seconds, judged.error)
+                self._pause(model, action.seconds, judged.error)
                 await self._rest(action.row_wait, progress)
             elif isinstance(action, NextModel):
                 if action.pause:
-                    self._pause(index, action.pause, judged.error)
+                    self._pause(model, action.pause, judged.error)
                 return Failed(judged.error)
             else:
-                self._close(index, judged.error, action)  # so the next look at the gate gives `Closed`
+                self._close(model, judged.error, action)  # so the next look at the gate gives `Closed`
 
     async def _rest(self, seconds: float, progress: Progress) -> None:
         self.resting += 1
@@ -138,56 +125,49 @@ class Asker:
         finally:
             self.resting -= 1
 
-    def spelled(self, index: int) -> str:
-        """A model of the chain, as the job spells it."""
-        return self._models[index].spelled
-
-    def recorded_refusal(self, task: Task, ask: AskKey, index: int) -> Failed | None:
+    def recorded_refusal(self, task: Task, ask: AskKey, model: ModelChoice) -> Failed | None:
         """What an earlier submit received from this model, where asking again cannot change it.
 
         Attempts that may go better now count anew.
         """
-        spelled = self._models[index].spelled
         for sent, answered in task.history.replayable():
-            if sent.model != spelled or sent.ask != ask.digest:
+            if sent.model != model.spelled or sent.ask != ask.digest:
                 continue
             judged = judge(answered.exchange)
             if judged.error is None or judged.error.type in PASSING:
                 continue
-            if isinstance(self._decide(index, judged, judged.error, _Attempts()), NextModel):
+            if isinstance(self._decide(model, judged, judged.error, _Attempts()), NextModel):
                 return Failed(judged.error)
         return None
 
-    def _is_out_of_reach(self, index: int, exchange: Exchange) -> bool:
+    def _is_out_of_reach(self, model: ModelChoice, exchange: Exchange) -> bool:
         """Whether the call did not arrive at an endpoint that is down: that costs no row an attempt."""
         unsent = isinstance(exchange, Unanswered) and not exchange.sent
-        return unsent and self._admission.tripped(self._models[index].endpoint)
+        return unsent and self._admission.tripped(model.endpoint)
 
-    def _decide(self, index: int, judged: Judged, error: Error, attempts: _Attempts) -> Action:
+    def _decide(self, model: ModelChoice, judged: Judged, error: Error, attempts: _Attempts) -> Action:
         headers = judged.exchange.headers if isinstance(judged.exchange, Reply) else {}
         action = decide(
             error,
             attempt=attempts.failed,
             refusals=attempts.refused_in_a_row,
-            endpoint_refusals=self._caller.refusals.get(self._models[index].endpoint, 0),
+            endpoint_refusals=self._caller.refusals.get(model.endpoint, 0),
             retry_after=retry_after(headers, self._clock.wall(), error.message),
             should_retry=should_retry(headers),
             jitter=self._jitter(),
             retry=self._retry,
         )
-        if isinstance(action, CloseModel) and self._models[index].name == ANY_MODEL:
+        if isinstance(action, CloseModel) and model.name == ANY_MODEL:
             return NextModel()  # the row named the model: it says nothing about the others'
         return action
 
-    def _pause(self, index: int, seconds: float, error: Error) -> None:
-        endpoint = self._models[index].endpoint
+    def _pause(self, model: ModelChoice, seconds: float, error: Error) -> None:
         if seconds > 0:
-            self._log("pause", endpoint=endpoint, seconds=round(seconds, 3), reason=error.message)
+            self._log("pause", endpoint=model.endpoint, seconds=round(seconds, 3), reason=error.message)
         reason: Reason = "rate limit" if error.type == "rate_limit" else "retry-after"
-        self._admission.pause(endpoint, self._clock.monotonic() + seconds, reason)
+        self._admission.pause(model.endpoint, self._clock.monotonic() + seconds, reason)
 
-    def _close(self, index: int, error: Error, action: CloseEndpoint | CloseModel) -> None:
-        model = self._models[index]
+    def _close(self, model: ModelChoice, error: Error, action: CloseEndpoint | CloseModel) -> None:
         name = model.name if isinstance(action, CloseModel) else None
         seconds = action.seconds if isinstance(action, CloseEndpoint) else None
         self._log(

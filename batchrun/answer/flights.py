@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,12 +70,16 @@ class Flights:
     def __iter__(self) -> Iterator[Flight]:
         return iter(tuple(self._under_way))
 
-    def took_off(self, flight: Flight) -> anyio.CancelScope:
-        """The scope to make the call in, which keeps it from being cancelled with the rest of the run."""
+    @contextmanager
+    def under_way(self, flight: Flight) -> Iterator[None]:
+        """Make a call in the block, which is not cancelled with the rest of the run.
+
+        A call that is given up, or has not landed by the deadline, leaves the block quietly.
+        """
         flight.scope = anyio.CancelScope(shield=True, deadline=self._deadline)
         self._under_way.add(flight)
-        return flight.scope
-
-    def landed(self, flight: Flight) -> None:
-        """The call is over, however that came about."""
-        self._under_way.discard(flight)
+        try:
+            with flight.scope:
+                yield
+        finally:
+            self._under_way.discard(flight)

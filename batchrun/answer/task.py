@@ -12,6 +12,7 @@ import anyio
 
 from batchrun.budget import Amounts, Tally
 from batchrun.clock import Clock
+from batchrun.job import ModelChoice
 from batchrun.outcome import Error, ErrorType
 from batchrun.render.request import Request
 from batchrun.run_folder.journal.history import History
@@ -89,3 +90,18 @@ class Progress:
         self.tally.add(at, amounts)
         if cost_usd is not None:
             self.cost_usd = (self.cost_usd or 0.0) + cost_usd
+
+
+@value(frozen=True, slots=True)
+class Question:
+    """One ask of one model: what each of its calls says."""
+
+    task: Task
+    ask: AskKey
+    index: int
+    """The model's position in the chain."""
+    model: ModelChoice
+    body: bytes
+    progress: Progress
+    leave_for: frozenset[str] = frozenset()
+    """Reasons for which the row would rather go on to another model than wait."""

@@ -15,8 +15,8 @@ from batchrun.chat.stamps import BATCH
 from batchrun.client import Form, Resources
 from batchrun.clock import Clock
 from batchrun.outcome import Error, Exchange, Reply, Unanswered
+from batchrun.policy.decision import RetryRules, backoff
 from batchrun.policy.error_reply import classify
-from batchrun.policy.policy import RetryRules, backoff
 from batchrun.policy.retry_after import retry_after
 from batchrun.value import value
 

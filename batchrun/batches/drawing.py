@@ -5,7 +5,7 @@ from __future__ import annotations
 from batchrun.admission import Closed
 from batchrun.answer.answerer import Answerer
 from batchrun.answer.attempts import Asker, Received
-from batchrun.answer.task import AskKey, Progress, Task
+from batchrun.answer.task import AskKey, Question, Task
 from batchrun.outcome import PASSING, Error, Failed
 from batchrun.policy.judge import judge
 from batchrun.run_folder.journal.records import Done
@@ -44,19 +44,10 @@ class Deferring:
         self.recorded_refusal = asker.recorded_refusal
         self._attempts = attempts
         self._most = most - _AROUND
-        self._spelled = asker.spelled
 
-    async def ask(
-        self,
-        task: Task,
-        ask: AskKey,
-        index: int,
-        body: bytes,
-        progress: Progress,
-        leave_for: frozenset[str] = frozenset(),
-    ) -> Received | Failed | Closed:
+    async def ask(self, question: Question) -> Received | Failed | Closed:
         """Fails where the model was asked too often already, or the request is too long for any batch."""
-        failures = self._failures(task, ask, index)
+        body, failures = question.body, _failures(question)
         if len(failures) >= self._attempts:
             return Failed(failures[-1])
         if len(body) > self._most:
@@ -64,18 +55,18 @@ class Deferring:
                 f"the request has {len(body):,} bytes, and a batch's file may have {self._most + _AROUND:,}"
             )
             return Failed(Error("invalid_request", f"{text} (engine.max_bytes)"))
-        raise _DeferredError(Wanted(progress.next_call, ask, index, body))
+        raise _DeferredError(Wanted(question.progress.next_call, question.ask, question.index, body))
 
-    def _failures(self, task: Task, ask: AskKey, index: int) -> list[Error]:
-        """What came of earlier calls that asked the same, and may go better another time."""
-        spelled = self._spelled(index)
-        found = []
-        for sent, answered in task.history.replayable():
-            if sent.model == spelled and sent.ask == ask.digest:
-                error = judge(answered.exchange).error
-                if error is not None and error.type in PASSING | {"invalid_response"}:
-                    found.append(error)
-        return found
+
+def _failures(question: Question) -> list[Error]:
+    """What came of earlier calls that asked the same, and may go better another time."""
+    found = []
+    for sent, answered in question.task.history.replayable():
+        if sent.model == question.model.spelled and sent.ask == question.ask.digest:
+            error = judge(answered.exchange).error
+            if error is not None and error.type in PASSING | {"invalid_response"}:
+                found.append(error)
+    return found
 
 
 async def drawn(answerer: Answerer, task: Task) -> Done | Wanted:

@@ -14,7 +14,7 @@ from batchrun.endpoints.checks import check_keys
 from batchrun.endpoints.endpoints import open_endpoints
 from batchrun.errors import BatchrunError
 from batchrun.job import Job
-from batchrun.policy.policy import RetryRules
+from batchrun.policy.decision import RetryRules
 from batchrun.run_folder.checkpoint.with_providers import Batch
 
 PATIENCE = 5.0

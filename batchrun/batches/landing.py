@@ -159,11 +159,7 @@ class Landing:
         took.answered += good
         took.failed += not good
         counters.calls += amounts.requests  # none, where the batch ended before it was begun
-        if judged.usage is not None:
-            counters.prompt_tokens += judged.usage.prompt_tokens or 0
-            counters.completion_tokens += judged.usage.completion_tokens or 0
-        if cost is not None:
-            counters.cost_usd = (counters.cost_usd or 0.0) + cost
+        counters.paid(judged.bill.usage, cost)
 
 
 _OF_STATES = ("state", "part", "position", "error_type")

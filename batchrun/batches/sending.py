@@ -87,12 +87,9 @@ class Sender:
         told: Told | None = None
         error: ApiError | None = None
         known = False
-        with desk.flights.took_off(flight):  # what is created must be written down
-            try:
-                told, error = await self._asked(record)
-                known = True
-            finally:
-                desk.flights.landed(flight)
+        with desk.flights.under_way(flight):  # what is created must be written down
+            told, error = await self._asked(record)
+            known = True
         if not known:  # the drain is over: the next submit looks for it
             await anyio.lowlevel.checkpoint()
         if told is not None:

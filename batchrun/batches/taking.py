@@ -116,11 +116,8 @@ class Taking:
         """Give answers to their rows: they are paid for, so that whatever stops the run leaves them the time
         of the drain."""
         flight, landed = Flight(record.model_index, self._desk.clock.monotonic()), None
-        with self._desk.flights.took_off(flight):
-            try:
-                landed = await self._landing.take_up(record, rows, answers)
-            finally:
-                self._desk.flights.landed(flight)
+        with self._desk.flights.under_way(flight):
+            landed = await self._landing.take_up(record, rows, answers)
         if landed is None:
             raise StoppedError
         return landed

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from batchrun.chat.answer.completion import Choice, Completion, ToolCall
-from batchrun.chat.answer.reading import Reader, Unwanted
+from batchrun.chat.answer.reading import Reader
 from batchrun.chat.transcript import assistant_message, flattened, result_messages, said
 from batchrun.outcome import Error
 from batchrun.value import value
@@ -161,7 +161,7 @@ class Dialogue:
                 yield from self._run(choice)
                 wire = self._kept
                 continue
-            unwanted = self._unwanted(completion, last=last)
+            self.found, unwanted = self.reader.read(completion, last=last)
             if unwanted is None:
                 return choice, None
             error = unwanted.error
@@ -169,10 +169,6 @@ class Dialogue:
                 return choice, error if unwanted.fails else None
             reasks += 1
             wire = [*self._kept, *self._correction(choice, unwanted.advice)]
-
-    def _unwanted(self, completion: Completion, *, last: bool) -> Unwanted | None:
-        self.found, unwanted = self.reader.read(completion, last=last)
-        return unwanted
 
     def _still_calling(self) -> Error:
         text = f"the model still calls functions after {self.rules.max_turns} rounds (run_tools.max_turns)"
@@ -184,10 +180,9 @@ class Dialogue:
         A name nobody knows is ours too: the model is told. A tool that the job offers without a function
         ends the conversation.
         """
-        calls = choice.tool_calls
+        calls, not_ours = choice.tool_calls, self.reader.offered - self.rules.functions
         return bool(calls and self.rules.functions) and not any(
-            call.type == "custom" or (call.name not in self.rules.functions and self.reader.offers(call.name))
-            for call in calls
+            call.type == "custom" or call.name in not_ours for call in calls
         )
 
     def _run(self, choice: Choice) -> Generator[Move, Any, None]:

@@ -17,8 +17,9 @@ ROW = "batchrun_row"
 REQUEST = "batchrun_request"
 BATCH = "batchrun_batch"
 
-MOST_PAIRS = 16
-_LONGEST = 512
+MOST_PAIRS, LONGEST_KEY, LONGEST_VALUE = 16, 64, 512
+"""Pairs of `metadata`, and characters of a key and of a value (OpenAI)."""
+
 _ON_COMPLETIONS = 4
 _OURS = frozenset({JOB, RUN, ROW, REQUEST, BATCH})
 
@@ -94,4 +95,4 @@ def leaves_no_room(metadata: object) -> str | None:
 
 def _as_value(text: str) -> str:
     """A lone surrogate, which a row's id may hold, would have the whole request refused."""
-    return text.encode(errors="replace").decode()[:_LONGEST]
+    return text.encode(errors="replace").decode()[:LONGEST_VALUE]

@@ -7,7 +7,6 @@ deprecated `functions`).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -15,8 +14,6 @@ from batchrun import codec
 from batchrun.chat.answer.completion import Choice, ToolCall
 
 Message: TypeAlias = Mapping[str, Any]
-
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _LONGEST_SOURCE = 200
 """Characters of a URL or of data that a part's `source` keeps."""
@@ -145,5 +142,4 @@ def _flat_call(call: Mapping[str, Any]) -> dict[str, Any]:
 def _text(value: Any) -> str | None:
     if value is None:
         return None
-    text = value if isinstance(value, str) else codec.dumps(value).decode()
-    return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
+    return codec.scrubbed(value if isinstance(value, str) else codec.dumps(value).decode())

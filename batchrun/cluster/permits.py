@@ -83,13 +83,9 @@ class Permits:
     async def _fly(self, member: Member, asked: Asked, lease: Lease) -> None:
         index = self._models.index((asked.endpoint, asked.model))
         flight = Flight(index, self._clock.monotonic())
-        flights = self._control.flights
-        try:
-            with flights.took_off(flight):
-                member.tell(Granted(asked.call))
-                await lease.over.wait()
-        finally:
-            flights.landed(flight)
+        with self._control.flights.under_way(flight):
+            member.tell(Granted(asked.call))
+            await lease.over.wait()
         if not lease.is_sent:  # its worker was lost before, or gave it back: nothing can have been paid
             lease.land(Landing("nothing", used=0), Amounts())
         elif index == 0 and lease.has_answer:

@@ -8,16 +8,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from batchrun.admission import Admitting
-from batchrun.answer.answerer import Answerer, Asks, Rules
+from batchrun.answer.answerer import Answerer
 from batchrun.answer.attempts import Asker
 from batchrun.answer.calls import Caller
+from batchrun.answer.chain import Asks
 from batchrun.answer.flights import Flights
 from batchrun.answer.recovery import Recovery
+from batchrun.answer.tools import ToolRunner
 from batchrun.chat.request.families import refusals
 from batchrun.client import EndpointClient, Resources
 from batchrun.clock import Clock
 from batchrun.engines.restore import retry_rules
-from batchrun.functions import Functions
 from batchrun.job import Job
 from batchrun.outcome import Error
 from batchrun.prices import ModelPrices
@@ -67,7 +68,6 @@ class Parts:
     def asker(self, caller: Caller) -> Asker:
         """What asks a model until it answers."""
         return Asker(
-            self.job.models,
             caller,
             self.admission,
             retry_rules(self.job),
@@ -85,12 +85,11 @@ class Parts:
             asker,
             self.admission,
             self.journal,
-            self._functions(),
-            Rules(job.retry.timeout.row, frozenset(job.fallback_on)),
-            self.counters,
+            row_timeout=job.retry.timeout.row,
+            fallback_on=frozenset(job.fallback_on),
             price_of=self.prices.spelled,
             clock=self.clock,
-            log=self.log,
+            tools=self._tools(),
             recovery=self.recovery,
         )
 
@@ -108,16 +107,19 @@ class Parts:
             self.job.name, self.run, self.resources, self.counters, self.clock, self.say, self.log
         )
 
-    def _functions(self) -> Functions | None:
-        """The job's functions; their results must not carry a key to a model or into the journal."""
+    def _tools(self) -> ToolRunner | None:
+        """What runs the job's functions, whose results carry no key to a model or into the journal."""
+        functions = self.renderer.functions
+        if functions is None:
+            return None
 
         def hide(text: str) -> str:
             for client in self.clients.values():
                 text = client.hide_text(text)
             return text
 
-        functions = self.renderer.functions
-        return functions and replace(functions, hide=hide)
+        shielded = replace(functions, hide=hide)
+        return ToolRunner(shielded, self.journal, self.counters, self.clock, self.log)
 
     def _advise(self, index: int, error: Error) -> None:
         """Say which parameters a model is known to refuse, once it has refused a request."""

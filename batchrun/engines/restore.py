@@ -9,8 +9,8 @@ from batchrun.budget import Budget
 from batchrun.clock import Clock
 from batchrun.job import Job
 from batchrun.outcome import Reply
+from batchrun.policy.decision import RetryRules
 from batchrun.policy.error_reply import classify
-from batchrun.policy.policy import RetryRules
 from batchrun.policy.retry_after import retry_after
 from batchrun.run_folder.checkpoint.checkpoint import Checkpoint
 

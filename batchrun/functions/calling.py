@@ -12,7 +12,7 @@ import anyio.lowlevel
 from anyio import CapacityLimiter
 from pydantic import BaseModel, ValidationError
 
-from batchrun.functions.result import as_error, as_text
+from batchrun.functions.result import ERROR, as_error, as_text
 from batchrun.functions.signature import arguments
 from batchrun.functions.threads import run_in_thread
 
@@ -85,6 +85,11 @@ class Functions:
         arguments, whatever the function raises. Only KeyboardInterrupt ends the run.
         """
         return self.hide(await self._called(name, arguments))
+
+    @staticmethod
+    def is_error(result: str) -> bool:
+        """Whether a result of `call` tells of an error."""
+        return result.startswith(ERROR)
 
     async def _called(self, name: str, arguments: str) -> str:
         function = next((item for item in self.functions if item.name == name), None)

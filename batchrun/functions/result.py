@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from typing import Any
 
 from pydantic_core import to_json, to_jsonable_python
+
+from batchrun import codec
 
 MAX_RESULT = 100_000
 """Characters of a result that are sent: all of it is sent, and paid for, again with each further turn."""
@@ -14,7 +15,8 @@ MAX_RESULT = 100_000
 _MAX_ERROR = 500
 """Characters of an error."""
 
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+ERROR = "Error: "
+"""What begins the text of an error."""
 
 
 def as_text(value: Any) -> str:
@@ -27,7 +29,7 @@ def as_text(value: Any) -> str:
         text = str.__str__(value)  # of an Enum, its value
     else:
         text = to_json(ordered(value), inf_nan_mode="null").decode()
-    text = _LONE_SURROGATE.sub("\ufffd", text)
+    text = codec.scrubbed(text)
     if len(text) <= MAX_RESULT:
         return text
     return f"{text[:MAX_RESULT]}… (cut here: {len(text) - MAX_RESULT:,} more characters)"
@@ -35,7 +37,7 @@ def as_text(value: Any) -> str:
 
 def as_error(reason: str) -> str:
     """An error on one line."""
-    line = _LONE_SURROGATE.sub("\ufffd", f"Error: {' '.join(reason.split())}")
+    line = codec.scrubbed(f"{ERROR}{' '.join(reason.split())}")
     return line if len(line) <= _MAX_ERROR else f"{line[: _MAX_ERROR - 1]}…"
 
 

@@ -63,7 +63,9 @@ def _below(annotation: Any, part: str | int) -> Any:
 
 
 def _tagged(annotation: Any, tag: str) -> Iterator[Any]:
-    """The member of a union that has this tag."""
+    """The member of a union that has this tag, or is the class of this name (`KindOf`)."""
+    if isinstance(annotation, type) and tag == f"<{annotation.__name__}>":
+        yield annotation
     members = get_args(annotation)
     if get_origin(annotation) is Annotated:
         if any(isinstance(item, Tag) and item.tag == tag for item in members[1:]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batchrun.media.filters import Media
-from batchrun.media.reference import MAX_BYTES, MediaError, MediaRef, replace
+from batchrun.media.filters import Media, collecting
+from batchrun.media.reference import MAX_BYTES, MediaError, MediaRef, content, replace
 
-__all__ = ["MAX_BYTES", "Media", "MediaError", "MediaRef", "replace"]
+__all__ = ["MAX_BYTES", "Media", "MediaError", "MediaRef", "collecting", "content", "replace"]

@@ -7,24 +7,28 @@ index pass over a million photos looks at each file's size and time of change an
 
 from __future__ import annotations
 
+import os
+import re
 from contextvars import ContextVar
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any
 
-from batchrun.media.files import listed
-from batchrun.media.reference import MAX_BYTES, Form, MediaError, MediaRef, content, shortened
+from batchrun.media.reference import MAX_BYTES, Form, MediaError, MediaRef, shortened
 
 _COLLECTED: ContextVar[list[MediaRef] | None] = ContextVar("collected", default=None)
 """Per thread and task: two renderings at once never see each other's media."""
 
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
-class Collecting:
-    """Gives the list that media are added to. A class, because a generator takes a row twice as long."""
+
+class collecting:  # noqa: N801 - it is called as a function; a generator takes a row twice as long
+    """Within it, rendering adds its media to `refs`, or to a new list. Every rendering is within one."""
 
     __slots__ = ("_refs", "_token")
 
-    def __init__(self, refs: list[MediaRef]) -> None:
-        self._refs = refs
+    def __init__(self, refs: list[MediaRef] | None = None) -> None:
+        self._refs = [] if refs is None else refs
 
     def __enter__(self) -> list[MediaRef]:
         self._token = _COLLECTED.set(self._refs)
@@ -38,11 +42,7 @@ class Media:
     """The filters of one job. Local files are read from below `root` only; without one, none are."""
 
     def __init__(self, root: Path | None) -> None:
-        self.root = root.resolve() if root else None
-
-    def collecting(self, refs: list[MediaRef] | None = None) -> Collecting:
-        """Within it, rendering adds its media to `refs`, or to a new list. Every rendering is within one."""
-        return Collecting([] if refs is None else refs)
+        self._root = root.resolve() if root else None
 
     def data_url(self, value: Any) -> str:
         """A data URL of a file or of bytes; an http(s) or data URL stays as it is. Raises MediaError."""
@@ -56,14 +56,10 @@ class Media:
             )
         return self._noted("base64", value)
 
-    def content(self, ref: MediaRef) -> str:
-        """See `reference.content`. Raises MediaError."""
-        return content(ref)
-
     def _noted(self, form: Form, value: Any) -> str:
         refs = _COLLECTED.get()
         if refs is None:
-            raise RuntimeError("a media filter ran outside Media.collecting()")
+            raise RuntimeError("a media filter ran outside `collecting`")
         ref = self._ref(form, value)
         refs.append(ref)
         return ref.marker
@@ -71,7 +67,7 @@ class Media:
     def _ref(self, form: Form, value: Any) -> MediaRef:
         name, data = _name_and_bytes(form, value)
         if data is None:
-            path, place, stat = listed(name, form, self.root)
+            path, place, stat = _listed(name, form, self._root)
             ref = MediaRef(form, path, name, stat.st_size, stat.st_mtime_ns, None, place)
         else:
             ref = MediaRef(form, None, name, len(data), None, data)
@@ -107,3 +103,28 @@ def _name_and_bytes(form: Form, value: Any) -> tuple[str, bytes | None]:
     if not value:
         raise MediaError(f"{form}: the path is empty")
     return value, None
+
+
+def _listed(name: str, form: Form, root: Path | None) -> tuple[Path, str, os.stat_result]:
+    """The file that a row names: its path and its place below `root`, links resolved, and its facts.
+
+    Raises MediaError when it is no regular file below `root`. Nothing is read.
+    """
+    shown = shortened(name)
+    if _SCHEME.match(name):
+        raise MediaError(f"{form}: {shown}: only http(s) URLs and files below input.media_root can be sent")
+    if root is None:
+        raise MediaError(f"{form}: {shown} is a file: set input.media_root to the folder it lies in")
+    try:
+        path = (root / name).resolve()
+        inside = path.is_relative_to(root)
+        stat = path.stat() if inside else None
+    except FileNotFoundError:
+        raise MediaError(f"{shown}: no such file below input.media_root ({root})") from None
+    except (OSError, ValueError, RuntimeError) as error:  # ValueError: a zero byte; RuntimeError: a loop
+        raise MediaError(f"{shown}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if stat is None:
+        raise MediaError(f"{shown}: lies outside input.media_root ({root})")
+    if not S_ISREG(stat.st_mode):
+        raise MediaError(f"{shown}: is {'a folder' if S_ISDIR(stat.st_mode) else 'no regular file'}")
+    return path, path.relative_to(root).as_posix(), stat

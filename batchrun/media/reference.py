@@ -1,8 +1,11 @@
-"""A file or some bytes that a prompt holds, and their content as the text that is sent."""
+"""A file or some bytes that a prompt holds, the marker that stands for them, and the text that is sent."""
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
+import secrets
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +14,26 @@ from typing import Any, Literal, TypeAlias
 
 from batchrun.codec import digest
 from batchrun.media.kinds import media_type, type_of_name
-from batchrun.media.marker import MARKER, REMNANT, new_marker
 
 Form: TypeAlias = Literal["data_url", "base64"]
 
 MAX_BYTES = 50_000_000
 """The largest file that a prompt may hold: what OpenAI's guide on file inputs allows for each file."""
+
+_NONCE = f"{secrets.randbelow(10**32):032}"
+"""Drawn for each process: no row can hold a marker. Digits, which upper and lower case leave alone."""
+_START, _END = f"\ufdd0{_NONCE}.", "\ufdd1"
+"""Noncharacters, which Unicode sets aside for use within one program, and JSON does not escape."""
+_NUMBERS = itertools.count()
+
+_MARKER = re.compile(f"{re.escape(_START)}[0-9]+{_END}")
+_REMNANT = re.compile(f"\ufdd0{_NONCE[:4]}|{_NONCE[:12]}|{_NONCE[-4:]}\\.[0-9]+\ufdd1")
+"""What is left of a marker that was cut or changed."""
+
+
+def _new_marker() -> str:
+    """A marker that was never given before: one that is mixed up stands for nothing."""
+    return f"{_START}{next(_NUMBERS)}{_END}"
 
 
 class MediaError(ValueError):
@@ -38,7 +55,7 @@ class MediaRef:
     data: bytes | None = field(repr=False)
     place: str = ""
     """The file's path from the media root, links resolved."""
-    marker: str = field(default_factory=new_marker, compare=False, repr=False)
+    marker: str = field(default_factory=_new_marker, compare=False, repr=False)
     """The text that stands for the content until it is sent."""
 
     @property
@@ -116,7 +133,7 @@ def _replaced(value: Any, refs: Mapping[str, MediaRef], how: Callable[[MediaRef]
 def _text(text: str, refs: Mapping[str, MediaRef], how: Callable[[MediaRef], str]) -> str:
     if ref := refs.get(text):
         return how(ref)
-    between = MARKER.split(text)
-    if any(REMNANT.search(part) for part in between):
+    between = _MARKER.split(text)
+    if any(_REMNANT.search(part) for part in between):
         raise MediaError("a filter after data_url or base64 changed the text: let that one be the last")
-    return MARKER.sub(lambda match: how(refs[match[0]]), text) if len(between) > 1 else text
+    return _MARKER.sub(lambda match: how(refs[match[0]]), text) if len(between) > 1 else text

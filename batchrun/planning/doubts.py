@@ -15,7 +15,7 @@ from batchrun.planning.unused import unused
 from batchrun.render.renderer import WITHOUT_STRICT, Renderer
 from batchrun.run_folder.columns.parsed import arrow_type
 from batchrun.survey.survey import Survey
-from batchrun.template.template import has_markup
+from batchrun.template.source import has_markup
 
 _LEAST_TO_THINK = 1_000
 """Tokens below which an answer of a model that reasons is often cut off before it begins; OpenAI's

@@ -9,8 +9,7 @@ from statistics import fmean
 from batchrun.render.prompt import texts
 from batchrun.render.renderer import Renderer
 from batchrun.survey.survey import Survey
-from batchrun.template.source import column_name
-from batchrun.template.template import has_markup
+from batchrun.template.source import column_name, has_markup
 
 _PLACEHOLDER = re.compile(r"(?<![{\w])\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}(?!\})")
 """A name in single braces, as Python's `format` has it; after a letter it is LaTeX's."""

@@ -37,17 +37,17 @@ class Breaker:
     def tripped(self) -> str | None:
         """Why the run must stop, with the numbers; None while it may go on."""
         finished = len(self._recent)
-        return self.fails(self._failed, finished, which="last") if finished >= self._after else None
+        return self._why(self._failed, finished, "last") if finished >= self._after else None
 
     def fails_canary(self, failed: int, finished: int, reasons: Iterable[str]) -> str | None:
         """The same of a canary's rows, with what to do; `reasons` are error types of those that failed."""
-        why = self.fails(failed, finished)
+        why = self._why(failed, finished, "first")
         if why is None:
             return None
         decided = set(reasons) - PASSING - NEVER_SENT
         return f"canary: {why}; mend the cause, then submit {'with --retry-failed' if decided else 'again'}"
 
-    def fails(self, failed: int, finished: int, *, which: str = "first") -> str | None:
+    def _why(self, failed: int, finished: int, which: str) -> str | None:
         """Why so many failed rows are too many, with the numbers; None where they are not."""
         if failed <= self._share * finished:
             return None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from batchrun.chat.answer.completion import Completion, ErrorInside, NoAnswer, read_completion
-from batchrun.outcome import Error, Exchange, Unanswered, Usage
+from batchrun.chat.answer.usage import NO_BILL, Bill
+from batchrun.outcome import Error, Exchange, Unanswered
 from batchrun.policy.error_reply import classify, classify_error_body
 from batchrun.value import value
 
@@ -15,13 +16,8 @@ class Judged:
     exchange: Exchange
     completion: Completion | None
     error: Error | None
-    usage: Usage | None = None
+    bill: Bill = NO_BILL
     """What the call took, with a completion or without."""
-    cost_usd: float | None = None
-    """What the server says that it cost."""
-    service_tier: str | None = None
-    cache_write_tokens: int | None = None
-    """Tokens of the prompt that the provider wrote into its cache, where it says."""
 
 
 def judge(exchange: Exchange) -> Judged:
@@ -31,14 +27,11 @@ def judge(exchange: Exchange) -> Judged:
     if not 200 <= exchange.status < 300:
         return Judged(exchange, None, classify(exchange))
     read = read_completion(exchange.body)
-    completion: Completion | None = None
-    error: Error | None = None
     match read:
         case Completion():
-            completion = read
+            return Judged(exchange, read, None, read.bill)
         case ErrorInside():
             error = classify_error_body(exchange.status, read.error)
         case NoAnswer():
             error = Error("invalid_response", read.reason, http_status=exchange.status)
-    took = read.usage, read.cost_usd, read.service_tier, read.cache_write_tokens
-    return Judged(exchange, completion, error, *took)
+    return Judged(exchange, None, error, read.bill)

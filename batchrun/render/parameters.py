@@ -10,7 +10,8 @@ from batchrun.chat.request.parameters import check_combination, check_parameter
 from batchrun.chat.stamps import is_stored, leaves_no_room, sent_metadata
 from batchrun.job import Job, ModelChoice
 from batchrun.render.evaluate import at, evaluated, no_json, unfit
-from batchrun.template.template import Context, Prepared, Templates, has_markup
+from batchrun.template.source import has_markup
+from batchrun.template.template import Context, Prepared, Templates
 
 _NOT_PARAMETERS = frozenset({"model", "messages"})
 """Members of a request body that have places of their own."""

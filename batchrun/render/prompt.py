@@ -10,11 +10,12 @@ from typing import Any
 from batchrun.chat.dialogue import Turn
 from batchrun.chat.request.messages import check_messages
 from batchrun.job import OPENAI_BATCH, Job, read_messages
-from batchrun.media import Media, MediaRef
+from batchrun.media import MediaRef, collecting
 from batchrun.render.evaluate import RenderError, at, evaluated, unfit
 from batchrun.selection import stands_for
 from batchrun.source import message_list
-from batchrun.template.template import Context, Prepared, Templates, has_markup, inline_includes
+from batchrun.template.source import has_markup, inline_includes
+from batchrun.template.template import Context, Prepared, Templates
 
 BODY = "body"
 """The column of an openai-batch input that holds the request."""
@@ -33,9 +34,8 @@ _TEXTS = (".content", ".text", ".refusal", ".thinking", ".arguments", ".input", 
 class Prompt:
     """The messages of one job, prepared. Raises JobError when a template cannot be read."""
 
-    def __init__(self, job: Job, templates: Templates, media: Media) -> None:
+    def __init__(self, job: Job, templates: Templates) -> None:
         self._templates = templates
-        self._media = media
         self._column = job.prompt.messages_column
         self.from_body = job.input.format == OPENAI_BATCH
         messages = list(read_messages(job))
@@ -46,9 +46,11 @@ class Prompt:
             for index, (place, message) in enumerate(messages)
         ]
         self._checked = any(isinstance(message.get("content"), list) for message in self.spelled)
-        turns = [(job.where("prompt", "turns", number), turn) for number, turn in read_turns(job)]
-        self.spelled_turns = [turn for _, turn in turns]
-        self._turns = [self._prepared(turn, place) for place, turn in turns]
+        self.spelled_turns = [turn.plain() for turn in job.prompt.turns]
+        self._turns = [
+            self._prepared(turn, job.where("prompt", "turns", number))
+            for number, turn in enumerate(self.spelled_turns)
+        ]
 
     @property
     def has_turns(self) -> bool:
@@ -84,7 +86,7 @@ class Prompt:
 
         def turn(at: int, answers: Sequence[str]) -> dict[str, Any]:
             seen = {**context, ANSWERS: list(answers), ANSWER: answers[-1]}
-            with self._media.collecting(media):
+            with collecting(media):
                 value: dict[str, Any] = evaluated(f"prompt.turns[{at}]", self._turns[at], seen)
             return value
 
@@ -160,12 +162,6 @@ class Prompt:
             return value if isinstance(value, str | Mapping | list | bool) else as_text(context)
 
         return leaf
-
-
-def read_turns(job: Job) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The turns as messages, with their positions."""
-    for number, turn in enumerate(job.prompt.turns):
-        yield number, turn.plain()
 
 
 def _checked(messages: Any, place: str) -> list[dict[str, Any]]:

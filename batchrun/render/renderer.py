@@ -23,7 +23,7 @@ from batchrun.chat.schema.structured import AnswerSchema
 from batchrun.errors import JobError
 from batchrun.job import ANY_MODEL, Job, ModelChoice, job_snapshot
 from batchrun.job.answer_schema import load_answer_schema
-from batchrun.media import Media, MediaError, replace
+from batchrun.media import Media, MediaError, collecting, replace
 from batchrun.outcome import Error
 from batchrun.render.evaluate import RenderError, no_json, unfit
 from batchrun.render.parameters import Parameters
@@ -54,9 +54,9 @@ class Renderer:
     def __init__(self, job: Job) -> None:
         self._job = job
         self.models: tuple[ModelChoice, ...] = job.models
-        self.media = _media(job)
-        self.templates = Templates(job.folder, self.media)
-        self.prompt = Prompt(job, self.templates, self.media)
+        media = _media(job)
+        self.templates = Templates(job.folder, data_url=media.data_url, base64=media.base64)
+        self.prompt = Prompt(job, self.templates)
         self.functions = _functions(job)
         self.answer_schema = _answer_schema(job)
         self._vars = dict(job.prompt.vars)
@@ -78,7 +78,7 @@ class Renderer:
         """
         context = {**self._vars, **values} if self._vars else values
         try:
-            with self.media.collecting() as media:
+            with collecting() as media:
                 messages = self.prompt.messages(context)
                 parameters = self.parameters(0, context)
                 spelled = self._spelled(messages, parameters, context)
@@ -173,7 +173,7 @@ class Renderer:
         """The labels that answers choose from, where the job says which there are."""
         if self.answer_schema is not None:
             return self.answer_schema.labels.values if self.answer_schema.labels else None
-        return None if self._varies else self._constant_reader.choice_labels or None
+        return None if self._varies else self.common_reader.choice_labels or None
 
     @cached_property
     def fixed_bytes(self) -> int:
@@ -214,15 +214,11 @@ class Renderer:
         constant = self._parameters[0].constant
         if self._varies and any(parameters.get(name) is not constant.get(name) for name in READ_FROM):
             return reader(self._job.fail_on, self.answer_schema, parameters)
-        return self._constant_reader
-
-    @property
-    def common_reader(self) -> Reader:
-        """What reads answers whose rows are not known: by the schema, and what all rows share."""
-        return self._constant_reader
+        return self.common_reader
 
     @cached_property
-    def _constant_reader(self) -> Reader:
+    def common_reader(self) -> Reader:
+        """What reads answers whose rows are not known: by the schema, and what all rows share."""
         return reader(self._job.fail_on, self.answer_schema, self._parameters[0].constant)
 
 
@@ -256,4 +252,4 @@ def _answer_schema(job: Job) -> AnswerSchema | None:
     if job.answer_schema is None:
         return None
     where = job.where("schema")
-    return AnswerSchema(load_answer_schema(job.answer_schema, folder=job.folder, where=where), "answer")
+    return AnswerSchema(load_answer_schema(job.answer_schema, folder=job.folder, where=where))

@@ -4,44 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from batchrun import codec
-from batchrun.chat.answer.reading import Reader
-from batchrun.chat.dialogue import Ask, Dialogue, Rules
+from batchrun.chat.dialogue import Ask, Dialogue
 from batchrun.chat.stamps import Stamp, is_stored, stamped
-from batchrun.job import ModelChoice
-from batchrun.media import Media, MediaError, MediaRef, replace
+from batchrun.media import MediaError, MediaRef, collecting, content, replace
 from batchrun.outcome import Error
 from batchrun.render.evaluate import RenderError, no_json
-from batchrun.render.prompt import Prompt
 from batchrun.template.template import Context
 from batchrun.value import value
+
+if TYPE_CHECKING:
+    from batchrun.render.renderer import Renderer
 
 BYTES_PER_TOKEN = 4
 """How many bytes of a prompt make a token, before any usage has been reported."""
 
 MEDIA_TOKENS = 1_000
 """What an image, a clip or a file is taken for, before any usage has been reported."""
-
-
-class RequestMaker(Protocol):
-    """What makes the parts of a request for the models of a job (`render.Renderer`)."""
-
-    models: tuple[ModelChoice, ...]
-    media: Media
-    prompt: Prompt
-
-    @property
-    def dialogue_rules(self) -> Rules: ...
-    @property
-    def fixed_bytes(self) -> int: ...
-    def parameters(self, model_index: int, context: Context) -> Mapping[str, Any]: ...
-    def named_model(self, context: Context) -> str: ...
-    def reader(self, parameters: Mapping[str, Any]) -> Reader: ...
-    def document(
-        self, request: Request, model_index: int, messages: Sequence[Mapping[str, Any]], *, last: bool
-    ) -> dict[str, Any]: ...
 
 
 @value(frozen=True, slots=True)
@@ -51,7 +32,7 @@ class Request:
     messages: list[dict[str, Any]]
     request_hash: str
     context: Context
-    renderer: RequestMaker
+    renderer: Renderer
     media: list[MediaRef] = field(default_factory=list)
     """What the markers in `messages` and parameters stand for."""
     _parameters: dict[int, Mapping[str, Any]] = field(default_factory=dict)
@@ -61,7 +42,7 @@ class Request:
     def parameters(self, model_index: int) -> Mapping[str, Any]:
         """The parameters for one model of the chain. Raises RenderError."""
         if model_index not in self._parameters:
-            with self.renderer.media.collecting(self.media):
+            with collecting(self.media):
                 self._parameters[model_index] = self.renderer.parameters(model_index, self.context)
         return self._parameters[model_index]
 
@@ -93,7 +74,7 @@ class Request:
     def with_media(self, value: Any) -> Any:
         """`value` with media read in, as it is sent. Raises RenderError."""
         try:
-            return replace(value, self.media, self.renderer.media.content)
+            return replace(value, self.media, content)
         except MediaError as error:
             raise RenderError(Error("media", str(error))) from error
 

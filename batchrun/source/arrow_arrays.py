@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from batchrun import codec
 from batchrun.errors import InputError
 from batchrun.source.overrides import OVERRIDES, mark
 from batchrun.source.rows import Row
@@ -73,7 +74,7 @@ def _struct_encoder(kind: pa.StructType) -> Callable[[Any], Any] | None:
 
 def _scrubbed(value: Any) -> Any:
     if type(value) is str:
-        return "".join("\ufffd" if "\ud800" <= letter <= "\udfff" else letter for letter in value)
+        return codec.scrubbed(value)
     if type(value) is list:
         return [_scrubbed(part) for part in value]
     if type(value) is dict:

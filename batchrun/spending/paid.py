@@ -23,7 +23,7 @@ def paid(judged: Judged, price: Price | None, at: float) -> Amounts | None:
         return None if exchange.sent else Amounts()
     if not 200 <= exchange.status < 300:
         return None if exchange.status in _OUT_OF_SIGHT else Amounts(requests=1)
-    usage = judged.usage
+    usage = judged.bill.usage
     cost = cost_of(judged, price, at)
     if usage is None or (cost is None and price is not None):
         return None
@@ -62,13 +62,14 @@ def cost_of(judged: Judged, price: Price | None, at: float) -> float | None:
 
     `at` is when it was sent, in seconds since the epoch.
     """
-    if judged.cost_usd is not None:
-        return judged.cost_usd
-    if price is None or judged.usage is None:
+    bill = judged.bill
+    if bill.cost_usd is not None:
+        return bill.cost_usd
+    if price is None or bill.usage is None:
         return None
     return price.cost(
-        judged.usage,
-        service_tier=judged.service_tier,
-        cache_write_tokens=judged.cache_write_tokens,
+        bill.usage,
+        service_tier=bill.service_tier,
+        cache_write_tokens=bill.cache_write_tokens,
         at=at,
     )

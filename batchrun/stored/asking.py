@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 from batchrun.clock import Clock, SystemClock
 from batchrun.outcome import Error, Exchange, Reply, Unanswered
+from batchrun.policy.decision import PauseEndpoint, Retry, RetryRules, decide
 from batchrun.policy.error_reply import classify
-from batchrun.policy.policy import PauseEndpoint, Retry, RetryRules, decide
 from batchrun.policy.retry_after import retry_after, should_retry
 
 _RULES = RetryRules(max_attempts=5, max_wait=60.0, backoff_initial=0.5, backoff_max=8.0)

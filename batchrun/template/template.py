@@ -13,15 +13,21 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import minijinja
 
 from batchrun import codec
 from batchrun.template.bounds import BoundedFilters, UnboundedError, check_argument, check_syntax, check_text
-from batchrun.template.source import LITERALS, included_names, joined, loads_others, words
-from batchrun.template.source import has_markup as has_markup
-from batchrun.template.source import inline_includes as inline_includes
+from batchrun.template.source import (
+    LITERALS,
+    has_markup,
+    included_names,
+    inline_includes,
+    joined,
+    loads_others,
+    words,
+)
 from batchrun.template.values import plain, seen, to_print, to_read
 
 FUEL = 1_000_000
@@ -44,16 +50,6 @@ _CAUSE = re.compile(r"^caused by: (?:[a-z ]+: )?(.*)$", re.MULTILINE)
 _OWN_PLACE = re.compile(r" \(in <[^>]*>:\d+\)$")
 
 
-class MediaFilters(Protocol):
-    """What `data_url` and `base64` do: they give the text for a path, a URL or bytes.
-
-    What they raise passes through an evaluation unchanged.
-    """
-
-    def data_url(self, value: Any) -> str: ...
-    def base64(self, value: Any) -> str: ...
-
-
 class TemplateError(ValueError):
     """A template that cannot be read, or that cannot be evaluated for a row.
 
@@ -69,11 +65,12 @@ class Templates:
     """The templates of one job.
 
     `folder` is the only folder that `{% include %}` may read from; `included` holds the text
-    of every file read so far. `media` gives the filters `data_url` and `base64`.
+    of every file read so far. `filters` are filters by name; what they raise passes through an
+    evaluation unchanged.
     `null_printed` is set when a null or NaN prints as nothing, for the caller to read and clear.
     """
 
-    def __init__(self, folder: Path, media: MediaFilters | None = None) -> None:
+    def __init__(self, folder: Path, **filters: Callable[[Any], str]) -> None:
         self.folder = folder.resolve()
         self.included: dict[str, str] = {}
         self.null_printed = False
@@ -89,9 +86,8 @@ class Templates:
         )
         self._environment.add_filter("tojson", _json)
         BoundedFilters().add_to(self._environment)
-        if media:
-            self._environment.add_filter("data_url", media.data_url)
-            self._environment.add_filter("base64", media.base64)
+        for name, function in filters.items():
+            self._environment.add_filter(name, function)
 
     def text(self, source: str) -> Callable[[Context], str]:
         """Prepare a template that gives text. Raises TemplateError when it cannot be read."""

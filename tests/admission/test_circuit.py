@@ -10,8 +10,8 @@ import pytest
 
 from batchrun.admission.circuit import Circuit, Report, report
 from batchrun.outcome import Exchange, Reply, Unanswered
+from batchrun.policy.decision import RetryRules
 from batchrun.policy.judge import judge
-from batchrun.policy.policy import RetryRules
 
 RULES = RetryRules(max_attempts=3)
 OK: Report = "ok"

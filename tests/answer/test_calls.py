@@ -13,7 +13,7 @@ from batchrun import codec
 from batchrun.admission import Admission, Closed
 from batchrun.answer.calls import Caller
 from batchrun.answer.flights import Flights
-from batchrun.answer.task import AskKey, Progress, Task
+from batchrun.answer.task import AskKey, Progress, Question, Task
 from batchrun.client import Client, Timeouts
 from batchrun.job import Job
 from batchrun.limits import Limits
@@ -61,7 +61,8 @@ def test_a_200_counts_what_it_took_with_an_answer_or_without(tmp_path: Path, doc
         request = Renderer(job).render({"text": "hello"})
         task = Task(0, 0, "r0", 0, request.request_hash, request, (0,))
         for step in range(2):
-            judged = await caller.call(task, AskKey(step, ""), 0, b"{}", Progress(step, 600.0))
+            ask, progress = AskKey(step, ""), Progress(step, 600.0)
+            judged = await caller.call(Question(task, ask, 0, job.models[0], b"{}", progress))
             assert not isinstance(judged, Closed)
             assert clock.monotonic() >= 60 * step
         assert (counters.prompt_tokens, counters.completion_tokens) == (1400, 400)

@@ -16,7 +16,7 @@ import pytest
 from batchrun.admission import Admission, Closed
 from batchrun.answer.calls import Caller
 from batchrun.answer.flights import Flights
-from batchrun.answer.task import AskKey, OutOfTimeError, Progress, Task
+from batchrun.answer.task import AskKey, OutOfTimeError, Progress, Question, Task
 from batchrun.budget import Amounts, Budget, Caps
 from batchrun.client import Client, Timeouts
 from batchrun.limits import Limits
@@ -80,8 +80,8 @@ class Copying:
             self.clock,
         )
         request = Renderer(job).render({"text": "hello"})
-        assert not isinstance(request, BaseException)
-        self.task = Task(0, 0, "r0", 0, getattr(request, "request_hash", ""), request, (0,))
+        self.model = job.models[0]
+        self.task = Task(0, 0, "r0", 0, request.request_hash, request, (0,))
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:
         self.sent.append(self.clock.monotonic())
@@ -91,7 +91,8 @@ class Copying:
         """Ask, as a row does that has so much time."""
         progress = Progress(0, self.clock.monotonic() + timeout)
         with suppress(OutOfTimeError):
-            self.judged = await self.caller.call(self.task, AskKey(0, ""), 0, b"{}", progress)
+            question = Question(self.task, AskKey(0, ""), 0, self.model, b"{}", progress)
+            self.judged = await self.caller.call(question)
         self.ended = self.clock.monotonic()
         self.records = self.journal.path.read_bytes()
 

@@ -12,7 +12,7 @@ from batchrun.batches.api import DIALECTS, OPENAI, ApiError, BatchApi, Told
 from batchrun.client import Resources, Server, Timeouts, build_transport
 from batchrun.clock import SystemClock
 from batchrun.errors import cause
-from batchrun.policy.policy import RetryRules
+from batchrun.policy.decision import RetryRules
 from tests.client.servers import Peer, answer, serving
 
 TOGETHER = {

@@ -12,7 +12,7 @@ import pytest
 
 from batchrun.batches.api import BatchApi
 from batchrun.outcome import Reply
-from batchrun.policy.policy import RetryRules
+from batchrun.policy.decision import RetryRules
 from tests.batches.batched import COST, batched
 from tests.runs import JobFolder
 

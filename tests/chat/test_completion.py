@@ -187,7 +187,7 @@ def test_no_content_is_an_answer_where_the_finish_reason_explains_it(reason: str
     found = read(body({"content": None}, usage={"completion_tokens": 9}, finish_reason=reason))
     assert found.choices[0].is_empty
     assert found.choices[0].finish_reason == reason
-    assert found.usage == Usage(completion_tokens=9)
+    assert found.bill.usage == Usage(completion_tokens=9)
 
 
 def test_usage_is_read_with_its_details() -> None:
@@ -200,10 +200,10 @@ def test_usage_is_read_with_its_details() -> None:
         "completion_tokens_details": {"reasoning_tokens": 4, "rejected_prediction_tokens": "2"},
     }
     expected = Usage(prompt_tokens=9, cached_tokens=3, prompt_audio_tokens=0, reasoning_tokens=4)
-    assert read(body(usage=usage)).usage == expected
-    assert read(body(usage={"prompt_tokens_details": None})).usage == Usage()
-    assert read(body(usage=[])).usage is None
-    assert read(body()).usage is None
+    assert read(body(usage=usage)).bill.usage == expected
+    assert read(body(usage={"prompt_tokens_details": None})).bill.usage == Usage()
+    assert read(body(usage=[])).bill.usage is None
+    assert read(body()).bill.usage is None
 
 
 @pytest.mark.parametrize(
@@ -232,14 +232,14 @@ def test_usage_is_read_with_its_details() -> None:
 )
 def test_usage_is_read_under_its_other_names(usage: Any, expected: Usage) -> None:
     """DeepSeek, Moonshot, Anthropic, OpenAI's Responses, and servers that leave the details flat."""
-    assert read(body(usage=usage)).usage == expected
+    assert read(body(usage=usage)).bill.usage == expected
 
 
 def test_xai_counts_the_cost_in_ticks() -> None:
     """Ten thousand million of them are one USD; a cost in USD beside them counts."""
-    assert read(body(usage={"cost_in_usd_ticks": 37_756_000})).cost_usd == 0.0037756
-    assert read(body(usage={"cost": 1, "cost_in_usd_ticks": 5})).cost_usd == 1
-    assert read(body(usage={"cost_in_usd_ticks": "5"})).cost_usd is None
+    assert read(body(usage={"cost_in_usd_ticks": 37_756_000})).bill.cost_usd == 0.0037756
+    assert read(body(usage={"cost": 1, "cost_in_usd_ticks": 5})).bill.cost_usd == 1
+    assert read(body(usage={"cost_in_usd_ticks": "5"})).bill.cost_usd is None
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_xai_counts_the_cost_in_ticks() -> None:
 )
 def test_the_cost_is_what_the_server_says(cost: Any, expected: float | None) -> None:
     """OpenRouter's `usage.cost`; a figure that is none is unknown."""
-    assert read(body(usage={"cost": cost})).cost_usd == expected
+    assert read(body(usage={"cost": cost})).bill.cost_usd == expected
 
 
 def test_every_choice_is_read() -> None:
@@ -399,7 +399,7 @@ def test_the_finish_reason_error_without_an_answer_is_an_error(choice: dict[str,
     found = read_completion(json.dumps(document).encode())
     assert isinstance(found, ErrorInside)
     assert "the finish reason is error" in found.error["message"]
-    assert found.usage == Usage(prompt_tokens=4)
+    assert found.bill.usage == Usage(prompt_tokens=4)
 
 
 def test_the_finish_reason_error_beside_an_answer_is_a_finish_reason() -> None:
@@ -426,8 +426,8 @@ def test_a_call_without_an_answer_has_its_usage_and_cost(document: dict[str, Any
     assert isinstance(found, ErrorInside | NoAnswer)
     assert isinstance(bare, ErrorInside | NoAnswer)
     assert type(found) is kind
-    assert (found.usage, found.cost_usd) == (Usage(prompt_tokens=7, completion_tokens=2), 0.5)
-    assert (bare.usage, bare.cost_usd) == (None, None)
+    assert (found.bill.usage, found.bill.cost_usd) == (Usage(prompt_tokens=7, completion_tokens=2), 0.5)
+    assert (bare.bill.usage, bare.bill.cost_usd) == (None, None)
 
 
 def test_an_error_may_be_the_document() -> None:

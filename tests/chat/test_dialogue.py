@@ -70,7 +70,7 @@ def test_a_turn_sees_the_answers_before_it() -> None:
     dialogue = Dialogue(
         PROMPT,
         [lambda answers: {"role": "user", "content": f"you said {answers[-1]}; and now?"}],
-        Reader(ALL, schema=AnswerSchema(SCHEMA, "answer")),
+        Reader(ALL, schema=AnswerSchema(SCHEMA)),
         Rules(keep_messages=True),
     )
     first, second = talk(dialogue, said("free text"), said('{"n": 1}'))
@@ -94,7 +94,7 @@ def test_a_turn_sees_the_answers_before_it() -> None:
 
 def test_a_wrong_answer_is_asked_for_again_with_what_is_wrong() -> None:
     """The model sees its answer and the error; the row keeps only the exchange that did."""
-    dialogue = Dialogue(PROMPT, [], Reader(ALL, schema=AnswerSchema(SCHEMA, "answer")), Rules(reask=2))
+    dialogue = Dialogue(PROMPT, [], Reader(ALL, schema=AnswerSchema(SCHEMA)), Rules(reask=2))
     first, second = talk(dialogue, said('{"n": "one"}'), said('{"n": 1}'))
     assert isinstance(first, Ask)
     assert isinstance(second, Ask)
@@ -108,7 +108,7 @@ def test_a_wrong_answer_is_asked_for_again_with_what_is_wrong() -> None:
 
 def test_what_stays_wrong_is_rejected_after_the_reasks() -> None:
     """Three answers with two re-asks; the error tells what was wrong, and the paid answer is kept."""
-    dialogue = Dialogue(PROMPT, [], Reader(ALL, schema=AnswerSchema(SCHEMA, "answer")), Rules(reask=2))
+    dialogue = Dialogue(PROMPT, [], Reader(ALL, schema=AnswerSchema(SCHEMA)), Rules(reask=2))
     moves = talk(dialogue, said("no"), said("no"), said("still no"), False)
     assert [type(move) for move in moves] == [Ask, Ask, Ask, Rejected]
     assert dialogue.error is not None
@@ -117,7 +117,7 @@ def test_what_stays_wrong_is_rejected_after_the_reasks() -> None:
 
 def test_another_model_begins_the_turn_anew() -> None:
     """It does not see the answers that would not do, and has its own re-asks."""
-    dialogue = Dialogue(PROMPT, [], Reader(ALL, schema=AnswerSchema(SCHEMA, "answer")), Rules(reask=1))
+    dialogue = Dialogue(PROMPT, [], Reader(ALL, schema=AnswerSchema(SCHEMA)), Rules(reask=1))
     moves = talk(dialogue, said("no"), said("no"), True, said("no"), said('{"n": 2}'))
     assert [type(move) for move in moves] == [Ask, Ask, Rejected, Ask, Ask]
     assert contents(moves[3]) == [("user", "question")]
@@ -128,7 +128,7 @@ def test_another_model_begins_the_turn_anew() -> None:
 
 def test_a_wrong_answer_is_taken_when_the_job_says_so() -> None:
     """Without `invalid_output` in fail_on the text is the answer after the re-asks, unparsed."""
-    reader = Reader(frozenset(), schema=AnswerSchema(SCHEMA, "answer"))
+    reader = Reader(frozenset(), schema=AnswerSchema(SCHEMA))
     dialogue = Dialogue(PROMPT, [], reader, Rules(reask=1))
     moves = talk(dialogue, said("no"), said("no"))
     assert [type(move) for move in moves] == [Ask, Ask]
@@ -138,7 +138,7 @@ def test_a_wrong_answer_is_taken_when_the_job_says_so() -> None:
 
 def test_a_cut_answer_fails_as_truncated() -> None:
     """It was asked for again, with the advice to be brief."""
-    dialogue = Dialogue(PROMPT, [], Reader(ALL, schema=AnswerSchema(SCHEMA, "answer")), Rules(reask=1))
+    dialogue = Dialogue(PROMPT, [], Reader(ALL, schema=AnswerSchema(SCHEMA)), Rules(reask=1))
     moves = talk(dialogue, said('{"n": ', "length"), said('{"n"', "length"), False)
     assert [type(move) for move in moves] == [Ask, Ask, Rejected]
     assert "cut off" in str(contents(moves[1])[-1][1])
@@ -148,14 +148,14 @@ def test_a_cut_answer_fails_as_truncated() -> None:
 
 def test_an_answer_that_is_all_reasoning_is_not_asked_for_again() -> None:
     """The limit was used up before the first word: the same request would be paid for in vain."""
-    dialogue = Dialogue(PROMPT, [], Reader(ALL, schema=AnswerSchema(SCHEMA, "answer")), Rules(reask=2))
+    dialogue = Dialogue(PROMPT, [], Reader(ALL, schema=AnswerSchema(SCHEMA)), Rules(reask=2))
     moves = talk(dialogue, said("", "length"), False)
     assert [type(move) for move in moves] == [Ask, Rejected]
 
 
 def test_a_refusal_is_rejected_at_once() -> None:
     """Asking again costs a second refusal."""
-    dialogue = Dialogue(PROMPT, [], Reader(ALL, schema=AnswerSchema(SCHEMA, "answer")), Rules(reask=2))
+    dialogue = Dialogue(PROMPT, [], Reader(ALL, schema=AnswerSchema(SCHEMA)), Rules(reask=2))
     moves = talk(dialogue, said(None, refusal="I will not"), False)
     assert [type(move) for move in moves] == [Ask, Rejected]
     assert dialogue.error is not None
@@ -229,7 +229,7 @@ def test_every_choice_is_parsed() -> None:
         for at, text in enumerate(['{"n": 1}', "no", '{"n": 3}'])
     ]
     completion = read_completion(codec.dumps({"choices": choices}))
-    dialogue = Dialogue(PROMPT, [], Reader(ALL, schema=AnswerSchema(SCHEMA, "answer")), Rules())
+    dialogue = Dialogue(PROMPT, [], Reader(ALL, schema=AnswerSchema(SCHEMA)), Rules())
     talk(dialogue, completion)
     assert dialogue.found["parsed"] == {"n": 1}
     assert dialogue.found["choices_parsed"] == [{"n": 1}, None, {"n": 3}]
@@ -240,7 +240,7 @@ def test_the_same_answers_make_the_same_moves() -> None:
     replies = (said("no"), said("no"), True, said('{"n": 2}'))
 
     def moves() -> list[Move]:
-        reader = Reader(ALL, schema=AnswerSchema(SCHEMA, "answer"))
+        reader = Reader(ALL, schema=AnswerSchema(SCHEMA))
         return talk(Dialogue(PROMPT, [], reader, Rules(reask=1)), *replies)
 
     assert moves() == moves()

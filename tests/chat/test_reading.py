@@ -45,7 +45,7 @@ def test_an_answer_of_one_token_is_found_after_reasoning() -> None:
 def test_a_schema_without_labels_has_no_probabilities() -> None:
     """There is nothing to choose from, and the tokens need not be read."""
     schema: dict[str, Any] = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
-    found, unwanted = Reader(frozenset(), AnswerSchema(schema, "answer")).read(
+    found, unwanted = Reader(frozenset(), AnswerSchema(schema)).read(
         completion('{"n":1}', ['{"n":1}']), last=True
     )
     assert unwanted is None

@@ -323,7 +323,7 @@ def test_a_stream_that_ends_with_the_reason_error_before_any_text_is_an_error() 
     found = document(stream(chunk({"role": "assistant", "content": ""}), stop(reason="error"), usage))
     read = read_completion(json.dumps(found).encode())
     assert isinstance(read, ErrorInside)
-    assert read.usage == Usage(total_tokens=3)
+    assert read.bill.usage == Usage(total_tokens=3)
 
 
 def test_what_arrived_before_an_error_is_kept() -> None:

@@ -23,7 +23,7 @@ TICKET: dict[str, Any] = {
 
 def read(schema: dict[str, Any], text: str) -> Parsed | Invalid:
     """What an answer schema makes of a text."""
-    return AnswerSchema(schema, "answer").read(text)
+    return AnswerSchema(schema).read(text)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_large_integers_stay_exact_and_a_date_may_be_spelled_freely() -> None:
 )
 def test_a_root_that_is_no_object_is_asked_for_in_one(schema: dict[str, Any], value: str) -> None:
     """And taken out of it again; the bare value is taken as well."""
-    prepared = AnswerSchema(schema, "answer")
+    prepared = AnswerSchema(schema)
     for strict in (False, True):
         sent = prepared.response_format(strict)["json_schema"]["schema"]
         assert sent["type"] == "object"
@@ -148,14 +148,12 @@ def test_a_wrapped_answer_that_is_wrong_is_explained_from_inside() -> None:
 
 
 def test_response_format_is_what_the_reference_describes() -> None:
-    """Strict with the rewritten schema, otherwise with the job's own; the name is one that is allowed."""
-    prepared = AnswerSchema(
-        {"type": "object", "properties": {"a": {"type": "string"}}}, "jobs/ä ticket" + "x" * 80
-    )
+    """Strict with the rewritten schema, otherwise with the job's own."""
+    prepared = AnswerSchema({"type": "object", "properties": {"a": {"type": "string"}}})
     assert prepared.response_format(True) == {
         "type": "json_schema",
         "json_schema": {
-            "name": ("jobs_ticket" + "x" * 80)[:64],
+            "name": "answer",
             "schema": {
                 "type": "object",
                 "properties": {"a": {"type": ["string", "null"]}},
@@ -171,7 +169,7 @@ def test_response_format_is_what_the_reference_describes() -> None:
 
 def test_a_schema_without_a_strict_form_is_sent_as_it_is() -> None:
     """And says why."""
-    prepared = AnswerSchema({"type": "object"}, "answer")
+    prepared = AnswerSchema({"type": "object"})
     assert prepared.response_format(True)["json_schema"] == {
         "name": "answer",
         "schema": {"type": "object"},
@@ -216,7 +214,7 @@ LABELS: list[tuple[dict[str, Any], Labels | None]] = [
 @pytest.mark.parametrize(("schema", "labels"), LABELS)
 def test_labels_are_those_of_the_only_enum(schema: dict[str, Any], labels: Labels | None) -> None:
     """A field of one value is a tag, no choice; two enums leave open which one is meant."""
-    assert AnswerSchema(schema, "answer").labels == labels
+    assert AnswerSchema(schema).labels == labels
 
 
 @pytest.mark.parametrize(
@@ -255,7 +253,7 @@ def test_arguments_are_read_the_same_way(text: str, expected: Parsed | Invalid) 
 def test_a_wrong_schema_is_refused_by_its_place(schema: dict[str, Any], message: str) -> None:
     """And no other document is ever fetched."""
     with pytest.raises(SchemaError, match=message):
-        AnswerSchema(schema, "answer")
+        AnswerSchema(schema)
     with pytest.raises(SchemaError, match=message):
         ArgumentsReader(schema)
 
@@ -272,12 +270,12 @@ def doubling(levels: int) -> dict[str, Any]:
 def test_references_that_double_at_every_level_are_refused() -> None:
     """Its columns alone would be millions; one of a thousand is taken."""
     with pytest.raises(SchemaError, match="more than 100,000 parts"):
-        AnswerSchema(doubling(30), "answer")
-    assert isinstance(AnswerSchema(doubling(10), "answer").read("{}"), Parsed)
+        AnswerSchema(doubling(30))
+    assert isinstance(AnswerSchema(doubling(10)).read("{}"), Parsed)
 
 
 def test_a_schema_that_contains_itself_has_an_end() -> None:
     """A reference that is being followed counts once."""
     node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}, "other": {"$ref": "#"}}}
     schema = {"$defs": {"node": node}, "$ref": "#/$defs/node"}
-    assert isinstance(AnswerSchema(schema, "answer").read('{"next": {}}'), Parsed)
+    assert isinstance(AnswerSchema(schema).read('{"next": {}}'), Parsed)

@@ -225,5 +225,5 @@ def test_a_strict_answer_is_read_by_the_jobs_own_schema(
     strict, _ = strict_schema(schema)
     assert strict is not None
     jsonschema.validate(answer, strict)
-    assert AnswerSchema(schema, "answer").read(json.dumps(answer)) == Parsed(expected)
+    assert AnswerSchema(schema).read(json.dumps(answer)) == Parsed(expected)
     jsonschema.validate(expected, schema)

@@ -34,10 +34,10 @@ def test_an_error_nested_deeply_is_an_error_like_any_other(status: int, body: by
 def test_a_200_says_what_it_took_with_an_answer_or_without(members: bytes, error_type: str | None) -> None:
     """The endpoint counts and bills both alike."""
     judged = judge(Reply(200, {}, b'{%b,"usage":{"total_tokens":9}}' % members, 0.1))
-    assert judged.usage == Usage(total_tokens=9)
+    assert judged.bill.usage == Usage(total_tokens=9)
     assert (judged.error.type if judged.error else None) == error_type
 
 
 def test_a_refused_call_took_nothing() -> None:
     """Whatever its body says: a status outside 2xx is not billed."""
-    assert judge(Reply(503, {}, b'{"usage":{"total_tokens":9}}', 0.1)).usage is None
+    assert judge(Reply(503, {}, b'{"usage":{"total_tokens":9}}', 0.1)).bill.usage is None

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrun.outcome import ERROR_TYPES, Error, ErrorType, Reply
-from batchrun.policy.error_reply import classify, classify_error_body
-from batchrun.policy.policy import (
+from batchrun.policy.decision import (
     CloseEndpoint,
     CloseModel,
     NextModel,
@@ -22,6 +21,7 @@ from batchrun.policy.policy import (
     backoff,
     decide,
 )
+from batchrun.policy.error_reply import classify, classify_error_body
 from batchrun.policy.retry_after import retry_after, should_retry
 
 
@@ -537,6 +537,16 @@ def test_should_retry_is_the_servers_word(value: str, expected: bool | None) -> 
 
 
 RULES = RetryRules(max_attempts=3, max_wait=120, backoff_initial=0.5, backoff_max=60)
+FACTS: dict[str, Any] = {
+    "attempt": 1,
+    "refusals": 1,
+    "endpoint_refusals": 1,
+    "retry_after": None,
+    "should_retry": None,
+    "jitter": 0.5,
+    "retry": RULES,
+}
+"""What is known of the first failure, where a test says nothing else."""
 
 
 def err(type: ErrorType) -> Error:
@@ -546,10 +556,10 @@ def err(type: ErrorType) -> Error:
 @pytest.mark.parametrize(
     ("type", "facts", "expected"),
     [
-        ("auth", {}, CloseEndpoint(err("auth"), None)),
-        ("quota", {"retry_after": 5.0}, CloseEndpoint(err("quota"), None)),
-        ("auth", {"should_retry": True}, CloseEndpoint(err("auth"), None)),
-        ("model_not_found", {}, CloseModel(err("model_not_found"))),
+        ("auth", {}, CloseEndpoint(None)),
+        ("quota", {"retry_after": 5.0}, CloseEndpoint(None)),
+        ("auth", {"should_retry": True}, CloseEndpoint(None)),
+        ("model_not_found", {}, CloseModel()),
         # a pace: never an attempt
         ("rate_limit", {"attempt": 99, "retry_after": 2.0}, PauseEndpoint(2.0, row_wait=0.25)),
         ("rate_limit", {"refusals": 1}, PauseEndpoint(0.25, row_wait=0.25)),
@@ -557,8 +567,8 @@ def err(type: ErrorType) -> Error:
         ("rate_limit", {"endpoint_refusals": 4}, PauseEndpoint(2.0, row_wait=0.25)),
         ("rate_limit", {"refusals": 4, "retry_after": 0.0}, PauseEndpoint(0.0, row_wait=2.0)),
         ("rate_limit", {"retry_after": 120.0}, PauseEndpoint(120.0, row_wait=0.25)),
-        ("rate_limit", {"retry_after": 120.5}, CloseEndpoint(err("rate_limit"), 120.5)),
-        ("rate_limit", {"retry_after": 1e9}, CloseEndpoint(err("rate_limit"), 1e9)),
+        ("rate_limit", {"retry_after": 120.5}, CloseEndpoint(120.5)),
+        ("rate_limit", {"retry_after": 1e9}, CloseEndpoint(1e9)),
         ("rate_limit", {"retry_after": 2.0, "should_retry": False}, NextModel(pause=2.0)),
         # transient: attempts, full jitter
         *((t, {"attempt": 1}, Retry(0.25)) for t in ("server", "connection", "timeout", "invalid_response")),
@@ -568,7 +578,7 @@ def err(type: ErrorType) -> Error:
         ("server", {"attempt": 1, "retry_after": 7.0}, PauseEndpoint(7.0, row_wait=0.25)),
         ("server", {"attempt": 2, "retry_after": 0.1}, PauseEndpoint(0.1, row_wait=0.5)),
         ("server", {"attempt": 3, "retry_after": 7.0}, NextModel(pause=7.0)),
-        ("server", {"attempt": 3, "retry_after": 600.0}, CloseEndpoint(err("server"), 600.0)),
+        ("server", {"attempt": 3, "retry_after": 600.0}, CloseEndpoint(600.0)),
         ("server", {"should_retry": False}, NextModel()),
         # the row's own
         *((t, {}, NextModel()) for t in ("invalid_request", "context_length", "content_filter", "refusal")),
@@ -580,8 +590,7 @@ def err(type: ErrorType) -> Error:
 )
 def test_what_follows_from_an_error(type: ErrorType, facts: dict[str, Any], expected: object) -> None:
     """One table: the error, the attempt, what the server said → the action."""
-    given_facts = {"attempt": 1, "retry_after": None, "jitter": 0.5, **facts}
-    assert expected == decide(err(type), retry=RULES, **given_facts)
+    assert expected == decide(err(type), **{**FACTS, **facts})
 
 
 @given(
@@ -592,9 +601,8 @@ def test_what_follows_from_an_error(type: ErrorType, facts: dict[str, Any], expe
 )
 def test_nobody_asks_before_a_retry_after(type: ErrorType, attempt: int, told: float, jitter: float) -> None:
     """Whatever the attempt and the jitter, the endpoint pauses for at least what the server said."""
-    action = decide(
-        err(type), attempt=attempt, refusals=attempt, retry_after=told, jitter=jitter, retry=RULES
-    )
+    known = {"attempt": attempt, "refusals": attempt, "retry_after": told, "jitter": jitter}
+    action = decide(err(type), **{**FACTS, **known})
     pause = action.seconds if isinstance(action, PauseEndpoint) else None
     if isinstance(action, NextModel):
         pause = action.pause

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchrun.media import MAX_BYTES, Media, MediaError, MediaRef, replace
+from batchrun.media import MAX_BYTES, Media, MediaError, MediaRef, collecting, content, replace
 from batchrun.media.kinds import media_type
-from batchrun.media.marker import new_marker
 from batchrun.template.template import Templates
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
@@ -38,17 +37,17 @@ def root(tmp_path: Path) -> Path:
     return media
 
 
-def rendered(root: Path | None, source: Any, **row: Any) -> tuple[Any, list[MediaRef], Media]:
-    """What a template gives, the media in it, and the filters that listed them."""
+def rendered(root: Path | None, source: Any, **row: Any) -> tuple[Any, list[MediaRef]]:
+    """What a template gives, and the media in it."""
     media = Media(root)
-    prepared = Templates(Path(), media).value(source)
-    with media.collecting() as refs:
-        return prepared(row), refs, media
+    prepared = Templates(Path(), data_url=media.data_url, base64=media.base64).value(source)
+    with collecting() as refs:
+        return prepared(row), refs
 
 
 def sent(root: Path | None, source: Any, **row: Any) -> Any:
-    value, refs, media = rendered(root, source, **row)
-    return replace(value, refs, media.content)
+    value, refs = rendered(root, source, **row)
+    return replace(value, refs, content)
 
 
 def url(kind: str, data: bytes) -> str:
@@ -104,10 +103,10 @@ def test_what_is_hashed_is_place_size_and_time_of_change(root: Path) -> None:
     os.utime(root / "photos" / "a.png", ns=(1, 1_700_000_000_123_456_789))
     expected = "media:data_url:photos/a.png:28:1700000000123456789"
     for name in ("photos/a.png", "latest.png", f"{root}/photos/a.png"):
-        value, refs, _ = rendered(root, "{{ x | data_url }}", x=name)
+        value, refs = rendered(root, "{{ x | data_url }}", x=name)
         assert replace(value, refs, lambda ref: ref.identity) == expected
     moved = root.rename(root.parent / "moved")
-    value, refs, _ = rendered(moved, "a {{ x | data_url }}", x="photos/a.png")
+    value, refs = rendered(moved, "a {{ x | data_url }}", x="photos/a.png")
     assert replace(value, refs, lambda ref: ref.identity) == f"a {expected}"
 
 
@@ -138,20 +137,20 @@ def test_what_is_hashed_of_bytes_is_their_digest() -> None:
 )
 def test_what_people_see_is_short(root: Path, value: Any, label: str) -> None:
     """The name as the row spells it, what it is, and its size."""
-    shown, refs, _ = rendered(root, "see {{ x | data_url }}", x=value)
+    shown, refs = rendered(root, "see {{ x | data_url }}", x=value)
     assert replace(shown, refs, lambda ref: ref.label) == f"see {label}"
 
 
 def test_listing_reads_no_file(root: Path) -> None:
     """Other bytes with the same size and time of change are the same file, until it is sent."""
     photo = root / "photos" / "a.png"
-    _value, (before,), _media = rendered(root, "{{ x | data_url }}", x="photos/a.png")
+    _value, (before,) = rendered(root, "{{ x | data_url }}", x="photos/a.png")
     stat = photo.stat()
     photo.write_bytes(b"?" * stat.st_size)
     os.utime(photo, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    _value, (after,), media = rendered(root, "{{ x | data_url }}", x="photos/a.png")
+    _value, (after,) = rendered(root, "{{ x | data_url }}", x="photos/a.png")
     assert after.identity == before.identity
-    assert media.content(after).endswith(base64.b64encode(b"?" * stat.st_size).decode())
+    assert content(after).endswith(base64.b64encode(b"?" * stat.st_size).decode())
 
 
 @pytest.mark.parametrize(
@@ -248,10 +247,10 @@ def _piped(path: Path) -> None:
 )
 def test_what_is_sent_is_what_was_listed(root: Path, change: Any, reason: str) -> None:
     """A request hash stands for one content: a file that changed since, or became a link, is not sent."""
-    value, refs, media = rendered(root, "{{ x | data_url }}", x="photos/a.png")
+    value, refs = rendered(root, "{{ x | data_url }}", x="photos/a.png")
     change(root / "photos" / "a.png")
     with pytest.raises(MediaError, match=reason):
-        replace(value, refs, media.content)
+        replace(value, refs, content)
 
 
 @pytest.mark.parametrize(
@@ -266,9 +265,9 @@ def test_what_is_sent_is_what_was_listed(root: Path, change: Any, reason: str) -
 )
 def test_a_marker_that_was_changed_is_not_sent(source: str) -> None:
     """A filter after ours works on the marker, so its result would be nonsense."""
-    value, refs, media = rendered(None, source, x=PNG)
+    value, refs = rendered(None, source, x=PNG)
     with pytest.raises(MediaError, match="let that one be the last"):
-        replace(value, refs, media.content)
+        replace(value, refs, content)
 
 
 @pytest.mark.parametrize("case", ["upper", "lower", "trim"])
@@ -280,28 +279,27 @@ def test_a_change_of_case_leaves_media_alone(case: str) -> None:
 @given(st.recursive(st.text() | st.integers() | st.none(), lambda inner: st.lists(inner), max_leaves=5))
 def test_a_row_cannot_forge_a_marker(cell: Any) -> None:
     """Text of rows is never taken for media, and comes through unchanged beside some."""
-    value, refs, media = rendered(None, {"a": "{{ cell }}", "b": "{{ x | base64 }}"}, cell=cell, x=b"a")
-    assert replace(value, refs, media.content) == {"a": cell, "b": "YQ=="}
+    value, refs = rendered(None, {"a": "{{ cell }}", "b": "{{ x | base64 }}"}, cell=cell, x=b"a")
+    assert replace(value, refs, content) == {"a": cell, "b": "YQ=="}
 
 
 def test_a_marker_stands_for_one_thing_only() -> None:
     """One that was collected by another rendering is never taken for a picture of this one."""
-    value, _refs, _media = rendered(None, "{{ x | base64 }}", x=b"a")
-    _value, others, media = rendered(None, "{{ x | base64 }}", x=b"b")
+    value, _refs = rendered(None, "{{ x | base64 }}", x=b"a")
+    _value, others = rendered(None, "{{ x | base64 }}", x=b"b")
     with pytest.raises(KeyError):
-        replace(value, others, media.content)
-    assert new_marker() != new_marker()
+        replace(value, others, content)
 
 
 def test_two_threads_collect_their_own() -> None:
     """Renderings at the same time do not see each other's media."""
     media = Media(None)
-    prepared = Templates(Path(), media).text("{{ x | base64 }}")
+    prepared = Templates(Path(), data_url=media.data_url, base64=media.base64).text("{{ x | base64 }}")
     both = threading.Barrier(2, timeout=5)
     found: dict[bytes, list[bytes | None]] = {}
 
     def render(data: bytes) -> None:
-        with media.collecting() as refs:
+        with collecting() as refs:
             both.wait()
             prepared({"x": data})
             both.wait()
@@ -318,17 +316,17 @@ def test_two_threads_collect_their_own() -> None:
 def test_a_later_rendering_adds_to_what_was_collected() -> None:
     """A conversation's turns share one list."""
     media = Media(None)
-    with media.collecting() as refs:
+    with collecting() as refs:
         first = media.base64(b"a")
-    with media.collecting(refs) as same:
+    with collecting(refs) as same:
         second = media.base64(b"b")
     assert same is refs
-    assert replace(first + second, refs, media.content) == "YQ==Yg=="
+    assert replace(first + second, refs, content) == "YQ==Yg=="
 
 
 def test_outside_of_collecting_a_filter_is_a_mistake() -> None:
     """Its marker would be sent as it is."""
-    with pytest.raises(RuntimeError, match=r"outside Media\.collecting"):
+    with pytest.raises(RuntimeError, match=r"outside `collecting`"):
         Media(None).base64(b"a")
 
 

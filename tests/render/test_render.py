@@ -292,14 +292,14 @@ def test_rows_of_the_same_tools_share_what_reads_their_answers(folder: Path) -> 
     renderer = Renderer(load(folder, json.dumps(job)))
     one, other = (renderer.render({**ROW, "size": size}).dialogue().reader for size in (1, 2))
     assert one is other
-    assert one.offers("look_up")
+    assert "look_up" in one.offered
 
 
 def test_a_row_that_brings_tools_has_its_own_reader(folder: Path) -> None:
     """Its answers may call them; those of another row may not."""
     renderer = Renderer(load(folder, json.dumps(changed("request", to={"tools": "{{ note }}"}))))
     with_tools, without = (renderer.render({**ROW, "note": note}).dialogue() for note in ([TOOL], None))
-    assert (with_tools.reader.offers("look_up"), without.reader.offers("look_up")) == (True, False)
+    assert ("look_up" in with_tools.reader.offered, "look_up" in without.reader.offered) == (True, False)
 
 
 def test_the_members_of_a_body_have_the_same_order_in_every_process(folder: Path) -> None:

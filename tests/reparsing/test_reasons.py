@@ -26,7 +26,6 @@ SCHEMA = AnswerSchema(
         "required": ["label"],
         "additionalProperties": False,
     },
-    "answer",
 )
 
 
@@ -66,7 +65,7 @@ def test_answers_that_fail_alike_count_together(one: str, other: str, said: str)
 
 def test_what_is_missing_is_told_apart() -> None:
     """A name there is no value, but the reason."""
-    both = AnswerSchema({"type": "object", "required": ["a", "b"]}, "answer")
+    both = AnswerSchema({"type": "object", "required": ["a", "b"]})
     said = [both.read(text) for text in ('{"b": 1}', '{"a": 1}')]
     reasons = {reason_of(Error("invalid_output", read.message)) for read in said if isinstance(read, Invalid)}
     assert reasons == {'$: "a" is a required property', '$: "b" is a required property'}

@@ -340,7 +340,7 @@ def test_any_answer_comes_back_unchanged(
     """
     schema, instances = case
     values = data.draw(st.lists(instances, min_size=1, max_size=3))
-    reader = AnswerSchema(schema, "answer")
+    reader = AnswerSchema(schema)
     read = [reader.read(codec.dumps(value).decode()) for value in values]
     parsed = [found.value for found in read if isinstance(found, Parsed)]
     assert [present(value) for value in parsed] == [present(value) for value in values]

@@ -88,7 +88,7 @@ def watched(folder: Path, room: int | None, *, under_way: int) -> list[Stop]:
         with ExitStack() as stack:
             stack.callback(journal.close)
             for _ in range(under_way):
-                stack.enter_context(flights.took_off(Flight(0, 0.0)))
+                stack.enter_context(flights.under_way(Flight(0, 0.0)))
             async with anyio.create_task_group() as group:
 
                 def look(_folder: Path) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from batchrun.chat.answer import spelled
+from batchrun.chat.answer import json_pieces
 from batchrun.chat.answer.deltas import Call, Calls, Content, Details, Sound, Text
 
 _TEXTS = frozenset({"refusal", "reasoning_content", "reasoning", "thinking"})
@@ -72,7 +72,7 @@ class MessageDeltas:
             **self._lists,
         }
         found |= {name: held for name, held in self._others.items() if name not in found}
-        return spelled.object_((name, spelled.value(held)) for name, held in found.items())
+        return json_pieces.object_((name, json_pieces.value(held)) for name, held in found.items())
 
 
 class LogprobDeltas:
@@ -87,15 +87,15 @@ class LogprobDeltas:
             if isinstance(held, list):
                 text = self._lists.setdefault(name, bytearray())
                 for item in held:
-                    text += b"," + spelled.exact_value(item)
+                    text += b"," + json_pieces.exact_value(item)
             elif held is not None:
                 self._others[name] = held
 
     def spelled(self) -> bytes:
         found = {"content": b"null", "refusal": b"null"}
-        found |= {name: spelled.value(held) for name, held in self._others.items()}
+        found |= {name: json_pieces.value(held) for name, held in self._others.items()}
         found |= {name: b"[" + text[1:] + b"]" for name, text in self._lists.items()}
-        return spelled.object_(found.items())
+        return json_pieces.object_(found.items())
 
 
 class ChoiceDeltas:
@@ -130,15 +130,15 @@ class ChoiceDeltas:
     def spelled(self) -> bytes:
         """The choice as JSON."""
         found = {
-            "index": spelled.value(self.index),
+            "index": json_pieces.value(self.index),
             "message": self._message.spelled() if self._message else b"null",
             "logprobs": self._logprobs.spelled() if self._logprobs else b"null",
-            "finish_reason": spelled.value(self.finish_reason),
+            "finish_reason": json_pieces.value(self.finish_reason),
         }
         if self._token_ids is not None:
-            found["token_ids"] = spelled.value(self._token_ids)
-        found |= {name: spelled.value(held) for name, held in self._others.items()}
-        return spelled.object_(found.items())
+            found["token_ids"] = json_pieces.value(self._token_ids)
+        found |= {name: json_pieces.value(held) for name, held in self._others.items()}
+        return json_pieces.object_(found.items())
 
 
 _KNOWN = frozenset({"index", "delta", "message", "text", "logprobs", "finish_reason", "token_ids", "usage"})

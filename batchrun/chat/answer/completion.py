@@ -30,15 +30,13 @@ from batchrun.chat.answer.message import (
     read_refusal,
     read_tool_calls,
 )
-from batchrun.chat.answer.usage import read_cache_writes, read_cost, read_usage
-from batchrun.outcome import Usage
+from batchrun.chat.answer.usage import NO_BILL, Bill, read_bill
 from batchrun.value import value
 
 __all__ = ["Audio", "Choice", "Completion", "ErrorInside", "NoAnswer", "ToolCall", "read_completion"]
 
 _BOM = b"\xef\xbb\xbf"
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _CUT = frozenset({"length", "content_filter"})
 """Reasons to finish that explain a message without content: all of it was reasoning, or filtered."""
@@ -77,18 +75,13 @@ class Completion:
     id: str | None
     model: str | None
     system_fingerprint: str | None
-    service_tier: str | None
     choices: tuple[Choice, ...]
     """At least one, ordered by `index`."""
-    usage: Usage | None
-    cost_usd: float | None
-    """What the server says the call cost (OpenRouter, xAI)."""
+    bill: Bill
     repaired: bool
     """A lone surrogate was replaced by U+FFFD."""
     prompt_logprobs: tuple[tuple[PromptToken, ...] | None, ...] | None = None
     prompt_token_ids: tuple[int, ...] | None = None
-    cache_write_tokens: int | None = None
-    """Tokens of the prompt that the provider wrote into its cache, where it says."""
 
 
 @value(frozen=True, slots=True)
@@ -96,11 +89,8 @@ class ErrorInside:
     """A body that carries an error, although the status was 200."""
 
     error: Mapping[str, Any]
-    usage: Usage | None = None
+    bill: Bill = NO_BILL
     """What the call took all the same."""
-    cost_usd: float | None = None
-    service_tier: str | None = None
-    cache_write_tokens: int | None = None
 
 
 @value(frozen=True, slots=True)
@@ -108,11 +98,8 @@ class NoAnswer:
     """A body that holds no answer, and why."""
 
     reason: str
-    usage: Usage | None = None
+    bill: Bill = NO_BILL
     """What the call took all the same."""
-    cost_usd: float | None = None
-    service_tier: str | None = None
-    cache_write_tokens: int | None = None
 
 
 def read_completion(body: bytes) -> Completion | ErrorInside | NoAnswer:
@@ -129,14 +116,21 @@ def read_completion(body: bytes) -> Completion | ErrorInside | NoAnswer:
         return NoAnswer("the body is no JSON object")
     listed = objects(document.get("choices"))
     choices = _choices(listed)
-    usage = document.get("usage")
-    tier = text(document.get("service_tier"))
-    took = read_usage(usage), read_cost(usage), tier, read_cache_writes(usage)
+    bill = read_bill(document)
     if inside := _error(document, listed, choices):
-        return ErrorInside(inside, *took)
+        return ErrorInside(inside, bill)
     if reason := _lack(document, choices):
-        return NoAnswer(reason, *took)
-    return _completion(document, choices, *took, repaired=repaired)
+        return NoAnswer(reason, bill)
+    return Completion(
+        id=text(document.get("id")),
+        model=text(document.get("model")),
+        system_fingerprint=text(document.get("system_fingerprint")),
+        choices=choices,
+        bill=bill,
+        repaired=repaired,
+        prompt_logprobs=read_prompt_logprobs(document.get("prompt_logprobs")),
+        prompt_token_ids=read_token_ids(document.get("prompt_token_ids")),
+    )
 
 
 def _error(
@@ -175,31 +169,6 @@ def _said(inside: object) -> str:
         return str(inside)
     except RecursionError:
         return "the server's error is nested too deeply"
-
-
-def _completion(
-    document: dict[str, Any],
-    choices: tuple[Choice, ...],
-    usage: Usage | None,
-    cost_usd: float | None,
-    service_tier: str | None,
-    cache_write_tokens: int | None,
-    *,
-    repaired: bool,
-) -> Completion:
-    return Completion(
-        id=text(document.get("id")),
-        model=text(document.get("model")),
-        system_fingerprint=text(document.get("system_fingerprint")),
-        service_tier=service_tier,
-        choices=choices,
-        usage=usage,
-        cost_usd=cost_usd,
-        repaired=repaired,
-        prompt_logprobs=read_prompt_logprobs(document.get("prompt_logprobs")),
-        prompt_token_ids=read_token_ids(document.get("prompt_token_ids")),
-        cache_write_tokens=cache_write_tokens,
-    )
 
 
 def _choices(listed: list[dict[str, Any]]) -> tuple[Choice, ...]:
@@ -242,8 +211,8 @@ def _choice(choice: dict[str, Any], message: dict[str, Any], index: int) -> Choi
 
 def _without_surrogates(value: Any) -> tuple[Any, bool]:
     if isinstance(value, str):
-        cleaned = _LONE_SURROGATE.sub("\ufffd", value)
-        return cleaned, cleaned is not value and cleaned != value
+        cleaned = codec.scrubbed(value)
+        return cleaned, cleaned != value
     if isinstance(value, list):
         pairs = [_without_surrogates(item) for item in value]
         return [item for item, _ in pairs], any(changed for _, changed in pairs)

@@ -92,6 +92,9 @@ class Content:
         return [part.spelled() for part in self.parts if part.kind is None or part.text.whole]
 
 
+_BODIES = ("function", "custom")
+
+
 @dataclass(slots=True)
 class Call:
     """A tool call, or what is inside a legacy `function_call`."""
@@ -106,13 +109,12 @@ class Call:
     def add(self, delta: dict[str, Any]) -> int:
         count = 0
         for name, held in delta.items():
-            if name in ("function", "custom") and isinstance(held, dict):
+            if name in _BODIES and isinstance(held, dict):
                 self.kind = name
                 count += self.add_body(held)
             elif name == "id" or name == "type":
-                self.others[name] = (
-                    self.others.get(name) or held
-                )  # some servers repeat it, or send "" after it
+                # some servers repeat it, or send "" after it
+                self.others[name] = self.others.get(name) or held
             elif name != "index" and held is not None:
                 self.others[name] = held
         return count
@@ -176,9 +178,6 @@ class Calls:
 
     def spelled(self) -> list[dict[str, Any]]:
         return [call.spelled() for call in sorted(self.calls, key=lambda call: call.index)]
-
-
-_BODIES = ("function", "custom")
 
 
 @dataclass(slots=True)

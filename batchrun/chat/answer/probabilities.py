@@ -25,7 +25,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from batchrun.chat.answer.spelling import Quoted, Whole, find
+from batchrun.chat.answer.label_places import Quoted, Whole, find
+
+ONE_TOKEN = 4
+"""At most so many tokens are an answer of one token and special ones around it."""
 
 MOST_UNKNOWN = 0.05
 """No result where more than this share of the probability is unknown: it bounds how far off one can be."""
@@ -67,8 +70,8 @@ def one_token(tokens: Sequence[Mapping[str, Any]]) -> Probabilities | None:
     Alternatives that differ only in the space around them are one answer. Special tokens, blank
     alternatives and those whose text is not known or no UTF-8 are left out.
     """
-    said = [token for token in tokens[:4] if not _is_special(token)]
-    sampled = _read(said[0]) if len(said) == 1 and len(tokens) <= 4 else None
+    said = [token for token in tokens[:ONE_TOKEN] if not _is_special(token)]
+    sampled = _read(said[0]) if len(said) == 1 and len(tokens) <= ONE_TOKEN else None
     answer = _answer(sampled)
     if sampled is None or not answer or _is_joined(said[0], sampled):
         return None

@@ -8,7 +8,13 @@ from typing import Any
 
 from batchrun import codec
 from batchrun.chat.answer.completion import Choice, Completion
-from batchrun.chat.answer.probabilities import Probabilities, content_tokens, label_probabilities, one_token
+from batchrun.chat.answer.probabilities import (
+    ONE_TOKEN,
+    Probabilities,
+    content_tokens,
+    label_probabilities,
+    one_token,
+)
 from batchrun.chat.schema.structured import AnswerSchema, ArgumentsReader, Invalid
 from batchrun.outcome import Error
 
@@ -38,10 +44,6 @@ class Reader:
     choice_labels: tuple[str, ...] = ()
     """The texts that the request allows (vLLM's `structured_outputs.choice`)."""
     audio_format: str | None = None
-
-    def offers(self, name: str | None) -> bool:
-        """Whether the request offers a tool of this name."""
-        return name in self.offered
 
     def read(self, completion: Completion, *, last: bool) -> tuple[dict[str, Any], Unwanted | None]:
         """What is read in an answer, as members of `Done.reading`, and why it will not do, if so.
@@ -153,7 +155,7 @@ class Reader:
         """Whether the answer can be a label, or one token: to read hundreds of tokens takes time."""
         if self.schema is not None:
             return self.schema.labels is not None
-        return bool(self.choice_labels) or content_tokens(tokens[-_ONE_TOKEN:], content) is not None
+        return bool(self.choice_labels) or content_tokens(tokens[-ONE_TOKEN:], content) is not None
 
     def _probabilities(self, tokens: Sequence[Mapping[str, Any]]) -> Probabilities | None:
         if self.schema is not None:
@@ -163,8 +165,5 @@ class Reader:
             return label_probabilities(self.choice_labels, tokens)
         return one_token(tokens)
 
-
-_ONE_TOKEN = 4
-"""At most so many tokens are an answer of one token and special ones around it (`one_token`)."""
 
 _AGAIN = "Answer again with the corrected JSON alone, without any other text."

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from batchrun import codec
-from batchrun.chat.answer import spelled
+from batchrun.chat.answer import json_pieces
 from batchrun.chat.answer.choice_deltas import ChoiceDeltas
 from batchrun.chat.answer.lenient import is_integer, members, objects
 from batchrun.chat.answer.server_sent_events import Event, EventReader
@@ -123,12 +123,12 @@ class Accumulator:
 
     def document(self) -> bytes:
         """The answer as one `chat.completion`, JSON; after an error with `error` beside what had arrived."""
-        found = {name: spelled.value(held) for name, held in self._members.items()}
+        found = {name: json_pieces.value(held) for name, held in self._members.items()}
         choices = (self._choices[index].spelled() for index in sorted(self._choices))
-        found["choices"] = spelled.array(choices)
+        found["choices"] = json_pieces.array(choices)
         ordered = {name: found.pop(name) for name in _ORDER if name in found}
-        error = {} if self._error is None else {"error": spelled.value(self._error)}
-        return spelled.object_((error | ordered | found).items())
+        error = {} if self._error is None else {"error": json_pieces.value(self._error)}
+        return json_pieces.object_((error | ordered | found).items())
 
 
 def _usage_elsewhere(chunk: dict[str, Any], choices: list[dict[str, Any]]) -> Any:

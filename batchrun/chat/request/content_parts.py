@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Tag
-
-from batchrun.chat.request.members import Flag, Free, Members, Templated, Text, kind_of
+from batchrun.chat.request.members import Flag, Free, KindOf, Members, Templated, Text
 
 
 class Part(Members):
@@ -158,42 +156,23 @@ class ThinkingPart(Part):
     """false: the thought goes on."""
 
 
-PARTS: dict[str, type[Members]] = {
-    "text": TextPart,
-    "image_url": ImagePart,
-    "input_audio": InputAudioPart,
-    "file": FilePart,
-    "audio_url": AudioUrlPart,
-    "video_url": VideoUrlPart,
-    "image_embeds": ImageEmbedsPart,
-    "audio_embeds": AudioEmbedsPart,
-    "thinking": ThinkingPart,
-    "refusal": RefusalPart,
-}
-"""The parts by their `type`."""
-
-TextOnly: TypeAlias = Annotated[Annotated[TextPart, Tag("<TextPart>")], kind_of("type", {"text": TextPart})]
+TextOnly: TypeAlias = Annotated[TextPart, KindOf("type")]
 """A part of the system's, the developer's or a tool's message."""
 
-AssistantPart: TypeAlias = Annotated[
-    Annotated[TextPart, Tag("<TextPart>")]
-    | Annotated[RefusalPart, Tag("<RefusalPart>")]
-    | Annotated[ThinkingPart, Tag("<ThinkingPart>")],
-    kind_of("type", {"text": TextPart, "refusal": RefusalPart, "thinking": ThinkingPart}),
-]
+AssistantPart: TypeAlias = Annotated[TextPart | RefusalPart | ThinkingPart, KindOf("type")]
 """A part of an assistant's message."""
 
 UserPart: TypeAlias = Annotated[
-    Annotated[TextPart, Tag("<TextPart>")]
-    | Annotated[ImagePart, Tag("<ImagePart>")]
-    | Annotated[InputAudioPart, Tag("<InputAudioPart>")]
-    | Annotated[FilePart, Tag("<FilePart>")]
-    | Annotated[AudioUrlPart, Tag("<AudioUrlPart>")]
-    | Annotated[VideoUrlPart, Tag("<VideoUrlPart>")]
-    | Annotated[ImageEmbedsPart, Tag("<ImageEmbedsPart>")]
-    | Annotated[AudioEmbedsPart, Tag("<AudioEmbedsPart>")]
-    | Annotated[ThinkingPart, Tag("<ThinkingPart>")]
-    | Annotated[RefusalPart, Tag("<RefusalPart>")],
-    kind_of("type", PARTS),
+    TextPart
+    | ImagePart
+    | InputAudioPart
+    | FilePart
+    | AudioUrlPart
+    | VideoUrlPart
+    | ImageEmbedsPart
+    | AudioEmbedsPart
+    | ThinkingPart
+    | RefusalPart,
+    KindOf("type"),
 ]
 """A part of a user's message."""

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from batchrun.template.template import has_markup
+from batchrun.template.source import has_markup
 
 _O_SERIES = re.compile(r"o(?P<version>[1-9])(-|$)")
 _GPT = re.compile(r"gpt-(?P<major>[0-9]+)(\.(?P<minor>[0-9]+))?(-(?P<variant>.+))?$")

@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -22,14 +22,16 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     Strict,
+    Tag,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
 )
 
-from batchrun.template.template import has_markup
+from batchrun.template.source import has_markup
 
 _T = TypeVar("_T")
 
@@ -117,7 +119,7 @@ def _free(value: Any, info: ValidationInfo) -> Any:
     return free(value) if free else value
 
 
-TEMPLATE_SCHEMA: Mapping[str, Any] = {"type": "string", "pattern": r"\{[{%#]"}
+_TEMPLATE: Mapping[str, Any] = {"type": "string", "pattern": r"\{[{%#]"}
 """A string with markup, in a JSON Schema."""
 
 
@@ -128,7 +130,7 @@ class _OrText:
         inner = handler(core_schema)
         if inner == {"type": "string"}:
             return inner
-        return {"anyOf": [*(inner["anyOf"] if inner.keys() == {"anyOf"} else [inner]), dict(TEMPLATE_SCHEMA)]}
+        return {"anyOf": [*(inner["anyOf"] if inner.keys() == {"anyOf"} else [inner]), dict(_TEMPLATE)]}
 
 
 Templated: TypeAlias = Annotated[_T, WrapValidator(_or_template), _OrText()]
@@ -162,27 +164,48 @@ Free: TypeAlias = Annotated[Any, BeforeValidator(_free)]
 FreeMapping: TypeAlias = Templated[dict[str, Free]]
 
 
-class _ErrorContext(dict[str, Any]):
-    """A context that can stand in an annotation, which must be hashable; nobody changes it."""
+def kinds(union: Any, key: str) -> dict[str, type[Members]]:
+    """The members of a union of mappings, by the word that each of them has for `key`."""
+    union = get_args(union)[0] if get_origin(union) is Annotated else union
+    models = get_args(union) or (union,)
+    return {get_args(model.model_fields[key].annotation)[0]: model for model in models}
 
-    def __hash__(self) -> int:  # type: ignore[override]  # dict says None: mappings in general change
-        return id(self)
+
+class KindOf:
+    """Tells the members of a union of mappings apart by their member `key`; tags are `<Class>`."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        key, models = self._key, kinds(source, self._key)
+        tags = {word: f"<{model.__name__}>" for word, model in models.items()}
+
+        def tag(value: Any) -> str | None:
+            word = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
+            return tags.get(word) if isinstance(word, str) else None
+
+        known: dict[str, Any] = {"key": key, "allowed": list(tags)}
+        union: Any = Union[tuple(Annotated[model, Tag(tags[word])] for word, model in models.items())]  # noqa: UP007
+        by_kind = Discriminator(
+            tag,
+            custom_error_type="unknown_kind",
+            custom_error_message=f"needs a `{key}`: {', '.join(tags)}",
+            custom_error_context=known,
+        )
+        return handler.generate_schema(Annotated[union, by_kind])
 
 
-def kind_of(key: str, kinds: Mapping[str, type[Members]]) -> Discriminator:
-    """Tell the members of a union apart by their member `key`; tags are `<Class>`."""
-    tags = {word: f"<{model.__name__}>" for word, model in kinds.items()}
+def _list_or_text(value: Any) -> str:
+    return "<list>" if isinstance(value, list | tuple) else "<text>"
 
-    def tag(value: Any) -> str | None:
-        word = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
-        return tags.get(word) if isinstance(word, str) else None
 
-    return Discriminator(
-        tag,
-        custom_error_type="unknown_kind",
-        custom_error_message=f"needs a `{key}`: {', '.join(tags)}",
-        custom_error_context=_ErrorContext(key=key, allowed=list(tags)),
-    )
+def _mapping_or_text(value: Any) -> str:
+    return "<mapping>" if isinstance(value, dict | Members) else "<text>"
+
+
+LIST_OR_TEXT, MAPPING_OR_TEXT = Discriminator(_list_or_text), Discriminator(_mapping_or_text)
+"""Tell the members of a union apart by their tags `<list>`, `<mapping>` and `<text>`."""
 
 
 def plain(value: Any) -> Any:

@@ -9,21 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field, Tag
 
-from batchrun.chat.request.content_parts import PARTS, AssistantPart, TextOnly, UserPart
-from batchrun.chat.request.members import Free, Members, Text, kind_of, member_name
+from batchrun.chat.request.content_parts import AssistantPart, TextOnly, UserPart
+from batchrun.chat.request.members import LIST_OR_TEXT, Free, KindOf, Members, Text, kinds, member_name
 
 _Part = TypeVar("_Part")
 
 
-def _content_kind(value: Any) -> str:
-    return "<parts>" if isinstance(value, list | tuple) else "<text>"
-
-
 Content: TypeAlias = Annotated[
-    Annotated[str, Tag("<text>")] | Annotated[list[_Part], Field(min_length=1), Tag("<parts>")],
-    Discriminator(_content_kind),
+    Annotated[str, Tag("<text>")] | Annotated[list[_Part], Field(min_length=1), Tag("<list>")],
+    LIST_OR_TEXT,
 ]
 """A text, which is a template, or a list of parts."""
 
@@ -112,12 +108,7 @@ class CustomCall(Members):
     """Further members of this call."""
 
 
-CALLS: dict[str, type[Members]] = {"function": FunctionCall, "custom": CustomCall}
-
-ToolCall: TypeAlias = Annotated[
-    Annotated[FunctionCall, Tag("<FunctionCall>")] | Annotated[CustomCall, Tag("<CustomCall>")],
-    kind_of("type", CALLS),
-]
+ToolCall: TypeAlias = Annotated[FunctionCall | CustomCall, KindOf("type")]
 
 
 class EarlierAudio(Members):
@@ -168,25 +159,15 @@ class FunctionMessage(Message):
     """The function's name."""
 
 
-ROLES: dict[str, type[Message]] = {
-    "system": SystemMessage,
-    "developer": DeveloperMessage,
-    "user": UserMessage,
-    "assistant": AssistantMessage,
-    "tool": ToolMessage,
-    "function": FunctionMessage,
-}
-
 AnyMessage: TypeAlias = Annotated[
-    Annotated[SystemMessage, Tag("<SystemMessage>")]
-    | Annotated[DeveloperMessage, Tag("<DeveloperMessage>")]
-    | Annotated[UserMessage, Tag("<UserMessage>")]
-    | Annotated[AssistantMessage, Tag("<AssistantMessage>")]
-    | Annotated[ToolMessage, Tag("<ToolMessage>")]
-    | Annotated[FunctionMessage, Tag("<FunctionMessage>")],
-    kind_of("role", ROLES),
+    SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage,
+    KindOf("role"),
 ]
 """A message of any role."""
+
+_ROLES = kinds(AnyMessage, "role")
+_ITEMS = {"content": kinds(UserPart, "type"), "tool_calls": kinds(ToolCall, "type")}
+"""What the lists in a message are made of."""
 
 
 def as_spelled(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,10 +175,10 @@ def as_spelled(message: Mapping[str, Any]) -> dict[str, Any]:
 
     The other way round from `plain()`, for a message of one of the six roles.
     """
-    spelled = _apart(message, ROLES[message["role"]])
-    for key, kinds in (("content", PARTS), ("tool_calls", CALLS)):
+    spelled = _apart(message, _ROLES[message["role"]])
+    for key, by_type in _ITEMS.items():
         if isinstance(items := spelled.get(key), list):
-            spelled[key] = [_apart(item, kinds[item["type"]]) for item in items]
+            spelled[key] = [_apart(item, by_type[item["type"]]) for item in items]
     return spelled
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, Tag, model_validator
 
 from batchrun.chat.request.content_parts import TextOnly
-from batchrun.chat.request.members import Flag, Free, FreeMapping, Members, Templated, Text
+from batchrun.chat.request.members import MAPPING_OR_TEXT, Flag, Free, FreeMapping, Members, Templated, Text
 from batchrun.chat.request.message_models import Content
 
 
@@ -27,8 +27,8 @@ class AudioOutput(Members):
     format: Templated[Literal["wav", "aac", "mp3", "flac", "opus", "pcm16"]]
     """wav, aac, mp3, flac, opus or pcm16."""
     voice: Annotated[
-        Annotated[Text, Tag("<name>")] | Annotated[Voice, Tag("<Voice>")],
-        Discriminator(lambda value: "<Voice>" if isinstance(value, dict | Members) else "<name>"),
+        Annotated[Text, Tag("<text>")] | Annotated[Voice, Tag("<mapping>")],
+        MAPPING_OR_TEXT,
     ]
     """alloy, ash, ballad, coral, echo, sage, shimmer, verse, marin, cedar, or another name."""
 
@@ -96,8 +96,8 @@ class LogitsProcessor(Members):
 
 
 _AnyProcessor: TypeAlias = Annotated[
-    Annotated[Text, Tag("<name>")] | Annotated[LogitsProcessor, Tag("<made>")],
-    Discriminator(lambda value: "<made>" if isinstance(value, dict | Members) else "<name>"),
+    Annotated[Text, Tag("<text>")] | Annotated[LogitsProcessor, Tag("<mapping>")],
+    MAPPING_OR_TEXT,
 ]
 LogitsProcessors: TypeAlias = Templated[list[_AnyProcessor]]
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Field, Tag
 
 from batchrun.chat.request.members import (
+    LIST_OR_TEXT,
     Bias,
     Flag,
     Free,
@@ -31,9 +32,7 @@ from batchrun.chat.request.options import AudioOutput, Prediction, StreamOptions
 from batchrun.chat.request.response_format import ResponseFormat
 from batchrun.chat.request.tools import FunctionCallChoice, Functions, ToolChoice, Tools
 from batchrun.chat.request.vllm_parameters import VllmParameters
-
-MAX_PAIRS, MAX_KEY, MAX_VALUE = 16, 64, 512
-"""OpenAI: pairs of `metadata`, and characters of a key and of a value."""
+from batchrun.chat.stamps import LONGEST_KEY, LONGEST_VALUE, MOST_PAIRS
 
 
 def _token_ids(biases: dict[str, Any]) -> dict[str, Any]:
@@ -43,18 +42,14 @@ def _token_ids(biases: dict[str, Any]) -> dict[str, Any]:
     return biases
 
 
-def _stop_kind(value: Any) -> str:
-    return "<list>" if isinstance(value, list | tuple) else "<text>"
-
-
 StopText: TypeAlias = Templated[Annotated[str, Field(min_length=1)]]
 Stop: TypeAlias = Annotated[
     Annotated[StopText, Tag("<text>")] | Annotated[list[StopText], Tag("<list>")],
-    Discriminator(_stop_kind),
+    LIST_OR_TEXT,
 ]
-MetadataKey: TypeAlias = Annotated[str, Field(max_length=MAX_KEY)]
-MetadataValue: TypeAlias = Templated[Annotated[str, Field(max_length=MAX_VALUE)]]
-Metadata: TypeAlias = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_PAIRS)]
+MetadataKey: TypeAlias = Annotated[str, Field(max_length=LONGEST_KEY)]
+MetadataValue: TypeAlias = Templated[Annotated[str, Field(max_length=LONGEST_VALUE)]]
+Metadata: TypeAlias = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MOST_PAIRS)]
 Modalities: TypeAlias = Annotated[list[Templated[Literal["text", "audio"]]], Field(min_length=1)]
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 from batchrun.chat.schema.json_schema import SchemaError, compiled, plain
-from batchrun.template.template import has_markup
+from batchrun.template.source import has_markup
 
 Path: TypeAlias = tuple[str | int, ...]
 """The way to a value from the top of the parameters: keys, and positions in lists from 0."""

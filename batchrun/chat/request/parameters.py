@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from batchrun.chat.request.members import RENDERED
 from batchrun.chat.request.parameter_models import Parameters
 from batchrun.chat.request.sentences import counted, expected, is_key
-from batchrun.template.template import has_markup
+from batchrun.template.source import has_markup
 
 Finding: TypeAlias = tuple[str, str]
 """A parameter, and what is wrong with it."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field, Tag, model_validator
+from pydantic import Field, model_validator
 
-from batchrun.chat.request.members import Flag, Free, FreeMapping, Members, Name, Templated, Text, kind_of
+from batchrun.chat.request.members import Flag, Free, FreeMapping, KindOf, Members, Name, Templated, Text
 
 
 class TextFormat(Members):
@@ -100,22 +100,7 @@ class StructuralTagFormat(Members):
 
 ResponseFormat: TypeAlias = Templated[
     Annotated[
-        Annotated[TextFormat, Tag("<TextFormat>")]
-        | Annotated[JsonObjectFormat, Tag("<JsonObjectFormat>")]
-        | Annotated[JsonSchemaFormat, Tag("<JsonSchemaFormat>")]
-        | Annotated[GrammarFormat, Tag("<GrammarFormat>")]
-        | Annotated[PythonFormat, Tag("<PythonFormat>")]
-        | Annotated[StructuralTagFormat, Tag("<StructuralTagFormat>")],
-        kind_of(
-            "type",
-            {
-                "text": TextFormat,
-                "json_object": JsonObjectFormat,
-                "json_schema": JsonSchemaFormat,
-                "grammar": GrammarFormat,
-                "python": PythonFormat,
-                "structural_tag": StructuralTagFormat,
-            },
-        ),
+        TextFormat | JsonObjectFormat | JsonSchemaFormat | GrammarFormat | PythonFormat | StructuralTagFormat,
+        KindOf("type"),
     ]
 ]

@@ -5,11 +5,21 @@ Names in the docstrings are the types' names in OpenAI's API reference.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field, Tag
 
-from batchrun.chat.request.members import Flag, Free, FreeMapping, Members, Name, Templated, Text, kind_of
+from batchrun.chat.request.members import (
+    MAPPING_OR_TEXT,
+    Flag,
+    Free,
+    FreeMapping,
+    KindOf,
+    Members,
+    Name,
+    Templated,
+    Text,
+)
 
 
 class FunctionDefinition(Members):
@@ -61,10 +71,7 @@ class GrammarInput(Members):
     """The grammar."""
 
 
-InputFormat: TypeAlias = Annotated[
-    Annotated[TextInput, Tag("<TextInput>")] | Annotated[GrammarInput, Tag("<GrammarInput>")],
-    kind_of("type", {"text": TextInput, "grammar": GrammarInput}),
-]
+InputFormat: TypeAlias = Annotated[TextInput | GrammarInput, KindOf("type")]
 
 
 class CustomDefinition(Members):
@@ -98,12 +105,7 @@ class WebSearchTool(Members):
     """Further members of this tool, for what an endpoint adds to the standard."""
 
 
-Tool: TypeAlias = Annotated[
-    Annotated[FunctionTool, Tag("<FunctionTool>")]
-    | Annotated[CustomTool, Tag("<CustomTool>")]
-    | Annotated[WebSearchTool, Tag("<WebSearchTool>")],
-    kind_of("type", {"function": FunctionTool, "custom": CustomTool, "web_search": WebSearchTool}),
-]
+Tool: TypeAlias = Annotated[FunctionTool | CustomTool | WebSearchTool, KindOf("type")]
 Tools: TypeAlias = Templated[Annotated[list[Templated[Tool]], Field(min_length=1)]]
 Functions: TypeAlias = Templated[Annotated[list[Templated[FunctionDefinition]], Field(min_length=1)]]
 
@@ -151,36 +153,20 @@ class AllowedToolsChoice(Members):
     """The tools."""
 
 
-_CHOICES: dict[str, type[Members]] = {
-    "function": FunctionChoice,
-    "custom": CustomChoice,
-    "allowed_tools": AllowedToolsChoice,
-}
-
-
-def _is_named(value: Any) -> str:
-    return "<named>" if isinstance(value, dict | Members) else "<word>"
-
-
-_NamedChoice: TypeAlias = Annotated[
-    Annotated[FunctionChoice, Tag("<FunctionChoice>")]
-    | Annotated[CustomChoice, Tag("<CustomChoice>")]
-    | Annotated[AllowedToolsChoice, Tag("<AllowedToolsChoice>")],
-    kind_of("type", _CHOICES),
-]
+_NamedChoice: TypeAlias = Annotated[FunctionChoice | CustomChoice | AllowedToolsChoice, KindOf("type")]
 ToolChoice: TypeAlias = Templated[
     Annotated[
-        Annotated[Literal["none", "auto", "required"], Tag("<word>")]
-        | Annotated[_NamedChoice, Tag("<named>")],
-        Discriminator(_is_named),
+        Annotated[Literal["none", "auto", "required"], Tag("<text>")]
+        | Annotated[_NamedChoice, Tag("<mapping>")],
+        MAPPING_OR_TEXT,
     ]
 ]
 """OpenAI: ChatCompletionToolChoiceOption."""
 
 FunctionCallChoice: TypeAlias = Templated[
     Annotated[
-        Annotated[Literal["none", "auto"], Tag("<word>")] | Annotated[NamedTool, Tag("<NamedTool>")],
-        Discriminator(lambda value: "<NamedTool>" if isinstance(value, dict | Members) else "<word>"),
+        Annotated[Literal["none", "auto"], Tag("<text>")] | Annotated[NamedTool, Tag("<mapping>")],
+        MAPPING_OR_TEXT,
     ]
 ]
 """The older form of a tool choice (OpenAI: function_call)."""

@@ -16,7 +16,6 @@ from typing import Any
 
 from batchrun import codec
 
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _THOUGHT = "</think>"
 _THOUGHT_OR_QUOTE = re.compile(rf'\\.|{_THOUGHT}|"(\s*[,:}}\]])?', re.DOTALL)
@@ -84,7 +83,7 @@ def candidates(text: str) -> Iterator[Any]:
     A bracket that is followed by nothing of JSON's is prose, and so is all up to its counterpart.
     Raises NotJsonError where a value begins and does not end, or the text holds none at all.
     """
-    text = _LONE_SURROGATE.sub("\ufffd", text.lstrip("\ufeff \t\r\n"))
+    text = codec.scrubbed(text.lstrip("\ufeff \t\r\n"))
     text = text[_thought_until(text) :]
     found = False
     for value in (*_fenced_scalars(text), *_only_scalar(text)):
@@ -196,7 +195,7 @@ def _without_trailing_commas(text: str, start: int, first: json.JSONDecodeError)
 def cleaned(value: Any) -> tuple[Any, bool]:
     """`value` with U+FFFD for each lone surrogate, and whether there was one."""
     if isinstance(value, str):
-        changed = _LONE_SURROGATE.sub("\ufffd", value)
+        changed = codec.scrubbed(value)
         return changed, changed != value
     if isinstance(value, list):
         pairs = [cleaned(item) for item in value]

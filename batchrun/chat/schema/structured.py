@@ -7,7 +7,6 @@ it, and several different ones that fit are none. `format` is not asserted (`jso
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -31,7 +30,9 @@ from batchrun.chat.schema.strict import WRAPPED, is_wrapped, strict_schema, wrap
 if TYPE_CHECKING:
     import jsonschema_rs
 
-_NO_NAME = re.compile(r"[^a-zA-Z0-9_-]+")
+_NAME = "answer"
+"""What the schema is called where it is sent."""
+
 _MOST_SHOWN = 3
 _MOST_FITS = 20
 _LONGEST_ERROR = 160
@@ -73,14 +74,12 @@ class AnswerSchema:
 
     Attributes:
         schema: the job's own, as a plain value.
-        name: as `response_format` needs it: letters, digits, _ and -, at most 64.
         strict: its strict form, or None; `obstacle` then says why there is none.
         labels: the labels it lets the model choose from, if it has exactly one field that is an enum.
     """
 
-    def __init__(self, schema: Mapping[str, Any], name: str) -> None:
+    def __init__(self, schema: Mapping[str, Any]) -> None:
         self.schema = plain(schema)
-        self.name = _NO_NAME.sub("_", name)[:64] or "answer"
         self._validator = compiled(self.schema)
         self._wrapped = is_wrapped(self.schema)
         self._asked = wrapped(self.schema) if self._wrapped else self.schema
@@ -92,12 +91,12 @@ class AnswerSchema:
 
     def response_format(self, strict: bool) -> dict[str, Any]:
         """`ResponseFormatJSONSchema` (OpenAI's reference); strict only where the schema has that form."""
-        if strict and self.strict is not None:
-            return self._response_format(self.strict, strict=True)
-        return self._response_format(self._asked, strict=False)
-
-    def _response_format(self, schema: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
-        described = {"name": self.name, "schema": schema, "strict": strict}
+        form = self.strict if strict else None
+        described = {
+            "name": _NAME,
+            "schema": self._asked if form is None else form,
+            "strict": form is not None,
+        }
         return {"type": "json_schema", "json_schema": described}
 
     def read(self, text: str) -> Parsed | Invalid:
@@ -154,10 +153,7 @@ def _read(text: str, check: Check) -> Parsed | Invalid:
             return _repaired(text, check, str(error))
         read = check(value)
         return Parsed(read.value, repaired) if isinstance(read, Parsed) else read
-    except (
-        RecursionError,
-        ValueError,
-    ):  # jsonschema_rs, too, has a limit
+    except (RecursionError, ValueError):  # jsonschema_rs, too, has a limit
         return Invalid("the JSON is nested too deeply")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import add, attrgetter
@@ -12,6 +11,7 @@ import pyarrow as pa
 
 from batchrun import codec
 from batchrun.chat.answer.completion import Choice, Completion, ErrorInside, NoAnswer, read_completion
+from batchrun.chat.answer.usage import NO_BILL
 from batchrun.outcome import Completed, Error, Exchange, Reply, Unanswered, Usage
 from batchrun.run_folder.columns.arrays import list_array, struct_array, struct_array_of_rows
 from batchrun.run_folder.columns.choice_columns import CHOICES, PROMPT_LOGPROBS, choice_arrays
@@ -23,16 +23,12 @@ from batchrun.value import value
 _Read: TypeAlias = Completion | ErrorInside | NoAnswer
 """A 2xx answer: each kind says what the call took."""
 
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-
 _NOTHING = Completion(
     id=None,
     model=None,
     system_fingerprint=None,
-    service_tier=None,
     choices=(Choice(None, None, None, None, (), None, ()),),
-    usage=None,
-    cost_usd=None,
+    bill=NO_BILL,
     repaired=False,
 )
 """Stands for the answer of a row that has none."""
@@ -108,7 +104,7 @@ def _attempt(sent: Sent, answered: Answered | None, read: _Read | None, done: Do
         reply.status if reply else None,
         done.errors[sent.call] if sent.call < len(done.errors) else None,
         request_id(reply.headers) if reply else None,
-        read.usage if read else None,
+        read.bill.usage if read else None,
         exchange.sent if isinstance(exchange, Unanswered) else True,
         _encodable(sent.batch) or None,
     )
@@ -151,8 +147,8 @@ def _error_members(error: Error) -> tuple[Any, ...]:
 
 
 def _encodable(text: str | None) -> str | None:
-    """A lone surrogate, as a server's or a row's text may hold, as U+FFFD: Arrow cannot carry it."""
-    return text if text is None or text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
+    """As Arrow can carry it: a server's or a row's text may hold a lone surrogate."""
+    return None if text is None else codec.scrubbed(text)
 
 
 def _answers(rows: Sequence[_Row]) -> dict[str, Any]:
@@ -174,7 +170,7 @@ def _answers(rows: Sequence[_Row]) -> dict[str, Any]:
         "response_model": [found.model for found in completions],
         "response_id": [found.id for found in completions],
         "system_fingerprint": [found.system_fingerprint for found in completions],
-        "service_tier": [found.service_tier for found in completions],
+        "service_tier": [found.bill.service_tier for found in completions],
     }
 
 
@@ -268,7 +264,7 @@ def _costs(rows: Sequence[_Row]) -> dict[str, Any]:
 
 
 def _total_usage(row: _Row) -> Usage | None:
-    usages = [read.usage for read in row.reads if read.usage]
+    usages = [read.bill.usage for read in row.reads if read.bill.usage]
     if row.done.earlier and (earlier := _usage(row.done.earlier.get("usage"))):
         usages.append(earlier)
     return reduce(add, usages) if usages else None
@@ -280,6 +276,6 @@ def _total_cost(row: _Row) -> float | None:
     earlier = done.earlier.get("cost_usd") if done.earlier else None
     if done.cost_usd is not None:
         return done.cost_usd if earlier is None else done.cost_usd + earlier
-    costs = [read.cost_usd for read in row.reads if read.cost_usd is not None]
+    costs = [read.bill.cost_usd for read in row.reads if read.bill.cost_usd is not None]
     costs += [earlier] if earlier is not None else []
     return sum(costs) if costs else None

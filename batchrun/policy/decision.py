@@ -50,15 +50,12 @@ class NextModel:
 class CloseEndpoint:
     """Nobody asks this endpoint for `seconds` (None: in this run); this row goes on to the next model."""
 
-    reason: Error
     seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class CloseModel:
     """Nobody asks this model at this endpoint again in this run; this row goes on to the next model."""
-
-    reason: Error
 
 
 Action: TypeAlias = Retry | PauseEndpoint | NextModel | CloseEndpoint | CloseModel
@@ -71,12 +68,12 @@ def decide(
     error: Error,
     *,
     attempt: int,
+    refusals: int,
+    endpoint_refusals: int,
     retry_after: float | None,
+    should_retry: bool | None,
     jitter: float,
     retry: RetryRules,
-    refusals: int = 1,
-    endpoint_refusals: int = 1,
-    should_retry: bool | None = None,
 ) -> Action:
     """What follows from an attempt that failed with `error`.
 
@@ -88,14 +85,13 @@ def decide(
     than `retry_after` (seconds); above `max_wait` that closes the endpoint.
     """
     if error.type in ("auth", "quota"):
-        return CloseEndpoint(error, None)
+        return CloseEndpoint(None)
     if error.type == "model_not_found":
-        return CloseModel(error)
-    retryable = error.type in _RETRYABLE
-    if not (retryable or should_retry):
+        return CloseModel()
+    if not (error.type in _RETRYABLE or should_retry):
         return NextModel()
     if retry_after is not None and retry_after > retry.max_wait:
-        return CloseEndpoint(error, retry_after)
+        return CloseEndpoint(retry_after)
     if should_retry is False:
         return NextModel(retry_after)
     if error.type == "rate_limit":

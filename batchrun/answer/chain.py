@@ -1,0 +1,187 @@
+"""One ask through the models of the job in order, as far as `fallback_on` allows.
+
+What an earlier submit received to the same ask is given again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import anyio.to_thread
+
+from batchrun.admission import Admitting, Closed
+from batchrun.answer.attempts import Received
+from batchrun.answer.recovery import Recovery
+from batchrun.answer.task import AskKey, Progress, Question, Task
+from batchrun.chat.dialogue import Ask, Dialogue
+from batchrun.clock import Clock
+from batchrun.job import ModelChoice
+from batchrun.outcome import NEVER_SENT, Error, Failed
+from batchrun.policy.judge import judge
+from batchrun.render.evaluate import RenderError
+from batchrun.render.request import Request
+
+_NO_REASON: frozenset[str] = frozenset()
+
+_NEVER_ASKED = -1
+"""No call yet."""
+
+
+class Asks(Protocol):
+    """Asks one model at a time (`attempts.Asker` says what each method does)."""
+
+    @property
+    def resting(self) -> int: ...
+
+    async def ask(self, question: Question) -> Received | Failed | Closed: ...
+
+    def recorded_refusal(self, task: Task, ask: AskKey, model: ModelChoice) -> Failed | None: ...
+
+
+@dataclass(slots=True)
+class Conversation:
+    """A row's conversation under way: `position` in the task's models, and the last call that answered."""
+
+    task: Task
+    request: Request
+    dialogue: Dialogue
+    progress: Progress
+    position: int = 0
+    call: int = _NEVER_ASKED
+    answered_by: int | None = None
+    """The model that gave the last answer; one that an earlier submit asked may be in the chain no more."""
+    replayed: set[int] = field(default_factory=set)
+    """Calls of an earlier submit whose answers were used."""
+    rejected: set[int] = field(default_factory=set)
+    """The positions of models whose answers would not do."""
+    rejection: Failed | None = None
+    """What the row fails with when no other model can be asked in place of the last one."""
+
+    @property
+    def index(self) -> int:
+        """The model that is asked now, as a position in the job's chain."""
+        return self.task.models[self.position]
+
+
+class Chain:
+    """The models of the job, to be asked in order. `fallback_on` are the errors that lead on to the next."""
+
+    def __init__(
+        self,
+        models: Sequence[ModelChoice],
+        asker: Asks,
+        admission: Admitting,
+        fallback_on: frozenset[str],
+        clock: Clock,
+        recovery: Recovery | None,
+    ) -> None:
+        self._models = models
+        self._asker = asker
+        self._admission = admission
+        self._fallback_on = fallback_on
+        self._clock = clock
+        self._recovery = recovery
+
+    def falls_back(self, talk: Conversation, error: Error) -> bool:
+        """Go on to the next model after an answer that will not do, if there is one and it may be asked."""
+        last = talk.position + 1 == len(talk.task.models)
+        if last or error.type not in self._fallback_on:
+            return False
+        talk.rejected.add(talk.position)
+        talk.rejection = Failed(error, talk.call)
+        talk.position += 1
+        return True
+
+    async def ask(self, talk: Conversation, ask: Ask) -> Received | Failed | Closed:
+        """The answer to one ask: as recorded, else from the task's models, as far as `fallback_on` allows.
+
+        It begins with the model that gave the last answer. Those before it come last, but for those whose
+        answers would not do.
+        """
+        key = AskKey(ask.step, "" if ask.is_prompt else talk.request.digest(ask))
+        if talk.task.history.sent and (recorded := self._recorded(talk, key)):
+            return recorded
+        failed: Failed | None = None
+        closed: Closed | None = None
+        decided = start = talk.position
+        models = talk.task.models
+        positions = list(range(start, len(models)))
+        if start:
+            positions += [position for position in range(start) if position not in talk.rejected]
+        for at, position in enumerate(positions):
+            talk.position = position
+            others = positions[at + 1 :]
+            may_leave = others and self._any_open(models[other] for other in others)
+            leave_for = self._fallback_on if may_leave else _NO_REASON
+            result = await self._ask_one(talk, ask, key, leave_for)
+            if isinstance(result, Received):
+                return result
+            if isinstance(result, Closed):
+                closed, reason = closed or result, result.reason
+            elif failed is None or result.error.type not in NEVER_SENT:
+                failed, decided, reason = result, position, result.error
+            if reason.type not in self._fallback_on:
+                break
+        talk.position = decided
+        asked = (models[position] for position in positions[: at + 1])
+        if failed is None and self._any_open(asked):  # one has opened again meanwhile
+            return await self.ask(talk, ask)
+        assert failed or closed, "each model gave one of both"
+        return failed or closed  # type: ignore[return-value] # the line above
+
+    def _any_open(self, models: Iterable[int]) -> bool:
+        for index in models:
+            model = self._models[index]
+            if self._admission.is_open(model.endpoint, model.name):
+                return True
+        return False
+
+    async def _ask_one(
+        self, talk: Conversation, ask: Ask, key: AskKey, leave_for: frozenset[str]
+    ) -> Received | Failed | Closed:
+        task, index = talk.task, talk.index
+        model = self._models[index]
+        if task.history.sent:
+            refused = self._asker.recorded_refusal(task, key, model)
+            if refused is not None:
+                return refused
+        try:
+            body = await self._body(talk, ask, key)
+        except RenderError as failure:
+            return Failed(failure.error)
+        return await self._asker.ask(Question(task, key, index, model, body, talk.progress, leave_for))
+
+    async def _body(self, talk: Conversation, ask: Ask, key: AskKey) -> bytes:
+        """What the model is sent; its stamp is what the answer is found by where that is stored."""
+        task, index, stamp = talk.task, talk.index, None
+        if self._recovery is not None and talk.request.is_stored(index):
+            spelled = self._models[index].spelled
+            stamp = self._recovery.stamp(task.row_id, task.request_hash, key.digest, spelled)
+        body = partial(talk.request.body, index, ask.messages, last=ask.last, stamp=stamp)
+        if not talk.request.media:
+            return body()
+        with talk.progress.in_time(self._clock):
+            return await anyio.to_thread.run_sync(body)  # files are read
+
+    def _recorded(self, talk: Conversation, key: AskKey) -> Received | None:
+        """The answer that an earlier submit received to this very ask, whichever model gave it."""
+        for sent, answered in talk.task.history.replayable():
+            if sent.ask != key.digest or sent.call in talk.replayed:
+                continue
+            judged = judge(answered.exchange)
+            talk.progress.note(sent.call, judged.error)
+            if judged.completion is not None:
+                talk.replayed.add(sent.call)
+                self._go_to(talk, sent.model)
+                return Received(judged.completion, sent.call, sent.model_index)
+        return None
+
+    def _go_to(self, talk: Conversation, spelled: str) -> None:
+        """Go on with the model that gave the recorded answer, if the row may still ask it."""
+        for position, index in enumerate(talk.task.models):
+            if position >= talk.position and self._models[index].spelled == spelled:
+                talk.position = position
+                return
