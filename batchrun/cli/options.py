@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -173,14 +173,6 @@ class JobArguments:
                 f"{self.path}: no such file or folder", hint="Name a job file (.yaml) or a run folder."
             )
 
-    def reads(self, run: RunFolder) -> Iterator[Path]:
-        """The files that the job is made of and reads: the one that is named, or that of the run folder."""
-        from batchrun.cli.reads import files_of_job, files_of_run
-
-        if self.env_file:
-            yield self.env_file
-        yield from files_of_run(run) if self.names_run else files_of_job(self.load())
-
     def again(self, verb: str, *options: str) -> str:
         """The command line of another verb on the same job."""
         sets = [word for text in self.sets for word in ("--set", text)]
@@ -245,26 +237,6 @@ class OptionalValues(Explained):
         end = args.index("--") if "--" in args else len(args)
         given = [f"{word}=" if word in optional else word for word in args[:end]]
         return super().parse_args(ctx, given + args[end:])
-
-
-def column_names(text: str | None, names: Sequence[str]) -> list[str]:
-    """The columns that `--columns` names, each once; none without the option.
-
-    A member of a struct is named by its path (see `show.with_members`). Raises UsageError for what is neither
-    among `names` nor within one of them.
-    """
-    from batchrun.show.member import splits
-    from batchrun.show.show import require_columns
-
-    if not text:
-        return []
-    spelled = [name if name in names else name.strip() for name in text.split(",")]
-    wanted = list(dict.fromkeys(name for name in spelled if name or name in names))
-    if not wanted:
-        raise UsageError("--columns: names no column", hint=f"Columns: {', '.join(names)}")
-    within = [name for name in wanted if any(whole in names for whole, _ in splits(name))]
-    require_columns(tuple(name for name in wanted if name not in within), list(names), "--columns")
-    return wanted
 
 
 TYPES = "[=TYPE,…]"

@@ -43,7 +43,7 @@ def command(arguments: JobArguments, out: Path | None, as_json: bool) -> None:
 
     if as_json and out == Path("-"):
         raise UsageError("--json needs a file: the report is on standard output", hint="Give --out FILE.")
-    from batchrun.cli.export import require_apart
+    from batchrun.cli.reads import require_apart
     from batchrun.export import replacing
     from batchrun.report import MISSING, drawer, gather, page
     from batchrun.run_folder.diagnosis import reading

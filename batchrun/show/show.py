@@ -13,7 +13,7 @@ import polars.selectors as cs
 from batchrun import codec
 from batchrun.errors import UsageError
 from batchrun.predicate import Predicate, PredicateError
-from batchrun.show.member import find
+from batchrun.show.member import find, splits
 
 CHUNK = 2_000
 """Rows held at once."""
@@ -138,31 +138,33 @@ def input_columns(names: list[str]) -> list[str]:
     return names[names.index("row_id") + 1 : names.index("status")]
 
 
-def with_members(rows: pl.LazyFrame, wanted: list[str]) -> pl.LazyFrame:
-    """The rows with a column for each member of a struct that is wanted, named by its path: `parsed.label`.
+def named_columns(rows: pl.LazyFrame, text: str | None) -> tuple[pl.LazyFrame, list[str]]:
+    """The columns that `--columns A,B` names, each once, and the rows with them; none without a text.
 
-    Raises UsageError where there is no such member.
+    A member of a struct is named by its path, `parsed.label`, and is a column of that name then. Raises
+    UsageError for what is neither a column nor within one.
     """
+    if not text:
+        return rows, []
     schema = rows.collect_schema()
-    members = []
-    for name in wanted:
-        if name not in schema:
-            member = find(name, schema, option="columns", run="the results")
-            if member.rest:
-                whole = name.removesuffix(f".{member.rest}")
-                raise UsageError(
-                    f"--columns {name}: `{whole}` of the results is text and has no members",
-                    hint=f"Name {whole} itself.",
-                )
-            members.append(member.value.alias(name))
-    return rows.with_columns(members)
+    spelled = [name if name in schema else name.strip() for name in text.split(",")]
+    wanted = list(dict.fromkeys(name for name in spelled if name or name in schema))
+    if not wanted:
+        raise UsageError("--columns: names no column", hint=f"Columns: {', '.join(schema)}")
+    return rows.with_columns(_member(name, schema) for name in wanted if name not in schema), wanted
 
 
-def require_columns(wanted: tuple[str, ...], names: list[str], option: str) -> None:
-    """Raises UsageError for a column that the results do not have."""
-    for name in wanted:
-        if name not in names:
-            raise UsageError(f"{option}: the results have no column `{name}`", hint=_columns(names))
+def _member(path: str, schema: pl.Schema) -> pl.Expr:
+    if not any(name in schema for name, _ in splits(path)):
+        raise UsageError(f"--columns: the results have no column `{path}`", hint=_columns(schema.names()))
+    member = find(path, schema, option="columns", run="the results")
+    if member.rest:
+        whole = path.removesuffix(f".{member.rest}")
+        raise UsageError(
+            f"--columns {path}: `{whole}` of the results is text and has no members",
+            hint=f"Name {whole} itself.",
+        )
+    return member.value.alias(path)
 
 
 def _columns(names: list[str]) -> str:
