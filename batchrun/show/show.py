@@ -16,10 +16,10 @@ from batchrun.predicate import Predicate, PredicateError
 from batchrun.show.member import find, splits
 
 CHUNK = 2_000
-"""Rows held at once."""
+"""Rows held at once by who reads many."""
 
 PIECE = 8_000_000
-"""Bytes of rows held at once by who reads many."""
+"""Bytes of them, about."""
 
 _MEANT = "A member of an answer is parsed.{name}, a text is '{name}' in single quotes."
 """What a name that is no column is most often meant for in a condition."""
@@ -49,19 +49,19 @@ class Chosen:
     positions: pl.Series
     matching: int
 
-    def frames(self, columns: list[str] | None = None, *, at_once: int = CHUNK) -> Iterator[pl.DataFrame]:
-        """The rows, some at a time, all columns or these."""
+    def frames(self, columns: list[str], *, at_once: int) -> Iterator[pl.DataFrame]:
+        """These columns of the rows, some rows at a time."""
         for start in range(0, len(self.positions), at_once):
             yield self._part(start, at_once, columns)
 
-    def pieces(self, columns: list[str] | None = None, *, size: int = PIECE) -> Iterator[pl.DataFrame]:
-        """The rows, as many at a time as take about `size` bytes, and at most CHUNK."""
+    def pieces(self, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
+        """The rows, all columns or these, as many at a time as take about PIECE bytes, and at most CHUNK."""
         start, rows = 0, 50
         while start < len(self.positions):
             piece = self._part(start, rows, columns)
             yield piece
             start += rows
-            fitting = int(size * len(piece) / max(1, piece.estimated_size()))
+            fitting = int(PIECE * len(piece) / max(1, piece.estimated_size()))
             rows = max(1, min(fitting, 4 * rows, CHUNK))
 
     def _part(self, start: int, count: int, columns: list[str] | None) -> pl.DataFrame:
