@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from batchrun import __version__
-from batchrun.cli.collecting import seldom_collecting
+from batchrun.cli.memory import seldom_collecting
 from batchrun.cli.mistakes import mistake
 from batchrun.cli.signals import EXIT_CODES, Received, stoppable
 from batchrun.errors import BatchrunError

@@ -41,7 +41,7 @@ ENV_FILE = click.option(
 )
 
 
-class Place(click.Path):
+class PathOrAddress(click.Path):
     """A path, or the address of a run in object storage."""
 
     def __init__(self) -> None:
@@ -184,13 +184,13 @@ class JobArguments:
 
 def job_options(verb: Verb) -> Verb:
     """Give a verb the job file and what the shell changes in it, as JobArguments."""
-    argument = click.argument("job", type=Place())
+    argument = click.argument("job", type=PathOrAddress())
     return _gathered(verb, [argument, SETS, NAME, _MODEL, ENV_FILE])
 
 
 def run_options(verb: Verb) -> Verb:
     """Give a verb that reads a run the job file or run folder, as JobArguments."""
-    argument = click.argument("job", metavar="JOB_OR_FOLDER", type=Place())
+    argument = click.argument("job", metavar="JOB_OR_FOLDER", type=PathOrAddress())
     return _gathered(verb, [argument, SETS, NAME, ENV_FILE])
 
 
@@ -201,7 +201,7 @@ def runs_options(verb: Verb) -> Verb:
     def gathered(*, jobs: tuple[Path | Address, ...], env_file: Path | None, **others: Any) -> int | None:
         return verb([JobArguments(job, env_file=env_file) for job in jobs], **others)
 
-    argument = click.argument("jobs", metavar="A B [C]...", nargs=-1, type=Place())
+    argument = click.argument("jobs", metavar="A B [C]...", nargs=-1, type=PathOrAddress())
     command: Verb = argument(ENV_FILE(gathered))
     return command
 
