@@ -9,7 +9,7 @@ import click
 from batchrun.cli.help import Explained
 from batchrun.cli.memory import keep_memory_small
 from batchrun.cli.options import JobArguments, as_json, runs_options
-from batchrun.cli.text import shown_path, write_json
+from batchrun.cli.text import answer, shown_path
 from batchrun.export import TABLES, named_by, replacing
 from batchrun.wording import clean_line, counted, listed
 
@@ -65,7 +65,6 @@ def command(
     keep_memory_small()
     from batchrun.cli.comparison import tell
     from batchrun.cli.reads import require_apart
-    from batchrun.cli.terminal import output
     from batchrun.diff import diff
 
     form = TABLES[named_by(out)] if out else None
@@ -77,11 +76,10 @@ def command(
     if out and form:
         with replacing(out) as sink:
             form.writer().write(found.table.schema(), found.table.pieces(), sink)
+    document = {**found.document(), "out": None if out is None else str(out)}
+    answer(document, lambda console: tell(console, found), as_json=as_json)
     if as_json:
-        write_json({**found.document(), "out": None if out is None else str(out)})
         return
-    with output() as console:
-        tell(console, found)
     if 0 < len(found.examples) < found.rows_changed:
         rows = counted(found.rows_changed, "row")
         click.echo(f"{len(found.examples):,} of {rows} that differ; --limit shows more", err=True)
