@@ -10,6 +10,7 @@ import base64
 import json
 import math
 import re
+from collections.abc import Sequence
 from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -95,6 +96,12 @@ def usd(amount: float) -> str:
     places = min(12, 2 - math.floor(math.log10(amount)))
     dollars, _, cents = f"{amount:.{places}f}".partition(".")
     return f"${dollars}.{cents.rstrip('0').ljust(2, '0')}"
+
+
+def listed(names: Sequence[str], word: str) -> str:
+    """`a`, `a and b`, `a, b and c` by the word `and`."""
+    *others, last = names
+    return f"{', '.join(others)} {word} {last}" if others else last
 
 
 def duration(seconds: float) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from batchrun import __version__
-from batchrun.cli.collecting import seldom_collecting
+from batchrun.cli.memory import seldom_collecting
 from batchrun.cli.mistakes import mistake
 from batchrun.cli.signals import EXIT_CODES, Received, stoppable
 from batchrun.errors import BatchrunError
@@ -30,7 +30,7 @@ _VERBS = {
     "resume": "Let a paused submit go on.",
     "cancel": "End the batches that are with a provider.",
     "show": "Look at rows of a run.",
-    "export": "Write a run's rows as CSV, JSONL, Parquet, chats or requests.",
+    "export": "Write a run's rows as a file for other programs.",
     "report": "Write a run's report as one HTML file.",
     "diff": "Compare runs row by row.",
     "reparse": "Read stored answers by a new schema, without a call.",

@@ -11,7 +11,7 @@ import click
 
 from batchrun.cli.help import Explained
 from batchrun.cli.options import JobArguments, as_json, job_options
-from batchrun.cli.text import write_json
+from batchrun.cli.text import answer
 from batchrun.wording import counted
 
 if TYPE_CHECKING:
@@ -48,14 +48,12 @@ def command(arguments: JobArguments, yes: bool, as_json: bool) -> int:
     work = cancel if yes else standing
     ended = work(job, arguments.environment(), say=lambda text: click.echo(text, err=True))
     code = 0 if all(one.is_well for one in ended) else 3
-    if as_json:
-        batches = [{**asdict(one.batch), "came": one.came, "reason": one.reason} for one in ended]
-        write_json({"batches": batches, "done": yes, "exit_code": code})
-        return code
-    from batchrun.cli.terminal import output
-
-    with output() as console:
-        _tell(console, ended, arguments, job.name, done=yes)
+    batches = [{**asdict(one.batch), "came": one.came, "reason": one.reason} for one in ended]
+    answer(
+        {"batches": batches, "done": yes, "exit_code": code},
+        lambda console: _tell(console, ended, arguments, job.name, done=yes),
+        as_json=as_json,
+    )
     return code
 
 

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 import click
 
 from batchrun.cli.help import Explained
 from batchrun.cli.memory import keep_memory_small
 from batchrun.cli.options import JobArguments, as_json, runs_options
-from batchrun.cli.text import shown_path, write_json
-from batchrun.errors import UsageError
-from batchrun.wording import clean_line, counted
-
-if TYPE_CHECKING:
-    from batchrun.export import Format
-
-_SUFFIXES = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
-
+from batchrun.cli.text import answer, shown_path
+from batchrun.export import TABLES, named_by, replacing
+from batchrun.wording import clean_line, counted, listed
 
 EXAMPLES = [
     ("Another model, and what it changes:", "batchrun diff job.yaml runs/large"),
@@ -46,7 +39,7 @@ EXAMPLES = [
     "--out",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write all rows side by side: .parquet, .csv or .jsonl.",
+    help=f"Write all rows side by side: {listed([form.suffixes[0] for form in TABLES.values()], 'or')}.",
 )
 @as_json
 def command(
@@ -71,12 +64,10 @@ def command(
     """
     keep_memory_small()
     from batchrun.cli.comparison import tell
-    from batchrun.cli.export import require_apart
-    from batchrun.cli.terminal import output
+    from batchrun.cli.reads import require_apart
     from batchrun.diff import diff
-    from batchrun.export import replacing, write_table
 
-    form = _format(out) if out else None
+    form = TABLES[named_by(out)] if out else None
     runs = [arguments.run() for arguments in jobs]
     if out:
         for run, arguments in zip(runs, jobs, strict=True):
@@ -84,25 +75,14 @@ def command(
     found = diff(runs, field=field, truth=truth, limit=limit)
     if out and form:
         with replacing(out) as sink:
-            write_table(found.table.schema(), found.table.pieces(), form, sink)
+            form.writer().write(found.table.schema(), found.table.pieces(), sink)
+    document = {**found.document(), "out": None if out is None else str(out)}
+    answer(document, lambda console: tell(console, found), as_json=as_json)
     if as_json:
-        write_json({**found.document(), "out": None if out is None else str(out)})
         return
-    with output() as console:
-        tell(console, found)
     if 0 < len(found.examples) < found.rows_changed:
         rows = counted(found.rows_changed, "row")
         click.echo(f"{len(found.examples):,} of {rows} that differ; --limit shows more", err=True)
     if out:
         rows = counted(found.rows_in_all + found.rows_in_some, "row")
         click.echo(clean_line(f"{rows} in {shown_path(out)}"), err=True)
-
-
-def _format(out: Path) -> Format:
-    """What is meant to be written. Raises UsageError for a file that is called otherwise."""
-    if (form := _SUFFIXES.get(out.suffix.lower())) is None:
-        raise UsageError(
-            f"--out {out}: {out.suffix or 'no suffix'} is no format that is written",
-            hint=f"Name a file in {', '.join(_SUFFIXES)}.",
-        )
-    return cast("Format", form)

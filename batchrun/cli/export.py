@@ -5,26 +5,22 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import click
 
 from batchrun.cli.help import Explained
-from batchrun.cli.options import JobArguments, as_json, column_names, run_options
+from batchrun.cli.options import JobArguments, as_json, run_options
 from batchrun.cli.text import shown_path, wrapped, write, write_json
 from batchrun.errors import UsageError
-from batchrun.wording import clean, clean_line, counted
+from batchrun.export import FORMATS, TABLES, USUAL, Lines, Table, named_by
+from batchrun.wording import clean, clean_line, counted, listed
 
 if TYPE_CHECKING:
-    from batchrun.export import Format
     from batchrun.run_folder.folder import RunFolder
 
-_TABLES = ("csv", "jsonl", "parquet")
-_WHOLE = {"openai-batch": "request", "chat": "conversation"}
-_LINES = tuple(_WHOLE)
-_SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", "": "jsonl"}
 _COMPRESSED = (".gz", ".zst", ".bz2", ".xz", ".zip")
 
 
@@ -45,13 +41,33 @@ EXAMPLES = [
 ]
 
 
-@click.command(cls=Explained, examples=EXAMPLES)
+def _help() -> str:
+    """What the command does, and what each format makes of it."""
+    tables, exact = TABLES.values(), [form.title for form in TABLES.values() if not form.about]
+    abouts = [form.about for form in tables if form.about]
+    lines = [f"{name}: {form.about}" for name, form in FORMATS.items() if isinstance(form, Lines)]
+    return "\n\n".join(
+        [
+            f"Write the rows of a run as {listed([form.title for form in tables], 'or')}: of a job file, or "
+            "in a run folder.",
+            "Also what a running or a killed submit has received and not published yet: without the input's "
+            "columns, which come with the publication by the next submit.",
+            f"{' '.join(abouts)} {listed(exact, 'and')} keep every value as it is.",
+            *lines,
+            "These are JSONL with images, audio and files read in. Requests are rendered anew: from the job "
+            "file, or of a run folder from its copy of the job. Rows that cannot be are told, and left out.",
+            "With --json, and --out, say in JSON what was written.",
+        ]
+    )
+
+
+@click.command(cls=Explained, help=_help(), examples=EXAMPLES)
 @run_options
 @click.option(
     "--format",
-    "form",
-    type=click.Choice((*_TABLES, *_LINES)),
-    help="What to write. Default: by the suffix of --out; jsonl without one.",
+    "given",
+    type=click.Choice(list(FORMATS)),
+    help=f"What to write. Default: by the suffix of --out; {USUAL} without one.",
 )
 @click.option(
     "--out",
@@ -64,103 +80,82 @@ EXAMPLES = [
 @as_json
 def command(
     arguments: JobArguments,
-    form: str | None,
+    given: str | None,
     out: Path | None,
     where: str | None,
     columns: str | None,
     as_json: bool,
 ) -> None:
-    """Write the rows of a run as CSV, JSONL or Parquet: of a job file, or in a run folder.
-
-    Also what a running or a killed submit has received and not published yet: without the input's columns,
-    which come with the publication by the next submit.
-
-    In CSV a column of structs becomes one for each member (usage.prompt_tokens), lists are JSON, and a
-    text that a spreadsheet would run as a formula (it starts with = + - @) has an apostrophe before it.
-    JSONL and Parquet keep every value as it is.
-
-    openai-batch: the job's requests, a line each, as OpenAI's Batch API takes them; of all chosen rows of
-    the input, also before the first submit, or with --where of those rows of the results.
-
-    chat: answered rows as OpenAI's fine-tuning takes them: prompt, answer, tools; whole conversations of
-    turns and functions.
-
-    Both are JSONL with images, audio and files read in. Requests are rendered anew: from the job file, or of
-    a run folder from its copy of the job. Rows that cannot be are told, and left out.
-
-    With --json, and --out, say in JSON what was written.
-    """
+    """Write rows in one of the formats."""
     out = None if out == Path("-") else out
     if as_json and out is None:
         raise UsageError("--json needs --out: the rows are on standard output", hint="Add --out FILE.")
-    form = _format(form, out)
-    if form not in _LINES:
-        rows, bare = _tables(arguments, form, out, where, columns)
-        lacking = f"{counted(bare, 'row')} without the input's columns: the next submit fills them in"
-        _told(rows, form, out, {"without_input": bare}, [lacking] if bare else [], as_json=as_json)
-        return
-    if columns is not None:
+    name = _format(given, out)
+    form = FORMATS[name]
+    if isinstance(form, Table):
+        rows, about, notes = _table(arguments, form, out, where, columns)
+    elif columns is None:
+        rows, about, notes = _lines(arguments, form, out, where, as_json=as_json)
+    else:
         raise UsageError(
-            f"--columns: {form} has no columns, a line holds a whole {_WHOLE[form]}",
+            f"--columns: {name} has no columns, a line holds a whole {form.line}",
             hint="Leave --columns out; --where chooses rows.",
         )
-    from batchrun.cli.export_lines import export_lines
-    from batchrun.export.left_out import LeftOut
-
-    left_out = LeftOut()
-    rows = export_lines(arguments, form, out, where, left_out, as_json=as_json)
-    _told(rows, form, out, {"left_out": left_out.document()}, left_out.lines(), as_json=as_json)
-
-
-def _tables(
-    arguments: JobArguments, form: str, out: Path | None, where: str | None, columns: str | None
-) -> tuple[int, int]:
-    """Write the results' rows; how many there were, and how many of them have no input columns yet."""
-    from batchrun.export import export
-    from batchrun.run_folder.diagnosis import reading
-    from batchrun.run_folder.results.read import scan_seen, see
-    from batchrun.show.show import Choice, choose, input_columns, with_members
-
-    run = arguments.run()
-    with reading(run):
-        seen = see(run)
-        rows = scan_seen(seen)
-        names = rows.collect_schema().names()
-        wanted = column_names(columns, names) or names
-        chosen = choose(with_members(rows, wanted), Choice(where=where))
-        with target(out, form, run, arguments) as sink:
-            written = export(chosen, wanted, cast("Format", form), sink)
-    if inputs := input_columns(names):
-        lacking = not set(wanted).isdisjoint(inputs)
-    else:  # the first publication brings them
-        lacking = columns is None and not run.results.exists()
-    return written, int(chosen.positions.is_in(seen.since["row_index"].implode()).sum()) if lacking else 0
-
-
-def _told(
-    rows: int, form: str, out: Path | None, about: Mapping[str, Any], lines: Iterable[str], *, as_json: bool
-) -> None:
-    """Say what was written where; `about` is what a program is told beside that, and people in `lines`."""
     if as_json:
-        write_json({"rows": rows, "format": form, "out": str(out), **about})
+        write_json({"rows": rows, "format": name, "out": str(out), **about})
         return
-    for line in lines:
-        click.echo(wrapped(clean_line(line), sys.stderr), err=True)
+    for line in notes:
+        _say(line)
     if out is not None:
         click.echo(clean_line(f"{counted(rows, 'row')} in {shown_path(out)}"), err=True)
 
 
-@contextmanager
-def target(out: Path | None, form: str, run: RunFolder, arguments: JobArguments) -> Iterator[IO[bytes]]:
-    """Where rows are written: a file that is there whole or not at all, or standard output."""
-    from batchrun.export import replacing
+Told = tuple[int, Mapping[str, Any], Iterable[str]]
+"""How many rows were written, what a program is told beside that, and what people are."""
 
-    if out is None:
-        yield _standard_output(form)
-        return
-    require_apart(out, run, arguments)
-    with replacing(out) as sink:
-        yield sink
+
+def _table(
+    arguments: JobArguments, form: Table, out: Path | None, where: str | None, columns: str | None
+) -> Told:
+    from batchrun.export.tables import export_table
+
+    run = arguments.run()
+    done = export_table(run, form, _target(out, form, run, arguments), where=where, columns=columns)
+    bare = done.without_input
+    lacking = f"{counted(bare, 'row')} without the input's columns: the next submit fills them in"
+    return done.rows, {"without_input": bare}, [lacking] if bare else []
+
+
+def _lines(
+    arguments: JobArguments, form: Lines, out: Path | None, where: str | None, *, as_json: bool
+) -> Told:
+    from batchrun.cli.memory import keep_memory_small
+
+    keep_memory_small()
+    from batchrun.cli.progress import showing
+    from batchrun.export.left_out import LeftOut
+    from batchrun.export.lines import write_lines
+    from batchrun.run_folder.diagnosis import reading
+    from batchrun.run_folder.folder import RunFolder
+
+    job = arguments.load_any()
+    run, left_out, maker = RunFolder(job.output_path), LeftOut(), form.maker()
+    if job.output_place is not None:
+        from batchrun.remote.reading import find_copy
+
+        find_copy(job.output_place, job.output_path, say=_say)
+    with reading(run) if run.identity.exists() else nullcontext():
+        with showing(as_json=as_json) as progress:
+            lines = maker.lines(job, run, where, left_out, progress)
+        with _target(out, form, run, arguments) as sink:
+            written = write_lines(lines, sink)
+    if note := maker.note(written):
+        _say(note)
+    return written.rows, {"left_out": left_out.document()}, left_out.lines()
+
+
+def _say(text: str) -> None:
+    click.echo(wrapped(clean_line(text), sys.stderr), err=True)
 
 
 def _format(given: str | None, out: Path | None) -> str:
@@ -171,24 +166,25 @@ def _format(given: str | None, out: Path | None) -> str:
             f"--out {out}: nothing is compressed by export",
             hint=f"Name a file without {suffix} and compress it then; Parquet is compressed inside.",
         )
-    if given is None and suffix not in _SUFFIXES:
-        raise UsageError(
-            f"--out {out}: {suffix} is no format that is written",
-            hint=f"Name a file in {', '.join(filter(None, _SUFFIXES))}, or add --format.",
-        )
-    return given or _SUFFIXES[suffix]
+    if given or out is None or not suffix:
+        return given or USUAL
+    return named_by(out, otherwise=", or add --format")
 
 
-def require_apart(out: Path, run: RunFolder, arguments: JobArguments) -> None:
-    """Nothing that a submit reads or writes is written over."""
-    if out.resolve().is_relative_to(run.path.resolve()):
-        raise UsageError(
-            f"--out {out} lies in the run folder, which is batchrun's own", hint="Name a file elsewhere."
-        )
-    for path in arguments.reads(run):
-        with suppress(OSError):
-            if out.samefile(path):
-                raise UsageError(f"--out {out} is what the job reads", hint="Name another file.")
+@contextmanager
+def _target(
+    out: Path | None, form: Table | Lines, run: RunFolder, arguments: JobArguments
+) -> Iterator[IO[bytes]]:
+    """Where rows are written: a file that is there whole or not at all, or standard output."""
+    from batchrun.cli.reads import require_apart
+    from batchrun.export import replacing
+
+    if out is None:
+        yield _standard_output(form)
+        return
+    require_apart(out, run, arguments)
+    with replacing(out) as sink:
+        yield sink
 
 
 class _StandardOutput(io.RawIOBase):
@@ -205,7 +201,9 @@ class _StandardOutput(io.RawIOBase):
         return len(data)
 
 
-def _standard_output(form: str) -> IO[bytes]:
-    if form == "parquet" and sys.stdout.isatty():
-        raise UsageError("Parquet is nothing for a terminal", hint="Add --out FILE.parquet, or a pipe.")
+def _standard_output(form: Table | Lines) -> IO[bytes]:
+    if isinstance(form, Table) and not form.is_text and sys.stdout.isatty():
+        raise UsageError(
+            f"{form.title} is nothing for a terminal", hint=f"Add --out FILE{form.suffixes[0]}, or a pipe."
+        )
     return cast("IO[bytes]", _StandardOutput())

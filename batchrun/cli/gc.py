@@ -9,10 +9,12 @@ import click
 
 from batchrun.cli.help import Explained
 from batchrun.cli.options import JobArguments, as_json, job_options
-from batchrun.cli.text import write_json
+from batchrun.cli.text import answer
 from batchrun.wording import counted
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from batchrun.gc import Garbage
 
 
@@ -37,15 +39,15 @@ def command(arguments: JobArguments, yes: bool, as_json: bool) -> None:
 
     job = arguments.load()
     found = (collect if yes else look)(job, say=lambda text: click.echo(text, err=True))
-    if as_json:
-        write_json({**asdict(found), "done": yes})
-        return
-    from batchrun.cli.terminal import headline, output
 
-    with output() as console:
+    def tell(console: Console) -> None:
+        from batchrun.cli.terminal import headline
+
         headline(console, _said(found, job.name))
         if not yes and (found.answers or found.unfinished or found.small):
             headline(console, f"  nothing is changed yet: {arguments.again('gc', '--yes')}", style="")
+
+    answer({**asdict(found), "done": yes}, tell, as_json=as_json)
 
 
 def _said(found: Garbage, name: str) -> str:

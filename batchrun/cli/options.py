@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -41,7 +41,7 @@ ENV_FILE = click.option(
 )
 
 
-class Place(click.Path):
+class PathOrAddress(click.Path):
     """A path, or the address of a run in object storage."""
 
     def __init__(self) -> None:
@@ -173,14 +173,6 @@ class JobArguments:
                 f"{self.path}: no such file or folder", hint="Name a job file (.yaml) or a run folder."
             )
 
-    def reads(self, run: RunFolder) -> Iterator[Path]:
-        """The files that the job is made of and reads: the one that is named, or that of the run folder."""
-        from batchrun.cli.reads import files_of_job, files_of_run
-
-        if self.env_file:
-            yield self.env_file
-        yield from files_of_run(run) if self.names_run else files_of_job(self.load())
-
     def again(self, verb: str, *options: str) -> str:
         """The command line of another verb on the same job."""
         sets = [word for text in self.sets for word in ("--set", text)]
@@ -192,13 +184,13 @@ class JobArguments:
 
 def job_options(verb: Verb) -> Verb:
     """Give a verb the job file and what the shell changes in it, as JobArguments."""
-    argument = click.argument("job", type=Place())
+    argument = click.argument("job", type=PathOrAddress())
     return _gathered(verb, [argument, SETS, NAME, _MODEL, ENV_FILE])
 
 
 def run_options(verb: Verb) -> Verb:
     """Give a verb that reads a run the job file or run folder, as JobArguments."""
-    argument = click.argument("job", metavar="JOB_OR_FOLDER", type=Place())
+    argument = click.argument("job", metavar="JOB_OR_FOLDER", type=PathOrAddress())
     return _gathered(verb, [argument, SETS, NAME, ENV_FILE])
 
 
@@ -209,7 +201,7 @@ def runs_options(verb: Verb) -> Verb:
     def gathered(*, jobs: tuple[Path | Address, ...], env_file: Path | None, **others: Any) -> int | None:
         return verb([JobArguments(job, env_file=env_file) for job in jobs], **others)
 
-    argument = click.argument("jobs", metavar="A B [C]...", nargs=-1, type=Place())
+    argument = click.argument("jobs", metavar="A B [C]...", nargs=-1, type=PathOrAddress())
     command: Verb = argument(ENV_FILE(gathered))
     return command
 
@@ -245,26 +237,6 @@ class OptionalValues(Explained):
         end = args.index("--") if "--" in args else len(args)
         given = [f"{word}=" if word in optional else word for word in args[:end]]
         return super().parse_args(ctx, given + args[end:])
-
-
-def column_names(text: str | None, names: Sequence[str]) -> list[str]:
-    """The columns that `--columns` names, each once; none without the option.
-
-    A member of a struct is named by its path (see `show.with_members`). Raises UsageError for what is neither
-    among `names` nor within one of them.
-    """
-    from batchrun.show.member import splits
-    from batchrun.show.show import require_columns
-
-    if not text:
-        return []
-    spelled = [name if name in names else name.strip() for name in text.split(",")]
-    wanted = list(dict.fromkeys(name for name in spelled if name or name in names))
-    if not wanted:
-        raise UsageError("--columns: names no column", hint=f"Columns: {', '.join(names)}")
-    within = [name for name in wanted if any(whole in names for whole, _ in splits(name))]
-    require_columns(tuple(name for name in wanted if name not in within), list(names), "--columns")
-    return wanted
 
 
 TYPES = "[=TYPE,…]"

@@ -9,7 +9,7 @@ import click
 
 from batchrun.cli.memory import keep_memory_small
 from batchrun.cli.options import TYPES, JobArguments, OptionalValues, as_json, error_types, job_options
-from batchrun.cli.text import shown_path, write_json
+from batchrun.cli.text import answer, shown_path
 from batchrun.wording import clean_line, counted
 
 if TYPE_CHECKING:
@@ -66,7 +66,6 @@ def command(
     keep_memory_small()
     from batchrun.cli.progress import showing
     from batchrun.cli.submit import retryable
-    from batchrun.cli.terminal import output
     from batchrun.planning import plan
 
     types = error_types(retry_failed, "--retry-failed", retryable())
@@ -81,13 +80,13 @@ def command(
             retry_failed=types,
             example=example,
         )
-    if as_json:
-        write_json(found.document())
-        return found.exit_code
-    with output() as console:
+    retry = [] if retry_failed is None else [f"--retry-failed={retry_failed}".removesuffix("=")]
+
+    def tell(console: Console) -> None:
         _tell(console, found, arguments, rerun_changed=rerun_changed)
-        retry = [] if retry_failed is None else [f"--retry-failed={retry_failed}".removesuffix("=")]
         _next(console, found, arguments, [*["--rerun-changed"] * rerun_changed, *retry])
+
+    answer(found.document(), tell, as_json=as_json)
     return found.exit_code
 
 
@@ -148,9 +147,9 @@ def _tell_warnings(console: Console, found: Plan, *, rerun_changed: bool) -> Non
             fact(console, counted(number, "row"), text, style="yellow")
     if (changed := found.rows["changed"] + found.unfit) and not rerun_changed:
         rows = counted(changed, "finished row")
-        keep = (
-            "" if found.left_behind or not found.rows["changed"] else "--keep-changed keeps them, "
-        )  # which would not do
+        # where rows are left behind, keeping would not do
+        keeps = found.rows["changed"] and not found.left_behind
+        keep = "--keep-changed keeps them, " if keeps else ""
         text = (
             f"a submit stops with exit code 6: {rows} would be paid for again. "
             f"{REPARSE if found.reparse else ''}--rerun-changed replaces their answers, {keep}"

@@ -1,4 +1,4 @@
-"""The files that a job is made of and reads: what an export or a report is not written over."""
+"""The files that a job is made of and reads: what no command writes over."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from batchrun.errors import InputError
+from batchrun.cli.options import JobArguments
+from batchrun.errors import InputError, UsageError
 from batchrun.job import Job
 from batchrun.job.reading import read_whole
 from batchrun.job.snapshot import read_snapshot, snapshot_folder
@@ -21,7 +22,20 @@ _TAG = re.compile(r"\{%.*?%\}", re.DOTALL)
 _TEXT = re.compile(r"'([^'\n]+)'|\"([^\"\n]+)\"")
 
 
-def files_of_job(job: Job) -> Iterator[Path]:
+def require_apart(out: Path, run: RunFolder, arguments: JobArguments) -> None:
+    """Raises UsageError where a submit of what `arguments` name reads or writes `out`."""
+    if out.resolve().is_relative_to(run.path.resolve()):
+        raise UsageError(
+            f"--out {out} lies in the run folder, which is batchrun's own", hint="Name a file elsewhere."
+        )
+    reads = _files_of_run(run) if arguments.names_run else _files_of_job(arguments.load())
+    for path in (*([arguments.env_file] if arguments.env_file else []), *reads):
+        with suppress(OSError):
+            if out.samefile(path):
+                raise UsageError(f"--out {out} is what the job reads", hint="Name another file.")
+
+
+def _files_of_job(job: Job) -> Iterator[Path]:
     """The job file, what it names, and what its templates name; also files that are not there."""
     yield job.path
     yield from _input(job.input.path, job.input.run, job.folder, job.input.format)
@@ -33,7 +47,7 @@ def files_of_job(job: Job) -> Iterator[Path]:
     yield from _included([job.path, *messages], job.folder)
 
 
-def files_of_run(run: RunFolder) -> Iterator[Path]:
+def _files_of_run(run: RunFolder) -> Iterator[Path]:
     """What the job that was submitted last reads, as the run folder has it, and job files beside it."""
     document, folder = read_snapshot(run.job_yaml), snapshot_folder(run.job_yaml)
     if document is None or folder is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +11,7 @@ from batchrun.cli.going_on import going_on
 from batchrun.cli.help import Explained
 from batchrun.cli.memory import keep_memory_small
 from batchrun.cli.options import JobArguments, as_json, job_options
-from batchrun.cli.text import shown_path, write_json
+from batchrun.cli.text import answer, shown_path
 from batchrun.wording import counted
 
 if TYPE_CHECKING:
@@ -62,14 +61,7 @@ def command(arguments: JobArguments, dry_run: bool, as_json: bool) -> int:
     with showing(as_json=as_json) as progress:
         found = (look if dry_run else reparse)(job, env=env, progress=progress)
     code = found.summary.exit_code if found.summary else 0
-    if as_json:
-        with suppress(BrokenPipeError):  # the exit code counts more than a reader that has gone
-            write_json(found.document())
-        return code
-    from batchrun.cli.terminal import output
-
-    with suppress(BrokenPipeError), output() as console:
-        _tell(console, found, arguments)
+    answer(found.document(), lambda console: _tell(console, found, arguments), as_json=as_json)
     return code
 
 

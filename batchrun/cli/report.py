@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,12 @@ from batchrun.cli.options import JobArguments, as_json, run_options
 from batchrun.cli.text import shown_path, wrapped, write, write_json
 from batchrun.errors import StorageError, UsageError
 from batchrun.wording import clean_line
+
+if TYPE_CHECKING:
+    from batchrun.run_folder.folder import RunFolder
+
+_NAME = "report.html"
+"""The report among the files of its run."""
 
 EXAMPLES = [
     ("Write report.html into the run folder, and say where it is:", "batchrun report job.yaml"),
@@ -43,11 +50,8 @@ def command(arguments: JobArguments, out: Path | None, as_json: bool) -> None:
 
     if as_json and out == Path("-"):
         raise UsageError("--json needs a file: the report is on standard output", hint="Give --out FILE.")
-    from batchrun.cli.export import require_apart
-    from batchrun.export import replacing
     from batchrun.report import MISSING, drawer, gather, page
     from batchrun.run_folder.diagnosis import reading
-    from batchrun.run_folder.disk import write_atomically
 
     run = arguments.run()
     with reading(run):
@@ -60,21 +64,30 @@ def command(arguments: JobArguments, out: Path | None, as_json: bool) -> None:
     if out == Path("-"):
         write(text)
         return
-    path = out or run.path / "report.html"
-    if path.resolve() == (run.path / "report.html").resolve():
-        try:
-            write_atomically(path, text)
-        except StorageError as error:
-            raise StorageError(
-                error.message, hint="Nothing in the run was changed: make room, or name a file with --out."
-            ) from error
-    else:
-        require_apart(path, run, arguments)
-        with replacing(path) as file:
-            file.write(text)
+    path = out or run.path / _NAME
+    _write(path, text, run, arguments)
     if as_json:
         left_out = {"failed": found.failures_left_out, "ok": found.others_left_out}
         made_of = {"rows": len(found.rows), "charts": drawn, "left_out": left_out, "bytes": len(text)}
         write_json({"report": str(path), **made_of})
     else:
         write(f"{clean_line(shown_path(path))}\n")
+
+
+def _write(path: Path, text: bytes, run: RunFolder, arguments: JobArguments) -> None:
+    """As a file of the run folder, or as one that is none of its own and of what the job reads."""
+    from batchrun.cli.reads import require_apart
+    from batchrun.export import replacing
+    from batchrun.run_folder.disk import write_atomically
+
+    if path.resolve() != (run.path / _NAME).resolve():
+        require_apart(path, run, arguments)
+        with replacing(path) as file:
+            file.write(text)
+        return
+    try:
+        write_atomically(path, text)
+    except StorageError as error:
+        raise StorageError(
+            error.message, hint="Nothing in the run was changed: make room, or name a file with --out."
+        ) from error

@@ -13,7 +13,6 @@ from batchrun.cli.options import (
     JobArguments,
     OptionalValues,
     as_json,
-    column_names,
     error_types,
     run_options,
 )
@@ -94,7 +93,7 @@ def command(
     from batchrun.outcome import ERROR_TYPES
     from batchrun.run_folder.diagnosis import reading
     from batchrun.run_folder.results.read import scan_run
-    from batchrun.show.show import Choice, choose, with_members
+    from batchrun.show.show import Choice, choose, named_columns
 
     if seed is not None and sample is None:
         raise UsageError("--seed draws another sample, and there is none", hint="Add --sample N.")
@@ -105,9 +104,8 @@ def command(
         limit = LIMIT
     run = arguments.run()
     with reading(run):
-        rows = scan_run(run)
-        wanted = column_names(columns, rows.collect_schema().names())
-        chosen = choose(with_members(rows, wanted), Choice(ids, where, kinds, sample, seed or 0, limit))
+        rows, wanted = named_columns(scan_run(run), columns)
+        chosen = choose(rows, Choice(ids, where, kinds, sample, seed or 0, limit))
         if as_json:
             _lines(chosen, wanted)
         else:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 _REASONS = {"limits": "its limits", "retry-after": "it asks to wait", "unreachable": "it fails"}
 
+_SHORTEST = 12
+"""Columns that a name keeps at least."""
+
 
 def figures(standing: Standing) -> list[str]:
     """What has been done, the most important first."""
@@ -92,10 +95,6 @@ def hindrance(standing: Standing, width: int | None = None) -> str:
         return ""
     places = _shortened(list(closed), width, len("closed: ") + sum(len(why) + 3 for why in closed.values()))
     return "closed: " + ", ".join(" ".join(pair) for pair in zip(places, closed.values(), strict=True))
-
-
-_SHORTEST = 12
-"""Columns that a name keeps at least."""
 
 
 def _shortened(places: list[str], width: int | None, rest: int) -> list[str]:

@@ -13,7 +13,7 @@ from batchrun.cli.going_on import going_on
 from batchrun.cli.help import Explained
 from batchrun.cli.memory import keep_memory_small
 from batchrun.cli.options import JobArguments, as_json, run_options
-from batchrun.cli.text import shown_path, write_json
+from batchrun.cli.text import answer, shown_path
 from batchrun.wording import counted, duration, moment, usd
 
 if TYPE_CHECKING:
@@ -49,14 +49,8 @@ def command(arguments: JobArguments, as_json: bool) -> None:
     Also while a submit is running, and after one was killed.
     """
     keep_memory_small()
-    from batchrun.cli.terminal import output
-
     with _found(arguments) as found:
-        if as_json:
-            write_json(found.document())
-            return
-        with output() as console:
-            _tell(console, found, arguments)
+        answer(found.document(), lambda console: _tell(console, found, arguments), as_json=as_json)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from batchrun.checks.verdict import given, sentence
-from batchrun.cli.remedies import REMEDIES
+from batchrun.cli.failures import REMEDIES
 from batchrun.cli.summary import by_batches, money, row_counts
 from batchrun.summary import Summary
 from batchrun.wording import clean_line, counted, duration

@@ -106,11 +106,7 @@ def command(
     from batchrun.cli.summary import tell
     from batchrun.submitting.submit import Options, submit
 
-    if rerun_changed and keep_changed:
-        raise UsageError(
-            "--rerun-changed and --keep-changed exclude each other",
-            hint="Choose one: --rerun-changed asks changed rows again, --keep-changed leaves their answers.",
-        )
+    _require_one(rerun_changed=rerun_changed, keep_changed=keep_changed)
     types = error_types(retry_failed, "--retry-failed", retryable())
     job, retry_model = _loaded(arguments, retrying=retry_failed is not None)
     options = Options(
@@ -133,6 +129,14 @@ def command(
     with suppress(BrokenPipeError):  # the exit code counts more than a reader that has gone
         write_json(summary.document())
     return summary.exit_code
+
+
+def _require_one(*, rerun_changed: bool, keep_changed: bool) -> None:
+    if rerun_changed and keep_changed:
+        raise UsageError(
+            "--rerun-changed and --keep-changed exclude each other",
+            hint="Choose one: --rerun-changed asks changed rows again, --keep-changed leaves their answers.",
+        )
 
 
 def _given(batches: tuple[str, ...]) -> dict[str, str]:

@@ -8,14 +8,18 @@ import shlex
 import shutil
 import sys
 import textwrap
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from batchrun.errors import StorageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def shown_path(path: str | Path) -> str:
@@ -70,6 +74,21 @@ def write_json(document: Any) -> None:
     except UnicodeEncodeError:  # JSON has escapes of its own; those of the stream would be no JSON
         line = json.dumps(json.loads(line), separators=(",", ":"))
     write(line + "\n")
+
+
+def answer(document: Any, tell: Callable[[Console], None], *, as_json: bool) -> None:
+    """Write what a verb has found to standard output: as JSON, or as `tell` draws it.
+
+    A reader that has had enough is none of its business: the exit code counts more. Raises StorageError.
+    """
+    with suppress(BrokenPipeError):
+        if as_json:
+            write_json(document)
+            return
+        from batchrun.cli.terminal import output
+
+        with output() as console:
+            tell(console)
 
 
 def _silence(stream: TextIO) -> None:

@@ -9,6 +9,9 @@ from itertools import combinations
 
 import polars as pl
 
+MOST_LABELS = 50
+"""Distinct values that are taken for labels, at most."""
+
 
 def agreement(labels: pl.DataFrame) -> float | None:
     """The share of rows in which all columns hold the same label; None without rows."""
@@ -65,7 +68,3 @@ def mean_absolute_difference(first: pl.Series, second: pl.Series) -> float | Non
 def are_labels(distinct: int, rows: int) -> bool:
     """Whether so few values stand in so many rows that each is more than a text of its own."""
     return 0 < 2 * distinct <= rows and distinct <= MOST_LABELS
-
-
-MOST_LABELS = 50
-"""Distinct values that are taken for labels, at most."""

@@ -39,12 +39,14 @@ def _joined(some: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
     return some.join(more, on="key", how="full", coalesce=True)
 
 
-def in_all(what: str, runs: int) -> pl.Expr:
-    """Whether `what` of a line, `at` or `ok`, holds in every run."""
-    columns = [pl.col(f"{what}_{number}") for number in range(runs)]
-    if what == "at":
-        return pl.all_horizontal(column.is_not_null() for column in columns)
-    return pl.all_horizontal(column.fill_null(value=False) for column in columns)
+def in_all(runs: int) -> pl.Expr:
+    """Whether every run has the row of a line."""
+    return pl.all_horizontal(pl.col(f"at_{number}").is_not_null() for number in range(runs))
+
+
+def ok_in_all(runs: int) -> pl.Expr:
+    """Whether the row of a line is ok in every run."""
+    return pl.all_horizontal(pl.col(f"ok_{number}").fill_null(value=False) for number in range(runs))
 
 
 def equal(runs: Sequence[int]) -> pl.Expr:

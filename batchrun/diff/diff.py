@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from dataclasses import field as attribute
 from typing import Any
 
-from batchrun.diff.against_truth import Score
+from batchrun.diff.against_truth import Score, scores
 from batchrun.diff.aligned import in_all
 from batchrun.diff.compared import answer_of, field_of, truth_of
 from batchrun.diff.examples import Example, changed, examples
 from batchrun.diff.gathered import gather
 from batchrun.diff.pairs import Pair, pairs, together
-from batchrun.diff.scored import scores
 from batchrun.diff.side import sides_of
 from batchrun.diff.table import Table
 from batchrun.diff.took import Change, Took, changes
@@ -105,7 +104,7 @@ def diff(
     table = Table(tuple(sides), found.lines, compared, right)
     all_runs = together(found, len(sides))
     scored = scores(found.lines, sides, compared, right) if right else [None] * len(sides)
-    everywhere = found.lines.select(in_all("at", len(sides)).alias("at"))["at"]
+    everywhere = found.lines.select(in_all(len(sides)).alias("at"))["at"]
     return Diff(
         compared=compared.path,
         truth=truth,

@@ -16,7 +16,7 @@ from batchrun.diff.agreement import (
     fleiss_kappa,
     mean_absolute_difference,
 )
-from batchrun.diff.aligned import equal, in_all
+from batchrun.diff.aligned import equal, ok_in_all
 from batchrun.diff.gathered import Gathered
 
 _GLANCE = 10_000
@@ -60,7 +60,7 @@ class Together:
 
 def together(found: Gathered, runs: int) -> Together:
     """Compare all runs."""
-    codes = _both(found.lines, in_all("ok", runs), [f"code_{number}" for number in range(runs)])
+    codes = _both(found.lines, ok_in_all(runs), [f"code_{number}" for number in range(runs)])
     labels = _labels(codes)
     kappa = fleiss_kappa(codes) if labels and runs > 2 else None
     changed = codes.select((~equal(range(runs))).sum()).item()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 import polars as pl
 
 from batchrun import codec
-from batchrun.diff.names import short_names
 from batchrun.errors import UsageError
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.diagnosis import reading
@@ -91,6 +92,26 @@ def sides_of(runs: Sequence[RunFolder]) -> list[Side]:
             )
     names = short_names([(_name(run), folder) for run, folder in zip(runs, folders, strict=True)])
     return [_side(run, name) for run, name in zip(runs, names, strict=True)]
+
+
+def short_names(runs: Sequence[tuple[str, Path]]) -> list[str]:
+    """A name for each run, given its own and its folder: no two are alike.
+
+    The run's own; where runs share one, the last parts of their folders, as many as tell them apart. The
+    folders are absolute, and no two the same.
+    """
+    parts = [0] * len(runs)
+    names = [run for run, _ in runs]
+    while len(times := Counter(names)) < len(names):
+        parts = [count + (times[name] > 1) for name, count in zip(names, parts, strict=True)]
+        names = [_last_parts(run, path, count) for (run, path), count in zip(runs, parts, strict=True)]
+    return names
+
+
+def _last_parts(run: str, path: Path, parts: int) -> str:
+    if not parts:
+        return run
+    return "/".join(path.parts[-parts:]) if parts < len(path.parts) else str(path)
 
 
 def _name(run: RunFolder) -> str:

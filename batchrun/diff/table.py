@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from batchrun.diff.aligned import equal, in_all
+from batchrun.diff.aligned import equal, ok_in_all
 from batchrun.diff.compared import Compared, Truth
 from batchrun.diff.side import Side
 from batchrun.show.show import PIECE
@@ -55,7 +55,7 @@ class Table:
 
     def _piece(self, lines: pl.DataFrame) -> pl.DataFrame:
         runs = range(len(self.sides))
-        agrees = pl.when(in_all("ok", len(runs))).then(equal(runs))
+        agrees = pl.when(ok_in_all(len(runs))).then(equal(runs))
         piece = lines.drop("truth", strict=False)  # its code
         piece = piece.with_columns(agrees.alias("agrees"), row_id=pl.lit(None, pl.String))
         for number in runs:

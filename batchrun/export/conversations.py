@@ -15,9 +15,14 @@ import polars as pl
 from batchrun.chat.answer.completion import Choice, ToolCall
 from batchrun.chat.transcript import assistant_message
 from batchrun.export.left_out import LeftOut
+from batchrun.export.lines import Written
 from batchrun.export.prompts import UNRENDERED, Prompts
+from batchrun.job import Job
+from batchrun.progress.display import Progress
 from batchrun.render.evaluate import RenderError
 from batchrun.render.request import Request
+from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.results.read import scan_run
 from batchrun.show.show import Choice as RowChoice
 from batchrun.show.show import Chosen, choose
 
@@ -32,13 +37,24 @@ Result = Mapping[str, Any]
 Messages = list[Mapping[str, Any]]
 
 
-def answered(rows: pl.LazyFrame, where: str | None) -> Chosen:
-    """The ok rows of a run (see `run_folder.read.scan_run`), those for which `where` holds."""
-    return choose(rows.filter(pl.col("status") == "ok"), RowChoice(where=where))
+def lines(
+    job: Job, run: RunFolder, where: str | None, left_out: LeftOut, _progress: Progress
+) -> Iterator[dict[str, Any]]:
+    """A line for each ok row for which `where` holds; of several choices the first.
+
+    Raises RunFolderError without a run.
+    """
+    run.require()
+    answered = scan_run(run).filter(pl.col("status") == "ok")
+    return _conversations(Prompts.of(job), choose(answered, RowChoice(where=where)), left_out)
 
 
-def conversations(prompts: Prompts, chosen: Chosen, left_out: LeftOut) -> Iterator[dict[str, Any]]:
-    """A line for each of these rows of the results; of several choices the first."""
+def note(_written: Written) -> str:
+    """Nothing: a file may hold any number."""
+    return ""
+
+
+def _conversations(prompts: Prompts, chosen: Chosen, left_out: LeftOut) -> Iterator[dict[str, Any]]:
     for result, request in prompts.asked(chosen, _COLUMNS, left_out):
         try:
             messages, tools = _messages(request, result), _tools(request, result)

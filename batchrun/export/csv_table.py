@@ -7,7 +7,8 @@ column is a pair of quotes, too: readers skip an empty line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import IO
 
 import polars as pl
 import polars.selectors as cs
@@ -22,29 +23,22 @@ _NUMBER = r"^[+\-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+\-]?[0-9]+)?$"
 """Text that is a number runs nothing: a CSV's own columns are texts, and their -5 stays -5."""
 
 
-class CsvTable:
-    """The cells of rows of one schema."""
-
-    def __init__(self, schema: pl.Schema) -> None:
-        self._names: list[str] = []
-        self._cells: list[pl.Expr] = []
-        taken = set(schema.names())
-        for path, cell in _cells(schema):
-            name = ".".join(path)
-            while len(path) > 1 and name in taken:  # a column of the input is called like that
-                name += "_"
-            taken.add(name)
-            self._names.append(name)
-            self._cells.append(cell.alias(str(len(self._cells))))
-
-    def header(self) -> bytes:
-        """The line of names."""
-        names = pl.DataFrame({str(number): [name] for number, name in enumerate(self._names)})
-        return _written(names.select(_guarded(pl.col(name)).alias(name) for name in names.columns))
-
-    def lines(self, rows: pl.DataFrame) -> bytes:
-        """The lines of these rows."""
-        return _written(rows.select(self._cells))
+def write(schema: pl.Schema, pieces: Iterable[pl.DataFrame], sink: IO[bytes]) -> None:
+    """Write a line of names, and one for each row."""
+    names: list[str] = []
+    cells: list[pl.Expr] = []
+    taken = set(schema.names())
+    for path, cell in _cells(schema):
+        name = ".".join(path)
+        while len(path) > 1 and name in taken:  # a column of the input is called like that
+            name += "_"
+        taken.add(name)
+        names.append(name)
+        cells.append(cell.alias(str(len(cells))))
+    header = pl.DataFrame({str(number): [name] for number, name in enumerate(names)})
+    sink.write(_written(header.select(_guarded(pl.col(name)).alias(name) for name in header.columns)))
+    for piece in pieces:
+        sink.write(_written(piece.select(cells)))
 
 
 def _written(cells: pl.DataFrame) -> bytes:

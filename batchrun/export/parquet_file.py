@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 
-def write_parquet(schema: pl.Schema, pieces: Iterable[pl.DataFrame], sink: IO[bytes]) -> None:
-    """Write each piece as a row group; `sink` need not be seekable."""
+def write(schema: pl.Schema, pieces: Iterable[pl.DataFrame], sink: IO[bytes]) -> None:
+    """Write each piece as a row group."""
     fields = pl.DataFrame(schema=schema).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
     with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), fields, compression="zstd") as writer:
         for piece in pieces:

@@ -10,15 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from batchrun.errors import JobError
+from batchrun.errors import JobError, UsageError
 from batchrun.export.left_out import LeftOut
+from batchrun.export.lines import Written
 from batchrun.export.prompts import UNRENDERED, Prompts, placed
 from batchrun.job import Job
 from batchrun.outcome import Error
+from batchrun.progress.display import Progress
 from batchrun.render.evaluate import RenderError
 from batchrun.render.request import Request
-from batchrun.show.show import Chosen
-from batchrun.survey.survey import Survey
+from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.results.read import scan_run
+from batchrun.show.show import Choice, Chosen, choose
+from batchrun.survey.survey import Survey, survey
+from batchrun.wording import counted
 
 MAX_REQUESTS = 50_000
 MAX_BYTES = 200_000_000
@@ -28,7 +33,36 @@ _URL = "/v1/chat/completions"
 _NOT_IN_BATCHES = ("stream", "stream_options")
 
 
-def require_single(job: Job) -> None:
+def lines(
+    job: Job, run: RunFolder, where: str | None, left_out: LeftOut, progress: Progress
+) -> Iterator[dict[str, Any]]:
+    """A line for each chosen row of the input, or of the results those for which `where` holds.
+
+    Raises JobError for a job whose rows take several requests, and UsageError for `where` without results.
+    """
+    _require_single(job)
+    if where is None:
+        progress.phase(f"reading {job.input.place}")
+        return _of_input(survey(job, on_rows=progress.read, keep_index=False), left_out)
+    if not run.identity.exists():
+        raise UsageError(
+            "--where chooses among the results, and there is no run yet",
+            hint='Choose rows of the input: --set "input.where=stars < 3"',
+        )
+    run.require()
+    return _of_results(Prompts.of(job), choose(scan_run(run), Choice(where=where)), left_out)
+
+
+def note(written: Written) -> str:
+    """What one file may hold, where it holds more: other programs take it."""
+    if written.rows <= MAX_REQUESTS and written.bytes <= MAX_BYTES:
+        return ""
+    size = f"{counted(written.rows, 'request')} and {written.bytes / 1e6:,.0f} MB"
+    most = f"{MAX_REQUESTS:,} requests and {MAX_BYTES // 10**6} MB"
+    return f"{size}: OpenAI takes at most {most} in a file. Split it between lines."
+
+
+def _require_single(job: Job) -> None:
     """Raises JobError for a job whose rows take several requests, each made of the answers before it."""
     key = "turns" if job.prompt.turns else None
     where = job.where("prompt", key) if key else job.where("run_tools") if job.run_tools else None
@@ -40,8 +74,7 @@ def require_single(job: Job) -> None:
         )
 
 
-def requests(found: Survey, left_out: LeftOut) -> Iterator[dict[str, Any]]:
-    """A line for each chosen row of the input; those of which no request can be made are left out."""
+def _of_input(found: Survey, left_out: LeftOut) -> Iterator[dict[str, Any]]:
     for row in found.source.rows_at(found.rows["row_index"]):
         known = found.identifier.identify(row)
         try:
@@ -53,8 +86,7 @@ def requests(found: Survey, left_out: LeftOut) -> Iterator[dict[str, Any]]:
             left_out.add(UNRENDERED, placed(row, failure.error))
 
 
-def requests_of(prompts: Prompts, chosen: Chosen, left_out: LeftOut) -> Iterator[dict[str, Any]]:
-    """A line for each of these rows of the results."""
+def _of_results(prompts: Prompts, chosen: Chosen, left_out: LeftOut) -> Iterator[dict[str, Any]]:
     for result, request in prompts.asked(chosen, [], left_out):
         try:
             yield _line(result["row_id"], request)

@@ -15,7 +15,7 @@ from batchrun.report.figures import Figures, figures
 from batchrun.report.members import MOST
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.results.read import Seen, rows_by_part, scan_seen, see
-from batchrun.show.conversation import NEEDED, facts, turns
+from batchrun.show.conversation import NEEDED, Part, Turn, facts, turns
 from batchrun.show.show import Choice, choose, input_columns
 from batchrun.status.status import Status, status
 from batchrun.wording import clean, clean_line, counted, duration, moment, usd
@@ -37,25 +37,8 @@ _SHORT = 160
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A text of a conversation, with what it is; nothing in it that is not seen."""
-
-    label: str
-    text: str
-    kind: str
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What one role says."""
-
-    role: str
-    parts: tuple[Part, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the table; `kind` is `ok` or its error type."""
+    """A row of the table, all its texts safe to look at; `kind` is `ok` or its error type."""
 
     index: int
     row_id: str
@@ -193,7 +176,7 @@ def _row(row: Mapping[str, Any], inputs: list[str]) -> Row:
     kind = "ok" if row["status"] == "ok" else (row["error"] or {}).get("type") or "failed"
     told = tuple(_turns(row, inputs))
     answers = [turn for turn in told if turn.role.startswith(("assistant", "error"))] or told
-    first = next((part for turn in reversed(answers) for part in turn.parts), Part("", "", "text"))
+    first = next((part for turn in reversed(answers) for part in turn.parts), Part(""))
     return Row(
         index=row["row_index"],
         row_id=clean_line(str(row["row_id"])),
@@ -212,7 +195,7 @@ def _turns(row: Mapping[str, Any], inputs: list[str]) -> Iterator[Turn]:
         for part in turn.parts:
             text = _cut(part.text, min(_LONGEST, left))
             left -= min(left, len(text))
-            parts.append(Part(clean_line(part.label), clean(text).rstrip("\n"), part.kind))
+            parts.append(Part(clean(text).rstrip("\n"), clean_line(part.label), part.kind))
         yield Turn(clean_line(turn.role), tuple(parts))
 
 

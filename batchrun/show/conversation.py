@@ -25,6 +25,11 @@ NEEDED = (
 _LABELS = 5
 """Probabilities that are shown, the highest ones."""
 
+_DETAILS = ("cached_tokens", "reasoning_tokens")
+
+_WAV_HEADER = 44
+"""Bytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -228,9 +233,6 @@ def audio_seconds(data: bytes, given: str | None) -> float | None:
     return len(data) / 48_000 if given == "pcm16" and data else None
 
 
-_WAV_HEADER = 44
-
-
 def _sureness(row: Row) -> Iterator[Part]:
     if row.get("confidence") is None:
         return
@@ -253,9 +255,6 @@ def _tokens(usage: Row) -> str | None:
         return None
     details = [f"{usage[name]} {name.removesuffix('_tokens')}" for name in _DETAILS if usage.get(name)]
     return f"{tokens[0] or 0}+{tokens[1] or 0} tokens" + (f" ({', '.join(details)})" if details else "")
-
-
-_DETAILS = ("cached_tokens", "reasoning_tokens")
 
 
 def _dollars(cost: float) -> str:

@@ -13,13 +13,13 @@ import polars.selectors as cs
 from batchrun import codec
 from batchrun.errors import UsageError
 from batchrun.predicate import Predicate, PredicateError
-from batchrun.show.member import find
+from batchrun.show.member import find, splits
 
 CHUNK = 2_000
-"""Rows held at once."""
+"""Rows held at once by who reads many."""
 
 PIECE = 8_000_000
-"""Bytes of rows held at once by who reads many."""
+"""Bytes of them, about."""
 
 _MEANT = "A member of an answer is parsed.{name}, a text is '{name}' in single quotes."
 """What a name that is no column is most often meant for in a condition."""
@@ -49,19 +49,19 @@ class Chosen:
     positions: pl.Series
     matching: int
 
-    def frames(self, columns: list[str] | None = None, *, at_once: int = CHUNK) -> Iterator[pl.DataFrame]:
-        """The rows, some at a time, all columns or these."""
+    def frames(self, columns: list[str], *, at_once: int) -> Iterator[pl.DataFrame]:
+        """These columns of the rows, some rows at a time."""
         for start in range(0, len(self.positions), at_once):
             yield self._part(start, at_once, columns)
 
-    def pieces(self, columns: list[str] | None = None, *, size: int = PIECE) -> Iterator[pl.DataFrame]:
-        """The rows, as many at a time as take about `size` bytes, and at most CHUNK."""
+    def pieces(self, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
+        """The rows, all columns or these, as many at a time as take about PIECE bytes, and at most CHUNK."""
         start, rows = 0, 50
         while start < len(self.positions):
             piece = self._part(start, rows, columns)
             yield piece
             start += rows
-            fitting = int(size * len(piece) / max(1, piece.estimated_size()))
+            fitting = int(PIECE * len(piece) / max(1, piece.estimated_size()))
             rows = max(1, min(fitting, 4 * rows, CHUNK))
 
     def _part(self, start: int, count: int, columns: list[str] | None) -> pl.DataFrame:
@@ -138,31 +138,33 @@ def input_columns(names: list[str]) -> list[str]:
     return names[names.index("row_id") + 1 : names.index("status")]
 
 
-def with_members(rows: pl.LazyFrame, wanted: list[str]) -> pl.LazyFrame:
-    """The rows with a column for each member of a struct that is wanted, named by its path: `parsed.label`.
+def named_columns(rows: pl.LazyFrame, text: str | None) -> tuple[pl.LazyFrame, list[str]]:
+    """The columns that `--columns A,B` names, each once, and the rows with them; none without a text.
 
-    Raises UsageError where there is no such member.
+    A member of a struct is named by its path, `parsed.label`, and is a column of that name then. Raises
+    UsageError for what is neither a column nor within one.
     """
+    if not text:
+        return rows, []
     schema = rows.collect_schema()
-    members = []
-    for name in wanted:
-        if name not in schema:
-            member = find(name, schema, option="columns", run="the results")
-            if member.rest:
-                whole = name.removesuffix(f".{member.rest}")
-                raise UsageError(
-                    f"--columns {name}: `{whole}` of the results is text and has no members",
-                    hint=f"Name {whole} itself.",
-                )
-            members.append(member.value.alias(name))
-    return rows.with_columns(members)
+    spelled = [name if name in schema else name.strip() for name in text.split(",")]
+    wanted = list(dict.fromkeys(name for name in spelled if name or name in schema))
+    if not wanted:
+        raise UsageError("--columns: names no column", hint=f"Columns: {', '.join(schema)}")
+    return rows.with_columns(_member(name, schema) for name in wanted if name not in schema), wanted
 
 
-def require_columns(wanted: tuple[str, ...], names: list[str], option: str) -> None:
-    """Raises UsageError for a column that the results do not have."""
-    for name in wanted:
-        if name not in names:
-            raise UsageError(f"{option}: the results have no column `{name}`", hint=_columns(names))
+def _member(path: str, schema: pl.Schema) -> pl.Expr:
+    if not any(name in schema for name, _ in splits(path)):
+        raise UsageError(f"--columns: the results have no column `{path}`", hint=_columns(schema.names()))
+    member = find(path, schema, option="columns", run="the results")
+    if member.rest:
+        whole = path.removesuffix(f".{member.rest}")
+        raise UsageError(
+            f"--columns {path}: `{whole}` of the results is text and has no members",
+            hint=f"Name {whole} itself.",
+        )
+    return member.value.alias(path)
 
 
 def _columns(names: list[str]) -> str:

@@ -40,10 +40,10 @@ Document = dict[str, Any]
 class StoredCompletions:
     """The completions that one endpoint keeps. Each request raises EndpointError when it is refused."""
 
-    def __init__(self, place: Place, resources: Resources, clock: Clock | None = None) -> None:
+    def __init__(self, place: Place, resources: Resources, clock: Clock) -> None:
         self._place = place
         self._resources = resources
-        self._clock = clock or SystemClock()
+        self._clock = clock
 
     async def pages(self, filters: Filters, limit: int | None = None) -> AsyncIterator[list[Document]]:
         """Those that are meant, a page at a time; at most `limit`."""
@@ -137,7 +137,7 @@ async def open_stored(
     """
     resources = open_resources(place.endpoint, env, job=place.job, connections=CONNECTIONS, say=say)
     async with resources as opened:
-        yield StoredCompletions(place, opened)
+        yield StoredCompletions(place, opened, SystemClock())
 
 
 def check_place(place: Place, env: Mapping[str, str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 
-from batchrun.clock import Clock, SystemClock
+from batchrun.clock import Clock
 from batchrun.outcome import Error, Exchange, Reply, Unanswered
 from batchrun.policy.decision import PauseEndpoint, Retry, RetryRules, decide
 from batchrun.policy.error_reply import classify
@@ -15,8 +15,6 @@ _RULES = RetryRules(max_attempts=5, max_wait=60.0, backoff_initial=0.5, backoff_
 
 _UNKNOWN = frozenset({405, 501})
 """Statuses of a server that does not know the method."""
-
-_SYSTEM = SystemClock()
 
 
 def error_of(exchange: Exchange) -> Error | None:
@@ -31,7 +29,7 @@ def is_unknown(exchange: Exchange) -> bool:
     return isinstance(exchange, Reply) and exchange.status in _UNKNOWN
 
 
-async def asked(request: Callable[[], Awaitable[Exchange]], clock: Clock = _SYSTEM) -> Exchange:
+async def asked(request: Callable[[], Awaitable[Exchange]], clock: Clock) -> Exchange:
     """What came of a request in the end.
 
     A pace that is too high, an error of the server and a lost connection are waited out, a few times and for

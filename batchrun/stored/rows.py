@@ -66,7 +66,7 @@ class Rows:
         labels = [_labels(completion) for completion in completions]
         known = {
             METADATA: pa.array(labels, pa.string()),
-            **{name: pa.array(list(map(_created, completions)), TIME) for name in _TIMES},
+            **{name: pa.array(list(map(created, completions)), TIME) for name in _TIMES},
             **{name: pa.nulls(len(completions), self.schema().field(name).type) for name in _NOT_TOLD},
         }
         columns = [
@@ -82,7 +82,7 @@ class Rows:
         index, choice = self._model(completion.get("model"))
         spelled = choice.spelled if choice else f"{self.place.name}/{completion.get('model')}"
         reading, error = self._read(judged)
-        at = (_created(completion) or 0) / 1e6
+        at = (created(completion) or 0) / 1e6
         price = self.prices.of(choice) if self.prices and choice else None
         outcome = Failed(error, 0) if error else Completed(0)
         task = (number, 0)  # the task, and its only call
@@ -132,10 +132,10 @@ def _row_id(completion: Document) -> str:
     return row if isinstance(row, str) else str(completion["id"])
 
 
-def _created(completion: Document) -> int | None:
-    """When it was made, in microseconds."""
-    created = completion.get("created")
-    return created * 1_000_000 if is_integer(created) and 0 <= created < _YEAR_10000 else None
+def created(completion: Document) -> int | None:
+    """When it was made, in microseconds since the epoch; None where it does not say that."""
+    seconds = completion.get("created")
+    return seconds * 1_000_000 if is_integer(seconds) and 0 <= seconds < _YEAR_10000 else None
 
 
 def _labels(completion: Document) -> str | None:

@@ -21,6 +21,9 @@ Env = Mapping[str, str]
 Say = Callable[[str], None]
 Page = list[Document]
 
+_OFTEN = 1_000
+"""Deleted completions after which it is said how many they are."""
+
 
 def with_stored(
     place: Place, env: Env, scene: Callable[[StoredCompletions], Awaitable[_T]], say: Say = lambda text: None
@@ -126,10 +129,6 @@ def delete(place: Place, env: Env, ids: Sequence[str], say: Say = lambda text: N
         said = f"{error.message}; {done.count:,} of {len(ids):,} were deleted before"
         raise EndpointError(said, hint=error.hint or "Run it again.", exit_code=error.exit_code) from error
     return done
-
-
-_OFTEN = 1_000
-"""Deleted completions after which it is said how many they are."""
 
 
 async def _deleting(

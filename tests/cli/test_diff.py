@@ -199,7 +199,7 @@ def test_all_rows_go_into_a_file(folder: Path, tmp_path: Path, form: str) -> Non
         ),
         (
             [*TRUTH[:3], "--out", "x.txt"],
-            ".txt is no format that is written\n  Name a file in .parquet, .csv,",
+            ".txt is no format that is written\n  Name a file in .csv, .jsonl,",
         ),
         ([*TRUTH[:3], "--out", "b/runs/job/x.csv"], "lies in the run folder"),
         ([*TRUTH[:3], "--out", "nowhere/x.csv"], "cannot be written"),

@@ -245,6 +245,17 @@ def test_a_reader_that_has_enough_is_no_error(run: JobFolder) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
+def test_the_exit_code_counts_more_than_a_reader_that_has_gone(run: JobFolder, options: list[str]) -> None:
+    """`plan | head -1` says what the submit would come to."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = ["plan", str(run.job), "--set", "request.temperature=0.9", *options]
+    ended = subprocess.run([sys.executable, "-m", "batchrun", *words], stdout=writer, check=False)
+    os.close(writer)
+    assert ended.returncode == 6
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a Linux device")
 def test_a_full_disk_below_standard_output_is_told(run: JobFolder) -> None:
     """What cannot be written is an error, not a traceback."""

@@ -8,8 +8,7 @@ import click
 from rich.console import Console
 
 from batchrun.cli import cli
-from batchrun.cli.failures import tell_failures
-from batchrun.cli.remedies import REMEDIES
+from batchrun.cli.failures import REMEDIES, tell_failures
 from batchrun.outcome import ERROR_TYPES, NEVER_SENT, PASSING
 from tests.cli.conftest import NewJob
 from tests.commands import batchrun

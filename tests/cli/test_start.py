@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from batchrun.cli.collecting import seldom_collecting
+from batchrun.cli.memory import seldom_collecting
 from tests.runs import JobFolder
 
 PROGRAM = """\

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from batchrun.diff import diff
-from batchrun.diff.names import short_names
+from batchrun.diff.side import short_names
 from batchrun.errors import UsageError
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.results.read import rows_by_part, scan_run, see

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from batchrun.report import Gathered, gather, page
 from batchrun.report.charts import Chart
-from batchrun.report.gathered import Failure, Part, Row, Turn, Verdict
+from batchrun.report.gathered import Failure, Row, Verdict
 from batchrun.report.specs import Bar, bars
 from batchrun.run_folder.folder import RunFolder
+from batchrun.show.conversation import Part, Turn
 from tests.commands import batchrun
 from tests.hostile import ALL, harmless_ones, hostile_run, obeyed, storable
 from tests.run_folder.answering import Work, failed
@@ -166,8 +167,8 @@ def test_what_a_report_says(tmp_path: Path) -> None:
     ]
     assert found.rows[0].gist == "answer 1"
     assert found.rows[2].turns == (
-        Turn("input", (Part("text: ", "question 2", "text"),)),
-        Turn("error", (Part("", "invalid_request: it failed", "error"),)),
+        Turn("input", (Part("question 2", "text: "),)),
+        Turn("error", (Part("invalid_request: it failed", kind="error"),)),
     )
 
 

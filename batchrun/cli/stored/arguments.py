@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from batchrun.cli.options import ENV_FILE, NAME, SETS, JobArguments, Place, Verb
+from batchrun.cli.options import ENV_FILE, NAME, SETS, JobArguments, PathOrAddress, Verb
 from batchrun.errors import UsageError
 from batchrun.storage.address import is_remote
 
 if TYPE_CHECKING:
-    from batchrun.stored import Filters
-    from batchrun.stored import Place as StoredPlace
+    from batchrun.stored import Filters, Place
 
 _JOBS = (".yaml", ".yml", ".json")
 
@@ -59,7 +58,7 @@ class StoredArguments:
         """As `JobArguments.environment`."""
         return (self.job or JobArguments(Path(), env_file=self.env_file)).environment()
 
-    def place(self) -> StoredPlace:
+    def place(self) -> Place:
         """The endpoint. Raises JobError, RunFolderError, and UsageError where none is named."""
         from batchrun.stored import place_named, place_of_job
 
@@ -160,7 +159,7 @@ def _gathered(verb: Verb) -> Verb:
     ) -> int | None:
         job = None
         if words and _names_job(words[0]):
-            job = JobArguments(Place().convert(words[0], None, None), sets, name, env_file=env_file)
+            job = JobArguments(PathOrAddress().convert(words[0], None, None), sets, name, env_file=env_file)
             words = words[1:]
         elif sets or name:
             raise UsageError(

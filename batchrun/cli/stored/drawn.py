@@ -15,7 +15,7 @@ from batchrun.cli.show import draw_head, draw_text, draw_turns
 from batchrun.cli.terminal import fact
 from batchrun.show.conversation import facts, transcript, turns
 from batchrun.stored import Place
-from batchrun.stored.rows import Rows
+from batchrun.stored.rows import Rows, created
 from batchrun.wording import clean_line
 
 if TYPE_CHECKING:
@@ -112,7 +112,5 @@ def _row(completion: Document) -> str:
 
 def _moment(completion: Document) -> str:
     """When it was made, in UTC: `2026-11-20T09:30:00Z`."""
-    created = completion.get("created")
-    if not isinstance(created, int) or not 0 <= created < 253_402_300_800:  # the year 10000
-        return ""
-    return datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    at = created(completion)
+    return "" if at is None else datetime.fromtimestamp(at // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

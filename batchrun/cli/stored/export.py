@@ -72,7 +72,7 @@ def _require_apart(out: Path, arguments: StoredArguments) -> None:
     """Nothing that a submit of the job reads or writes is written over."""
     if arguments.job is None:
         return
-    from batchrun.cli.export import require_apart
+    from batchrun.cli.reads import require_apart
     from batchrun.run_folder.folder import RunFolder
 
     _place, folder = arguments.job.place()
