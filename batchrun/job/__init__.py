@@ -15,7 +15,7 @@ from batchrun.job.fields import ColumnType
 from batchrun.job.job import ANY_MODEL, Job, ModelChoice
 from batchrun.job.load import load_job
 from batchrun.job.messages import read_messages
-from batchrun.job.presets import PRESETS, Preset
+from batchrun.job.presets import PRESETS, SIMULATOR, Preset
 from batchrun.job.prompt import MessageFile, Prompt, Turn
 from batchrun.job.schema import job_schema
 from batchrun.job.sections import OPENAI_BATCH, Input, Output, RunTools, Sample
@@ -26,6 +26,7 @@ __all__ = [
     "ANY_MODEL",
     "OPENAI_BATCH",
     "PRESETS",
+    "SIMULATOR",
     "Check",
     "ColumnType",
     "Endpoint",

@@ -121,6 +121,15 @@ def _wrong_header(name: str, value: str) -> str | None:
     return None
 
 
+def check_key_header(name: str | None) -> str | None:
+    """Return the name of the header that carries a key, in lower case. Raises ValueError."""
+    if name is None:
+        return None
+    if not _HEADER_NAME.fullmatch(name) or name.lower() in _OURS or looks_like_key(name):
+        raise ValueError("must be the NAME of the header that carries the key, like api-key")
+    return name.lower()
+
+
 def in_clear(base_url: str) -> bool:
     """Whether what is sent to `base_url` can be read on the way: http to another machine."""
     parts = urlsplit(base_url)

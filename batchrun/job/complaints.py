@@ -20,7 +20,7 @@ from batchrun.job.models import JobFile
 from batchrun.job.parameters import OTHERWISE_GIVEN, Request
 from batchrun.job.place import Loc, Problem, WrongPartsError, dotted
 
-_SECRETIVE = frozenset({"base_url", "api_key_env", "api_key_cmd", "headers", "proxy"})
+_SECRETIVE = frozenset({"base_url", "api_key_env", "api_key_cmd", "api_key_header", "headers", "proxy"})
 """Keys below which a value is never quoted: it may be a key in the wrong place."""
 
 _KEY_NAMES = frozenset({"api_key", "apikey", "key", "token", "api_token"})

@@ -30,12 +30,14 @@ class Endpoint:
             to start the simulator itself.
         api_key_env: the variable that holds the key, if one does.
         api_key_cmd: the words of the command that prints it, if one does.
+        api_key_header: the header that carries it, in lower case.
         limits: for all models of the endpoint together; `concurrency` is never None.
         headers: sent with every request. Not shown in a repr, and neither is `proxy`.
         ca_file: an absolute path.
         simulator: options of a simulator that batchrun starts, as the job spells them.
         token_limit: the only name of the token limit that it knows; None where it knows both.
         instructions: the only role of instructions that it knows; None where it knows both.
+        any_schema: answers are held to any schema as it stands, so that none is made strict for it.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Endpoint:
     base_urls: tuple[str, ...]
     api_key_env: str | None
     api_key_cmd: tuple[str, ...] | None
+    api_key_header: str
     limits: Limits
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     proxy: str | None = field(default=None, repr=False)
@@ -50,6 +53,7 @@ class Endpoint:
     simulator: Mapping[str, Any] | None = None
     token_limit: TokenLimit | None = None
     instructions: Instructions | None = None
+    any_schema: bool = False
 
     @property
     def base_url(self) -> str | None:
@@ -59,13 +63,14 @@ class Endpoint:
 
 def resolve(name: str, spec: EndpointSpec, *, env: Mapping[str, str], ca_file: Path | None) -> Endpoint:
     """Lay what the job says of an endpoint over its preset; `endpoint_problems` must have found none."""
-    preset = PRESETS.get(_preset_name(name, spec) or "", CUSTOM)
+    preset = preset_of(name, spec)
     return Endpoint(
         name=name,
         preset=_preset_name(name, spec),
         base_urls=_urls(check_base_urls(spec.base_url or _preset_url(preset, env))),
         api_key_env=_key_variable(preset, spec),
         api_key_cmd=command_words(spec.api_key_cmd) if spec.api_key_cmd else None,
+        api_key_header=spec.api_key_header or preset.api_key_header,
         limits=replace(limits_of(spec.limits), concurrency=spec.limits.concurrency or "auto"),
         headers=spec.headers,
         proxy=spec.proxy,
@@ -73,7 +78,13 @@ def resolve(name: str, spec: EndpointSpec, *, env: Mapping[str, str], ca_file: P
         simulator=spec.simulator,
         token_limit=_laid_over(preset.token_limit, spec, "token_limit"),
         instructions=_laid_over(preset.instructions, spec, "instructions"),
+        any_schema=preset.any_schema,
     )
+
+
+def preset_of(name: str, spec: EndpointSpec) -> Preset:
+    """What the endpoint begins with."""
+    return PRESETS.get(_preset_name(name, spec) or "", CUSTOM)
 
 
 def limits_of(spec: LimitsSpec) -> Limits:
@@ -90,17 +101,23 @@ def endpoint_problems(name: str, spec: EndpointSpec, env: Mapping[str, str]) -> 
         hint = did_you_mean(spec.preset, PRESETS)
         yield _problem((*here, "preset"), f"must be one of {', '.join(PRESETS)}; found {spec.preset}.{hint}")
         return
+    preset = preset_of(name, spec)
     if preset_name is None and spec.base_url is None:
         hint = did_you_mean(name, PRESETS)
         text = f"needs a base_url, as {name} is no preset.{hint} Presets: {', '.join(PRESETS)}."
         yield _problem(here, text)
+    elif preset_name != SIMULATOR and not (spec.base_url or _preset_url(preset, env)):
+        yield _problem(here, f"needs a base_url: {preset_name} is served at an address of your own.")
     if spec.simulator is not None and preset_name != SIMULATOR:
         text = "is only for the simulator. To give it another name, write preset: simulator."
         yield _problem((*here, "simulator"), text)
     elif spec.simulator is not None and spec.base_url is not None:
         text = "has no effect on a server that runs already: remove it, or base_url."
         yield _problem((*here, "simulator"), text)
-    yield from _url_problems(here, spec, PRESETS.get(preset_name or "", CUSTOM), env)
+    for given in spec.headers:
+        if given.lower() == (spec.api_key_header or preset.api_key_header):
+            yield _problem((*here, "headers", given), "carries the key (api_key_header): leave it out.")
+    yield from _url_problems(here, spec, preset, env)
 
 
 def _url_problems(here: Loc, spec: EndpointSpec, preset: Preset, env: Mapping[str, str]) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from batchrun.errors import UsageError
 from batchrun.job.address import check_base_url, in_clear
 from batchrun.job.endpoints import Endpoint, resolve
 from batchrun.job.known import did_you_mean
-from batchrun.job.presets import PRESETS
+from batchrun.job.presets import PRESETS, SIMULATOR
 from batchrun.job.serving import EndpointSpec
 
 
@@ -36,6 +36,11 @@ def named_endpoint(named: str, api_key_env: str | None, env: Mapping[str, str]) 
         raise UsageError(
             f"--endpoint: {_why(error)}", hint="Give a base URL like https://api.example.com/v1, or a preset."
         ) from None  # not chained: it may quote a key
+    if not endpoint.base_urls and endpoint.preset != SIMULATOR:
+        raise UsageError(
+            f"--endpoint {named}: is served at an address of your own",
+            hint="Name a job file that gives its base_url.",
+        )
     if endpoint.api_key_env and any(map(in_clear, endpoint.base_urls)):
         raise UsageError(
             f"--endpoint {endpoint.base_url} would send the key unencrypted",

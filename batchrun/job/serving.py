@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from batchrun.job.address import check_base_urls, check_headers, check_proxy
+from batchrun.job.address import check_base_urls, check_headers, check_key_header, check_proxy
 from batchrun.job.fields import (
     Count,
     Duration,
@@ -117,6 +117,9 @@ class EndpointSpec(Section):
     api_key_cmd: OneOrList | None = None
     """A command that prints the key, in place of api_key_env: a line, or a list of words. It is run in the
     job's folder, without a shell, and again when the key is refused (401)."""
+    api_key_header: Text | None = None
+    """The header that carries the key: authorization, as `Bearer KEY`, or another, as the key alone (api-key,
+    x-api-key); default: the preset's, else authorization."""
     headers: dict[str, str] = Field(default_factory=dict)
     """Further headers of every request; never a key."""
     limits: LimitsSpec = LimitsSpec()
@@ -135,6 +138,7 @@ class EndpointSpec(Section):
     _base_url = field_validator("base_url")(check_base_urls)
     _proxy = field_validator("proxy")(check_proxy)
     _headers = field_validator("headers")(check_headers)
+    _api_key_header = field_validator("api_key_header")(check_key_header)
 
     @field_validator("api_key_cmd")
     @classmethod

@@ -8,15 +8,12 @@ from typing import Any
 from batchrun.chat.request.parameter_schemas import schema_findings
 from batchrun.chat.request.parameters import combination_findings
 from batchrun.chat.stamps import leaves_no_room
+from batchrun.job.endpoints import preset_of
 from batchrun.job.models import JobFile
 from batchrun.job.place import Loc, Problem, dotted
-from batchrun.job.presets import PRESETS
 from batchrun.job.priced import price_problems
 from batchrun.job.sections import OPENAI_BATCH
-from batchrun.job.serving import ModelSpec
-
-MOST_STOPS = 4
-"""OpenAI: texts of `stop`. vLLM takes any number, so this is asked of the preset openai only."""
+from batchrun.job.serving import EndpointSpec, ModelSpec
 
 
 def together(file: JobFile, shell: Collection[Loc] = ()) -> Iterator[Problem]:
@@ -90,10 +87,6 @@ def _wrong(file: JobFile, merged: dict[str, Any], endpoint: str) -> Iterator[tup
     if merged.get("store") is True and isinstance(metadata, dict) and (reason := leaves_no_room(metadata)):
         yield "metadata", reason
     stop = merged.get("stop")
-    if isinstance(stop, list) and len(stop) > MOST_STOPS and _preset(file, endpoint) == "openai":
-        yield "stop", f"must have at most {MOST_STOPS} texts for OpenAI; found {len(stop)}"
-
-
-def _preset(file: JobFile, endpoint: str) -> str | None:
-    spec = file.endpoints.get(endpoint)
-    return (spec.preset if spec else None) or (endpoint if endpoint in PRESETS else None)
+    most = preset_of(endpoint, file.endpoints.get(endpoint, EndpointSpec())).most_stops
+    if most is not None and isinstance(stop, list) and len(stop) > most:
+        yield "stop", f"must have at most {most} texts for {endpoint}; found {len(stop)}"
