@@ -28,7 +28,7 @@ def without_keys(text: str, words: Sequence[str]) -> str:
 def _known(words: Sequence[str]) -> Iterator[str]:
     from batchrun.errors import UsageError
     from batchrun.job import PRESETS, read_env_file
-    from batchrun.job.address import looks_like_key
+    from batchrun.job.sections.address import looks_like_key
 
     named = {name for word in words for name in _named_in(word)}
     named.update(preset.api_key_env or "" for preset in PRESETS.values())

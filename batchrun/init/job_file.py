@@ -15,7 +15,7 @@ from batchrun.export import replacing
 from batchrun.init.table import Table
 from batchrun.init.tasks import NO_LABELS, TASKS, TaskKind
 from batchrun.job import ANY_MODEL, OPENAI_BATCH, PRESETS, SIMULATOR, job_schema
-from batchrun.job.known import did_you_mean
+from batchrun.job.checking.known import did_you_mean
 from batchrun.template.source import column_name
 
 SCHEMA_FILE = "job.schema.json"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from batchrun.job.models import JobFile
+from batchrun.job.sections.file import JobFile
 
 _DEFINITIONS = "#/definitions/"
 _VARIABLE = {"type": "string", "pattern": r"\$\{"}

@@ -9,7 +9,7 @@ import pytest
 
 from batchrun.errors import JobError
 from batchrun.job import load_job
-from batchrun.job.models import FallbackReason
+from batchrun.job.sections.file import FallbackReason
 from batchrun.outcome import ERROR_TYPES, NEVER_SENT
 from tests.instructions import tells_what_to_do
 from tests.job.jobs import MINIMAL, load

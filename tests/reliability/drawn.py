@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from batchrun.job.spending import PriceSpec
+from batchrun.job.sections.spending import PriceSpec
 from batchrun.prices import find_price, prompt_bound
 
 Kind: TypeAlias = Literal["cost_usd", "tokens", "requests"]

@@ -15,7 +15,7 @@ import pytest
 from batchrun import gc
 from batchrun.budget import Amounts
 from batchrun.job import load_job
-from batchrun.job.spending import PriceSpec
+from batchrun.job.sections.spending import PriceSpec
 from batchrun.outcome import Exchange
 from batchrun.prices import Price, find_price
 from batchrun.run_folder.checkpoint.spend import price_for, read_dropped, recalled, unfinished_spend

@@ -24,7 +24,7 @@ from genai_prices.types import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchrun.job.spending import PriceSpec
+from batchrun.job.sections.spending import PriceSpec
 from batchrun.outcome import Usage
 from batchrun.prices import Price, find_price, no_upper_bound, output_bound, prompt_bound
 from batchrun.prices.table import _price
@@ -571,7 +571,8 @@ def test_an_answer_is_bounded_by_its_limit_times_the_choices(
 def test_the_price_list_is_imported_only_when_it_is_asked() -> None:
     """`import batchrun.prices`, and the job's own prices, do not pay for the list's import."""
     code = (
-        "import sys; from batchrun.prices import find_price; from batchrun.job.spending import PriceSpec; "
+        "import sys; from batchrun.prices import find_price; "
+        "from batchrun.job.sections.spending import PriceSpec; "
         "spec = PriceSpec(input=1, output=1); assert find_price('x', base_urls=[], given=spec, now=0.0); "
         "assert 'genai_prices' not in sys.modules"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from batchrun import predicate
-from batchrun.job.document import read_document
+from batchrun.job.document.document import read_document
 from batchrun.job.env_file import read_env_file
 from batchrun.job.reading import MAX_BYTES, read_whole
 from batchrun.predicate import MAX_OPERATORS, Predicate, PredicateError

@@ -14,8 +14,15 @@ from pydantic import (
     model_validator,
 )
 
-from batchrun.job.address import check_base_urls, check_headers, check_key_header, check_proxy
-from batchrun.job.fields import (
+from batchrun.job.document.place import WrongPartsError
+from batchrun.job.sections.address import (
+    check_base_urls,
+    check_headers,
+    check_key_header,
+    check_proxy,
+    command_words,
+)
+from batchrun.job.sections.fields import (
     Count,
     Duration,
     Free,
@@ -28,9 +35,7 @@ from batchrun.job.fields import (
     VariableName,
     typed,
 )
-from batchrun.job.key_command import command_words
-from batchrun.job.parameters import Request
-from batchrun.job.place import WrongPartsError
+from batchrun.job.sections.prompt import Request
 
 
 def _auto_or_count(value: Any) -> Any:

@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from batchrun.job.place import Loc, Problem, dotted
-from batchrun.job.traps import TEMPLATE, explain
+from batchrun.job.document.place import Loc, Problem, dotted
+from batchrun.job.document.traps import TEMPLATE, explain
 
 MAX_VALUES = 50_000
 """Values a document may hold once its aliases are written out: stops an alias bomb."""
