@@ -6,19 +6,14 @@ calls = read_ledger(path)
 """
 
 from batchrun.simulator.config import SimulatorConfig
-from batchrun.simulator.ledger import Answer, Call, Counts, Ledger, read_ledger
-from batchrun.simulator.limits.limits import SlidingWindow
+from batchrun.simulator.ledger import Call, read_ledger
 from batchrun.simulator.process import start_process
 from batchrun.simulator.server import Running, run, serve
 
 __all__ = [
-    "Answer",
     "Call",
-    "Counts",
-    "Ledger",
     "Running",
     "SimulatorConfig",
-    "SlidingWindow",
     "read_ledger",
     "run",
     "serve",

@@ -29,7 +29,7 @@ from batchrun.simulator.batches.lines import (
     body_of,
     unanswered,
 )
-from batchrun.simulator.batches.rules import BatchRule
+from batchrun.simulator.config import BatchRule
 from batchrun.simulator.reading.checks import pairs
 from batchrun.simulator.refusal import Refusal, RefusedError, of_status
 
