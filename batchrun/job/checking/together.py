@@ -18,7 +18,7 @@ from batchrun.job.sections.rows import OPENAI_BATCH
 from batchrun.job.sections.serving import EndpointSpec, ModelSpec
 
 
-def together(file: JobFile, shell: Collection[Loc] = ()) -> Iterator[Problem]:
+def together(file: JobFile, shell: Collection[Loc]) -> Iterator[Problem]:
     """Find what does not go together in sections that are right by themselves.
 
     `shell` are the locs of what an option of the shell replaced.

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from batchrun.codec import dumps
 from batchrun.simulator import answers, paging, refusal
 from batchrun.simulator.answers import HttpAnswer
-from batchrun.simulator.batches.batches import AnswerLine, Batches, EstimateLine
+from batchrun.simulator.batches.batches import AnswerLine, Batches
 from batchrun.simulator.batches.files import Files
 from batchrun.simulator.config import BatchFault, BatchRule, Operation
 from batchrun.simulator.connection import HttpRequest
@@ -37,11 +37,11 @@ _FILES = (10_000, 10_000)
 class Batching:
     """Answers what is asked of files and batches."""
 
-    def __init__(self, rule: BatchRule, answer: AnswerLine, estimate: EstimateLine, seed: int) -> None:
+    def __init__(self, rule: BatchRule, answer: AnswerLine, seed: int) -> None:
         self._rule = rule
         self._seen: Counter[Operation | None] = Counter()
         self._files = Files(rule.bytes)
-        self._batches = Batches(rule, self._files, answer, estimate, seed)
+        self._batches = Batches(rule, self._files, answer, seed)
 
     def answer(self, request: HttpRequest) -> tuple[HttpAnswer, BatchFault | None]:
         """The answer to a request below one of ROOTS, and the fault under which it leaves."""

@@ -194,7 +194,7 @@ class ModelLimits:
 
     def headers(self, now: float, wall: float = 0.0) -> dict[str, str]:
         """What answers tell of the limits; `wall` is the same moment in seconds since the epoch."""
-        if not self._all or self._limits.headers == "none":
+        if not self._all:
             return {}
         return limit_headers(self._limits.headers, [limit.account(now) for limit in self._all], wall)
 
