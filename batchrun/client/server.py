@@ -26,8 +26,8 @@ class Server:
     """A server at `base_url`, which `headers` are sent to.
 
     A query in the address is kept, a user and password in it become Basic authorization unless `headers`
-    carry one. A key, a password and each of `secrets` of at least 8 characters is hidden. `key`, where it is
-    given, is sent in its header. Raises UsageError when the address or a header cannot be sent.
+    carry one. A bearer key, a password and each of `secrets` of at least 8 characters is hidden. `key`, where
+    it is given, is sent in its header. Raises UsageError when the address or a header cannot be sent.
     """
 
     def __init__(
