@@ -10,7 +10,7 @@ from typing import Any
 
 from batchrun.errors import InputError
 from batchrun.job import Job
-from batchrun.job.reading import read_whole
+from batchrun.job.document.document import read_whole
 from batchrun.job.snapshot import read_snapshot, snapshot_folder
 from batchrun.run_folder.folder import RunFolder
 from batchrun.source.finding import find_files

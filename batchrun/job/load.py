@@ -11,12 +11,11 @@ from typing import Any
 
 from batchrun.errors import JobError
 from batchrun.job.checking.check import check
-from batchrun.job.document.document import Document, read_document
+from batchrun.job.document.document import MAX_BYTES, Document, read_document
 from batchrun.job.document.override import SCHEMA, apply_set, is_class, replace
 from batchrun.job.document.place import Loc, Places, Problem
 from batchrun.job.endpoints import Endpoint, limits_of, resolve
 from batchrun.job.job import Job, ModelChoice
-from batchrun.job.reading import MAX_BYTES
 from batchrun.job.sections.checks import Check
 from batchrun.job.sections.file import JobFile
 from batchrun.job.sections.prompt import Request

@@ -11,10 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 from batchrun.chat.request.message_models import AnyMessage
 from batchrun.errors import JobError
 from batchrun.job.checking.complaints import complaints
-from batchrun.job.document.document import Document, read_document
+from batchrun.job.document.document import Document, read_document, read_whole
 from batchrun.job.document.place import Problem
 from batchrun.job.job import Job
-from batchrun.job.reading import read_whole
 from batchrun.job.sections.prompt import MessageFile
 
 _FILE = "Name a file in UTF-8 below the job's folder; the path starts there."
