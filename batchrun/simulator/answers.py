@@ -1,4 +1,4 @@
-"""What is sent for a call, with its status line and headers. Pure."""
+"""What is sent for a call, with its status line and headers, and what is billed for it."""
 
 from __future__ import annotations
 
