@@ -99,6 +99,9 @@ DISTRIBUTIONS = {
 }
 
 INNER = """
+    job document
+    job sections
+    job checking
     chat schema
     chat request
     chat answer
@@ -223,7 +226,7 @@ def test_an_upward_import_is_found(home: str, source: str) -> None:
     [
         ("codec", "import json\nfrom batchrun.errors import UsageError"),
         ("cli", "from batchrun import __version__, codec"),
-        ("job", "from batchrun.job.place import Loc"),
+        ("job", "from batchrun.job.document.place import Loc"),
     ],
 )
 def test_a_downward_import_is_allowed(home: str, source: str) -> None:

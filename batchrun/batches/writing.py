@@ -12,7 +12,7 @@ from batchrun.answer.task import Task
 from batchrun.batches.drawing import Wanted
 from batchrun.batches.lines import custom_id, request_line
 from batchrun.budget import Amounts, Reservation
-from batchrun.job.sections import Engine
+from batchrun.job.sections.rows import Engine
 
 _BUFFER = 1_000_000
 

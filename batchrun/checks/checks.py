@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from batchrun.errors import JobError
 from batchrun.job import Check, Job
-from batchrun.job.known import did_you_mean
+from batchrun.job.checking.known import did_you_mean
 from batchrun.predicate import Predicate, PredicateError
 from batchrun.run_folder.results.published import published_groups
 from batchrun.summary import CheckOutcome

@@ -21,9 +21,6 @@ from batchrun.wording import clean, clean_line
 if TYPE_CHECKING:
     from batchrun.init import Table, Wish
 
-_SIMULATOR = "simulator"
-
-
 EXAMPLES = [
     ("Look at the table, ask what is to be done, and write jobs/my.yaml:", "batchrun init my.csv"),
     ("Without questions:", "batchrun init my.csv --task classify --out jobs/classify.yaml"),
@@ -106,7 +103,7 @@ def _table(data: str | None, cwd: Path, *, asking: bool) -> tuple[str, Table]:
 
 def _wish(data: str, table: Table, out: Path, given: _Given, *, asking: bool) -> Wish:
     from batchrun.init import TASK_KINDS, TaskKind, Wish, checked_endpoint
-    from batchrun.job import ANY_MODEL, PRESETS
+    from batchrun.job import ANY_MODEL, PRESETS, SIMULATOR
 
     task, endpoint, model = given.task, given.endpoint, given.model
     has_prompt = not (table.requests or table.messages)
@@ -115,11 +112,11 @@ def _wish(data: str, table: Table, out: Path, given: _Given, *, asking: bool) ->
     if asking and endpoint is None:
         click.echo(wrapped(f"Endpoints: {', '.join(PRESETS)}", sys.stderr), err=True)
         known = click.Choice(list(PRESETS))
-        endpoint = click.prompt("Where", type=known, default=_SIMULATOR, show_choices=False, err=True)
-    endpoint = checked_endpoint(endpoint or _SIMULATOR)
+        endpoint = click.prompt("Where", type=known, default=SIMULATOR, show_choices=False, err=True)
+    endpoint = checked_endpoint(endpoint or SIMULATOR)
     if model is None and table.requests:
         model = ANY_MODEL
-    if model is None and endpoint == _SIMULATOR:
+    if model is None and endpoint == SIMULATOR:
         model = "small"
     if model is None and asking:
         model = click.prompt(f"Which model, as {endpoint} names it", err=True)

@@ -17,8 +17,8 @@ _KEY_NAME = re.compile(r"key|token|secret|passw|credential|authorization", re.IG
 def without_keys(text: str, words: Sequence[str]) -> str:
     """`text` without the keys that a command with these words may know.
 
-    Those are what `--env-file` holds, and variables whose name or value is that of a key, or that a file
-    which the words name gives as an `api_key_env`.
+    Those are what `--env-file` holds, and variables whose name or value is that of a key, or that a preset or
+    a file which the words name gives as an `api_key_env`.
     """
     from batchrun.client.hiding import Hidden  # not at the start: most commands never need it
 
@@ -27,10 +27,11 @@ def without_keys(text: str, words: Sequence[str]) -> str:
 
 def _known(words: Sequence[str]) -> Iterator[str]:
     from batchrun.errors import UsageError
-    from batchrun.job import read_env_file
-    from batchrun.job.address import looks_like_key
+    from batchrun.job import PRESETS, read_env_file
+    from batchrun.job.sections.address import looks_like_key
 
     named = {name for word in words for name in _named_in(word)}
+    named.update(preset.api_key_env or "" for preset in PRESETS.values())
     for name, value in os.environ.items():
         if name in named or _KEY_NAME.search(name) or looks_like_key(value):
             yield value

@@ -102,7 +102,7 @@ class JobArguments:
         self._require()
         if not self.names_run:
             return self.load()
-        from batchrun.job.submitted import load_submitted
+        from batchrun.job.snapshot import load_submitted
 
         kept = self.run().job_yaml
         return load_submitted(kept, sets=self.sets, env=self.environment(), cwd=Path.cwd())
@@ -250,7 +250,7 @@ def error_types(text: str | None, option: str, known: frozenset[str]) -> frozens
     """
     if text is None:
         return frozenset()
-    from batchrun.job.known import did_you_mean
+    from batchrun.job.checking.known import did_you_mean
 
     named = [word.strip() for word in text.split(",") if word.strip()]
     for word in named:

@@ -11,7 +11,7 @@ from typing import Any
 from batchrun.cli.options import JobArguments
 from batchrun.errors import InputError, UsageError
 from batchrun.job import Job
-from batchrun.job.reading import read_whole
+from batchrun.job.document.document import read_whole
 from batchrun.job.snapshot import read_snapshot, snapshot_folder
 from batchrun.run_folder.folder import RunFolder
 from batchrun.source.finding import find_files

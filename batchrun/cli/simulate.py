@@ -180,7 +180,7 @@ def _introduce(url: str, *, as_json: bool) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    from batchrun.job.document import read_document
+    from batchrun.job.document.document import read_document
 
     try:
         document = read_document(path.read_text(encoding="utf-8"))

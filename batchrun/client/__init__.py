@@ -24,7 +24,7 @@ from __future__ import annotations
 from batchrun.client.body import BodyMemory
 from batchrun.client.endpoint import Client
 from batchrun.client.key_command import KeyCommand, find_program
-from batchrun.client.keys import CommandKey
+from batchrun.client.keys import CommandKey, key_header
 from batchrun.client.network import build_transport
 from batchrun.client.over_pyreqwest import PyreqwestTransport
 from batchrun.client.replica_set import EndpointClient, ReplicaSet
@@ -48,4 +48,5 @@ __all__ = [
     "Transport",
     "build_transport",
     "find_program",
+    "key_header",
 ]

@@ -30,9 +30,9 @@ class Client:
     `base_url` is the endpoint's address without `/chat/completions`; a query in it is kept, a
     user and password in it become Basic authorization unless `headers` carry one. Nothing
     follows a redirect, so `headers` (the key among them) go to `base_url` alone. Neither they
-    nor the query show in a message or in the repr. A key, a password and each of `secrets` of
+    nor the query show in a message or in the repr. A bearer key, a password and each of `secrets` of
     at least 8 characters is hidden where an answer, its headers or an error quotes it. `key`, where it is
-    given, is sent as the bearer token, and renewed when the server refuses it. `memory` is for the answers
+    given, is sent in its header, and renewed when the server refuses it. `memory` is for the answers
     being read, where several clients share it.
 
     Raises UsageError when the address or a header cannot be sent.

@@ -20,7 +20,6 @@ from batchrun import codec
 HIDDEN = "[API key]"
 """What stands in a secret's place."""
 
-_SECRET_HEADERS = frozenset({"authorization", "api-key", "x-api-key"})
 _SHORTEST_SECRET = 8
 """A shorter value, such as the `EMPTY` of servers without keys, is no secret and may stand in any text."""
 
@@ -43,13 +42,15 @@ _CODES = re.compile(
 
 
 def keys_in(headers: Mapping[str, str]) -> Iterable[str]:
-    """What the headers for keys carry; of Basic authorization the password, too (RFC 7617, 2)."""
-    for name in _SECRET_HEADERS & headers.keys():
-        scheme, _, key = headers[name].rpartition(" ")
-        yield key
-        if scheme.strip().lower() == "basic":
-            with suppress(ValueError):  # no base64, or no UTF-8: whoever wrote it knows what it means
-                yield base64.b64decode(key, validate=True).decode().partition(":")[2]
+    """What authorization carries; where it is Basic the password, too (RFC 7617, 2).
+
+    A key in another header is a secret that whoever sends it has to name.
+    """
+    scheme, _, key = headers.get("authorization", "").rpartition(" ")
+    yield key
+    if scheme.strip().lower() == "basic":
+        with suppress(ValueError):  # no base64, or no UTF-8: whoever wrote it knows what it means
+            yield base64.b64decode(key, validate=True).decode().partition(":")[2]
 
 
 def password_in(url: str) -> Iterable[str]:

@@ -16,7 +16,7 @@ from anyio.abc import ByteReceiveStream
 
 from batchrun.client.hiding import Hidden
 from batchrun.errors import UsageError
-from batchrun.job.address import looks_like_key
+from batchrun.job.sections.address import looks_like_key
 
 PATIENCE = 30.0
 """Seconds that the command may take."""

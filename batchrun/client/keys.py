@@ -15,14 +15,20 @@ _REMEMBERED = 32
 """Keys that are still hidden in answers: no call is under way for as long as 32 of them last."""
 
 
+def key_header(name: str, key: str) -> dict[str, str]:
+    """The header that carries `key`: a bearer token in authorization (RFC 6750, 2.1), else the key alone."""
+    return {name: f"Bearer {key}" if name == "authorization" else key}
+
+
 class CommandKey:
-    """The key that `command` gave last, which was `first` at the start.
+    """The key that `command` gave last, which was `first` at the start, sent in `header` (lower case).
 
     Shared by all calls to an endpoint. `say` is told why the command gave none.
     """
 
-    def __init__(self, command: KeyCommand, first: str, *, say: Callable[[str], None]) -> None:
+    def __init__(self, command: KeyCommand, first: str, *, header: str, say: Callable[[str], None]) -> None:
         self._command = command
+        self._header = header
         self._say = say
         self._running = anyio.Lock()
         self._given = deque([first], maxlen=_REMEMBERED)
@@ -36,9 +42,9 @@ class CommandKey:
         return f"CommandKey({self._command!r}, number={self.number})"
 
     @property
-    def authorization(self) -> str:
-        """The header's value."""
-        return f"Bearer {self._given[-1]}"
+    def headers(self) -> dict[str, str]:
+        """What carries it."""
+        return key_header(self._header, self._given[-1])
 
     async def renew(self, refused: int) -> bool:
         """Run the command because key number `refused` was refused; whether it may be tried again.

@@ -26,8 +26,8 @@ class Server:
     """A server at `base_url`, which `headers` are sent to.
 
     A query in the address is kept, a user and password in it become Basic authorization unless `headers`
-    carry one. A key, a password and each of `secrets` of at least 8 characters is hidden. `key`, where it is
-    given, is sent as the bearer token. Raises UsageError when the address or a header cannot be sent.
+    carry one. A bearer key, a password and each of `secrets` of at least 8 characters is hidden. `key`, where
+    it is given, is sent in its header. Raises UsageError when the address or a header cannot be sent.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Server:
     def headers(self) -> dict[str, str]:
         """What every request carries, the key as it is now included."""
         if self.key:
-            return {**self._headers, "authorization": self.key.authorization}
+            return {**self._headers, **self.key.headers}
         return self._headers
 
     def hide(self, body: bytes) -> bytes:

@@ -17,7 +17,7 @@ from batchrun.cluster.ray_links import ray_links
 from batchrun.cluster.shards import Shards
 from batchrun.engines.books import Books, Prepared
 from batchrun.engines.tasks import Assigner, Chains
-from batchrun.job.interpolate import variables_in
+from batchrun.job.document.interpolate import variables_in
 from batchrun.run_folder.log import Log
 from batchrun.source import marks
 from batchrun.survey.survey import Survey

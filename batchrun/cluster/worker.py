@@ -43,7 +43,7 @@ from batchrun.engines.local import LocalEngine
 from batchrun.engines.open_files import fitting, raise_limit
 from batchrun.errors import BatchrunError, UsageError, cause
 from batchrun.job import Job
-from batchrun.job.submitted import load_submitted
+from batchrun.job.snapshot import load_submitted
 from batchrun.outcome import ErrorType
 from batchrun.policy.breaker import Breaker
 from batchrun.prices import ModelPrices

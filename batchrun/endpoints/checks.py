@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from batchrun.errors import JobError, UsageError
 from batchrun.job import Endpoint, Job
-from batchrun.job.address import on_this_machine
+from batchrun.job.sections.address import on_this_machine
 
 if TYPE_CHECKING:
     from batchrun.simulator import SimulatorConfig

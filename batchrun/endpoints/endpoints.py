@@ -18,6 +18,7 @@ from batchrun.client import (
     Server,
     Timeouts,
     build_transport,
+    key_header,
 )
 from batchrun.client.hiding import password_in
 from batchrun.client.resources import PATIENT
@@ -107,7 +108,7 @@ async def _command_key(
     if endpoint.api_key_cmd is None or job is None:
         return None
     command = KeyCommand(endpoint.name, endpoint.api_key_cmd, folder=job.folder, env=env)
-    return CommandKey(command, await command.run(), say=say)
+    return CommandKey(command, await command.run(), header=endpoint.api_key_header, say=say)
 
 
 def _client(
@@ -157,7 +158,7 @@ def _resources(
 
 def _headers(endpoint: Endpoint, env: Mapping[str, str]) -> dict[str, str]:
     key = env.get(endpoint.api_key_env) if endpoint.api_key_env else None
-    return {**endpoint.headers, **({"authorization": f"Bearer {key}"} if key else {})}
+    return {**endpoint.headers, **(key_header(endpoint.api_key_header, key) if key else {})}
 
 
 def _secrets(job: Job | None, endpoint: Endpoint, env: Mapping[str, str]) -> Iterator[str]:

@@ -14,8 +14,8 @@ from batchrun.errors import StorageError, UsageError
 from batchrun.export import replacing
 from batchrun.init.table import Table
 from batchrun.init.tasks import NO_LABELS, TASKS, TaskKind
-from batchrun.job import ANY_MODEL, OPENAI_BATCH, PRESETS, job_schema
-from batchrun.job.known import did_you_mean
+from batchrun.job import ANY_MODEL, OPENAI_BATCH, PRESETS, SIMULATOR, job_schema
+from batchrun.job.checking.known import did_you_mean
 from batchrun.template.source import column_name
 
 SCHEMA_FILE = "job.schema.json"
@@ -149,12 +149,14 @@ def _request(wish: Wish) -> Iterator[str]:
 
 def _model(wish: Wish) -> Iterator[str]:
     preset = PRESETS[wish.endpoint]
-    if preset.base_url is None:
+    if wish.endpoint == SIMULATOR:
         yield "# The simulator makes its answers up: change this to ENDPOINT/MODEL for real ones."
+    elif preset.base_url is None:
+        yield f"endpoints: {{{wish.endpoint}: {{base_url: {_quoted('https://HOST/v1')}}}}}  # yours"
     elif preset.api_key_env is None:
         yield f"# Served at {preset.base_url}; another address:"
         yield f"# endpoints: {{{wish.endpoint}: {{base_url: {_quoted(preset.base_url)}}}}}"
-    else:
+    if preset.api_key_env is not None:
         yield f"# The key is read from the variable {preset.api_key_env}."
     yield f"model: {_quoted(f'{wish.endpoint}/{wish.model}')}"
     if wish.model != ANY_MODEL:

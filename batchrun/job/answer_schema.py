@@ -15,8 +15,7 @@ from batchrun import codec
 from batchrun.chat.schema.json_schema import SchemaError, compiled, plain
 from batchrun.errors import JobError
 from batchrun.importing import importing_from
-from batchrun.job.document import read_document
-from batchrun.job.reading import read_whole
+from batchrun.job.document.document import read_document, read_whole
 
 _YAML = (".yaml", ".yml")
 _WRAPPING = frozenset({"type", "name", "description", "strict", "schema"})

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from batchrun.job.checks import Check
+from batchrun.job.document.place import Places
 from batchrun.job.endpoints import Endpoint
-from batchrun.job.models import FailReason, FallbackReason
-from batchrun.job.place import Places
-from batchrun.job.prompt import Prompt
-from batchrun.job.sections import Engine, Input, Output, RunTools
-from batchrun.job.serving import Retry, StopWhen
-from batchrun.job.spending import Budget, PriceSpec, Tail
+from batchrun.job.sections.checks import Check
+from batchrun.job.sections.file import FailReason, FallbackReason
+from batchrun.job.sections.prompt import Prompt
+from batchrun.job.sections.rows import Engine, Input, Output, RunTools
+from batchrun.job.sections.serving import Retry, StopWhen
+from batchrun.job.sections.spending import Budget, PriceSpec, Tail
 from batchrun.limits import Limits
 from batchrun.storage import Address
 

@@ -10,21 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from batchrun.errors import JobError
-from batchrun.job.check import check
-from batchrun.job.checks import Check
-from batchrun.job.document import Document, read_document
+from batchrun.job.checking.check import check
+from batchrun.job.document.document import MAX_BYTES, Document, read_document
+from batchrun.job.document.override import SCHEMA, apply_set, is_class, replace
+from batchrun.job.document.place import Loc, Places, Problem
 from batchrun.job.endpoints import Endpoint, limits_of, resolve
 from batchrun.job.job import Job, ModelChoice
-from batchrun.job.models import JobFile
-from batchrun.job.override import SCHEMA, apply_set, is_class, replace
-from batchrun.job.parameters import Request
-from batchrun.job.place import Loc, Places, Problem
-from batchrun.job.sections import Input, Output, RunTools, usual_id
-from batchrun.job.serving import EndpointSpec, ModelSpec
+from batchrun.job.sections.checks import Check
+from batchrun.job.sections.file import JobFile
+from batchrun.job.sections.prompt import Request
+from batchrun.job.sections.rows import Input, Output, RunTools, usual_id
+from batchrun.job.sections.serving import EndpointSpec, ModelSpec
 from batchrun.storage import Address, copy_path, is_remote
-
-MAX_BYTES = 4_000_000
-"""A job file above this is most likely the prompt table."""
 
 _JOBS = (".yaml", ".yml", ".json")
 

@@ -10,12 +10,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from batchrun.chat.request.message_models import AnyMessage
 from batchrun.errors import JobError
-from batchrun.job.complaints import complaints
-from batchrun.job.document import Document, read_document
+from batchrun.job.checking.complaints import complaints
+from batchrun.job.document.document import Document, read_document, read_whole
+from batchrun.job.document.place import Problem
 from batchrun.job.job import Job
-from batchrun.job.place import Problem
-from batchrun.job.prompt import MessageFile
-from batchrun.job.reading import read_whole
+from batchrun.job.sections.prompt import MessageFile
 
 _FILE = "Name a file in UTF-8 below the job's folder; the path starts there."
 _LIST = "A message file must be a list of messages, each with `role` and `content`."

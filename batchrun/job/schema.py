@@ -8,25 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from batchrun.job.models import JobFile
+from batchrun.job.sections.file import JobFile
 
 _DEFINITIONS = "#/definitions/"
 _VARIABLE = {"type": "string", "pattern": r"\$\{"}
 """What a value may be in the file before its variables are replaced."""
-
-_VERBATIM = frozenset(
-    {
-        "Prompt",
-        "MessageFile",
-        "Turn",
-        *("SystemMessage", "DeveloperMessage", "UserMessage", "AssistantMessage", "ToolMessage"),
-        *("FunctionMessage", "FunctionCall", "CalledFunction", "CustomCall", "CalledCustomTool"),
-        *("ImagePart", "ImageUrl", "InputAudioPart", "InputAudio", "FilePart", "FileContent"),
-        *("AudioUrlPart", "VideoUrlPart", "MediaUrl", "ImageEmbedsPart", "AudioEmbedsPart"),
-        *("ThinkingPart", "RefusalPart", "EarlierAudio"),
-    }
-)
-"""Mappings of the prompt alone, in which variables are not replaced."""
 
 
 def job_schema() -> dict[str, Any]:
@@ -34,15 +20,34 @@ def job_schema() -> dict[str, Any]:
     schema = JobFile.model_json_schema(ref_template=f"{_DEFINITIONS}{{model}}")
     definitions = schema.pop("$defs")
     about = {f"{_DEFINITIONS}{name}": section["description"] for name, section in definitions.items()}
+    others = {key: value for key, value in schema["properties"].items() if key != "prompt"}
+    expanded = _named_in(others, definitions)  # in mappings of the prompt alone, variables are not replaced
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         **_section(schema, about),
         "title": "batchrun job",
         "definitions": {
-            name: _section(section, about, variables=name not in _VERBATIM)
+            name: _section(section, about, variables=name in expanded)
             for name, section in sorted(definitions.items())
         },
     }
+
+
+def _named_in(schema: Any, definitions: dict[str, Any]) -> set[str]:
+    """The definitions that a schema refers to, and those refer to in turn."""
+    found: set[str] = set()
+    unread = [schema]
+    while unread:
+        match unread.pop():
+            case {"$ref": str(reference)}:
+                name = reference.removeprefix(_DEFINITIONS)
+                unread += [definitions[name]] * (name not in found)
+                found.add(name)
+            case dict(members):
+                unread += members.values()
+            case list(items):
+                unread += items
+    return found
 
 
 def _section(section: dict[str, Any], about: dict[str, str], *, variables: bool = True) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from batchrun.forecast.by_batch import goes_by_batch
 from batchrun.job import Job, ModelChoice
 from batchrun.planning.examples import Example
 from batchrun.planning.unused import unused
-from batchrun.render.renderer import WITHOUT_STRICT, Renderer
+from batchrun.render.renderer import Renderer
 from batchrun.run_folder.columns.parsed import arrow_type
 from batchrun.survey.survey import Survey
 from batchrun.template.source import has_markup
@@ -89,7 +89,7 @@ def _not_strict(job: Job, renderer: Renderer) -> Iterator[str]:
     """Schemas that are not held to while the model writes, or are refused."""
     schema = renderer.answer_schema
     asking = [model for model in renderer.models if "response_format" not in model.removed]
-    strictly = [model for model in asking if job.endpoints[model.endpoint].preset not in WITHOUT_STRICT]
+    strictly = [model for model in asking if not job.endpoints[model.endpoint].any_schema]
     if schema is not None and schema.strict is None and strictly:
         then = "are asked for again" if job.retry.reask else "fail"
         yield (

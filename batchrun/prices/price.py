@@ -12,7 +12,7 @@ from batchrun.outcome import Usage
 from batchrun.prices.rates import USD, Rate, Rates, units
 
 if TYPE_CHECKING:
-    from batchrun.job.spending import PriceSpec
+    from batchrun.job.sections.spending import PriceSpec
 
 STANDARD = ""
 _AS_STANDARD = frozenset({STANDARD, "auto", "default", "standard", "on_demand", "scale"})

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # the import takes 0.3 s and brings an HTTP client along: onl
     from genai_prices.data_snapshot import DataSnapshot
     from genai_prices.types import ModelInfo, ModelPrice, Provider
 
-    from batchrun.job.spending import PriceSpec
+    from batchrun.job.sections.spending import PriceSpec
 
 _KINDS = {
     "input_mtok": "input",

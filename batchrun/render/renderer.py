@@ -41,9 +41,6 @@ NOT_HASHED = frozenset({"stream", "stream_options", "store", "metadata"})
 _ORDERED = frozenset({"tools", "functions", "response_format", "structured_outputs"})
 """Parameters in which the order of members counts: a model writes an object's in its schema's order."""
 
-WITHOUT_STRICT = frozenset({"vllm", "llamacpp", "ollama"})
-"""Presets of engines that constrain an answer to any schema as it stands."""
-
 
 class Renderer:
     """The prompt and the parameters of one job, prepared.
@@ -149,8 +146,7 @@ class Renderer:
         document = {"model": name, "messages": list(messages), **parameters, **extra}
         endpoint = self._job.endpoints[model.endpoint]
         if self.answer_schema is not None and last and "response_format" not in model.removed:
-            strict = endpoint.preset not in WITHOUT_STRICT
-            document["response_format"] = self.answer_schema.response_format(strict=strict)
+            document["response_format"] = self.answer_schema.response_format(strict=not endpoint.any_schema)
         if self.functions is not None:
             document["tools"] = [*document.get("tools", ()), *self.functions.tools]
         if document.get("stream"):

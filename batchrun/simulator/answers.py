@@ -1,8 +1,9 @@
-"""What is sent for a call, with its status line and headers. Pure."""
+"""What is sent for a call, with its status line and headers, and what is billed for it."""
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -10,7 +11,8 @@ from http import HTTPStatus
 from typing import Any
 
 from batchrun.codec import dumps
-from batchrun.simulator.faults import spoil, spoil_body
+from batchrun.simulator.faults import name_of, spoil, spoil_body
+from batchrun.simulator.ledger import Answer
 from batchrun.simulator.limits.headers import PASSED_ON
 from batchrun.simulator.limits.rules import HintForm, Limits
 from batchrun.simulator.reading.request import ChatRequest
@@ -100,3 +102,31 @@ def model_list(models: Sequence[str], created: int) -> HttpAnswer:
     """The answer to GET /v1/models."""
     data = [{"id": m, "object": "model", "created": created, "owned_by": "simulator"} for m in models]
     return HttpAnswer(200, dumps({"object": "list", "data": data}))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer to a call, and what is billed for it."""
+
+    answer: HttpAnswer
+    fault: Fault | None = None
+    billed: bool = False
+    usage: Mapping[str, Any] | None = None
+    """Of what is billed."""
+    cost_usd: float | None = None
+
+    def note(self) -> Answer:
+        """What the ledger says of it before any of it has left."""
+        usage = self.usage
+        return Answer(
+            at=time.time(),
+            status=None,
+            delivered=False,
+            billed=self.billed,
+            retry_after=self.answer.retry_after,
+            fault=name_of(self.fault),
+            completion_tokens=usage["completion_tokens"] if usage else 0,
+            prompt_tokens=usage["prompt_tokens"] if usage else 0,
+            cached_tokens=usage["prompt_tokens_details"]["cached_tokens"] if usage else 0,
+            cost_usd=self.cost_usd,
+        )

@@ -8,30 +8,25 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from batchrun.simulator import answers, refusal, storing
-from batchrun.simulator.answers import HttpAnswer
-from batchrun.simulator.batches import faults as batch_faults
-from batchrun.simulator.batches.batching import ROOTS, Batching
-from batchrun.simulator.batches.rules import BatchFault
-from batchrun.simulator.config import SimulatorConfig
+from batchrun.simulator import answers, refusal, stored
+from batchrun.simulator.answers import HttpAnswer, Outcome
+from batchrun.simulator.batches.batching import ROOTS, Batching, departure
+from batchrun.simulator.config import BatchFault, SimulatorConfig
 from batchrun.simulator.connection import Connection, HttpRequest, UnreadableError
-from batchrun.simulator.conversations import Conversations
 from batchrun.simulator.delivery import Close, Reset, Send, Step, Wait, steps
-from batchrun.simulator.faults import Occasion, choose, spoil_stored
+from batchrun.simulator.faults import Conversations, Occasion, choose, spoil_stored
 from batchrun.simulator.keys import Keys
 from batchrun.simulator.ledger import Ledger
 from batchrun.simulator.limits.limits import ModelLimits
 from batchrun.simulator.limits.places import Places
 from batchrun.simulator.making.draws import latency, slowed
-from batchrun.simulator.outcome import Outcome
 from batchrun.simulator.prompt_cache import PromptCache
-from batchrun.simulator.reading.intake import Received, receive
-from batchrun.simulator.reading.request import ChatRequest
+from batchrun.simulator.reading.request import ChatRequest, Received, receive
 from batchrun.simulator.refusal import Refusal
 from batchrun.simulator.replying.reply import Setting, completion
 from batchrun.simulator.replying.usage import cost
 from batchrun.simulator.rules import ErrorInside, Fault, StatusFault
-from batchrun.simulator.storing import Storing
+from batchrun.simulator.stored import StoredCompletions
 
 ANY_MODEL = "simulated"
 """The model that is listed when any name is taken."""
@@ -49,8 +44,8 @@ class Simulator:
         self._cache = PromptCache(config.cache) if config.cache else None
         few = config.limits.concurrency is not None or config.slowdown is not None
         self._places = Places(config.limits.concurrency, self._now) if few else None
-        self._batching = Batching(config.batches, self._answer_line, self._estimate, config.seed)
-        self._storing = Storing(config.stored)
+        self._batching = Batching(config.batches, self._answer_line, config.seed)
+        self._stored = StoredCompletions(config.stored)
         self._first: float | None = None
         self._others = itertools.count(1)
 
@@ -65,46 +60,34 @@ class Simulator:
                     break
         except UnreadableError as error:
             answer = answers.refused(Refusal(error.status, str(error)))
-            await self._send_plain(answer, connection, keep_alive=False)
+            await self._send(answer, None, connection, keep_alive=False)
         finally:
             connection.close()
 
     async def _respond(self, request: HttpRequest, connection: Connection) -> None:
-        match request.method, request.path:
-            case "POST", "/v1/chat/completions":
-                await self._chat(request, connection)
-            case "GET", "/v1/models":
-                models = self._config.models or (ANY_MODEL,)
-                answer = answers.model_list(models, int(time.time()))
-                await self._send_plain(answer, connection, keep_alive=request.keep_alive)
-            case _, path if path.startswith(ROOTS):
-                await self._batch(request, connection)
-            case _, path if path.startswith(storing.ROOT):
-                good = self._keys.take(request.authorization)
-                answer = self._storing.answer(request) if good else answers.refused(refusal.wrong_key())
-                await self._send_plain(answer, connection, keep_alive=request.keep_alive)
-            case _:
-                answer = answers.refused(refusal.not_found(request.method, request.path))
-                await self._send_plain(answer, connection, keep_alive=request.keep_alive)
-
-    async def _batch(self, request: HttpRequest, connection: Connection) -> None:
-        if not self._keys.take(request.authorization):
-            answer, fault = answers.refused(refusal.wrong_key()), None
+        if (request.method, request.path) == ("POST", "/v1/chat/completions"):
+            await self._chat(request, connection)
         else:
-            answer, fault = self._batching.answer(request)
-        await self._send_plain(answer, connection, keep_alive=request.keep_alive, fault=fault)
+            answer, fault = self._other(request)
+            await self._send(answer, fault, connection, keep_alive=request.keep_alive)
 
-    async def _send_plain(
-        self,
-        answer: HttpAnswer,
-        connection: Connection,
-        *,
-        keep_alive: bool,
-        fault: BatchFault | None = None,
+    def _other(self, request: HttpRequest) -> tuple[HttpAnswer, BatchFault | None]:
+        """The answer to what is no call, and so none of the ledger's business; how it leaves."""
+        if (request.method, request.path) == ("GET", "/v1/models"):
+            return answers.model_list(self._config.models or (ANY_MODEL,), int(time.time())), None
+        if not request.path.startswith((*ROOTS, stored.ROOT)):
+            return answers.refused(refusal.not_found(request.method, request.path)), None
+        if not self._keys.take(request.authorization):
+            return answers.refused(refusal.wrong_key()), None
+        if request.path.startswith(ROOTS):
+            return self._batching.answer(request)
+        return self._stored.answer(request), None
+
+    async def _send(
+        self, answer: HttpAnswer, fault: BatchFault | None, connection: Connection, *, keep_alive: bool
     ) -> None:
-        """Send an answer that is none of the ledger's business."""
         head = answer.head(f"req_other_{next(self._others)}", {}, keep_alive=keep_alive)
-        for step in batch_faults.departure(head, answer.body, fault):
+        for step in departure(head, answer.body, fault):
             await _perform(step, connection)
 
     def _now(self) -> float:
@@ -171,10 +154,6 @@ class Simulator:
         """Stop what works without a connection."""
         self._batching.close()
 
-    def _estimate(self, body: bytes) -> int:
-        """The tokens of a batch's line, by its bytes."""
-        return len(body) // 4
-
     def _answer_line(self, body: bytes) -> tuple[int, bytes]:
         """Answer a line of a batch: a call like any other, at a batch's price and without limits."""
         received = receive(body, self._config)
@@ -237,7 +216,7 @@ class Simulator:
         answer = answers.completed(request, found, fault)
         if isinstance(fault, ErrorInside):
             return Outcome(answer, fault)
-        self._storing.keep(request, spoil_stored(found, fault), _request_id(occasion.call))
+        self._stored.keep(request, spoil_stored(found, fault), _request_id(occasion.call))
         usage = found["usage"]
         paid = cost(usage, prices) if prices else None
         return Outcome(answer, fault, billed=True, usage=usage, cost_usd=paid)

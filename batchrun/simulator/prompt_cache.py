@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from batchrun.codec import hash64
 from batchrun.simulator.config import Cache
-from batchrun.simulator.making.tokenizer import tokens
+from batchrun.simulator.making.vocabulary import tokens
 from batchrun.simulator.reading.request import ChatRequest
 
 STEP = 128

@@ -97,7 +97,7 @@ def too_long(window: int, prompt_tokens: int, max_tokens: int) -> Refusal:
     return Refusal(400, message, param="messages", code="context_length_exceeded")
 
 
-def over_limit(model: str, over: Over, hint: HintForm = "header") -> Refusal:
+def over_limit(model: str, over: Over, hint: HintForm) -> Refusal:
     """More requests or tokens than the window takes. Without a wait when none would help, or by `hint`."""
     unit = "RPM" if over.what == "requests" else "TPM"
     figures = f"Limit {over.limit}, Used {over.used:.0f}, Requested {over.requested:.0f}."
@@ -110,7 +110,7 @@ def over_limit(model: str, over: Over, hint: HintForm = "header") -> Refusal:
     return _later(message, over.what, over.wait, hint)
 
 
-def busy(concurrency: int, hint: HintForm = "header") -> Refusal:
+def busy(concurrency: int, hint: HintForm) -> Refusal:
     """Every place is taken, and nothing queues here."""
     message = f"Too many concurrent requests: {concurrency} are being generated."
     if hint == "message":

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl
 
 from batchrun.codec import dumps, loads
+from batchrun.simulator import answers, paging, refusal
+from batchrun.simulator.answers import HttpAnswer
+from batchrun.simulator.config import StoredRule
+from batchrun.simulator.connection import HttpRequest
+from batchrun.simulator.reading.checks import missing, pairs
+from batchrun.simulator.reading.request import ChatRequest, parse
 from batchrun.simulator.refusal import Refusal, RefusedError
+
+ROOT = "/v1/chat/completions"
+_PAGE = 20
+_MOST = 100
+_METADATA = "metadata["
 
 _SETTINGS: dict[str, Any] = {
     "temperature": 1.0,
@@ -68,28 +80,55 @@ class Message:
         }
 
 
-class Completions:
-    """The completions by their ids. Raises RefusedError for what it has not, or does not show yet."""
+class StoredCompletions:
+    """Keeps the completions whose requests ask for that, and answers what is asked of them."""
 
-    def __init__(self, delay: float) -> None:
-        self._delay = delay
+    def __init__(self, rule: StoredRule) -> None:
+        self._rule = rule
         self._completions: dict[str, Stored] = {}
 
-    def keep(self, completion: Mapping[str, Any], asked: Mapping[str, Any], request_id: str) -> None:
-        """Keep the answer to the body `asked`."""
+    def keep(self, request: ChatRequest, completion: Mapping[str, Any], request_id: str) -> None:
+        """Keep what answers `request`, if it asks for that; `request_id` as the answer's header has it."""
+        asked = request.stored
+        if asked is None:
+            return
         settings = {name: asked.get(name, usual) for name, usual in _SETTINGS.items()}
         found = {**completion, "request_id": request_id, **settings, "input_user": None}
         self._completions[completion["id"]] = Stored(
             id=completion["id"],
             model=completion["model"],
             metadata=asked.get("metadata") or {},
-            shown_at=time.monotonic() + self._delay,
+            shown_at=time.monotonic() + self._rule.delay,
             completion=_exact(dumps(found)),
             asked=_exact(dumps(asked["messages"])),
         )
 
-    def get(self, completion_id: str) -> Stored:
-        """The completion of that id."""
+    def answer(self, request: HttpRequest) -> HttpAnswer:
+        """The answer to a request below ROOT, other than for a new completion."""
+        try:
+            return HttpAnswer(200, dumps(self._answer(request)))
+        except RefusedError as error:
+            return answers.refused(error.refusal)
+
+    def _answer(self, request: HttpRequest) -> dict[str, Any]:
+        query = dict(parse_qsl(request.query, keep_blank_values=True))
+        match [request.method, *request.path.split("/")[3:]]:
+            case ["GET", "completions"] if self._rule.listing:
+                return self._listed(query)
+            case ["GET", "completions", completion_id]:
+                return self._shown(completion_id).document()
+            case ["POST", "completions", completion_id]:
+                return self._updated(completion_id, request.body)
+            case ["DELETE", "completions", completion_id]:
+                del self._completions[self._shown(completion_id).id]
+                return {"id": completion_id, "object": "chat.completion.deleted", "deleted": True}
+            case ["GET", "completions", completion_id, "messages"]:
+                return self._messages(completion_id, query)
+            case _:
+                raise RefusedError(refusal.not_found(request.method, request.path))
+
+    def _shown(self, completion_id: str) -> Stored:
+        """The completion of that id. Raises RefusedError where there is none, or it is not shown yet."""
         found = self._completions.get(completion_id)
         if found is None or found.shown_at > time.monotonic():
             raise RefusedError(
@@ -97,16 +136,38 @@ class Completions:
             )
         return found
 
-    def delete(self, completion_id: str) -> dict[str, Any]:
-        """Remove it."""
-        del self._completions[self.get(completion_id).id]
-        return {"id": completion_id, "object": "chat.completion.deleted", "deleted": True}
+    def _listed(self, query: Mapping[str, str]) -> dict[str, Any]:
+        kept, now = self._completions.values(), time.monotonic()
+        ordered = reversed(kept) if paging.order(query) == "desc" else kept
+        rest = paging.following((one for one in ordered if one.shown_at <= now), query.get("after"))
+        return paging.page(
+            (one.document() for one in rest if _fits(one, query)), paging.size(query, _PAGE, _MOST)
+        )
 
-    def all(self, *, newest_first: bool) -> Iterator[Stored]:
-        """Those that are shown."""
-        found = self._completions.values()
-        now = time.monotonic()
-        return (one for one in (reversed(found) if newest_first else found) if one.shown_at <= now)
+    def _updated(self, completion_id: str, body: bytes) -> dict[str, Any]:
+        found = self._shown(completion_id)
+        asked = parse(body)
+        if "metadata" not in asked:
+            raise missing("metadata")
+        found.metadata = pairs(asked["metadata"], "metadata")
+        return found.document()
+
+    def _messages(self, completion_id: str, query: Mapping[str, str]) -> dict[str, Any]:
+        found = self._shown(completion_id).messages()
+        ordered = found[::-1] if paging.order(query) == "desc" else found
+        rest = paging.following(ordered, query.get("after"))
+        return paging.page((one.document() for one in rest), paging.size(query, _PAGE, _MOST))
+
+
+def _fits(stored: Stored, query: Mapping[str, str]) -> bool:
+    """Whether it is of the model, and has all the metadata, that are asked for."""
+    if query.get("model") not in (None, stored.model):
+        return False
+    return all(
+        stored.metadata.get(name.removeprefix(_METADATA).removesuffix("]")) == value
+        for name, value in query.items()
+        if name.startswith(_METADATA) and name.endswith("]")
+    )
 
 
 def _exact(data: bytes) -> bytes:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from batchrun.errors import UsageError
 from batchrun.job import Endpoint, Job
-from batchrun.job.known import did_you_mean
-from batchrun.job.named import named_endpoint
+from batchrun.job.checking.known import did_you_mean
+from batchrun.job.endpoints import named_endpoint
 
 
 @dataclass(frozen=True, slots=True)

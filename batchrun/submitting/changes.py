@@ -13,7 +13,7 @@ from batchrun.errors import ChangedRowsError
 from batchrun.forecast import price_of
 from batchrun.index import State
 from batchrun.job import Job
-from batchrun.job.sections import usual_id
+from batchrun.job.sections.rows import usual_id
 from batchrun.job.snapshot import read_snapshot
 from batchrun.run_folder.checkpoint.batches import read_records, read_rows
 from batchrun.run_folder.checkpoint.checkpoint import read_kept, write_kept

@@ -21,6 +21,7 @@ import polars as pl
 import pytest
 import yaml
 
+from batchrun.job import PRESETS, Preset
 from tests.cli.pseudo_terminal import read_all
 from tests.commands import batchrun
 
@@ -161,6 +162,21 @@ def test_the_parameters_suit_the_model(tmp_path: Path, task: str, endpoint: str,
     plan = batchrun("plan", "jobs/my-tickets.yaml", "--json", cwd=tmp_path).json
     assert plan["warnings"] == []
     assert [reason[:10] for reason in plan["obstacles"]] == ["no API key"]
+
+
+def test_a_preset_may_have_no_address_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job has a place for it; where none is given, that is said, and no other server is thought of."""
+    monkeypatch.setitem(PRESETS, "own", Preset(None, "OWN_KEY", api_key_header="api-key"))
+    words = ["init", write_table(tmp_path, ".csv"), "--endpoint", "own", "--model", "m", "--out", "own.yaml"]
+    assert batchrun(*words, cwd=tmp_path).code == 0
+    plan = batchrun("plan", "own.yaml", "--json", cwd=tmp_path)
+    assert (plan.code, [reason[:10] for reason in plan.json["obstacles"]]) == (2, ["no API key"])
+    lines = (tmp_path / "own.yaml").read_text().splitlines()
+    (tmp_path / "own.yaml").write_text("\n".join(line for line in lines if not line.startswith("endpoints")))
+    plan = batchrun("plan", "own.yaml", cwd=tmp_path)
+    assert (plan.code, "endpoints.own: needs a base_url: own is served at" in plan.err) == (2, True)
+    listed = batchrun("stored", "list", "--endpoint", "own", cwd=tmp_path)
+    assert (listed.code, "Name a job file that gives its base_url" in listed.err) == (2, True)
 
 
 _NO_MORE = b"\x04"

@@ -85,7 +85,7 @@ class Door:
 async def at(door: Door, given: KeyCommand, told: list[str]) -> AsyncIterator[tuple[Client, Server]]:
     """A client of `door` with the key that the command gives."""
     async with serving(door.serve) as server:
-        key = CommandKey(given, await given.run(), say=told.append)
+        key = CommandKey(given, await given.run(), header="authorization", say=told.append)
         transport = build_transport(RELAXED, max_connections=8)
         client = Client(server.url, headers={}, timeouts=RELAXED, transport=transport, key=key)
         try:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from batchrun.errors import JobError
-from batchrun.job.checks import Comparison, Wanted
+from batchrun.job.sections.checks import Comparison, Wanted
 from tests.job.jobs import MINIMAL, load
 
 READ: TypeAdapter[Wanted] = TypeAdapter(Comparison)

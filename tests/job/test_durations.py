@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from batchrun.job.fields import Duration, PositiveDuration
+from batchrun.job.sections.fields import Duration, PositiveDuration
 
 SECONDS: TypeAdapter[float] = TypeAdapter(Duration)
 PATTERN = next(kind["pattern"] for kind in SECONDS.json_schema()["anyOf"] if "pattern" in kind)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrun.errors import JobError
-from batchrun.job.document import Document
-from batchrun.job.interpolate import expand
+from batchrun.job.document.document import Document
+from batchrun.job.document.interpolate import expand
 from tests.job.jobs import MINIMAL, load
 
 ENV = {"A": "one", "B": "two words", "EMPTY": "", "LOOKS": "${A}"}

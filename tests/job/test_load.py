@@ -9,7 +9,7 @@ import yaml
 
 from batchrun.chat.request.message_models import SystemMessage, UserMessage
 from batchrun.errors import JobError
-from batchrun.job import ANY_MODEL, PRESETS, Job, MessageFile, load_job
+from batchrun.job import ANY_MODEL, PRESETS, SIMULATOR, Job, MessageFile, load_job
 from batchrun.limits import Limits
 from tests.job.jobs import FULL, MINIMAL, load
 
@@ -203,11 +203,19 @@ def test_a_job_is_found_through_a_linked_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_can_be_used_by_name_alone(tmp_path: Path, name: str) -> None:
-    """A preset needs no entry: `model: NAME/MODEL` is enough."""
-    job = load(tmp_path, MINIMAL.replace("simulator/small", f"{name}/a/b"))
-    endpoint, preset = job.endpoints[name], PRESETS[name]
-    assert (endpoint.base_url, endpoint.api_key_env) == (preset.base_url, preset.api_key_env)
-    assert (endpoint.token_limit, endpoint.instructions) == (preset.token_limit, preset.instructions)
+    """A preset needs no entry: `model: NAME/MODEL` is enough, but for an address of one's own."""
+    text, preset = MINIMAL.replace("simulator/small", f"{name}/a/b"), PRESETS[name]
+    if preset.base_url is None and name != SIMULATOR:
+        with pytest.raises(JobError, match=f"endpoints.{name}: needs a base_url"):
+            load(tmp_path, text)
+        text += f"endpoints: {{{name}: {{base_url: https://mine.example/v1}}}}\n"
+    job = load(tmp_path, text)
+    endpoint = job.endpoints[name]
+    assert endpoint.base_url == (
+        preset.base_url or (None if name == SIMULATOR else "https://mine.example/v1")
+    )
+    for key in ("api_key_env", "api_key_header", "token_limit", "instructions", "any_schema"):
+        assert getattr(endpoint, key) == getattr(preset, key)
     assert endpoint.limits.concurrency == "auto"
     assert job.models[0].name == "a/b"
 

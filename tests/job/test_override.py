@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from batchrun import codec
 from batchrun.errors import JobError
-from batchrun.job.document import Document
-from batchrun.job.override import apply_set
+from batchrun.job.document.document import Document
+from batchrun.job.document.override import apply_set
 from tests.job.jobs import MINIMAL, load
 
 CWD = Path("/shell")

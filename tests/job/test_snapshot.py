@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrun.job import Job, job_snapshot
-from batchrun.job.document import read_document
+from batchrun.job.document.document import read_document
 from batchrun.render.renderer import Renderer
 from tests.job.jobs import FULL, MINIMAL, load
 

@@ -9,7 +9,7 @@ import pytest
 
 from batchrun.errors import JobError
 from batchrun.job import load_job
-from batchrun.job.models import FallbackReason
+from batchrun.job.sections.file import FallbackReason
 from batchrun.outcome import ERROR_TYPES, NEVER_SENT
 from tests.instructions import tells_what_to_do
 from tests.job.jobs import MINIMAL, load
@@ -190,7 +190,7 @@ ADDED = [
     (
         "fallbacks: [openai/x]\nrequest: {stop: [a, b, c, d, e]}",
         7,
-        ["request.stop: must have at most 4 texts for OpenAI; found 5 (as fallbacks.0 has it)"],
+        ["request.stop: must have at most 4 texts for openai; found 5 (as fallbacks.0 has it)"],
     ),
     ("fallbacks: [openai/*]", 6, ["fallbacks.0: openai/* is the model that a row itself names"]),
     ("endpoints: {vllm: {token_limit: max}}", 6, ["token_limit: must be one of max_tokens, max_comp"]),
@@ -237,6 +237,16 @@ ADDED = [
         ["endpoints.opnai: needs a base_url", "Did you mean openai?"],
     ),
     ("endpoints: {mine: {preset: vlm}}", 6, ["endpoints.mine.preset: must be one of", "Did you mean vllm?"]),
+    (
+        "endpoints: {vllm: {api_key_header: 'my key'}}",
+        6,
+        ["endpoints.vllm.api_key_header: must be the NAME of the header that carries the key"],
+    ),
+    (
+        "endpoints: {vllm: {api_key_header: X-Team, headers: {x-team: red}}}",
+        6,
+        ["endpoints.vllm.headers.x-team: carries the key (api_key_header): leave it out"],
+    ),
     ("endpoints:\n  a b: {preset: vllm}", 7, ["endpoints.a b is no name for an endpoint"]),
     ("endpoints: {mine: {base_url: api.example.com/v1}}", 6, ["endpoints.mine.base_url: must be one URL"]),
     ("endpoints: {mine: {base_url: ftp://example.com}}", 6, ["base_url: must be one URL"]),

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from batchrun.codec import dumps
-from batchrun.simulator import Call
-from batchrun.simulator.reading import request
+from batchrun.simulator import Call, SimulatorConfig
+from batchrun.simulator.reading.request import ChatRequest, receive
 from tests.pacing import Prompt, Server, ideal
 from tests.reliability.table import Line
 from tests.runs import JobFolder, run_batchrun, simulated
@@ -176,9 +176,10 @@ def _measured(case: Case, calls: Sequence[Call], killed_at: Sequence[float], *, 
 
 def _prompt(call: Call) -> Prompt:
     assert call.body is not None
-    asked = request.read(request.parse(dumps(call.body)), call.key, None).estimate
+    request = receive(dumps(call.body), SimulatorConfig()).content
+    assert isinstance(request, ChatRequest)
     used = call.prompt_tokens + (call.answer.completion_tokens if call.answer else 0)
-    return Prompt(asked, asked, used)
+    return Prompt(request.estimate, request.estimate, used)
 
 
 def _too_early(calls: Sequence[Call]) -> int:

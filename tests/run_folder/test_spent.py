@@ -15,7 +15,7 @@ import pytest
 from batchrun import gc
 from batchrun.budget import Amounts
 from batchrun.job import load_job
-from batchrun.job.spending import PriceSpec
+from batchrun.job.sections.spending import PriceSpec
 from batchrun.outcome import Exchange
 from batchrun.prices import Price
 from batchrun.prices.table import find_price

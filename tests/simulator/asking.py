@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from batchrun.simulator.config import SimulatorConfig
-from batchrun.simulator.reading.intake import receive
-from batchrun.simulator.reading.request import ChatRequest
+from batchrun.simulator.reading.request import ChatRequest, receive
 from batchrun.simulator.refusal import Refusal
 from batchrun.simulator.replying.reply import Setting, completion
 from tests.simulator.wire import body

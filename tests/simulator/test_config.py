@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from batchrun.cli.simulate import command
-from batchrun.job.document import read_document
+from batchrun.job.document.document import read_document
 from batchrun.simulator import SimulatorConfig
 from batchrun.simulator import config as module
-from batchrun.simulator.batches.rules import BatchFault
+from batchrun.simulator.config import BatchFault
 
 BLOCKS = re.findall(r"(?:^    .*\n)+", module.__doc__ or "", re.MULTILINE)
 

@@ -14,8 +14,7 @@ from batchrun.simulator.config import LognormalLatency, SimulatorConfig, Uniform
 from batchrun.simulator.delivery import Close, Reset, Send, Wait, steps
 from batchrun.simulator.faults import Occasion, choose, name_of
 from batchrun.simulator.making.draws import latency
-from batchrun.simulator.reading.intake import receive
-from batchrun.simulator.reading.request import ChatRequest
+from batchrun.simulator.reading.request import ChatRequest, receive
 from batchrun.simulator.rules import ACTIONS, action
 from tests.simulator.wire import body
 

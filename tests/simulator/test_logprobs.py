@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from batchrun.simulator.making.tokenizer import token_id, tokens
+from batchrun.simulator.making.vocabulary import token_id, tokens
 from batchrun.simulator.making.written import END
 from tests.simulator.asking import choice, refusal, reply
 

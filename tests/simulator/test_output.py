@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 
 from batchrun.simulator import Running
-from batchrun.simulator.conversations import Conversations
+from batchrun.simulator.faults import Conversations
 from tests.simulator.asking import choice, reply, request
 from tests.simulator.playing import play
 from tests.simulator.test_tools import PLACE, WEATHER

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from batchrun.simulator.config import SimulatorConfig
-from batchrun.simulator.reading.intake import receive
 from batchrun.simulator.reading.parameters import CHECKS
+from batchrun.simulator.reading.request import receive
 from batchrun.simulator.refusal import Refusal
 from tests.simulator.asking import refusal, request
 from tests.simulator.wire import body

@@ -10,9 +10,8 @@ import jsonschema
 import pytest
 
 from batchrun.simulator.config import SimulatorConfig
-from batchrun.simulator.making.tokenizer import tokens
-from batchrun.simulator.reading.intake import receive
-from batchrun.simulator.reading.request import ChatRequest
+from batchrun.simulator.making.vocabulary import tokens
+from batchrun.simulator.reading.request import ChatRequest, receive
 from batchrun.simulator.replying.reply import Setting, completion
 from batchrun.simulator.replying.stream import events
 from tests.simulator.wire import body

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from batchrun.simulator.config import SimulatorConfig
 from batchrun.simulator.keys import Keys
-from batchrun.simulator.making.tokenizer import tokens
-from batchrun.simulator.reading.intake import Received, receive
-from batchrun.simulator.reading.request import ChatRequest
+from batchrun.simulator.making.vocabulary import tokens
+from batchrun.simulator.reading.request import ChatRequest, Received, receive
 from batchrun.simulator.refusal import Refusal
 from tests.simulator.wire import PROMPT, QUESTION, body
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from batchrun.budget import Amounts
-from batchrun.job.spending import PriceSpec
+from batchrun.job.sections.spending import PriceSpec
 from batchrun.outcome import Exchange, Reply, Unanswered
 from batchrun.policy.judge import judge
 from batchrun.prices import Price

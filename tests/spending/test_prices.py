@@ -24,7 +24,7 @@ from genai_prices.types import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchrun.job.spending import PriceSpec
+from batchrun.job.sections.spending import PriceSpec
 from batchrun.outcome import Usage
 from batchrun.prices import Price
 from batchrun.prices.table import _price, find_price
@@ -572,7 +572,7 @@ def test_the_price_list_is_imported_only_when_it_is_asked() -> None:
     """`import batchrun.prices`, and the job's own prices, do not pay for the list's import."""
     code = (
         "import sys; from batchrun.prices.table import find_price; "
-        "from batchrun.job.spending import PriceSpec; "
+        "from batchrun.job.sections.spending import PriceSpec; "
         "spec = PriceSpec(input=1, output=1); assert find_price('x', base_urls=[], given=spec, now=0.0); "
         "assert 'genai_prices' not in sys.modules"
     )

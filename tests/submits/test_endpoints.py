@@ -13,7 +13,7 @@ import pytest
 from batchrun.endpoints.checks import check_keys
 from batchrun.endpoints.endpoints import open_endpoints
 from batchrun.errors import UsageError
-from batchrun.job import Job, load_job
+from batchrun.job import PRESETS, SIMULATOR, Job, load_job
 from tests.client.servers import Peer, answer, replied, serving
 from tests.runs import simulated
 
@@ -47,6 +47,44 @@ def test_what_a_job_takes_from_variables_is_hidden_in_answers(tmp_path: Path) ->
         assert b"written down" in body
 
     anyio.run(main)
+
+
+@pytest.mark.parametrize("given", [{"api_key_env": "MY_KEY"}, {"api_key_cmd": ["cat", "token"]}])
+@pytest.mark.parametrize("header", [None, "authorization", "API-Key"])
+@pytest.mark.parametrize("preset", [None, *(name for name in PRESETS if name != SIMULATOR)])
+def test_a_key_travels_in_one_header_and_is_hidden_in_answers(
+    tmp_path: Path, preset: str | None, header: str | None, given: dict[str, object]
+) -> None:
+    """The job's header, else the preset's, else authorization; in that alone it is a bearer token."""
+    key, heads = ENV["MY_KEY"], []
+    (tmp_path / "token").write_text(key)
+
+    async def noting(peer: Peer) -> None:
+        head = (await peer.request()).partition(b"\r\n\r\n")[0]
+        heads.append(head.decode().lower().split("\r\n"))
+        await peer.send(answer(head, status="401 Unauthorized", headers=f"x-said: {key}\r\n"))
+
+    async def main() -> None:
+        async with serving(noting) as server:
+            endpoint = {"base_url": server.url, **given}
+            endpoint |= {"preset": preset} if preset else {}
+            endpoint |= {"api_key_header": header} if header else {}
+            document = {
+                "input": {"path": "rows.jsonl"},
+                "prompt": {"messages": [{"role": "user", "content": "hi"}]},
+                "model": "mine/small",
+                "endpoints": {"mine": endpoint},
+            }
+            (tmp_path / "job.yaml").write_text(json.dumps(document))
+            job = load_job(tmp_path / "job.yaml", env=ENV, cwd=tmp_path)
+            async with open_endpoints(job, ENV) as endpoints:
+                reply = replied(await endpoints.clients["mine"].call(b"{}"))
+        assert key not in f"{reply.body!r} {reply.headers}"
+
+    anyio.run(main)
+    name = (header or (PRESETS[preset].api_key_header if preset else "authorization")).lower()
+    carried = f"{name}: bearer {key}" if name == "authorization" else f"{name}: {key}"
+    assert [line for line in heads[0] if key in line] == [carried]
 
 
 KEYS = ["canary-key-1", "canary-key-2", "canary-key-3"]

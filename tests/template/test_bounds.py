@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from batchrun import predicate
-from batchrun.job.document import read_document
+from batchrun.job.document.document import MAX_BYTES, read_document, read_whole
 from batchrun.job.env_file import read_env_file
-from batchrun.job.reading import MAX_BYTES, read_whole
 from batchrun.predicate import MAX_OPERATORS, Predicate, PredicateError
 from batchrun.source.messages import message_list
 from batchrun.template.bounds import MAX_BRANCHES

@@ -29,7 +29,7 @@ from batchrun.simulator.batches.lines import (
     body_of,
     unanswered,
 )
-from batchrun.simulator.batches.rules import BatchRule
+from batchrun.simulator.config import BatchRule
 from batchrun.simulator.reading.checks import pairs
 from batchrun.simulator.refusal import Refusal, RefusedError, of_status
 
@@ -39,9 +39,6 @@ State: TypeAlias = Literal[
 
 AnswerLine: TypeAlias = Callable[[bytes], tuple[int, bytes]]
 """Answers the body of one request now: status and body. It keeps the ledger."""
-
-EstimateLine: TypeAlias = Callable[[bytes], int]
-"""The tokens that a request counts against the quota."""
 
 WINDOW = "24h"
 _FINAL = ("failed", "completed", "expired", "cancelled")
@@ -111,13 +108,10 @@ class Batch:
 class Batches:
     """The batches of an endpoint. Raises RefusedError for what it does not have, or will not take."""
 
-    def __init__(
-        self, rule: BatchRule, files: Files, answer: AnswerLine, estimate: EstimateLine, seed: int
-    ) -> None:
+    def __init__(self, rule: BatchRule, files: Files, answer: AnswerLine, seed: int) -> None:
         self._rule = rule
         self._files = files
         self._answer = answer
-        self._estimate = estimate
         self._seed = seed
         self._batches: dict[str, Batch] = {}
         self._numbers = itertools.count(1)
@@ -213,7 +207,7 @@ class Batches:
                 return None
             found.append(Line(custom_id, start, start + len(line)))
             start += len(line)
-            tokens += self._estimate(body)
+            tokens += len(body) // 4
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
         batch.total = len(found)

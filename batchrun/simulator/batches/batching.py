@@ -1,20 +1,22 @@
-"""The addresses of files and batches, and what is answered there."""
+"""The addresses of files and batches: what is answered there, and which faults strike."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl
 
 from batchrun.codec import dumps
 from batchrun.simulator import answers, paging, refusal
 from batchrun.simulator.answers import HttpAnswer
-from batchrun.simulator.batches import faults as batch_faults
-from batchrun.simulator.batches.batches import AnswerLine, Batches, EstimateLine
-from batchrun.simulator.batches.faults import BatchFaults
+from batchrun.simulator.batches.batches import AnswerLine, Batches
 from batchrun.simulator.batches.files import Files
-from batchrun.simulator.batches.rules import BatchFault, BatchRule, Operation
+from batchrun.simulator.config import BatchFault, BatchRule, Operation
 from batchrun.simulator.connection import HttpRequest
+from batchrun.simulator.delivery import Step, Wait, steps
 from batchrun.simulator.refusal import RefusedError
+from batchrun.simulator.rules import CloseFault, StatusFault
 
 ROOTS = ("/v1/files", "/v1/batches")
 _OPERATIONS: dict[str, Operation] = {
@@ -35,17 +37,18 @@ _FILES = (10_000, 10_000)
 class Batching:
     """Answers what is asked of files and batches."""
 
-    def __init__(self, rule: BatchRule, answer: AnswerLine, estimate: EstimateLine, seed: int) -> None:
+    def __init__(self, rule: BatchRule, answer: AnswerLine, seed: int) -> None:
         self._rule = rule
-        self._faults = BatchFaults(rule.faults)
+        self._seen: Counter[Operation | None] = Counter()
         self._files = Files(rule.bytes)
-        self._batches = Batches(rule, self._files, answer, estimate, seed)
+        self._batches = Batches(rule, self._files, answer, seed)
 
     def answer(self, request: HttpRequest) -> tuple[HttpAnswer, BatchFault | None]:
         """The answer to a request below one of ROOTS, and the fault under which it leaves."""
-        fault = self._faults.strike(_operation(request))
+        fault = self._strike(_operation(request))
         if fault and fault.act == "refuse":
-            return batch_faults.refusal(fault), fault
+            refused = StatusFault(status=fault.status or 500, retry_after=fault.retry_after)
+            return answers.injected(refused), fault
         try:
             found = self._answer(request)
         except RefusedError as error:
@@ -57,6 +60,12 @@ class Batching:
     def close(self) -> None:
         """Stop all work."""
         self._batches.close()
+
+    def _strike(self, operation: Operation | None) -> BatchFault | None:
+        """The first fault that applies to one more such request; None: it is of no kind that has any."""
+        self._seen[operation] += 1
+        struck = (fault for fault in self._rule.faults if fault.on == operation)
+        return next((fault for fault in struck if fault.nth in (None, self._seen[operation])), None)
 
     def _answer(self, request: HttpRequest) -> dict[str, Any] | bytes:
         query = dict(parse_qsl(request.query))
@@ -88,3 +97,16 @@ class Batching:
 def _operation(request: HttpRequest) -> Operation | None:
     root, *rest = request.path.split("/")[2:]
     return _OPERATIONS.get(f"{request.method} {'/'.join([root, *('ID' for _ in rest[:1]), *rest[1:]])}")
+
+
+def departure(head: bytes, body: bytes, fault: BatchFault | None) -> Iterator[Step]:
+    """The steps that send an answer under `fault`."""
+    if fault and fault.stall:
+        yield Wait(fault.stall)
+    match fault:
+        case BatchFault(act="lose"):
+            yield from steps(head, body, CloseFault(close="before_headers"))
+        case BatchFault(act="cut"):
+            yield from steps(head, body, CloseFault(close="mid_body"))
+        case _:
+            yield from steps(head, body, None)

@@ -4,13 +4,37 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from batchrun.simulator.limits.headers import Account, limit_headers
-from batchrun.simulator.limits.rules import DAY, Limits
-from batchrun.simulator.limits.schedule import Schedule
+from batchrun.simulator.limits.rules import DAY, ConcurrencyStep, Limits, RpmStep, TpmStep
+
+
+class Schedule:
+    """A number that holds from each of some times on."""
+
+    def __init__(self, limit: int | Sequence[RpmStep | TpmStep | ConcurrencyStep]) -> None:
+        steps = [(0.0, limit)] if isinstance(limit, int) else [(step.at, _number(step)) for step in limit]
+        self._now = steps[0][1]
+        self._later = steps[1:]
+
+    def at(self, now: float) -> int:
+        """The number that holds; `now` must not go back."""
+        while self._later and self._later[0][0] <= now:
+            self._now = self._later.pop(0)[1]
+        return self._now
+
+    def changes(self, now: float) -> Iterator[float]:
+        """When it changes after `now`."""
+        return (at for at, _ in self._later if at > now)
+
+
+def _number(step: RpmStep | TpmStep | ConcurrencyStep) -> int:
+    match step:
+        case RpmStep(rpm=number) | TpmStep(tpm=number) | ConcurrencyStep(concurrency=number):
+            return number
 
 
 class SlidingWindow:
@@ -25,18 +49,8 @@ class SlidingWindow:
         self._entries: deque[tuple[float, float]] = deque()
         self._used: float = 0
 
-    def take(self, now: float, amount: float = 1) -> float:
-        """Take `amount` and return 0, or take nothing and return the seconds until it would fit.
-
-        An amount above the limit never fits: the wait is infinite. `now` must not go back.
-        """
-        wait = self.wait(now, amount)
-        if wait == 0:
-            self.add(now, amount)
-        return wait
-
-    def wait(self, now: float, amount: float = 1) -> float:
-        """Seconds until `amount` fits; 0 if it fits now."""
+    def wait(self, now: float, amount: float) -> float:
+        """Seconds until `amount` fits; 0 if it fits now, infinite if it never does; `now` never goes back."""
         excess = self.used(now) + amount - self.limit
         if excess <= 0:
             return 0
@@ -79,7 +93,7 @@ class Bucket:
         self._at = 0.0
         self._used: float = 0
 
-    def wait(self, now: float, amount: float = 1) -> float:
+    def wait(self, now: float, amount: float) -> float:
         """Seconds until `amount` fits; 0 if it fits now, infinite if it never does."""
         if amount > self.limit:
             return math.inf
@@ -180,7 +194,7 @@ class ModelLimits:
 
     def headers(self, now: float, wall: float = 0.0) -> dict[str, str]:
         """What answers tell of the limits; `wall` is the same moment in seconds since the epoch."""
-        if not self._all or self._limits.headers == "none":
+        if not self._all:
             return {}
         return limit_headers(self._limits.headers, [limit.account(now) for limit in self._all], wall)
 

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
+from batchrun.simulator.limits.limits import Schedule
 from batchrun.simulator.limits.rules import Concurrency
-from batchrun.simulator.limits.schedule import Schedule
 
 _LATE = 0.001
 """Seconds after a step when those who wait are told of it: never before, by the clock that counts."""

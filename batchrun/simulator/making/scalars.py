@@ -13,7 +13,7 @@ from batchrun.simulator.making.vocabulary import SENTENCES, WORDS
 
 def integer(schema: Mapping[str, Any], wanted: int) -> int:
     """The integer nearest to `wanted` within the bounds, on the grid of `multipleOf`."""
-    low, high = _bounds(schema, math.nextafter)
+    low, high = _bounds(schema)
     step = schema.get("multipleOf")
     grid = step if isinstance(step, int) and step > 0 else 1
     found = grid * (wanted // grid) if grid > 1 else wanted
@@ -26,7 +26,7 @@ def integer(schema: Mapping[str, Any], wanted: int) -> int:
 
 def number(schema: Mapping[str, Any], wanted: float) -> float:
     """The number nearest to `wanted` within the bounds, on the grid of `multipleOf`."""
-    low, high = _bounds(schema, math.nextafter)
+    low, high = _bounds(schema)
     found = clamp(wanted, low, high)
     step = schema.get("multipleOf")
     if _is_number(step) and step > 0:
@@ -34,16 +34,16 @@ def number(schema: Mapping[str, Any], wanted: float) -> float:
     return found
 
 
-def _bounds(schema: Mapping[str, Any], beyond: Any) -> tuple[Any, Any]:
+def _bounds(schema: Mapping[str, Any]) -> tuple[Any, Any]:
     """The least and the largest number, where exclusive bounds are moved by the smallest step."""
     low, high = schema.get("minimum"), schema.get("maximum")
     above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
     whole = schema.get("type") == "integer"
     if _is_number(above):
-        edge = math.floor(above) + 1 if whole else beyond(above, math.inf)
+        edge = math.floor(above) + 1 if whole else math.nextafter(above, math.inf)
         low = max(low, edge) if _is_number(low) else edge
     if _is_number(below):
-        edge = math.ceil(below) - 1 if whole else beyond(below, -math.inf)
+        edge = math.ceil(below) - 1 if whole else math.nextafter(below, -math.inf)
         high = min(high, edge) if _is_number(high) else edge
     return low, high
 

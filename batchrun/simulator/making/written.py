@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from batchrun.codec import dumps
 from batchrun.simulator.making.structured import Label
-from batchrun.simulator.making.tokenizer import tokens
+from batchrun.simulator.making.vocabulary import tokens
 
 END = "<|end|>"
 """The token that ends a text; it is part of none."""

@@ -10,8 +10,7 @@ from batchrun.codec import loads
 from batchrun.simulator.making import patterns
 from batchrun.simulator.making.structured import PLAIN_OBJECT
 from batchrun.simulator.reading.checks import array, boolean, mapping, missing, needed_text, one_of, wrong
-from batchrun.simulator.reading.schema_rules import check_schema
-from batchrun.simulator.reading.strict_rules import check_strict
+from batchrun.simulator.reading.schema_rules import check_schema, check_strict
 from batchrun.simulator.refusal import Refusal, RefusedError
 
 _FORMATS = ("text", "json_object", "json_schema", "structural_tag")

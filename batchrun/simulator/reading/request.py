@@ -1,4 +1,4 @@
-"""Reads the body of a chat completion request, and refuses what OpenAI would refuse. Pure."""
+"""From the bytes of a call to the request in it, or to the reason why OpenAI would refuse it. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchrun.codec import canonical, digest, loads
-from batchrun.simulator.making.tokenizer import tokens
+from batchrun.simulator import refusal
+from batchrun.simulator.config import SimulatorConfig
+from batchrun.simulator.making.vocabulary import tokens
 from batchrun.simulator.reading.checks import array, boolean, integer, mapping, wrong
 from batchrun.simulator.reading.guides import Guide, read_guide
 from batchrun.simulator.reading.messages import read_messages
@@ -91,6 +93,50 @@ class ChatRequest:
         return _by_size(self.prompt, rate) + (self.max_tokens or 0) * self.n
 
 
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A call as it came: what the ledger notes of it, and the request to answer or the refusal to send."""
+
+    key: str
+    model: str | None
+    question: str
+    api_key_ok: bool
+    content: ChatRequest | Refusal
+    members: Mapping[str, Any] | None
+    """The body as it was read; None where it is no JSON object."""
+
+
+def receive(body: bytes, config: SimulatorConfig, *, api_key_ok: bool = True) -> Received:
+    """Read a call to /v1/chat/completions under `config`; `api_key_ok`: its bearer token is good."""
+    try:
+        members = parse(body)
+    except RefusedError as error:
+        shown = error.refusal if api_key_ok else refusal.wrong_key()
+        return Received(digest(body), None, "", api_key_ok, shown, None)
+    key = _key_of(members)
+    model = members.get("model")
+    try:
+        if not api_key_ok:
+            raise RefusedError(refusal.wrong_key())
+        content: ChatRequest | Refusal = _checked(_read(members, key, config.tokens_per_byte), config)
+    except RefusedError as error:
+        content = error.refusal
+    question = content.question if isinstance(content, ChatRequest) else _question_of(members)
+    named = model if isinstance(model, str) else None
+    return Received(key, named, question, api_key_ok, content, members)
+
+
+def _checked(asked: ChatRequest, config: SimulatorConfig) -> ChatRequest:
+    """The request again, if its model exists and has room for it."""
+    if config.models is not None and asked.model not in config.models:
+        raise RefusedError(refusal.no_model(asked.model))
+    if asked.prompt_tokens + (asked.max_tokens or 0) > config.context_window:
+        raise RefusedError(
+            refusal.too_long(config.context_window, asked.prompt_tokens, asked.max_tokens or 0)
+        )
+    return asked
+
+
 def parse(body: bytes) -> dict[str, Any]:
     """Read the body as a JSON object. Raises RefusedError."""
     try:
@@ -103,13 +149,13 @@ def parse(body: bytes) -> dict[str, Any]:
     return members
 
 
-def key_of(members: Mapping[str, Any]) -> str:
+def _key_of(members: Mapping[str, Any]) -> str:
     """Digest of the members that decide the answer."""
     return digest(canonical({name: value for name, value in members.items() if name not in NOT_HASHED}))
 
 
-def read(members: Mapping[str, Any], key: str, tokens_per_byte: float | None = None) -> ChatRequest:
-    """Check a parsed body; `key` is its key_of(). Raises RefusedError, naming the member at fault.
+def _read(members: Mapping[str, Any], key: str, tokens_per_byte: float | None) -> ChatRequest:
+    """Check a parsed body; `key` is what `_key_of` gives. Raises RefusedError, naming the member at fault.
 
     `tokens_per_byte` says how many tokens the text takes; None: they are counted.
     """
@@ -161,7 +207,7 @@ def _by_size(text: str, tokens_per_byte: float) -> int:
     return math.ceil(len(text.encode("utf-8", "surrogatepass")) * tokens_per_byte)
 
 
-def question_of(members: Mapping[str, Any]) -> str:
+def _question_of(members: Mapping[str, Any]) -> str:
     """Text of the last user message, of a body that need not be right; empty where there is none."""
     messages = members.get("messages")
     for message in reversed(messages) if isinstance(messages, list) else ():

@@ -21,8 +21,7 @@ from batchrun.simulator.reading.checks import (
     text,
     wrong,
 )
-from batchrun.simulator.reading.schema_rules import check_schema
-from batchrun.simulator.reading.strict_rules import check_strict
+from batchrun.simulator.reading.schema_rules import check_schema, check_strict
 from batchrun.simulator.refusal import Refusal, RefusedError
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from batchrun.simulator.making.draws import numbers
-from batchrun.simulator.making.tokenizer import token_id
-from batchrun.simulator.making.vocabulary import WORDS
+from batchrun.simulator.making.vocabulary import WORDS, token_id
 from batchrun.simulator.making.written import END, Picked, Text, Tokens
 
 LABELS_SHARE = 0.98

@@ -9,15 +9,14 @@ from typing import Any, Literal
 from batchrun.codec import digest, hash64
 from batchrun.simulator.config import Prices
 from batchrun.simulator.faults import spoil_text
-from batchrun.simulator.making.tokenizer import token_id, tokens
+from batchrun.simulator.making.vocabulary import token_id, tokens
 from batchrun.simulator.making.written import Text, plain
 from batchrun.simulator.reading.request import ChatRequest
 from batchrun.simulator.replying import logprobs, tool_calls
 from batchrun.simulator.replying.audio import audio_member
-from batchrun.simulator.replying.citations import citations
 from batchrun.simulator.replying.tool_calls import ToolCall
 from batchrun.simulator.replying.usage import Spent, cost, usage
-from batchrun.simulator.replying.writing import sentences, write
+from batchrun.simulator.replying.writing import citations, sentences, write
 from batchrun.simulator.rules import Fault, OutputFault, RefusalFault
 
 _THOUGHTS = {"minimal": 1, "low": 1, "medium": 2, "high": 3, "xhigh": 4}
@@ -125,14 +124,8 @@ def _said(request: ChatRequest, setting: Setting, index: int, text: Text, most: 
 
 def _refused(request: ChatRequest, setting: Setting, index: int, text: Text, most: int | None) -> _Choice:
     written, finish_reason = _cut(text, most, ())
-    message: dict[str, Any] = {
-        "role": "assistant",
-        "content": None,
-        "refusal": str(written),
-        "annotations": [],
-    }
     entries = _logprobs(request, setting, index, written)
-    choice = _document(index, message, entries, "refusal", finish_reason)
+    choice = _document(index, _message(None, str(written)), entries, "refusal", finish_reason)
     return _Choice(_with_ids(choice, request, written.tokens), Spent(len(written.tokens)))
 
 

@@ -33,7 +33,7 @@ class ToolCall:
         return {"id": self.id, "type": self.tool.kind, self.tool.kind: said}
 
 
-def draw_calls(request: ChatRequest, *draw: object, index: int, broken: bool = False) -> list[ToolCall]:
+def draw_calls(request: ChatRequest, *draw: object, index: int, broken: bool) -> list[ToolCall]:
     """The calls of choice `index`; none when the answer is to be text.
 
     A choice that must call a tool does so every time; one that may does as long as no tool has given a

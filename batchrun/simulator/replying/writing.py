@@ -8,7 +8,7 @@ from typing import Any
 from batchrun.simulator.making import patterns, structured
 from batchrun.simulator.making.draws import numbers
 from batchrun.simulator.making.structured import PLAIN_OBJECT
-from batchrun.simulator.making.vocabulary import TOKENS
+from batchrun.simulator.making.vocabulary import TOKENS, WORDS
 from batchrun.simulator.making.written import Text, as_json, one_label, plain
 from batchrun.simulator.reading.request import ChatRequest
 
@@ -107,3 +107,18 @@ def _form(given: Any, *draw: object) -> str:
 def _list(form: Mapping[str, Any], name: str) -> list[Any]:
     found = form.get(name)
     return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+
+
+def citations(text: str, *draw: object) -> list[dict[str, Any]]:
+    """One `url_citation` of the first sentence; its indices are characters of `text`."""
+    if not text:
+        return []
+    number = numbers(1, "citation", *draw)[0]
+    word = WORDS[number % len(WORDS)]
+    cited = {
+        "start_index": 0,
+        "end_index": text.find(".") + 1 or len(text),
+        "url": f"https://example.com/{word}/{number}",
+        "title": f"About {word}",
+    }
+    return [{"type": "url_citation", "url_citation": cited}]

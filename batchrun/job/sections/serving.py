@@ -14,8 +14,15 @@ from pydantic import (
     model_validator,
 )
 
-from batchrun.job.address import check_base_urls, check_headers, check_proxy
-from batchrun.job.fields import (
+from batchrun.job.document.place import WrongPartsError
+from batchrun.job.sections.address import (
+    check_base_urls,
+    check_headers,
+    check_key_header,
+    check_proxy,
+    command_words,
+)
+from batchrun.job.sections.fields import (
     Count,
     Duration,
     Free,
@@ -28,9 +35,7 @@ from batchrun.job.fields import (
     VariableName,
     typed,
 )
-from batchrun.job.key_command import command_words
-from batchrun.job.parameters import Request
-from batchrun.job.place import WrongPartsError
+from batchrun.job.sections.prompt import Request
 
 
 def _auto_or_count(value: Any) -> Any:
@@ -117,6 +122,9 @@ class EndpointSpec(Section):
     api_key_cmd: OneOrList | None = None
     """A command that prints the key, in place of api_key_env: a line, or a list of words. It is run in the
     job's folder, without a shell, and again when the key is refused (401)."""
+    api_key_header: Text | None = None
+    """The header that carries the key: authorization, as `Bearer KEY`, or another, as the key alone (api-key,
+    x-api-key); default: the preset's, else authorization."""
     headers: dict[str, str] = Field(default_factory=dict)
     """Further headers of every request; never a key."""
     limits: LimitsSpec = LimitsSpec()
@@ -135,6 +143,7 @@ class EndpointSpec(Section):
     _base_url = field_validator("base_url")(check_base_urls)
     _proxy = field_validator("proxy")(check_proxy)
     _headers = field_validator("headers")(check_headers)
+    _api_key_header = field_validator("api_key_header")(check_key_header)
 
     @field_validator("api_key_cmd")
     @classmethod

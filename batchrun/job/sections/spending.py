@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from batchrun.job.fields import Count, Flag, PositiveDuration, Section, typed
-from batchrun.job.interpolate import Expanded
-from batchrun.job.place import Loc, WrongPartsError
+from batchrun.job.document.interpolate import Expanded
+from batchrun.job.document.place import Loc, WrongPartsError
+from batchrun.job.sections.fields import Count, Flag, PositiveDuration, Section, typed
 
 _QUANTILE = re.compile(r"p(?P<percent>[5-9][0-9](?:\.[0-9]+)?)")
 _MOST = 1_000_000_000

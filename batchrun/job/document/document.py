@@ -9,15 +9,22 @@ can be refused where they may have been meant as words.
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import yaml
 
-from batchrun.job.place import Loc, Problem, dotted
-from batchrun.job.traps import TEMPLATE, explain
+from batchrun.job.document.place import Loc, Problem, dotted
+from batchrun.job.document.traps import TEMPLATE, explain
+
+MAX_BYTES = 4_000_000
+"""The largest file that a job is made of; above it, it is most likely the prompt table."""
 
 MAX_VALUES = 50_000
 """Values a document may hold once its aliases are written out: stops an alias bomb."""
@@ -51,6 +58,19 @@ class Document:
     shell: dict[Loc, str] = field(default_factory=dict)
     """Values that an option of the shell replaced: the option."""
     problems: list[Problem] = field(default_factory=list)
+
+
+def read_whole(path: Path) -> bytes:
+    """The bytes of `path`. Raises OSError when it cannot be read, is a pipe or a device, or is too large."""
+    # Without O_NONBLOCK, opening a pipe waits for its other end.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        if not S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise OSError(errno.EFBIG, f"it is larger than {MAX_BYTES:,} bytes", str(path))
+    return data
 
 
 def read_document(text: str, loc: Loc = ()) -> Document:

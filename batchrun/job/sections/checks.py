@@ -11,8 +11,8 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from batchrun.job.fields import Text
-from batchrun.job.interpolate import Expanded
+from batchrun.job.document.interpolate import Expanded
+from batchrun.job.sections.fields import Text
 
 _COMPARISONS: Mapping[str, Callable[[Fraction, Fraction], bool]] = {
     "<=": operator.le,

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from batchrun.job.document import Document
-from batchrun.job.place import Loc, Problem, dotted
+from batchrun.job.document.document import Document
+from batchrun.job.document.place import Loc, Problem, dotted
 
 _REFERENCE = re.compile(
     r"(?P<escape>\$\$\{)|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<default>:-[^}]*)?\}|(?P<broken>\$\{)"

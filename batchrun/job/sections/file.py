@@ -11,14 +11,13 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from batchrun.job.checks import Checks, no_row_fails
-from batchrun.job.fields import Count, Flag, ModelName, PositiveDuration, RunName, Section, Text
-from batchrun.job.parameters import Request
-from batchrun.job.place import WrongPartsError
-from batchrun.job.prompt import Prompt
-from batchrun.job.sections import Engine, Input, Output, RunTools
-from batchrun.job.serving import AnyModel, EndpointSpec, Retry, StopWhen
-from batchrun.job.spending import Budget, PriceSpec, Tail
+from batchrun.job.document.place import WrongPartsError
+from batchrun.job.sections.checks import Checks, no_row_fails
+from batchrun.job.sections.fields import Count, Flag, ModelName, PositiveDuration, RunName, Section, Text
+from batchrun.job.sections.prompt import Prompt, Request
+from batchrun.job.sections.rows import Engine, Input, Output, RunTools
+from batchrun.job.sections.serving import AnyModel, EndpointSpec, Retry, StopWhen
+from batchrun.job.sections.spending import Budget, PriceSpec, Tail
 
 FallbackReason: TypeAlias = Literal[
     "rate_limit",

@@ -8,21 +8,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from batchrun.job.complaints import complaints
-from batchrun.job.document import WORDS, Document
+from batchrun.job.checking.complaints import complaints
+from batchrun.job.checking.known import description_of, did_you_mean
+from batchrun.job.checking.together import together
+from batchrun.job.document.document import WORDS, Document
+from batchrun.job.document.interpolate import Reference, expand
+from batchrun.job.document.place import Loc, Problem, dotted
 from batchrun.job.endpoints import endpoint_problems
-from batchrun.job.fields import VARIABLES, run_name
-from batchrun.job.interpolate import expand
 from batchrun.job.job import ANY_MODEL
-from batchrun.job.known import description_of, did_you_mean
-from batchrun.job.models import JobFile
-from batchrun.job.parameters import Request
-from batchrun.job.place import Loc, Problem, dotted
 from batchrun.job.presets import PRESETS
-from batchrun.job.secrets import expanded_keys, written_keys
-from batchrun.job.sections import OPENAI_BATCH
-from batchrun.job.serving import EndpointSpec
-from batchrun.job.together import together
+from batchrun.job.sections.address import NAME_THE_VARIABLE, looks_like_key
+from batchrun.job.sections.fields import VARIABLES, run_name
+from batchrun.job.sections.file import JobFile
+from batchrun.job.sections.prompt import Request
+from batchrun.job.sections.rows import OPENAI_BATCH
+from batchrun.job.sections.serving import EndpointSpec
 
 _BY_THEMSELVES = (EndpointSpec, Request)
 """Sections that are also made outside of a job file. Built first, they become parts of it as they are; built
@@ -152,3 +152,33 @@ def _members(value: Any) -> list[tuple[str, dict[str, Any]]]:
         if isinstance(value, dict)
         else []
     )
+
+
+def written_keys(value: Any, loc: Loc = ()) -> Iterator[Problem]:
+    """Find text with the form of a key, and passwords of proxies, in a job before expansion.
+
+    Prompts may hold such text: a job may be about finding it.
+    """
+    if loc == ("prompt",):
+        return
+    if isinstance(value, dict | list):
+        members = value.items() if isinstance(value, dict) else enumerate(value)
+        for part, member in members:
+            yield from written_keys(member, (*loc, part))
+    elif isinstance(value, str) and looks_like_key(value):
+        yield Problem(
+            loc, f"{dotted(loc)} looks like a key, which is never written in a job: {NAME_THE_VARIABLE}."
+        )
+    elif isinstance(value, str) and loc[-1] == "proxy" and "@" in value and "${" not in value:
+        yield Problem(loc, f"{dotted(loc)} must not hold a password: put ${{VARIABLE}} in its place.")
+
+
+def expanded_keys(references: Iterable[Reference], key_variables: set[str]) -> Iterator[Problem]:
+    """Find variables that hold a key, named where their value would be sent or written."""
+    for reference in references:
+        where = dotted(reference.loc)
+        if reference.loc[-1] == "api_key_env":
+            yield Problem(reference.loc, f"{where} must be the variable's name by itself, without ${{}}.")
+        elif reference.variable in key_variables:
+            text = f"must not use {reference.variable}, which holds a key: only api_key_env may name it"
+            yield Problem(reference.loc, f"{where} {text}.")

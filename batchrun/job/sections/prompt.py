@@ -1,4 +1,4 @@
-"""What is sent for each row: messages of the job's own, or a column that holds them, and further turns."""
+"""What is sent for each row: the messages, or a column that holds them, further turns, and parameters."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from batchrun.chat.request.message_models import AnyMessage, UserMessage
-from batchrun.job.fields import Section, Text
-from batchrun.job.place import WrongPartsError
+from batchrun.chat.request.parameter_models import Parameters
+from batchrun.job.document.interpolate import Unquoted
+from batchrun.job.document.place import Loc, WrongPartsError
+from batchrun.job.sections.fields import Section, Text, typed
 
 
 class MessageFile(Section):
@@ -57,4 +59,37 @@ class Prompt(Section):
     def _one_source(self) -> Self:
         if self.messages and self.messages_column is not None:
             raise WrongPartsError([(("messages_column",), "excludes prompt.messages: keep one of the two")])
+        return self
+
+
+OTHERWISE_GIVEN: dict[str, str] = {
+    "model": "use the job's own key `model`",
+    "messages": "use the job's own key `prompt.messages`",
+}
+"""Names of the API that have another place in a job."""
+
+
+class Request(Parameters):
+    """Parameters sent with every request; text may be a template over the row's columns."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_variables(cls, value: Any) -> Any:
+        """Read an unquoted variable that is empty as null: the parameter is not sent."""
+        if not isinstance(value, dict):
+            return value
+        return {
+            name: None if isinstance(item, Unquoted) and typed(item) is None else item
+            for name, item in value.items()
+        }
+
+    @model_validator(mode="after")
+    def _told_once(self) -> Self:
+        wrong: list[tuple[Loc, str]] = []
+        for name in self.extra_body or {}:
+            if name in OTHERWISE_GIVEN:
+                wrong.append((("extra_body", name), f"must not be given: {OTHERWISE_GIVEN[name]}"))
+            elif name in type(self).model_fields:
+                wrong.append((("extra_body", name), f"has a key of its own: write request.{name}"))
+        WrongPartsError.raise_any(wrong)
         return self

@@ -10,8 +10,8 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import Tag
 
 from batchrun.chat.request.members import Members, descriptions, member_name
-from batchrun.job.models import JobFile
-from batchrun.job.place import Loc
+from batchrun.job.document.place import Loc
+from batchrun.job.sections.file import JobFile
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

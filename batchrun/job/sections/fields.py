@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from batchrun.chat.request.members import Members
-from batchrun.job.document import WORDS, scalar
-from batchrun.job.interpolate import Expanded, Unquoted
+from batchrun.job.document.document import WORDS, scalar
+from batchrun.job.document.interpolate import Expanded, Unquoted
 
 _SECONDS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 """From the largest unit to the smallest, as they stand in a sum: 1h30m."""

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from batchrun.job.document import Document, read_document
-from batchrun.job.place import Loc, Problem, dotted
+from batchrun.job.document.document import Document, read_document
+from batchrun.job.document.place import Loc, Problem, dotted
 
 PATHS: tuple[Loc, ...] = (
     ("input", "path"),

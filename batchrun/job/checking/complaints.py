@@ -12,15 +12,15 @@ from pydantic_core import ErrorDetails
 
 from batchrun.chat.request.members import Members
 from batchrun.chat.request.sentences import allowed, counted, expected, is_key
-from batchrun.job.address import NAME_THE_VARIABLE, looks_like_key
-from batchrun.job.document import Document
-from batchrun.job.fields import Section
-from batchrun.job.known import description_of, did_you_mean, keys_of, places_of, section_at
-from batchrun.job.models import JobFile
-from batchrun.job.parameters import OTHERWISE_GIVEN, Request
-from batchrun.job.place import Loc, Problem, WrongPartsError, dotted
+from batchrun.job.checking.known import description_of, did_you_mean, keys_of, places_of, section_at
+from batchrun.job.document.document import Document
+from batchrun.job.document.place import Loc, Problem, WrongPartsError, dotted
+from batchrun.job.sections.address import NAME_THE_VARIABLE, looks_like_key
+from batchrun.job.sections.fields import Section
+from batchrun.job.sections.file import JobFile
+from batchrun.job.sections.prompt import OTHERWISE_GIVEN, Request
 
-_SECRETIVE = frozenset({"base_url", "api_key_env", "api_key_cmd", "headers", "proxy"})
+_SECRETIVE = frozenset({"base_url", "api_key_env", "api_key_cmd", "api_key_header", "headers", "proxy"})
 """Keys below which a value is never quoted: it may be a key in the wrong place."""
 
 _KEY_NAMES = frozenset({"api_key", "apikey", "key", "token", "api_token"})

@@ -7,8 +7,17 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from batchrun.job.fields import ColumnType, Count, Flag, PositiveDuration, Section, Text, Whole, typed
-from batchrun.job.place import Loc, WrongPartsError
+from batchrun.job.document.place import Loc, WrongPartsError
+from batchrun.job.sections.fields import (
+    ColumnType,
+    Count,
+    Flag,
+    PositiveDuration,
+    Section,
+    Text,
+    Whole,
+    typed,
+)
 from batchrun.storage import Address, is_remote
 
 OPENAI_BATCH = "openai-batch"

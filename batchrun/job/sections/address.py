@@ -1,4 +1,4 @@
-"""Checks of what leads to a server: URLs, proxies, headers. None of them may hold a key.
+"""Checks of what leads to a server: URLs, proxies, headers, a command for the key. None may hold a key.
 
 No message quotes a value: it may be the key that should not be here.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import shlex
 from urllib.parse import SplitResult, urlsplit
 
-from batchrun.job.place import Loc, WrongPartsError
+from batchrun.job.document.place import Loc, WrongPartsError
 
 _KEY_HEADER = re.compile(
     r"authorization|(api|access|subscription)-?_?key|(auth|access|api)-?_?token|^(x-)?(key|token)$"
@@ -121,6 +122,15 @@ def _wrong_header(name: str, value: str) -> str | None:
     return None
 
 
+def check_key_header(name: str | None) -> str | None:
+    """Return the name of the header that carries a key, in lower case. Raises ValueError."""
+    if name is None:
+        return None
+    if not _HEADER_NAME.fullmatch(name) or name.lower() in _OURS or looks_like_key(name):
+        raise ValueError("must be the NAME of the header that carries the key, like api-key")
+    return name.lower()
+
+
 def in_clear(base_url: str) -> bool:
     """Whether what is sent to `base_url` can be read on the way: http to another machine."""
     parts = urlsplit(base_url)
@@ -139,3 +149,28 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+_QUOTED = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.""")
+_FOR_A_SHELL = re.compile(r"[|&;<>`]|\$[A-Za-z_({]|(^|\s)~|^\s*[A-Za-z_][A-Za-z0-9_]*=")
+"""Pipes and the like, `$VARIABLE`, `~` for the home folder, a `NAME=value` before the command."""
+
+
+def command_words(command: str | tuple[str, ...]) -> tuple[str, ...]:
+    """The words of `command`: a line split as a shell would (POSIX), or words already.
+
+    Raises ValueError, which never quotes the line, for what is no single command: it is run without a
+    shell, so that a pipe in it would be a mere argument.
+    """
+    if isinstance(command, tuple):
+        return command
+    try:
+        words = tuple(shlex.split(command))
+    except ValueError:
+        raise ValueError("must be a command line whose quotes close") from None  # not chained: it may quote
+    if _FOR_A_SHELL.search(_QUOTED.sub("", command)):
+        raise ValueError(
+            "is run without a shell, and holds what only a shell understands: write a script, "
+            'or a list of words, [sh, -c, "…"]'
+        )
+    return words

@@ -1,0 +1,1 @@
+"""All that is wrong with a job, as one list of sentences: place, key, what is allowed, what was meant."""
