@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import anyio
 
-from batchrun.batches.api import ApiError, BatchApi, Told
-from batchrun.batches.glance import BRISK, look_now, only, unreachable
-from batchrun.clock import SystemClock
-from batchrun.endpoints.checks import check_keys
-from batchrun.endpoints.endpoints import open_endpoints
+from batchrun.batches.api import ApiError, BatchApi
+from batchrun.batches.glance import brisk_api, look_now, unreachable
 from batchrun.job import Job
 from batchrun.remote.work import held_run
 from batchrun.run_folder.checkpoint.batches import Record, keep_record, read_records
@@ -81,17 +77,15 @@ async def _cancel(
         if why := unreachable(job, endpoint):
             ended += [Ended(Batch.of(record), "refused", why) for record in those]
             continue
-        alone = only(job, endpoint)
-        check_keys(alone, env)
-        async with open_endpoints(alone, env, with_resources=True) as opened:
-            api = BatchApi(opened.resources[endpoint], BRISK, SystemClock(), random.random)
+        async with brisk_api(job, endpoint, env) as api:
             ended += [await _end(api, run, record) for record in those]
     return tuple(ended)
 
 
 async def _end(api: BatchApi, run: RunFolder, record: Record) -> Ended:
     try:
-        found = await (api.get(record.batch_id) if record.is_known else _found(api, record))
+        known = record.is_known  # else it may never have been created
+        found = await (api.get(record.batch_id) if known else api.find(record.name, record.file_id))
         if found is None:
             return Ended(Batch.of(record), "absent")
         record = replace(record, batch_id=found.id)
@@ -108,11 +102,6 @@ async def _end(api: BatchApi, run: RunFolder, record: Record) -> Ended:
     if found.is_over or found.status == "cancelling":
         return Ended(batch, "cancelled")
     return Ended(batch, "refused", f"{record.endpoint} leaves it {found.status}")
-
-
-async def _found(api: BatchApi, record: Record) -> Told | None:
-    """A batch of which it is not known whether it was created."""
-    return await api.find(record.name, record.file_id)
 
 
 def _not_ended(record: Record, error: ApiError) -> Ended:

@@ -14,6 +14,8 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,7 +35,7 @@ from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.results.read import scan_run
 from batchrun.storage import Address, copy_path, is_remote, polars_options
 from batchrun.submitting.frames import Frame, write_frame
-from batchrun.submitting.submit import Options
+from batchrun.submitting.options import Options
 from batchrun.submitting.submit import submit as submit_job
 from batchrun.summary import Summary
 
@@ -82,26 +84,17 @@ def submit(
             "rerun_changed and keep_changed exclude each other",
             hint="Choose one: rerun_changed asks changed rows again, keep_changed leaves their answers.",
         )
-    env = dict(os.environ)
-    loaded = _load(job, name, model, set)
     if input is not None:
-        loaded = _load(job, name, model, _with_input(set, write_frame(input, _frames_of(loaded))))
-    interrupted: list[None] = []
-    options = Options(
-        rerun_changed=rerun_changed,
-        keep_changed=keep_changed,
-        retry_failed=_types(retry_failed),
-        limit=limit,
-        drain=drain,
-        wait=wait,
-        interrupts=lambda: len(interrupted),
-    )
+        set = _with_input(set, write_frame(input, _frames_of(_load(job, name, model, set))))
+    loaded, types = _load(job, name, model, set), _types(retry_failed)
+    options = Options(rerun_changed, keep_changed, types, limit=limit, drain=drain, wait=wait)
+    return _apart(partial(_submit, loaded, options, show=show))
 
-    def work() -> Summary:
-        with showing(as_json=False, silent=not show) as progress:
-            return submit_job(loaded, options, env=env, progress=progress)
 
-    return _apart(work, lambda: interrupted.append(None))
+def _submit(job: Job, options: Options, interrupts: Callable[[], int], *, show: bool) -> Summary:
+    with showing(as_json=False, silent=not show) as progress:
+        options = replace(options, interrupts=interrupts)
+        return submit_job(job, options, env=dict(os.environ), progress=progress)
 
 
 def plan(
@@ -254,22 +247,25 @@ def _types(wanted: bool | Iterable[str]) -> frozenset[str]:
     return types
 
 
-def _apart(work: Callable[[], _T], interrupt: Callable[[], None]) -> _T:
-    """Do it here, or in a thread where an event loop runs here, whose work Ctrl-C then interrupts."""
+def _apart(work: Callable[[Callable[[], int]], _T]) -> _T:
+    """Do it here, or in a thread where an event loop runs here; it is given what tells how often Ctrl-C was
+    pressed then."""
+    interrupted: list[None] = []
+    interrupts = interrupted.__len__
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return work()
+        return work(interrupts)
     ended: list[_T | BaseException] = []
 
     def run() -> None:
         try:
-            ended.append(work())
+            ended.append(work(interrupts))
         except BaseException as error:
             ended.append(error)
 
     thread = threading.Thread(target=run, name="batchrun")
-    with _on_interrupt(interrupt):  # asyncio would cancel its task, which waits here
+    with _on_interrupt(lambda: interrupted.append(None)):  # asyncio would cancel its task, which waits here
         thread.start()
         thread.join()
     (result,) = ended

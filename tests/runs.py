@@ -17,7 +17,8 @@ import polars as pl
 from batchrun.job import ModelChoice, load_job
 from batchrun.progress.display import View
 from batchrun.simulator import Call, SimulatorConfig, read_ledger
-from batchrun.submitting.submit import Options, submit
+from batchrun.submitting.options import Options
+from batchrun.submitting.submit import submit
 from batchrun.summary import Summary
 from tests.commands import Ended, batchrun
 from tests.simulators import start_simulator

@@ -11,7 +11,8 @@ import yaml
 from jsonschema import Draft7Validator
 
 from batchrun.job import job_schema, load_job
-from batchrun.submitting.submit import Options, submit
+from batchrun.submitting.options import Options
+from batchrun.submitting.submit import submit
 from tests.runs import Silent
 
 JOBS = Path(__file__).parent.parent / "jobs"

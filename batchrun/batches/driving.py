@@ -22,10 +22,10 @@ from batchrun.batches.quotas import Quotas
 from batchrun.batches.rounds import Rounds
 from batchrun.batches.sending import Sender, StoppedError
 from batchrun.batches.taking import Taking
-from batchrun.client import Resources
 from batchrun.engines.answering import Parts
 from batchrun.engines.books import Books, Prepared
-from batchrun.engines.local import LocalEngine, in_chunks
+from batchrun.engines.chunks import in_chunks
+from batchrun.engines.local import LocalEngine
 from batchrun.engines.restore import retry_rules
 from batchrun.engines.tasks import TASK, Assigner, Chains
 from batchrun.errors import JobError
@@ -56,14 +56,12 @@ class ByBatches:
     ship: Callable[[], object]
     looks: tuple[float, ...]
 
-    def prepare(
-        self, parts: Parts, resources: Mapping[str, Resources], rows: pl.DataFrame, books: Books
-    ) -> Prepared:
+    def prepare(self, parts: Parts, rows: pl.DataFrame, books: Books) -> Prepared:
         """The engine for `rows`. Raises JobError, and RunFolderError for damaged records."""
         job = self.survey.job
         caller = parts.caller()
         asker = parts.asker(caller)
-        desk = self._desk(parts, resources, books)
+        desk = self._desk(parts, books)
         records = read_records(desk.checkpoint)
         taken = self._tasks(records)
         assigner = Assigner(self.survey, self.chains, first=max(taken, default=0) + 1, taken=taken)
@@ -88,7 +86,7 @@ class ByBatches:
             self.canary,
         )
         work = partial(self._work, rounds, landing, rows, records)
-        return Prepared(partial(books.control.run, work), caller.latencies[0], desk.under_way)
+        return Prepared(work, caller.latencies[0], batches=desk.under_way)
 
     async def _work(
         self, rounds: Rounds, landing: Landing, rows: pl.DataFrame, records: Sequence[Record]
@@ -119,8 +117,8 @@ class ByBatches:
             found.update(known.to_list(), tasks.sort().tail(1).to_list())
         return frozenset(found)
 
-    def _desk(self, parts: Parts, resources: Mapping[str, Resources], books: Books) -> Desk:
-        job = self.survey.job
+    def _desk(self, parts: Parts, books: Books) -> Desk:
+        job, resources = self.survey.job, parts.resources
         for name in {model.endpoint for model in job.models} - resources.keys():
             raise JobError(
                 f"{job.where('endpoints', name, 'base_url')}: names several servers, and a batch is one's",
@@ -157,8 +155,8 @@ async def _in_realtime(
     parts: Parts, books: Books, assigner: Assigner, answerer: Answerer, rows: pl.DataFrame
 ) -> None:
     """Take rows to their outcomes by calls of their own."""
-    engine = LocalEngine(answerer, books.control)
-    await engine.work(in_chunks(assigner.tasks(rows)), parts.spare_rows)
+    engine = LocalEngine(answerer, books.control, parts.spare_rows)
+    await engine.work(in_chunks(assigner.tasks(rows)))
 
 
 def _hurry_at(job: Job, admission: Admission, began: float, rows: int) -> float | None:

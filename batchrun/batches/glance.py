@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import anyio
@@ -52,11 +53,8 @@ async def _look_at(
     if why := unreachable(job, endpoint):
         found.update((batch.name, replace(batch, note=why)) for batch in batches)
         return
-    alone = only(job, endpoint)
     try:
-        check_keys(alone, env)
-        async with open_endpoints(alone, env, with_resources=True) as opened:
-            api = BatchApi(opened.resources[endpoint], BRISK, SystemClock(), random.random)
+        async with brisk_api(job, endpoint, env) as api:
             for batch in batches:
                 found[batch.name] = await _told(api, batch)
     except BatchrunError as error:
@@ -83,6 +81,13 @@ def unreachable(job: Job, endpoint: str) -> str | None:
     return None if servers == 1 else f"{endpoint} names several servers now, and a batch is one's"
 
 
-def only(job: Job, endpoint: str) -> Job:
-    """The job with the models of one endpoint alone: no other one is opened."""
-    return replace(job, models=tuple(model for model in job.models if model.endpoint == endpoint))
+@asynccontextmanager
+async def brisk_api(job: Job, endpoint: str, env: Mapping[str, str]) -> AsyncIterator[BatchApi]:
+    """The batches of one endpoint of a job, asked for somebody who waits; no other endpoint is opened.
+
+    Raises UsageError for keys that are missing.
+    """
+    alone = replace(job, models=tuple(model for model in job.models if model.endpoint == endpoint))
+    check_keys(alone, env)
+    async with open_endpoints(alone, env, with_resources=True) as opened:
+        yield BatchApi(opened.resources[endpoint], BRISK, SystemClock(), random.random)

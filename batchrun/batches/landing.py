@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import anyio.lowlevel
-import anyio.to_thread
 import polars as pl
 
 from batchrun.answer.answerer import Answerer
@@ -18,9 +16,8 @@ from batchrun.batches.desk import Desk
 from batchrun.batches.drawing import drawn
 from batchrun.batches.lines import custom_id
 from batchrun.budget import Amounts
-from batchrun.engines.local import CHUNK
+from batchrun.engines.chunks import in_chunks, in_thread
 from batchrun.engines.tasks import TASK, Assigner
-from batchrun.outcome import Failed
 from batchrun.policy.judge import judge
 from batchrun.prices import PriceOf
 from batchrun.run_folder.checkpoint.batches import Record
@@ -90,9 +87,7 @@ class Landing:
         here = self.matched(rows)
         lines = here.select(rows.columns).iter_rows(named=True)
         pairs = zip(self._assigner.tasks(here), lines, strict=True)
-        nothing: list[tuple[Task, dict[str, Any]]] = []
-        chunks = _in_chunks(pairs)
-        while chunk := await anyio.to_thread.run_sync(next, chunks, nothing):
+        async for chunk in in_thread(in_chunks(pairs)):
             for task, line in chunk:
                 if await self._land(record, task, line, arrived, took):
                     again.append(task.row)
@@ -129,9 +124,7 @@ class Landing:
         if not isinstance(found, Done):
             self._assigner.keep(task)
             return True
-        self._desk.journal.append(found)
-        failed = found.outcome.error.type if isinstance(found.outcome, Failed) else None
-        self._desk.control.count(failed)
+        self._desk.control.finish(found)
         return False
 
     def _land_gone(self, record: Record, line: dict[str, Any], arrived: Answers, took: Took) -> None:
@@ -184,8 +177,3 @@ def _sent(record: Record, line: dict[str, Any]) -> Sent:
         named=record.named,
         batch=record.batch_id,
     )
-
-
-def _in_chunks(pairs: Iterator[tuple[Task, dict[str, Any]]]) -> Iterator[list[tuple[Task, dict[str, Any]]]]:
-    while chunk := list(islice(pairs, CHUNK)):
-        yield chunk

@@ -11,7 +11,6 @@ from array import array
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-import anyio.to_thread
 import polars as pl
 
 from batchrun.answer.answerer import Answerer
@@ -23,10 +22,9 @@ from batchrun.batches.lane import Lane
 from batchrun.batches.sending import NoBatchesError, Sender, StoppedError
 from batchrun.batches.writing import OpenFile, line_of
 from batchrun.budget import Amounts, Budget
-from batchrun.engines.local import in_chunks
+from batchrun.engines.chunks import in_chunks, in_thread
 from batchrun.engines.tasks import Assigner
 from batchrun.errors import BudgetExhaustedError, JobError
-from batchrun.outcome import Failed
 from batchrun.render.request import Request
 from batchrun.run_folder.journal.records import Done
 from batchrun.summary import Stop
@@ -114,9 +112,7 @@ class Rounds:
     async def _give(self, rows: pl.DataFrame) -> list[int]:
         """Give rows to batches; those (by index) that are left because nothing more goes by batch."""
         given = array("q")
-        nothing: list[Task] = []
-        chunks = in_chunks(self.assigner.tasks(rows))
-        while chunk := await anyio.to_thread.run_sync(next, chunks, nothing):
+        async for chunk in in_thread(in_chunks(self.assigner.tasks(rows))):
             for task in chunk:
                 if self.lane.hurrying or self._enough:
                     break
@@ -138,9 +134,7 @@ class Rounds:
     async def _draw(self, task: Task) -> None:
         found = await drawn(self.answerer, task)
         if isinstance(found, Done):
-            self.desk.journal.append(found)
-            failed = found.outcome.error.type if isinstance(found.outcome, Failed) else None
-            self.desk.control.count(failed)
+            self.desk.control.finish(found)
         else:
             await self._add(task, found)
             self.assigner.keep(task)

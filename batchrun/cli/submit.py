@@ -104,7 +104,8 @@ def command(
     from batchrun.cli.progress import showing
     from batchrun.cli.step_summary import append_summary
     from batchrun.cli.summary import tell
-    from batchrun.submitting.submit import Options, submit
+    from batchrun.submitting.options import Options
+    from batchrun.submitting.submit import submit
 
     _require_one(rerun_changed=rerun_changed, keep_changed=keep_changed)
     types = error_types(retry_failed, "--retry-failed", retryable())

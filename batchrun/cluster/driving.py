@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 
 import polars as pl
 
@@ -65,7 +64,7 @@ def over_ray(
             say=say,
             log=log,
         )
-        return Prepared(partial(books.control.run, crew.work), latencies)
+        return Prepared(crew.work, latencies)
 
     setup = setup_of(survey, chains, env, drain)
     with ray_links(setup, address=engine.address, workers=engine.workers, cpus=engine.cpus, say=say) as hire:

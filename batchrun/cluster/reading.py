@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Iterator
 
 from batchrun.answer.task import Task
 from batchrun.cluster.messages import Shard
-from batchrun.engines.local import CHUNK
+from batchrun.engines.chunks import in_chunks
 from batchrun.engines.tasks import task_of
 from batchrun.errors import InputError
 from batchrun.index import Identifier
@@ -41,10 +40,7 @@ class Rows:
                 )
             yield task_of(row, found, given)
 
-
-def in_chunks(shards: Iterator[Shard], tasks: Callable[[Shard], Iterator[Task]]) -> Iterator[list[Task]]:
-    """The tasks of each range, some at a time: the end of one does not wait for the next."""
-    for shard in shards:
-        rows = tasks(shard)
-        while chunk := list(islice(rows, CHUNK)):
-            yield chunk
+    def chunks(self, shards: Iterator[Shard]) -> Iterator[list[Task]]:
+        """The tasks of each range, some at a time: the end of one does not wait for the next."""
+        for shard in shards:
+            yield from in_chunks(self.tasks(shard))

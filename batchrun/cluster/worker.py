@@ -34,7 +34,7 @@ from batchrun.cluster.messages import (
     StopNow,
 )
 from batchrun.cluster.post import Post
-from batchrun.cluster.reading import Rows, in_chunks
+from batchrun.cluster.reading import Rows
 from batchrun.endpoints.checks import check_keys
 from batchrun.endpoints.endpoints import Opened, open_endpoints
 from batchrun.engines.answering import Parts
@@ -133,11 +133,12 @@ class Worker:
             control = _WorkerControl(
                 self._post, self._admission, journal, self._flights, self._counters, self._setup.drain
             )
-            self._control, engine = control, LocalEngine(parts.answerer(parts.asker(parts.caller())), control)
+            self._control = control
             if self._stop:
                 control.obey(self._stop)
-            rows = Rows(job, renderer)
-            return await engine.run(in_chunks(self._ranges(), rows.tasks), parts.spare_rows)
+            engine = LocalEngine(parts.answerer(parts.asker(parts.caller())), control, parts.spare_rows)
+            chunks = Rows(job, renderer).chunks(self._ranges())
+            return await control.run(lambda: engine.work(chunks))
 
     def _load(self) -> Job:
         with tempfile.TemporaryDirectory(prefix="batchrun-") as folder:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 from batchrun.admission import Admission
 from batchrun.answer.flights import Flights
@@ -12,7 +12,6 @@ from batchrun.answer.tail import Latencies
 from batchrun.clock import PausableClock
 from batchrun.engines.control import Beside, Control
 from batchrun.run_folder.journal.journal import Journal
-from batchrun.summary import Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +23,6 @@ class Books:
     journal: Journal
     flights: Flights
     control: Control
-
-
-class Run(Protocol):
-    """Has the rows asked, with others beside; gives what `Control.run` does."""
-
-    def __call__(self, *beside: Beside) -> Coroutine[Any, Any, Stop | None]: ...
 
 
 class UnderWay(NamedTuple):
@@ -45,9 +38,14 @@ class UnderWay(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An engine that is ready; `latencies` learns how long the first model takes, `batches` are those that it
-    waits for, where rows go by batches."""
+    """An engine that is ready: `work` takes the rows to their outcomes (see `Control.run`), `beside` runs
+    alongside.
 
-    run: Run
+    `latencies` learns how long the first model takes, `batches` are those that are waited for, where rows go
+    by batches.
+    """
+
+    work: Beside
     latencies: Latencies
+    beside: tuple[Beside, ...] = ()
     batches: Callable[[], Sequence[UnderWay]] | None = None

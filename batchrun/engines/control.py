@@ -21,10 +21,10 @@ from batchrun.admission import Admitting, Closed
 from batchrun.answer.flights import Flights
 from batchrun.engines.closings import describe
 from batchrun.engines.signals import obey_signals
-from batchrun.outcome import ErrorType
+from batchrun.outcome import ErrorType, Failed
 from batchrun.policy.breaker import Breaker
 from batchrun.run_folder.journal.journal import Recorder
-from batchrun.run_folder.journal.records import Admitted
+from batchrun.run_folder.journal.records import Admitted, Done
 from batchrun.summary import Counters, Stop
 from batchrun.wording import counted
 
@@ -138,8 +138,13 @@ class Control:
         if reason and self._chains <= self._closed.keys():
             self.stop(reason)
 
+    def finish(self, done: Done) -> None:
+        """A row has its outcome: record it, and count it. Raises StorageError."""
+        self.journal.append(done)
+        self.count(done.outcome.error.type if isinstance(done.outcome, Failed) else None)
+
     def count(self, failed: ErrorType | None) -> None:
-        """A row has its outcome: it failed so, or not (None)."""
+        """A row has its outcome, which is recorded: it failed so, or not (None)."""
         if failed is not None:
             self.counters.failed += 1
             self.counters.errors[failed] += 1

@@ -1,27 +1,31 @@
-"""A run that is paused and resumed from another shell."""
+"""A run that is paused: from another shell, or because another submit may take it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from batchrun.admission import Admission
 from batchrun.clock import PausableClock
+from batchrun.remote.held import Held
 
 LOOK = 0.5
 """Seconds between two looks whether it is."""
 
 
 async def obey_pauses(
-    asked: Callable[[], str],
+    pause: Path,
+    remote: Held | None,
     admission: Admission,
     clock: PausableClock,
     *,
     say: Callable[[str], None],
     log: Callable[..., None],
 ) -> None:
-    """Send nothing while it is `asked` for, which says why: calls under way land, waits do not grow old."""
+    """Send nothing while the file `pause` is there, or the lease on a run in object storage is unsure: calls
+    under way land, waits do not grow old."""
     while True:
-        wanted = asked()
+        wanted = _why_paused(pause, remote)
         if wanted and not clock.is_paused:
             clock.pause()
             admission.hold()
@@ -33,3 +37,12 @@ async def obey_pauses(
             log("resumed")
             say("resumed")
         await clock.sleep(LOOK)
+
+
+def _why_paused(pause: Path, remote: Held | None) -> str:
+    """Why nothing may be sent now; empty where it may."""
+    if pause.exists():
+        return "paused: nothing is sent until `batchrun resume`; what is in flight is waited for"
+    if remote is not None and remote.is_unsure:
+        return "paused: the lease on the run cannot be renewed; what is in flight is waited for"
+    return ""

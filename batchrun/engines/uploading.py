@@ -67,12 +67,3 @@ async def keep_uploading(
             if failing:
                 say("uploads go through again")
             failing, last = False, now
-
-
-def why_paused(remote: Held | None, pause: Path) -> str:
-    """Why nothing may be sent now; empty where it may."""
-    if pause.exists():
-        return "paused: nothing is sent until `batchrun resume`; what is in flight is waited for"
-    if remote is not None and remote.is_unsure:
-        return "paused: the lease on the run cannot be renewed; what is in flight is waited for"
-    return ""

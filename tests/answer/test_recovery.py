@@ -25,7 +25,8 @@ from batchrun.job import load_job
 from batchrun.outcome import Exchange, Reply, Unanswered
 from batchrun.render.renderer import Renderer
 from batchrun.run_folder.journal.records import Sent
-from batchrun.submitting.submit import Options, submit
+from batchrun.submitting.options import Options
+from batchrun.submitting.submit import submit
 from batchrun.summary import Counters
 from tests.clock import VirtualClock, run_virtual
 from tests.cluster.inline import Cluster, InlineLink

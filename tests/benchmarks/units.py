@@ -54,7 +54,7 @@ from batchrun.run_folder.journal.history import History
 from batchrun.run_folder.journal.journal import Journal
 from batchrun.run_folder.journal.lines import encode
 from batchrun.run_folder.journal.records import Answered, Done, Sent
-from batchrun.submitting.asking import seal_file
+from batchrun.submitting.journal import seal_file
 from batchrun.summary import Counters
 from batchrun.survey.survey import survey
 from tests.benchmarks.scale import IN_FLIGHT

@@ -16,7 +16,8 @@ import batchrun.cluster.driving
 from batchrun.cluster.messages import Delivery
 from batchrun.errors import InputError, JobError, UsageError
 from batchrun.job import load_job
-from batchrun.submitting.submit import Options, submit
+from batchrun.submitting.options import Options
+from batchrun.submitting.submit import submit
 from batchrun.summary import Summary
 from tests.cluster.inline import Cluster, InlineLink
 from tests.runs import JobFolder, Silent, asked, simulated

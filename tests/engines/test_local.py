@@ -13,8 +13,9 @@ from batchrun.admission import Admission, Closed
 from batchrun.answer.flights import Flights
 from batchrun.answer.task import Task
 from batchrun.clock import SystemClock
+from batchrun.engines.chunks import in_chunks
 from batchrun.engines.control import Control
-from batchrun.engines.local import LocalEngine, in_chunks
+from batchrun.engines.local import LocalEngine
 from batchrun.limits import Limits
 from batchrun.outcome import Completed, Error, Failed
 from batchrun.policy.breaker import Breaker
@@ -58,9 +59,9 @@ class Run:
             seal=lambda _: None,
             canary=self.canary,
         )
-        engine = LocalEngine(self, control)  # type: ignore[arg-type] # an answerer, as far as it sees one
+        engine = LocalEngine(self, control, 0)  # type: ignore[arg-type] # an answerer, as far as it sees one
         with anyio.fail_after(10):
-            stop = await engine.run(in_chunks(iter(tasks)), 0)
+            stop = await control.run(lambda: engine.work(in_chunks(iter(tasks))))
         journal.close()
         return stop
 

@@ -14,7 +14,8 @@ import pytest
 from batchrun.cli.options import JobArguments
 from batchrun.cli.summary import next_steps
 from batchrun.job import load_job
-from batchrun.submitting.submit import Options, submit
+from batchrun.submitting.options import Options
+from batchrun.submitting.submit import submit
 from batchrun.summary import Stop, Summary
 from tests.planning.test_plan import again
 from tests.runs import JobFolder, Silent, simulated

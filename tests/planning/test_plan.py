@@ -24,7 +24,8 @@ from batchrun.planning import Plan, plan
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import locked
 from batchrun.spending.caps import needs_bounds
-from batchrun.submitting.submit import Options, submit
+from batchrun.submitting.options import Options
+from batchrun.submitting.submit import submit
 from batchrun.survey.survey import survey
 from tests.runs import JobFolder, Silent, simulated, write_rows
 

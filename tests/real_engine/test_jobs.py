@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from batchrun.job import load_job
-from batchrun.submitting.submit import Options, submit
+from batchrun.submitting.options import Options
+from batchrun.submitting.submit import submit
 from batchrun.summary import Summary
 from tests.real_engine.engine import KEY_VARIABLE, TEXT, Engine
 from tests.runs import Silent

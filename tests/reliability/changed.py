@@ -21,7 +21,8 @@ from batchrun.job import Job, load_job
 from batchrun.outcome import Error
 from batchrun.render.renderer import NOT_HASHED
 from batchrun.simulator import SimulatorConfig
-from batchrun.submitting.submit import Options, submit
+from batchrun.submitting.options import Options
+from batchrun.submitting.submit import submit
 from batchrun.summary import Summary
 from batchrun.survey.survey import survey
 from tests.reliability.edits import EDITS, ROWS, Edit, Place

@@ -14,7 +14,8 @@ from pathlib import Path
 import batchrun
 from batchrun.errors import BatchrunError
 from batchrun.job import load_job
-from batchrun.submitting.submit import Options, submit
+from batchrun.submitting.options import Options
+from batchrun.submitting.submit import submit
 from tests.runs import JobFolder, Silent
 
 ROOT = Path(batchrun.__file__).parents[1]

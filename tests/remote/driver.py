@@ -10,7 +10,8 @@ import click
 
 from batchrun.errors import BatchrunError
 from batchrun.job import load_job
-from batchrun.submitting.submit import Options, submit
+from batchrun.submitting.options import Options
+from batchrun.submitting.submit import submit
 from tests.runs import Silent
 
 

@@ -15,7 +15,8 @@ from batchrun.errors import ChangedRowsError, RunFolderError
 from batchrun.job import load_job
 from batchrun.planning import Plan, plan
 from batchrun.source import open_run
-from batchrun.submitting.submit import Options, submit
+from batchrun.submitting.options import Options
+from batchrun.submitting.submit import submit
 from batchrun.summary import Summary
 from tests.commands import batchrun
 from tests.runs import JobFolder, Silent, asked, simulated
