@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -23,18 +21,15 @@ from batchrun.index import Facts, Identifier, Index, State, build, match, sharin
 from batchrun.index.sharing import SENDABLE
 from batchrun.job import OPENAI_BATCH, Job
 from batchrun.render.renderer import HASH_VERSION, Renderer
-from batchrun.run_folder import checksum
 from batchrun.run_folder.checkpoint.checkpoint import KEPT_SCHEMA, Checkpoint, read_checkpoint, read_kept
-from batchrun.run_folder.checkpoint.sealed import write_parquet
 from batchrun.run_folder.checkpoint.shared import read_shared
 from batchrun.run_folder.checkpoint.upgrade import upgrade_parts
 from batchrun.run_folder.columns.columns import RESULT_SCHEMA
-from batchrun.run_folder.damaged import readable
-from batchrun.run_folder.disk import sync_folder, write_atomically
 from batchrun.run_folder.folder import RunFolder
 from batchrun.selection import Selection
 from batchrun.source import Source
 from batchrun.spending.caps import BoundCheck, needs_bounds
+from batchrun.survey import kept_index
 from batchrun.survey.layout import layout_of
 from batchrun.survey.previous import open_input
 
@@ -103,6 +98,7 @@ def survey(job: Job, *, on_rows: Callable[[int], None], keep_index: bool) -> Sur
     _check_output(job, columns)
     if columns.names:  # else no row could be read, and nobody knows what they hold
         require_checks(job, layout_of(job, renderer, columns).schema())
+    kept = run.identity.exists()
     return Survey(
         job=job,
         run=run,
@@ -111,8 +107,10 @@ def survey(job: Job, *, on_rows: Callable[[int], None], keep_index: bool) -> Sur
         identifier=Identifier(renderer, job.input.id),
         facts=index.facts,
         columns=columns,
-        read_rows=partial(_read_rows, run.checkpoint) if keep_index else partial(_chosen, index.rows),
-        checkpoint=read_checkpoint(run.checkpoint) if run.identity.exists() else Checkpoint(run.checkpoint),
+        read_rows=partial(kept_index.read_rows, run.checkpoint)
+        if keep_index
+        else partial(_chosen, index.rows),
+        checkpoint=read_checkpoint(run.checkpoint) if kept else Checkpoint(run.checkpoint),
         identity=identity,
     )
 
@@ -133,7 +131,7 @@ def _indexed(
     """
     identity = _index_identity(job, identity)
     # media may have changed since: only another look at each file can tell
-    if not renderer.uses_media and (found := _load(checkpoint, identity, job.folder)):
+    if not renderer.uses_media and (found := kept_index.load(checkpoint, identity, job.folder)):
         return found
     types = selection.source.column_types(job.input.types)
     index = build(
@@ -150,7 +148,7 @@ def _indexed(
     _check_columns(job, columns, index.facts, selection.columns)
     if keep:
         included, has_ids = renderer.templates.included, job.input.id is not None
-        _save(checkpoint, identity, index, columns, included, has_ids=has_ids)
+        kept_index.save(checkpoint, identity, index, columns, included, has_ids=has_ids)
     return index, columns
 
 
@@ -197,59 +195,8 @@ def _in_order(value: Any) -> str:
     return codec.dumps(value).decode()
 
 
-def _load(checkpoint: Path, identity: str, folder: Path) -> tuple[Index, pa.Schema] | None:
-    """The index of the last pass, unless something it depends on has changed."""
-    with suppress(ValueError, LookupError, TypeError, OSError, pl.exceptions.PolarsError):
-        about = codec.loads((checkpoint / "index.json").read_bytes())
-        if about.pop("digest", None) != codec.digest(codec.canonical(about)):
-            return None  # damaged, or of an older version
-        if about["identity"] != identity or not _unchanged(about["included"], folder):
-            return None
-        checksum.check(checkpoint / "index.parquet")
-        rows = pl.read_parquet(checkpoint / "index.parquet", memory_map=False)
-        columns = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(about["columns"])))
-        return Index(rows, Facts(**about["facts"])), columns
-    return None
-
-
-def _read_rows(checkpoint: Path, wanted: Callable[[str], bool]) -> pl.DataFrame:
-    """The rows of the last pass. Raises RunFolderError where they have been damaged since."""
-    path = checkpoint / "index.parquet"
-    with readable(path):
-        names = [name for name in pl.read_parquet_schema(path) if wanted(name)]
-        return pl.read_parquet(path, columns=names, memory_map=False)
-
-
 def _chosen(rows: pl.DataFrame, wanted: Callable[[str], bool]) -> pl.DataFrame:
     return rows.select(name for name in rows.columns if wanted(name))
-
-
-def _unchanged(included: dict[str, str], folder: Path) -> bool:
-    return all(codec.digest((folder / name).read_bytes()) == digest for name, digest in included.items())
-
-
-def _save(
-    checkpoint: Path,
-    identity: str,
-    index: Index,
-    columns: pa.Schema,
-    included: dict[str, str],
-    *,
-    has_ids: bool,
-) -> None:
-    about: dict[str, Any] = {
-        "identity": identity,
-        "has_ids": has_ids,
-        "facts": asdict(index.facts),
-        "columns": base64.b64encode(columns.serialize()).decode(),
-        "included": {name: codec.digest(text.encode()) for name, text in included.items()},
-    }
-    about["digest"] = codec.digest(codec.canonical(about))
-    (checkpoint / "index.json").unlink(missing_ok=True)
-    sync_folder(checkpoint)  # it must not come back beside the other rows
-    rows = index.rows.to_arrow()
-    write_parquet([rows], checkpoint / "index.parquet", rows.schema)
-    write_atomically(checkpoint / "index.json", codec.dumps(about))
 
 
 def _check_columns(job: Job, columns: pa.Schema, facts: Facts, where: Iterable[str]) -> None:
