@@ -12,7 +12,7 @@ from batchrun.batches.api import ApiError, BatchApi
 from batchrun.batches.glance import brisk_api, look_now, unreachable
 from batchrun.job import Job
 from batchrun.remote.work import held_run
-from batchrun.run_folder.checkpoint.batches import Record, keep_record, read_records
+from batchrun.run_folder.checkpoint.batches import BatchRecord, keep_record, read_records
 from batchrun.run_folder.checkpoint.with_providers import Batch
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import locked
@@ -69,7 +69,7 @@ def cancel(job: Job, env: Mapping[str, str], *, say: Say) -> tuple[Ended, ...]:
 
 
 async def _cancel(
-    job: Job, env: Mapping[str, str], run: RunFolder, records: Sequence[Record]
+    job: Job, env: Mapping[str, str], run: RunFolder, records: Sequence[BatchRecord]
 ) -> tuple[Ended, ...]:
     ended: list[Ended] = []
     for endpoint in dict.fromkeys(record.endpoint for record in records):
@@ -82,7 +82,7 @@ async def _cancel(
     return tuple(ended)
 
 
-async def _end(api: BatchApi, run: RunFolder, record: Record) -> Ended:
+async def _end(api: BatchApi, run: RunFolder, record: BatchRecord) -> Ended:
     try:
         known = record.is_known  # else it may never have been created
         found = await (api.get(record.batch_id) if known else api.find(record.name, record.file_id))
@@ -104,7 +104,7 @@ async def _end(api: BatchApi, run: RunFolder, record: Record) -> Ended:
     return Ended(batch, "refused", f"{record.endpoint} leaves it {found.status}")
 
 
-def _not_ended(record: Record, error: ApiError) -> Ended:
+def _not_ended(record: BatchRecord, error: ApiError) -> Ended:
     batch, said = Batch.of(record), error.error.message
     if not record.is_known:
         reason = (

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from batchrun.admission import Admission, Closed, Permit
+from batchrun.admission import Admission, Permit, Unavailable
 
 
 @asynccontextmanager
-async def admitted(admission: Admission, *call: Any, **options: Any) -> AsyncIterator[Permit | Closed]:
+async def admitted(admission: Admission, *call: Any, **options: Any) -> AsyncIterator[Permit | Unavailable]:
     """The block is the call, as long as it is not closed to it."""
     permit = await admission.admit(*call, **options)
-    if isinstance(permit, Closed):
+    if isinstance(permit, Unavailable):
         yield permit
         return
     with permit:

@@ -17,11 +17,11 @@ from typing import Any, TypeAlias
 import anyio
 import httpx
 
-from batchrun.admission import Admission, Closed
+from batchrun.admission import Admission, Unavailable
 from batchrun.answer.answerer import Answerer
 from batchrun.answer.attempts import Asker
 from batchrun.answer.calls import Caller
-from batchrun.answer.flights import Flights
+from batchrun.answer.in_flight import InFlightCalls
 from batchrun.answer.task import Task
 from batchrun.client import Client, Timeouts
 from batchrun.engines.restore import retry_rules
@@ -133,7 +133,7 @@ class Stack:
             retry=retry_rules(job),
         )
         self.counters = Counters()
-        self.flights = Flights()
+        self.flights = InFlightCalls()
         self.journal = Journal(folder, 1, _Still())
         timeout = job.retry.timeout
         timeouts = Timeouts(timeout.connect, timeout.idle, timeout.total)
@@ -213,13 +213,13 @@ async def _one(stack: Stack, renderer: Renderer, row: int, outcomes: list[str]) 
     done = await stack.answerer.answer(
         Task(row, row, f"r{row}", row, getattr(request, "request_hash", ""), request, models)
     )
-    if isinstance(done, Closed):
+    if isinstance(done, Unavailable):
         outcomes[row] = "pending"
     else:
         outcomes[row] = done.outcome.error.type if isinstance(done.outcome, Failed) else "ok"
 
 
-def _closing(closed: Closed) -> str:
+def _closing(closed: Unavailable) -> str:
     name = closed.endpoint if closed.model is None else f"{closed.endpoint}/{closed.model}"
     return name if closed.until is None else f"{name} for {closed.until - EPOCH:g} s"
 

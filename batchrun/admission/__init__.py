@@ -3,6 +3,6 @@
 from batchrun.admission.admission import Admission
 from batchrun.admission.admitting import Admitting
 from batchrun.admission.permit import Permit
-from batchrun.admission.states import Closed, Wait
+from batchrun.admission.states import Unavailable, Wait
 
-__all__ = ["Admission", "Admitting", "Closed", "Permit", "Wait"]
+__all__ = ["Admission", "Admitting", "Permit", "Unavailable", "Wait"]

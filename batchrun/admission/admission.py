@@ -20,10 +20,10 @@ from typing import Any
 import anyio
 
 from batchrun.admission.circuit import Circuit
-from batchrun.admission.gate import Gate, Landing, still_binds
+from batchrun.admission.gate import CallFeedback, Gate, still_binds
 from batchrun.admission.permit import Permit
 from batchrun.admission.route import Route, closed_by, for_slot
-from batchrun.admission.states import Closed, Reason, Wait
+from batchrun.admission.states import Reason, Unavailable, Wait
 from batchrun.budget import Amounts, Budget, Reservation
 from batchrun.budget.spend import day_of
 from batchrun.clock import Clock
@@ -71,10 +71,10 @@ class Admission:
 
     async def admit(
         self, endpoint: str, model: str, size: Size, bound: Amounts, *, leave_for: frozenset[str] = _NO_REASON
-    ) -> Permit | Closed:
+    ) -> Permit | Unavailable:
         """Wait for the turn of a call of `size` tokens that takes `bound` at most.
 
-        Gives `Closed` instead, at once and also to those already waiting, when the endpoint or the
+        Gives `Unavailable` instead, at once and also to those already waiting, when the endpoint or the
         model is closed: the caller goes on to the next model; so it does while the endpoint's circuit is
         open for one of the reasons of `leave_for`. The permit is to be entered before anything is awaited.
         Raises BudgetExhaustedError when the budget does not hold `bound`, and no call under way can leave
@@ -89,7 +89,7 @@ class Admission:
 
     def at_once(
         self, endpoint: str, model: str, size: Size, bound: Amounts, *, leave_for: frozenset[str] = _NO_REASON
-    ) -> Permit | Closed | None:
+    ) -> Permit | Unavailable | None:
         """What `admit` gives without a wait; None where there is one, or somebody waits already.
 
         Who was in line and is free to go, but has not had its turn of the event loop, keeps nobody back: a
@@ -107,7 +107,7 @@ class Admission:
         route: Route,
         charges: tuple[Charge, Charge],
         reservation: Reservation | None,
-        landing: Landing,
+        landing: CallFeedback,
         paid: Amounts | None,
     ) -> None:
         """Let gates and budget learn from what came of a call; `paid` None keeps its reservation."""
@@ -163,7 +163,7 @@ class Admission:
     ) -> None:
         """Close `endpoint`, or one `model` there, for `seconds` (None: for this run).
 
-        Whoever waits there gets `Closed` at once. When it opens again, one call goes first.
+        Whoever waits there gets `Unavailable` at once. When it opens again, one call goes first.
         """
         gate = self._endpoints[endpoint] if model is None else self._routes[endpoint, model].model
         gate.close(reason, math.inf if seconds is None else self._clock.monotonic() + seconds)
@@ -184,7 +184,7 @@ class Admission:
         """The gates that calls to a model pass. KeyError: not listed."""
         return self._routes[endpoint, model]
 
-    def reasons(self) -> list[Closed]:
+    def reasons(self) -> list[Unavailable]:
         """What is closed now, and why: endpoints first."""
         now = self._clock.monotonic()
         found = ((gate, gate.closed(now)) for gate in self._gates())
@@ -222,7 +222,7 @@ class Admission:
 
     async def _in_line(
         self, route: Route, size: Size, bound: Amounts, leave_for: frozenset[str]
-    ) -> Permit | Closed:
+    ) -> Permit | Unavailable:
         async with route.model.line:
             if shut := await route.ready((route.model,), size, leave_for):
                 return shut

@@ -24,7 +24,7 @@ from typing import Literal, TypeAlias
 
 from batchrun.outcome import Unanswered
 from batchrun.policy.decision import RetryRules, backoff
-from batchrun.policy.judge import Judged
+from batchrun.policy.judge import CallOutcome
 
 State: TypeAlias = Literal["closed", "open", "half-open"]
 Report: TypeAlias = Literal["ok", "failed", "unreached"]
@@ -40,7 +40,7 @@ _OWN_FAILURES = frozenset({408, 498})
 """Statuses below 500 that say that a server could not serve: a timeout of its own, Groq's capacity."""
 
 
-def report(judged: Judged) -> Report | None:
+def report(judged: CallOutcome) -> Report | None:
     """What a call says of its endpoint; None where it says nothing.
 
     A 4xx is the row's, and it and a 429 show that the endpoint is there. Nothing says a 200 without an

@@ -31,7 +31,7 @@ _LEAST = 20
 
 
 @value(frozen=True, slots=True)
-class Landing:
+class CallFeedback:
     """What the answer to a call tells its gates."""
 
     result: Result
@@ -133,7 +133,7 @@ class Gate:
             self._next_call = now + 2 * jitter() * self._resume / calls
         return self.rates.charge(now, size)
 
-    def landed(self, charge: Charge, now: float, landing: Landing, jitter: Callable[[], float]) -> None:
+    def landed(self, charge: Charge, now: float, landing: CallFeedback, jitter: Callable[[], float]) -> None:
         """Learn from what came of a call."""
         if self.circuit:
             was_open = self.tripped(now)

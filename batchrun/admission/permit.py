@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol, Self
 
-from batchrun.admission.gate import Landing
+from batchrun.admission.gate import CallFeedback
 from batchrun.budget import Amounts
 
 
@@ -25,12 +25,12 @@ class Permit:
 
     __slots__ = ("_land", "_landed", "_slots")
 
-    def __init__(self, slots: Iterable[Slot], land: Callable[[Landing, Amounts | None], None]) -> None:
+    def __init__(self, slots: Iterable[Slot], land: Callable[[CallFeedback, Amounts | None], None]) -> None:
         self._slots = slots
         self._land = land
         self._landed = False
 
-    def landed(self, landing: Landing, paid: Amounts | None) -> None:
+    def landed(self, landing: CallFeedback, paid: Amounts | None) -> None:
         """What came of the call; `paid` None: it may have been paid, so that its reservation is kept.
 
         A block that ends without it counts as a call of which nothing is known.
@@ -43,6 +43,6 @@ class Permit:
 
     def __exit__(self, *_: object) -> None:
         if not self._landed:
-            self.landed(Landing("nothing"), None)
+            self.landed(CallFeedback("nothing"), None)
         for slot in self._slots:
             slot.release()

@@ -12,8 +12,8 @@ from typing import Literal
 
 import anyio
 
-from batchrun.admission.gate import Gate, Landing
-from batchrun.admission.states import Closed
+from batchrun.admission.gate import CallFeedback, Gate
+from batchrun.admission.states import Unavailable
 from batchrun.clock import Clock
 from batchrun.limits import Charge, Size
 from batchrun.outcome import Error
@@ -36,21 +36,21 @@ class Route:
         self._jitter = jitter
         self._max_wait = max_wait
 
-    def closed(self, now: float) -> Closed | None:
+    def closed(self, now: float) -> Unavailable | None:
         """Why no call goes, if a gate is closed."""
         for gate in self.gates:
             if found := gate.closed(now):
                 return closed_by(gate, found, now, self._clock)
         return None
 
-    def shut(self, now: float, leave_for: frozenset[str]) -> Closed | None:
+    def shut(self, now: float, leave_for: frozenset[str]) -> Unavailable | None:
         """What a call gets for a turn: a gate is closed, or the circuit open for one of these reasons."""
         if found := self.closed(now):
             return found
         trouble = self.endpoint.trouble(now)
         if trouble is None or trouble[0].type not in leave_for:
             return None
-        return Closed(self.endpoint.endpoint, None, trouble[0], self._clock.wall() + trouble[1])
+        return Unavailable(self.endpoint.endpoint, None, trouble[0], self._clock.wall() + trouble[1])
 
     def is_free(self, now: float, size: Size) -> bool:
         """Whether a call of `size` may go without a wait, and nobody waits already."""
@@ -59,7 +59,9 @@ class Route:
                 return False
         return True
 
-    async def ready(self, ahead: tuple[Gate, ...], size: Size, leave_for: frozenset[str]) -> Closed | None:
+    async def ready(
+        self, ahead: tuple[Gate, ...], size: Size, leave_for: frozenset[str]
+    ) -> Unavailable | None:
         """Return when the gates `ahead`, whose lines are held, let a call go, or when the route is `shut`."""
         while True:
             now = self._clock.monotonic()
@@ -81,7 +83,7 @@ class Route:
         now = self._clock.monotonic()
         return self.model.take(now, size, self._jitter), self.endpoint.take(now, size, self._jitter)
 
-    def landed(self, charges: tuple[Charge, Charge], landing: Landing) -> None:
+    def landed(self, charges: tuple[Charge, Charge], landing: CallFeedback) -> None:
         """Learn from what came of a call."""
         now = self._clock.monotonic()
         model, endpoint = self.gates
@@ -109,11 +111,11 @@ class Route:
         return True
 
 
-def closed_by(gate: Gate, found: tuple[Error, float], now: float, clock: Clock) -> Closed:
+def closed_by(gate: Gate, found: tuple[Error, float], now: float, clock: Clock) -> Unavailable:
     """What a gate says that is `closed`, with the wall-clock time at which it opens."""
     reason, opens = found
     until = None if opens == math.inf else clock.wall() + opens - now
-    return Closed(gate.endpoint, gate.model, reason, until)
+    return Unavailable(gate.endpoint, gate.model, reason, until)
 
 
 async def for_slot(ahead: tuple[Gate, ...], seconds: float = math.inf) -> None:

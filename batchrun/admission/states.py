@@ -13,7 +13,7 @@ fails again and again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
+class Unavailable:
     """Why an endpoint (`model` None), or one model there, takes no call."""
 
     endpoint: str

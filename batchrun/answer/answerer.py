@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from batchrun.admission import Admitting, Closed
-from batchrun.answer.attempts import Received
+from batchrun.admission import Admitting, Unavailable
+from batchrun.answer.attempts import Answer
 from batchrun.answer.chain import Asks, Chain, Conversation
 from batchrun.answer.recovery import Recovery, note_received
-from batchrun.answer.task import OutOfTimeError, Progress, Task
+from batchrun.answer.task import OutOfTimeError, RowProgress, Task
 from batchrun.answer.tools import ToolRunner
 from batchrun.budget import Amounts
 from batchrun.chat.dialogue import Ask, Rejected, Reply, Run
@@ -64,7 +64,7 @@ class Answerer:
         """Rows that wait to try again."""
         return self._asker.resting
 
-    async def answer(self, task: Task) -> Done | Closed:
+    async def answer(self, task: Task) -> Done | Unavailable:
         """Ask for one row and give its outcome, not yet recorded.
 
         Gives what is closed instead when no model may be asked: the row stays pending. Raises
@@ -74,7 +74,7 @@ class Answerer:
             return self._done(task, Failed(task.request), 0)
         if task.goes_on:
             self._journal.carry(task.number, task.history.lines)
-        progress = Progress(0, self._clock.monotonic() + self._row_timeout)
+        progress = RowProgress(0, self._clock.monotonic() + self._row_timeout)
         if task.history.sent:
             progress.next_call = max(task.history.sent) + 1
             await self._recover(task, progress)
@@ -84,7 +84,7 @@ class Answerer:
             result = await self._converse(talk)
         except OutOfTimeError:
             result = Failed(Error("timeout", f"the row took longer than {self._row_timeout:g} s in all"))
-        if isinstance(result, Closed):
+        if isinstance(result, Unavailable):
             return result
         by = talk.answered_by if isinstance(result, Completed) else None
         return self._done(task, result, talk.index if by is None else by, talk)
@@ -110,7 +110,7 @@ class Answerer:
             spend=talk.progress.tally.document() if talk else None,
         )
 
-    async def _recover(self, task: Task, progress: Progress) -> None:
+    async def _recover(self, task: Task, progress: RowProgress) -> None:
         """Have the answers found that an earlier submit did not see arrive, where they were stored."""
         if self._recovery is None:
             return
@@ -127,14 +127,14 @@ class Answerer:
                 amounts, _cost = recalled(sent, found, self._price_of)
                 self._admission.recalled(sent.at, bound, amounts)
 
-    def _recall(self, task: Task, progress: Progress) -> None:
+    def _recall(self, task: Task, progress: RowProgress) -> None:
         """Count what earlier submits paid for the row: its own calls against the budget, too."""
         own = {sent.call for sent, _ in task.history.own_calls()}
         for call, sent in task.history.sent.items():
             amounts, cost = recalled(sent, task.history.answered.get(call), self._price_of)
             progress.paid(sent.at, amounts if call in own else Amounts(), cost)
 
-    async def _converse(self, talk: Conversation) -> Outcome | Closed:
+    async def _converse(self, talk: Conversation) -> Outcome | Unavailable:
         """Make the moves of the conversation until it ends."""
         moves = talk.dialogue.moves()
         reply: Reply = None
@@ -150,9 +150,9 @@ class Answerer:
                     if move.error:
                         talk.progress.note(talk.call, move.error)
                     result = await self._chain.ask(talk, move)
-                    if isinstance(result, Closed) and talk.rejection:
+                    if isinstance(result, Unavailable) and talk.rejection:
                         return talk.rejection  # it was paid for
-                    if not isinstance(result, Received):
+                    if not isinstance(result, Answer):
                         return result
                     talk.rejection = None
                     talk.call, talk.answered_by, reply = result.call, result.index, result.completion

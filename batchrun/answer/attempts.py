@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from batchrun.admission import Admitting, Closed
+from batchrun.admission import Admitting, Unavailable
 from batchrun.admission.states import Reason
 from batchrun.answer.calls import Caller
-from batchrun.answer.task import AskKey, OutOfTimeError, Progress, Question, Task
+from batchrun.answer.task import OutOfTimeError, Question, RowProgress, StepKey, Task
 from batchrun.chat.answer.completion import Completion
 from batchrun.clock import Clock
 from batchrun.job import ANY_MODEL, ModelChoice
@@ -26,13 +26,13 @@ from batchrun.policy.decision import (
     RetryRules,
     decide,
 )
-from batchrun.policy.judge import Judged, judge
+from batchrun.policy.judge import CallOutcome, judge
 from batchrun.policy.retry_after import retry_after, should_retry
 from batchrun.value import value
 
 
 @value(frozen=True, slots=True)
-class Received:
+class Answer:
     """A completion, the call that gave it, and the model of the chain that was asked."""
 
     completion: Completion
@@ -84,22 +84,22 @@ class Asker:
         self.resting = 0
         """Rows that wait to try again."""
 
-    async def ask(self, question: Question) -> Received | Failed | Closed:
+    async def ask(self, question: Question) -> Answer | Failed | Unavailable:
         """Ask one model until it answers, fails, or is closed. Raises OutOfTimeError."""
         model, progress = question.model, question.progress
         attempts, renewed = _Attempts(), False
         while True:
             judged = await self._caller.call(question)
-            if isinstance(judged, Closed):
+            if isinstance(judged, Unavailable):
                 return judged
             if judged.completion is not None:
-                return Received(judged.completion, progress.answered, question.index)
+                return Answer(judged.completion, progress.answered, question.index)
             assert judged.error is not None, "no completion"
             if self._clock.monotonic() >= progress.deadline:
                 raise OutOfTimeError
             renewed = not renewed and _has_new_key(judged.exchange)
             if renewed or self._is_out_of_reach(model, judged.exchange):
-                continue  # admission lets the row wait, go on to another model, or says Closed
+                continue  # admission lets the row wait, go on to another model, or says Unavailable
             attempts.note(judged.error)
             if judged.error.type == "invalid_request" and question.index not in self._advised:
                 self._advised.add(question.index)
@@ -115,9 +115,9 @@ class Asker:
                     self._pause(model, action.pause, judged.error)
                 return Failed(judged.error)
             else:
-                self._close(model, judged.error, action)  # so the next look at the gate gives `Closed`
+                self._close(model, judged.error, action)  # so the next look at the gate gives `Unavailable`
 
-    async def _rest(self, seconds: float, progress: Progress) -> None:
+    async def _rest(self, seconds: float, progress: RowProgress) -> None:
         self.resting += 1
         try:
             with progress.in_time(self._clock):
@@ -125,7 +125,7 @@ class Asker:
         finally:
             self.resting -= 1
 
-    def recorded_refusal(self, task: Task, ask: AskKey, model: ModelChoice) -> Failed | None:
+    def recorded_refusal(self, task: Task, ask: StepKey, model: ModelChoice) -> Failed | None:
         """What an earlier submit received from this model, where asking again cannot change it.
 
         Attempts that may go better now count anew.
@@ -145,7 +145,7 @@ class Asker:
         unsent = isinstance(exchange, Unanswered) and not exchange.sent
         return unsent and self._admission.tripped(model.endpoint)
 
-    def _decide(self, model: ModelChoice, judged: Judged, error: Error, attempts: _Attempts) -> Action:
+    def _decide(self, model: ModelChoice, judged: CallOutcome, error: Error, attempts: _Attempts) -> Action:
         headers = judged.exchange.headers if isinstance(judged.exchange, Reply) else {}
         action = decide(
             error,

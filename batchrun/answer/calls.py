@@ -10,9 +10,9 @@ from dataclasses import replace
 import anyio
 import anyio.lowlevel
 
-from batchrun.admission import Admitting, Closed, Permit
-from batchrun.admission.gate import Landing
-from batchrun.answer.flights import Flight, Flights
+from batchrun.admission import Admitting, Permit, Unavailable
+from batchrun.admission.gate import CallFeedback
+from batchrun.answer.in_flight import InFlightCall, InFlightCalls
 from batchrun.answer.landing import FAILURES, landing_of
 from batchrun.answer.needs import Estimator, Needs
 from batchrun.answer.recovery import Recovery, note_received
@@ -25,7 +25,7 @@ from batchrun.clock import Clock
 from batchrun.errors import BudgetExhaustedError, OpenFilesError
 from batchrun.job import ANY_MODEL, ModelChoice
 from batchrun.outcome import Error, Exchange, Reply, Unanswered
-from batchrun.policy.judge import Judged, judge
+from batchrun.policy.judge import CallOutcome, judge
 from batchrun.prices import ModelPrices
 from batchrun.render.request import Request
 from batchrun.run_folder.journal.journal import Recorder
@@ -58,7 +58,7 @@ class Caller:
         prices: ModelPrices,
         admission: Admitting,
         journal: Recorder,
-        flights: Flights,
+        flights: InFlightCalls,
         counters: Counters,
         clock: Clock,
         recovery: Recovery | None = None,
@@ -77,7 +77,7 @@ class Caller:
         self.latencies = [Latencies() for _ in models]
         self._estimator = Estimator(models, prices, admission.budget)
 
-    async def call(self, question: Question) -> Judged | Closed:
+    async def call(self, question: Question) -> CallOutcome | Unavailable:
         """Put a question to its model once when it may go, or say that the model is closed.
 
         `progress.answered` is the call that answered. Raises BudgetExhaustedError when it cannot be paid, and
@@ -88,11 +88,11 @@ class Caller:
         call = _Call(question, self._needs(question))
         await self._journal.ready()  # not after admission: a Retry-After could arrive meanwhile
         permit = await self._admitted(call, question.leave_for)
-        if isinstance(permit, Closed):
+        if isinstance(permit, Unavailable):
             return permit
         with permit:
-            second: list[tuple[int, Judged]] = []
-            flight = Flight(
+            second: list[tuple[int, CallOutcome]] = []
+            flight = InFlightCall(
                 question.index, self._clock.monotonic(), lambda flight: self._copy(call, flight, second)
             )
             landed = await self._fly(call, permit, flight)
@@ -117,7 +117,7 @@ class Caller:
             row_id=question.task.row_id,
         )
 
-    async def _admitted(self, call: _Call, leave_for: frozenset[str]) -> Permit | Closed:
+    async def _admitted(self, call: _Call, leave_for: frozenset[str]) -> Permit | Unavailable:
         model, needs = call.question.model, call.needs
         asked = model.endpoint, model.name, needs.size, needs.bound
         if found := self._admission.at_once(*asked, leave_for=leave_for):
@@ -131,7 +131,7 @@ class Caller:
                 if self._clock.monotonic() >= call.question.progress.deadline:
                     raise  # else the run was paused meanwhile, which takes nothing of the row's time
 
-    async def _fly(self, call: _Call, permit: Permit, flight: Flight) -> tuple[int, Judged] | None:
+    async def _fly(self, call: _Call, permit: Permit, flight: InFlightCall) -> tuple[int, CallOutcome] | None:
         """Send it: its number, and what came of it; None when it was given up, and nothing is known."""
         progress = call.question.progress
         number = progress.next_call
@@ -140,7 +140,7 @@ class Caller:
         try:
             await self._journal.begin(sent)
         except BaseException:  # it is not sent, so that nothing can be paid
-            permit.landed(Landing("nothing", used=0), Amounts())
+            permit.landed(CallFeedback("nothing", used=0), Amounts())
             raise
         self._counters.calls += 1
         progress.first_sent = min(progress.first_sent, sent.at)
@@ -159,7 +159,7 @@ class Caller:
         self._land(call, permit, judged, sent.at, flight.started)
         return number, judged
 
-    async def _exchange(self, question: Question, sent: Sent, flight: Flight) -> Exchange:
+    async def _exchange(self, question: Question, sent: Sent, flight: InFlightCall) -> Exchange:
         """What comes of the call, or the stored answer where that does not arrive."""
         client = self._clients[sent.endpoint]
         timeout = question.progress.deadline - flight.started
@@ -168,7 +168,7 @@ class Caller:
             return exchange
         return await self._recovery.in_place_of(exchange, question.task, sent, question.progress)
 
-    async def _copy(self, call: _Call, flight: Flight, answers: list[tuple[int, Judged]]) -> None:
+    async def _copy(self, call: _Call, flight: InFlightCall, answers: list[tuple[int, CallOutcome]]) -> None:
         """Send the same once more; the first good answer wins, and its rival is given up."""
         assert flight.copy_ended, "it is set where a copy is started"
         with anyio.CancelScope() as flight.copy_scope:
@@ -176,14 +176,14 @@ class Caller:
                 if flight.ended or ((budget := self._admission.budget) and not budget.fits(call.needs.bound)):
                     return  # rows that have no call yet go first, and none waits behind a copy
                 permit = await self._admitted(call, FAILURES)
-                if isinstance(permit, Closed):
+                if isinstance(permit, Unavailable):
                     return
                 with permit:
                     if flight.ended:  # meanwhile
-                        permit.landed(Landing("nothing", used=0), Amounts())
+                        permit.landed(CallFeedback("nothing", used=0), Amounts())
                         return
                     self._counters.hedged += 1
-                    flight.rival = Flight(call.question.index, self._clock.monotonic())
+                    flight.rival = InFlightCall(call.question.index, self._clock.monotonic())
                     landed = await self._fly(call, permit, flight.rival)
             except (BudgetExhaustedError, OutOfTimeError):
                 return
@@ -194,7 +194,7 @@ class Caller:
                 flight.give_up()
 
     async def _end_copy(
-        self, flight: Flight, copy_ended: anyio.Event, landed: tuple[int, Judged] | None
+        self, flight: InFlightCall, copy_ended: anyio.Event, landed: tuple[int, CallOutcome] | None
     ) -> None:
         """Give up the copy of a call that has ended: no record of it may come after the row's outcome.
 
@@ -211,7 +211,7 @@ class Caller:
                 flight.rival.give_up()
             await copy_ended.wait()
 
-    def _land(self, call: _Call, permit: Permit, judged: Judged, sent_at: float, started: float) -> None:
+    def _land(self, call: _Call, permit: Permit, judged: CallOutcome, sent_at: float, started: float) -> None:
         """Tell gates, budget and counters what came of a call, and learn from it."""
         question, price = call.question, call.needs.price
         endpoint = question.model.endpoint

@@ -12,10 +12,10 @@ from typing import Protocol
 
 import anyio.to_thread
 
-from batchrun.admission import Admitting, Closed
-from batchrun.answer.attempts import Received
+from batchrun.admission import Admitting, Unavailable
+from batchrun.answer.attempts import Answer
 from batchrun.answer.recovery import Recovery
-from batchrun.answer.task import AskKey, Progress, Question, Task
+from batchrun.answer.task import Question, RowProgress, StepKey, Task
 from batchrun.chat.dialogue import Ask, Dialogue
 from batchrun.clock import Clock
 from batchrun.job import ModelChoice
@@ -36,9 +36,9 @@ class Asks(Protocol):
     @property
     def resting(self) -> int: ...
 
-    async def ask(self, question: Question) -> Received | Failed | Closed: ...
+    async def ask(self, question: Question) -> Answer | Failed | Unavailable: ...
 
-    def recorded_refusal(self, task: Task, ask: AskKey, model: ModelChoice) -> Failed | None: ...
+    def recorded_refusal(self, task: Task, ask: StepKey, model: ModelChoice) -> Failed | None: ...
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class Conversation:
     task: Task
     request: Request
     dialogue: Dialogue
-    progress: Progress
+    progress: RowProgress
     position: int = 0
     call: int = _NEVER_ASKED
     answered_by: int | None = None
@@ -95,17 +95,17 @@ class Chain:
         talk.position += 1
         return True
 
-    async def ask(self, talk: Conversation, ask: Ask) -> Received | Failed | Closed:
+    async def ask(self, talk: Conversation, ask: Ask) -> Answer | Failed | Unavailable:
         """The answer to one ask: as recorded, else from the task's models, as far as `fallback_on` allows.
 
         It begins with the model that gave the last answer. Those before it come last, but for those whose
         answers would not do.
         """
-        key = AskKey(ask.step, "" if ask.is_prompt else talk.request.digest(ask))
+        key = StepKey(ask.step, "" if ask.is_prompt else talk.request.digest(ask))
         if talk.task.history.sent and (recorded := self._recorded(talk, key)):
             return recorded
         failed: Failed | None = None
-        closed: Closed | None = None
+        closed: Unavailable | None = None
         decided = start = talk.position
         models = talk.task.models
         positions = list(range(start, len(models)))
@@ -117,9 +117,9 @@ class Chain:
             may_leave = others and self._any_open(models[other] for other in others)
             leave_for = self._fallback_on if may_leave else _NO_REASON
             result = await self._ask_one(talk, ask, key, leave_for)
-            if isinstance(result, Received):
+            if isinstance(result, Answer):
                 return result
-            if isinstance(result, Closed):
+            if isinstance(result, Unavailable):
                 closed, reason = closed or result, result.reason
             elif failed is None or result.error.type not in NEVER_SENT:
                 failed, decided, reason = result, position, result.error
@@ -140,8 +140,8 @@ class Chain:
         return False
 
     async def _ask_one(
-        self, talk: Conversation, ask: Ask, key: AskKey, leave_for: frozenset[str]
-    ) -> Received | Failed | Closed:
+        self, talk: Conversation, ask: Ask, key: StepKey, leave_for: frozenset[str]
+    ) -> Answer | Failed | Unavailable:
         task, index = talk.task, talk.index
         model = self._models[index]
         if task.history.sent:
@@ -154,7 +154,7 @@ class Chain:
             return Failed(failure.error)
         return await self._asker.ask(Question(task, key, index, model, body, talk.progress, leave_for))
 
-    async def _body(self, talk: Conversation, ask: Ask, key: AskKey) -> bytes:
+    async def _body(self, talk: Conversation, ask: Ask, key: StepKey) -> bytes:
         """What the model is sent; its stamp is what the answer is found by where that is stored."""
         task, index, stamp = talk.task, talk.index, None
         if self._recovery is not None and talk.request.is_stored(index):
@@ -166,7 +166,7 @@ class Chain:
         with talk.progress.in_time(self._clock):
             return await anyio.to_thread.run_sync(body)  # files are read
 
-    def _recorded(self, talk: Conversation, key: AskKey) -> Received | None:
+    def _recorded(self, talk: Conversation, key: StepKey) -> Answer | None:
         """The answer that an earlier submit received to this very ask, whichever model gave it."""
         for sent, answered in talk.task.history.replayable():
             if sent.ask != key.digest or sent.call in talk.replayed:
@@ -176,7 +176,7 @@ class Chain:
             if judged.completion is not None:
                 talk.replayed.add(sent.call)
                 self._go_to(talk, sent.model)
-                return Received(judged.completion, sent.call, sent.model_index)
+                return Answer(judged.completion, sent.call, sent.model_index)
         return None
 
     def _go_to(self, talk: Conversation, spelled: str) -> None:

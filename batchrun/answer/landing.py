@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from batchrun.admission.circuit import report
-from batchrun.admission.gate import Landing
+from batchrun.admission.gate import CallFeedback
 from batchrun.concurrency import Result
 from batchrun.limits.headers import read_rate_headers
 from batchrun.outcome import Reply
-from batchrun.policy.judge import Judged
+from batchrun.policy.judge import CallOutcome
 
 FAILURES = frozenset({"server", "connection", "timeout", "invalid_response"})
 """Errors that are the endpoint's own."""
@@ -16,7 +16,7 @@ _PROVES_NOTHING = frozenset({"auth", "quota", "model_not_found", "server"})
 """Answers that do not show that the endpoint can do its work."""
 
 
-def landing_of(judged: Judged, *, row: int, now_wall: float, has_spare: bool) -> Landing:
+def landing_of(judged: CallOutcome, *, row: int, now_wall: float, has_spare: bool) -> CallFeedback:
     """What the gates are told of a row's call, at `now_wall` (seconds since the epoch).
 
     `has_spare` says that the endpoint has further servers: one's failure is not the endpoint's.
@@ -24,7 +24,7 @@ def landing_of(judged: Judged, *, row: int, now_wall: float, has_spare: bool) ->
     error, exchange, usage = judged.error, judged.exchange, judged.bill.usage
     replied = isinstance(exchange, Reply)
     told = report(judged)
-    return Landing(
+    return CallFeedback(
         _result(judged),
         used=_used(judged),
         output_tokens=usage.completion_tokens if usage else None,
@@ -36,7 +36,7 @@ def landing_of(judged: Judged, *, row: int, now_wall: float, has_spare: bool) ->
     )
 
 
-def _used(judged: Judged) -> int | None:
+def _used(judged: CallOutcome) -> int | None:
     """The tokens that a call took, as a server counts them; None where it does not say."""
     exchange = judged.exchange
     if judged.bill.usage is not None:
@@ -46,7 +46,7 @@ def _used(judged: Judged) -> int | None:
     return None if exchange.sent else 0
 
 
-def _result(judged: Judged) -> Result:
+def _result(judged: CallOutcome) -> Result:
     """What a call says of the load that the endpoint can take."""
     error = judged.error
     if error is None:

@@ -15,12 +15,12 @@ from typing import Any
 import anyio
 
 from batchrun import codec
-from batchrun.answer.task import Progress, Task
+from batchrun.answer.task import RowProgress, Task
 from batchrun.chat.stamps import REQUEST, ROW, RUN, Stamp, request_digest
 from batchrun.client import Resources
 from batchrun.clock import Clock
 from batchrun.outcome import Error, Exchange, Reply
-from batchrun.policy.judge import Judged, judge
+from batchrun.policy.judge import CallOutcome, judge
 from batchrun.run_folder.journal.history import History
 from batchrun.run_folder.journal.lines import encode
 from batchrun.run_folder.journal.records import Answered, Sent
@@ -143,7 +143,9 @@ class Recovery:
         """What goes along with a call, by the members of its record (`Sent`)."""
         return Stamp(self._job, self._run, row_id, request_digest(request_hash, ask, model))
 
-    async def in_place_of(self, exchange: Exchange, task: Task, sent: Sent, progress: Progress) -> Exchange:
+    async def in_place_of(
+        self, exchange: Exchange, task: Task, sent: Sent, progress: RowProgress
+    ) -> Exchange:
         """What came of a call, or the stored answer where that did not arrive.
 
         It takes no longer than PATIENCE and the row's time.
@@ -157,7 +159,7 @@ class Recovery:
         return replace(found, latency=exchange.latency + self._clock.monotonic() - began)
 
     async def recall(
-        self, task: Task, models: Sequence[str], progress: Progress, keep: Callable[[Answered], None]
+        self, task: Task, models: Sequence[str], progress: RowProgress, keep: Callable[[Answered], None]
     ) -> None:
         """Look once for each answer that a killed submit left open, and have it kept with the row's others.
 
@@ -173,7 +175,9 @@ class Recovery:
                 task.history.add(answered, encode(answered))
                 note_received(progress, judge(found))
 
-    async def _find(self, task: Task, sent: Sent, progress: Progress, waits: Sequence[float]) -> Reply | None:
+    async def _find(
+        self, task: Task, sent: Sent, progress: RowProgress, waits: Sequence[float]
+    ) -> Reply | None:
         """The stored answer to a call; None where none is found in time."""
         stamp = self.stamp(task.row_id, sent.request_hash, sent.ask, sent.model)
         wanted = Wanted(stamp, min(progress.first_sent, sent.at), progress.received)
@@ -234,7 +238,7 @@ class Recovery:
         )
 
 
-def note_received(progress: Progress, judged: Judged) -> None:
+def note_received(progress: RowProgress, judged: CallOutcome) -> None:
     """Remember the completion that a call of the row received: no other call's is to be it."""
     if judged.completion is not None and judged.completion.id is not None:
         progress.received.add(judged.completion.id)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import anyio
 from anyio.abc import TaskGroup
 
-from batchrun.answer.flights import Flights
+from batchrun.answer.in_flight import InFlightCalls
 from batchrun.clock import Clock
 from batchrun.summary import Counters
 
@@ -49,7 +49,7 @@ class Tail:
 
     def __init__(
         self,
-        flights: Flights,
+        flights: InFlightCalls,
         latencies: Sequence[Latencies],
         counters: Counters,
         *,

@@ -42,7 +42,7 @@ class Task:
 
 
 @value(frozen=True, slots=True)
-class AskKey:
+class StepKey:
     """Names one ask of a row: its number, and a digest of what is asked beyond the row's own request."""
 
     step: int
@@ -54,7 +54,7 @@ class OutOfTimeError(Exception):
 
 
 @dataclass(slots=True)
-class Progress:
+class RowProgress:
     """How far a row has come: its next call, why each call so far did not answer it, and what they took."""
 
     next_call: int
@@ -97,11 +97,11 @@ class Question:
     """One ask of one model: what each of its calls says."""
 
     task: Task
-    ask: AskKey
+    ask: StepKey
     index: int
     """The model's position in the chain."""
     model: ModelChoice
     body: bytes
-    progress: Progress
+    progress: RowProgress
     leave_for: frozenset[str] = frozenset()
     """Reasons for which the row would rather go on to another model than wait."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from batchrun import codec
-from batchrun.answer.task import Progress, Task
+from batchrun.answer.task import RowProgress, Task
 from batchrun.chat.answer.completion import ToolCall
 from batchrun.chat.dialogue import Run
 from batchrun.clock import Clock
@@ -37,7 +37,7 @@ class ToolRunner:
         self._clock = clock
         self._log = log
 
-    async def run(self, task: Task, move: Run, progress: Progress) -> tuple[str, ...]:
+    async def run(self, task: Task, move: Run, progress: RowProgress) -> tuple[str, ...]:
         """What the called functions give: as recorded, else by running them, all at once.
 
         Raises OutOfTimeError, and StorageError when the journal cannot be written.

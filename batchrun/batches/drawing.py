@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from batchrun.admission import Closed
+from batchrun.admission import Unavailable
 from batchrun.answer.answerer import Answerer
-from batchrun.answer.attempts import Asker, Received
-from batchrun.answer.task import AskKey, Question, Task
+from batchrun.answer.attempts import Answer, Asker
+from batchrun.answer.task import Question, StepKey, Task
 from batchrun.outcome import PASSING, Error, Failed
 from batchrun.policy.judge import judge
 from batchrun.run_folder.journal.records import Done
@@ -20,7 +20,7 @@ class Wanted:
     """The next call of a row, which somebody else is to make."""
 
     call: int
-    ask: AskKey
+    ask: StepKey
     index: int
     """The model, as a position in the job's chain."""
     body: bytes
@@ -45,7 +45,7 @@ class Deferring:
         self._attempts = attempts
         self._most = most - _AROUND
 
-    async def ask(self, question: Question) -> Received | Failed | Closed:
+    async def ask(self, question: Question) -> Answer | Failed | Unavailable:
         """Fails where the model was asked too often already, or the request is too long for any batch."""
         body, failures = question.body, _failures(question)
         if len(failures) >= self._attempts:
@@ -78,5 +78,5 @@ async def drawn(answerer: Answerer, task: Task) -> Done | Wanted:
         done = await answerer.answer(task)
     except _DeferredError as deferred:
         return deferred.wanted
-    assert not isinstance(done, Closed), "nobody is asked"
+    assert not isinstance(done, Unavailable), "nobody is asked"
     return done

@@ -13,24 +13,24 @@ from batchrun.admission import Admission
 from batchrun.answer.answerer import Answerer
 from batchrun.answer.needs import Estimator
 from batchrun.batches.api import DIALECTS, OPENAI, BatchApi
-from batchrun.batches.desk import Desk
+from batchrun.batches.context import BatchContext
+from batchrun.batches.delivery import AnswerDelivery
 from batchrun.batches.drawing import Deferring
 from batchrun.batches.finding import find
-from batchrun.batches.landing import Landing
 from batchrun.batches.lane import Lane
 from batchrun.batches.quotas import Quotas
 from batchrun.batches.rounds import Rounds
 from batchrun.batches.sending import Sender, StoppedError
 from batchrun.batches.taking import Taking
 from batchrun.engines.answering import Parts
-from batchrun.engines.books import Books, Prepared
 from batchrun.engines.chunks import in_chunks
 from batchrun.engines.local import LocalEngine
 from batchrun.engines.restore import retry_rules
+from batchrun.engines.run_context import ReadyEngine, RunContext
 from batchrun.engines.tasks import TASK, Assigner, Chains
 from batchrun.errors import JobError
 from batchrun.job import Job
-from batchrun.run_folder.checkpoint.batches import Record, read_records, read_rows
+from batchrun.run_folder.checkpoint.batches import BatchRecord, read_records, read_rows
 from batchrun.survey.survey import Survey
 
 _MARGIN = 0.1
@@ -56,7 +56,7 @@ class ByBatches:
     ship: Callable[[], object]
     looks: tuple[float, ...]
 
-    def prepare(self, parts: Parts, rows: pl.DataFrame, books: Books) -> Prepared:
+    def prepare(self, parts: Parts, rows: pl.DataFrame, books: RunContext) -> ReadyEngine:
         """The engine for `rows`. Raises JobError, and RunFolderError for damaged records."""
         job = self.survey.job
         caller = parts.caller()
@@ -69,7 +69,7 @@ class ByBatches:
         deferring = Deferring(asker, attempts=job.retry.max_attempts, most=engine.max_bytes)
         answerer = parts.answerer(deferring)
         unfinished = self.survey.checkpoint.unfinished
-        landing = Landing(desk, answerer, assigner, self.states, unfinished, parts.prices.spelled)
+        landing = AnswerDelivery(desk, answerer, assigner, self.states, unfinished, parts.prices.spelled)
         sender = Sender(desk, min([desk.clock.wall(), *(one.began for one in records)]), self.looks)
         hurry_at = _hurry_at(
             job, books.admission, sender.began, len(rows) + sum(one.lines for one in records)
@@ -86,10 +86,10 @@ class ByBatches:
             self.canary,
         )
         work = partial(self._work, rounds, landing, rows, records)
-        return Prepared(work, caller.latencies[0], batches=desk.under_way)
+        return ReadyEngine(work, caller.latencies[0], batches=desk.under_way)
 
     async def _work(
-        self, rounds: Rounds, landing: Landing, rows: pl.DataFrame, records: Sequence[Record]
+        self, rounds: Rounds, landing: AnswerDelivery, rows: pl.DataFrame, records: Sequence[BatchRecord]
     ) -> None:
         """All of it: what earlier submits have left with providers first."""
         desk = rounds.desk
@@ -108,7 +108,7 @@ class ByBatches:
         desk.counters.to_do = len(rows) + (0 if waiting is None else len(waiting))
         await rounds.work(rows)
 
-    def _tasks(self, records: Sequence[Record]) -> frozenset[int]:
+    def _tasks(self, records: Sequence[BatchRecord]) -> frozenset[int]:
         """Those that are with a provider: the highest of them, and those that have records here."""
         found: set[int] = set()
         for record in records:
@@ -117,7 +117,7 @@ class ByBatches:
             found.update(known.to_list(), tasks.sort().tail(1).to_list())
         return frozenset(found)
 
-    def _desk(self, parts: Parts, books: Books) -> Desk:
+    def _desk(self, parts: Parts, books: RunContext) -> BatchContext:
         job, resources = self.survey.job, parts.resources
         for name in {model.endpoint for model in job.models} - resources.keys():
             raise JobError(
@@ -125,7 +125,7 @@ class ByBatches:
                 hint="Give one base_url, or set engine.kind: local.",
             )
         retry = retry_rules(job)
-        return Desk(
+        return BatchContext(
             job=job,
             run_id=self.survey.run.run_id,
             checkpoint=self.survey.run.checkpoint,
@@ -152,7 +152,7 @@ class ByBatches:
 
 
 async def _in_realtime(
-    parts: Parts, books: Books, assigner: Assigner, answerer: Answerer, rows: pl.DataFrame
+    parts: Parts, books: RunContext, assigner: Assigner, answerer: Answerer, rows: pl.DataFrame
 ) -> None:
     """Take rows to their outcomes by calls of their own."""
     engine = LocalEngine(answerer, books.control, parts.spare_rows)

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from batchrun.batches.api import ApiError
-from batchrun.batches.desk import Desk
+from batchrun.batches.context import BatchContext
 from batchrun.batches.sending import Sender, StoppedError
 from batchrun.errors import UsageError
-from batchrun.run_folder.checkpoint.batches import Record, drop_record, forget_strays
+from batchrun.run_folder.checkpoint.batches import BatchRecord, drop_record, forget_strays
 from batchrun.wording import counted
 
 NONE = "none"
 """What is said of a batch that the provider does not have."""
 
 
-async def find(desk: Desk, sender: Sender, records: Iterable[Record], given: Mapping[str, str]) -> None:
+async def find(
+    desk: BatchContext, sender: Sender, records: Iterable[BatchRecord], given: Mapping[str, str]
+) -> None:
     """Take up what earlier submits have created, or may have; `given` says by stem which batch of the
     provider's one is, or NONE. Raises StoppedError and UsageError."""
     forget_strays(desk.checkpoint)
@@ -45,7 +47,7 @@ async def find(desk: Desk, sender: Sender, records: Iterable[Record], given: Map
             await _adopt(desk, sender, record, said)
 
 
-async def _adopt(desk: Desk, sender: Sender, record: Record, given: str | None) -> None:
+async def _adopt(desk: BatchContext, sender: Sender, record: BatchRecord, given: str | None) -> None:
     """Take up a batch of which the id is not known, or is `given`; forget one that was never created."""
     api = desk.apis[record.endpoint]
     try:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from batchrun.batches.api import ApiError, Told
-from batchrun.batches.desk import Desk
+from batchrun.batches.context import BatchContext
 from batchrun.batches.quotas import Quotas
 from batchrun.batches.sending import Sender, StoppedError, is_full
 from batchrun.batches.taking import Taking, give_it_up
 from batchrun.budget import Amounts
-from batchrun.run_folder.checkpoint.batches import Record, drop_record
+from batchrun.run_folder.checkpoint.batches import BatchRecord, drop_record
 from batchrun.summary import Stop
 from batchrun.wording import counted
 
@@ -31,7 +31,7 @@ class Lane:
     realtime (seconds since the epoch), None for never.
     """
 
-    desk: Desk
+    desk: BatchContext
     sender: Sender
     taking: Taking
     quotas: Quotas
@@ -41,7 +41,7 @@ class Lane:
     """Rows (by their indexes) that are to be asked again, or further."""
     hurrying: bool = False
     """Whether nothing more goes by batch."""
-    _parked: list[Record] = field(default_factory=list)
+    _parked: list[BatchRecord] = field(default_factory=list)
     """Files that found no room."""
     _tries: dict[str, int] = field(default_factory=dict)
     _full: bool = False
@@ -49,7 +49,7 @@ class Lane:
     _silent: bool = False
     """Whether a provider has not answered when it was asked last."""
 
-    async def begin(self, record: Record) -> bool:
+    async def begin(self, record: BatchRecord) -> bool:
         """Create the batch of an uploaded file as soon as there is room; False where nobody waits for that.
 
         Raises StoppedError.
@@ -76,7 +76,7 @@ class Lane:
         self._give_up(record)
         return True
 
-    def _is_too_large(self, record: Record) -> bool:
+    def _is_too_large(self, record: BatchRecord) -> bool:
         """Whether a file has found no room often enough to try smaller ones."""
         tries = self._tries[record.stem] = self._tries.get(record.stem, 0) + 1
         if tries <= _PATIENCE or record.lines == 1:
@@ -84,7 +84,7 @@ class Lane:
         self.quotas.halve(record)
         return True
 
-    def _say_full(self, record: Record) -> None:
+    def _say_full(self, record: BatchRecord) -> None:
         if not self._full:
             self._full = True
             self.desk.log("batch_waits", rows=record.lines, tokens=record.tokens)
@@ -143,7 +143,7 @@ class Lane:
             self._give_up(record)
         self._parked.clear()
 
-    def _others(self, record: Record) -> list[Record]:
+    def _others(self, record: BatchRecord) -> list[BatchRecord]:
         """The batches of the same model that are under way."""
         asked = (record.endpoint, record.model, record.named)
         return [one for one in self.desk.outstanding if (one.endpoint, one.model, one.named) == asked]
@@ -158,7 +158,7 @@ class Lane:
         await clock.sleep(pause)
         await self.mind_the_time()
 
-    async def _look(self, record: Record) -> Told | None:
+    async def _look(self, record: BatchRecord) -> Told | None:
         """How a batch stands; None where that cannot be found out now."""
         desk = self.desk
         try:
@@ -183,7 +183,7 @@ class Lane:
             desk.keep(replace(record, status=told.status, done=told.done, failed=told.failed))
         return told
 
-    def _lost(self, record: Record, error: ApiError) -> None:
+    def _lost(self, record: BatchRecord, error: ApiError) -> None:
         """The provider knows a batch no more. Raises StoppedError, unless it was a simulator's."""
         if not self.desk.job.endpoints[record.endpoint].base_urls:  # which has ended with its submit
             self._give_up(record)
@@ -195,13 +195,13 @@ class Lane:
         self.desk.control.stop(Stop("batches", text))
         raise StoppedError
 
-    async def _take_up(self, record: Record, told: Told) -> None:
+    async def _take_up(self, record: BatchRecord, told: Told) -> None:
         if is_full(told.errors):
             self._park(record, told.errors)
         else:
             self.again += await self.taking.take_up(record, told)
 
-    def _park(self, record: Record, errors: Sequence[Mapping[str, Any]]) -> None:
+    def _park(self, record: BatchRecord, errors: Sequence[Mapping[str, Any]]) -> None:
         """There is no room for a batch yet: its file stays, and is tried again."""
         self.desk.forget(record)
         drop_record(self.desk.checkpoint, record, rows=False)
@@ -225,11 +225,11 @@ class Lane:
             self._parked.remove(record)
             await self.begin(record)
 
-    async def leave(self, record: Record) -> None:
+    async def leave(self, record: BatchRecord) -> None:
         """A file that found no room is not to be sent now: its rows stay pending."""
         self.taking.drop(record, Amounts())
         await self.desk.apis[record.endpoint].delete(record.file_id)
 
-    def _give_up(self, record: Record) -> None:
+    def _give_up(self, record: BatchRecord) -> None:
         """Nothing comes of a batch: its rows are asked some other way."""
         self.again += self.taking.give_up(record)

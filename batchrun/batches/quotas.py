@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from batchrun.run_folder.checkpoint.batches import Record
+from batchrun.run_folder.checkpoint.batches import BatchRecord
 
 _LIMIT = re.compile(r"limit[^0-9]{0,10}([0-9][0-9,_]*(?:\.[0-9]+)?)( ?[kmb](?![a-z]))?", re.IGNORECASE)
 _TIMES = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
@@ -25,19 +25,21 @@ class Quotas:
         known = (self._given, self._said.get((endpoint, model)), self._halved.get((endpoint, model)))
         return min((limit for limit in known if limit is not None), default=float("inf"))
 
-    def has_room(self, record: Record, others: Iterable[Record]) -> bool:
+    def has_room(self, record: BatchRecord, others: Iterable[BatchRecord]) -> bool:
         """Whether a batch fits beside the `others` of its model; one by itself always may be tried."""
         quota = self._given or self._said.get((record.endpoint, record.model))
         taken = [other.tokens for other in others]
         return quota is None or not taken or sum(taken) + record.tokens <= quota
 
-    def learn(self, record: Record, errors: Iterable[Mapping[str, Any]], others: Iterable[Record]) -> None:
+    def learn(
+        self, record: BatchRecord, errors: Iterable[Mapping[str, Any]], others: Iterable[BatchRecord]
+    ) -> None:
         """A batch found no room beside the `others`: `errors` may say what the limit is."""
         said = max((spoken_limit(str(error.get("message"))) for error in errors), default=0)
         if limit := said or sum(other.tokens for other in others):
             self._said[record.endpoint, record.model] = limit
 
-    def halve(self, record: Record) -> None:
+    def halve(self, record: BatchRecord) -> None:
         """A file found no room although nothing of this run is there: smaller ones may."""
         self._halved[record.endpoint, record.model] = max(1, record.tokens // 2)
 

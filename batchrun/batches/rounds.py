@@ -16,7 +16,7 @@ import polars as pl
 from batchrun.answer.answerer import Answerer
 from batchrun.answer.needs import Estimator, Needs
 from batchrun.answer.task import Task
-from batchrun.batches.desk import Desk
+from batchrun.batches.context import BatchContext
 from batchrun.batches.drawing import Wanted, drawn
 from batchrun.batches.lane import Lane
 from batchrun.batches.sending import NoBatchesError, Sender, StoppedError
@@ -43,7 +43,7 @@ class Rounds:
     their own. `canary` is how many rows do so first.
     """
 
-    desk: Desk
+    desk: BatchContext
     lane: Lane
     sender: Sender
     answerer: Answerer

@@ -16,12 +16,12 @@ from itertools import count
 import anyio
 import anyio.lowlevel
 
-from batchrun.answer.flights import Flight
+from batchrun.answer.in_flight import InFlightCall
 from batchrun.batches.api import ApiError, BatchApi, Told
-from batchrun.batches.desk import Desk
+from batchrun.batches.context import BatchContext
 from batchrun.batches.writing import Written
 from batchrun.chat.stamps import BATCH, JOB, RUN
-from batchrun.run_folder.checkpoint.batches import Record, drop_record, keep_rows
+from batchrun.run_folder.checkpoint.batches import BatchRecord, drop_record, keep_rows
 from batchrun.summary import Stop
 from batchrun.wording import counted
 
@@ -34,7 +34,7 @@ class Sender:
     `looks` are the seconds before each look for one.
     """
 
-    def __init__(self, desk: Desk, began: float, looks: tuple[float, ...]) -> None:
+    def __init__(self, desk: BatchContext, began: float, looks: tuple[float, ...]) -> None:
         self._desk = desk
         self.began = began
         """When rows were first given to a batch (seconds since the epoch)."""
@@ -42,7 +42,7 @@ class Sender:
         self.refusal = ""
         """Why the provider had no room for a batch, in its words."""
 
-    async def upload(self, written: Written) -> Record | None:
+    async def upload(self, written: Written) -> BatchRecord | None:
         """Upload a file; the record of what may be created of it, not on disk yet. None: the run stops.
 
         Raises NoBatchesError.
@@ -56,7 +56,7 @@ class Sender:
             return None
         written.path.unlink()
         keep_rows(desk.checkpoint, written.stem, written.rows)
-        record = Record(
+        record = BatchRecord(
             stem=written.stem,
             name="",
             endpoint=model.endpoint,
@@ -74,7 +74,7 @@ class Sender:
         desk.reserve(record, written.reservation)
         return record
 
-    async def create(self, record: Record) -> Told | None:
+    async def create(self, record: BatchRecord) -> Told | None:
         """Create the batch of an uploaded file; what the provider says of it. None: it has not been created,
         because the provider has enough of ours, or the run stops."""
         desk = self._desk
@@ -83,7 +83,7 @@ class Sender:
         record = replace(record, name=name, at=desk.clock.wall(), batch_id="", status="")
         desk.keep(record)
         await anyio.to_thread.run_sync(desk.ship)
-        flight = Flight(record.model_index, desk.clock.monotonic())
+        flight = InFlightCall(record.model_index, desk.clock.monotonic())
         told: Told | None = None
         error: ApiError | None = None
         known = False
@@ -101,7 +101,7 @@ class Sender:
                 self._refused(record.endpoint, error, "a batch could not be created")
         return told
 
-    async def _asked(self, record: Record) -> tuple[Told | None, ApiError | None]:
+    async def _asked(self, record: BatchRecord) -> tuple[Told | None, ApiError | None]:
         """The batch that is created, and not there already; else why there is none."""
         desk, api = self._desk, self._api(record.endpoint)
         stamps = {JOB: desk.job.name[:512], RUN: desk.run_id, BATCH: record.name}
@@ -122,7 +122,7 @@ class Sender:
             await desk.clock.sleep(wait)
         return None, failure
 
-    async def look_for(self, record: Record) -> Told | None:
+    async def look_for(self, record: BatchRecord) -> Told | None:
         """A batch that may have been created. None: it was not, or the run stops and asks."""
         desk, api = self._desk, self._api(record.endpoint)
         for wait in self._looks:
@@ -138,12 +138,12 @@ class Sender:
                 raise StoppedError from error
         return None
 
-    def adopt(self, record: Record, told: Told) -> None:
+    def adopt(self, record: BatchRecord, told: Told) -> None:
         """Take up a batch that an earlier submit has created."""
         self._desk.reserve(record)
         self._created(record, told)
 
-    def _created(self, record: Record, told: Told) -> None:
+    def _created(self, record: BatchRecord, told: Told) -> None:
         desk = self._desk
         record = replace(record, batch_id=told.id, status=told.status)
         if all(one.stem != record.stem for one in desk.outstanding):
@@ -178,7 +178,7 @@ def is_full(errors: Iterable[Mapping[str, object]]) -> bool:
     return any(_FULL.search(f"{one.get('code')} {one.get('message')}") for one in errors)
 
 
-def _ask(record: Record) -> str:
+def _ask(record: BatchRecord) -> str:
     return (
         f"{record.endpoint} was asked to create a batch of {counted(record.lines, 'row')} and has not "
         f"answered, and it does not list its batches. Look for a batch with the metadata "

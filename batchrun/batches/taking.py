@@ -10,15 +10,15 @@ from typing import Any
 import anyio.to_thread
 import polars as pl
 
-from batchrun.answer.flights import Flight
+from batchrun.answer.in_flight import InFlightCall
 from batchrun.batches.api import ApiError, Told
 from batchrun.batches.arrived import Answers, Arrived, Known
-from batchrun.batches.desk import Desk
-from batchrun.batches.landing import Landing, Took
+from batchrun.batches.context import BatchContext
+from batchrun.batches.delivery import AnswerDelivery, BatchTotals
 from batchrun.batches.lines import custom_id, refused
 from batchrun.batches.sending import StoppedError
 from batchrun.budget import Amounts
-from batchrun.run_folder.checkpoint.batches import Record, drop_record, read_rows
+from batchrun.run_folder.checkpoint.batches import BatchRecord, drop_record, read_rows
 from batchrun.summary import Stop
 from batchrun.wording import counted
 
@@ -26,11 +26,11 @@ from batchrun.wording import counted
 class Taking:
     """Takes up batches of one run."""
 
-    def __init__(self, desk: Desk, landing: Landing) -> None:
+    def __init__(self, desk: BatchContext, landing: AnswerDelivery) -> None:
         self._desk = desk
         self._landing = landing
 
-    async def take_up(self, record: Record, told: Told) -> list[int]:
+    async def take_up(self, record: BatchRecord, told: Told) -> list[int]:
         """Take up a batch that is over; the rows (by their indexes) that are to be asked again or further.
 
         Raises StoppedError, StorageError, and what reading the input raises.
@@ -45,13 +45,13 @@ class Taking:
         await self._desk.apis[record.endpoint].delete(record.file_id)
         return again
 
-    def give_up(self, record: Record) -> list[int]:
+    def give_up(self, record: BatchRecord) -> list[int]:
         """Forget a batch that nothing comes of; its rows."""
         rows = self._rows_of(read_rows(self._desk.checkpoint, record))
         self.drop(record, Amounts())
         return rows
 
-    def drop(self, record: Record, took: Amounts) -> None:
+    def drop(self, record: BatchRecord, took: Amounts) -> None:
         """Forget a batch that has come to its end; what it took counts in place of what was kept free."""
         desk = self._desk
         reservation = desk.reserved.pop(record.stem, None)
@@ -60,7 +60,9 @@ class Taking:
         desk.forget(record)
         drop_record(desk.checkpoint, record)
 
-    async def _answered(self, record: Record, told: Told, rows: pl.DataFrame) -> tuple[Took, list[int]]:
+    async def _answered(
+        self, record: BatchRecord, told: Told, rows: pl.DataFrame
+    ) -> tuple[BatchTotals, list[int]]:
         """What has come back, of a batch that was worked on."""
         with ExitStack() as stack:
             paths: list[Path] = []
@@ -73,7 +75,7 @@ class Taking:
             arrived = await anyio.to_thread.run_sync(Arrived, paths, latency)
             return await self._landed(record, rows, stack.enter_context(arrived))
 
-    async def _download(self, record: Record, name: str, to: Path) -> None:
+    async def _download(self, record: BatchRecord, name: str, to: Path) -> None:
         try:
             await self._desk.apis[record.endpoint].download(name, to)
         except ApiError as error:
@@ -86,14 +88,16 @@ class Taking:
             self._desk.end(record.endpoint, error, what)
             raise StoppedError from error
 
-    def _latency(self, record: Record, told: Told) -> float:
+    def _latency(self, record: BatchRecord, told: Told) -> float:
         """Seconds that a batch took, of which providers tell whole ones."""
         took = self._desk.clock.wall() - record.at
         if told.ended_at is not None and told.created_at is not None:
             took = min(took, told.ended_at - told.created_at + 1)
         return max(0.0, took)
 
-    async def _refused(self, record: Record, told: Told, rows: pl.DataFrame) -> tuple[Took, list[int]]:
+    async def _refused(
+        self, record: BatchRecord, told: Told, rows: pl.DataFrame
+    ) -> tuple[BatchTotals, list[int]]:
         """A batch that was refused as a whole: nothing of it was worked on, nothing is billed.
 
         Where the provider names lines, their rows have that answer; the others are asked again.
@@ -112,10 +116,12 @@ class Taking:
         others = rows.with_row_index("at").filter(~pl.col("at").is_in(at)).drop("at")
         return took, [*again, *self._rows_of(others)]
 
-    async def _landed(self, record: Record, rows: pl.DataFrame, answers: Answers) -> tuple[Took, list[int]]:
+    async def _landed(
+        self, record: BatchRecord, rows: pl.DataFrame, answers: Answers
+    ) -> tuple[BatchTotals, list[int]]:
         """Give answers to their rows: they are paid for, so that whatever stops the run leaves them the time
         of the drain."""
-        flight, landed = Flight(record.model_index, self._desk.clock.monotonic()), None
+        flight, landed = InFlightCall(record.model_index, self._desk.clock.monotonic()), None
         with self._desk.flights.under_way(flight):
             landed = await self._landing.take_up(record, rows, answers)
         if landed is None:
@@ -127,7 +133,7 @@ class Taking:
         found: list[int] = self._landing.matched(rows)["row_index"].to_list()
         return found
 
-    def _tell(self, record: Record, told: Told, took: Took, again: list[int]) -> None:
+    def _tell(self, record: BatchRecord, told: Told, took: BatchTotals, again: list[int]) -> None:
         desk = self._desk
         desk.log(
             "batch_over",
@@ -155,7 +161,7 @@ def _by_line(errors: Sequence[Mapping[str, Any]], lines: int) -> dict[int, Mappi
     return found
 
 
-def give_it_up(record: Record) -> str:
+def give_it_up(record: BatchRecord) -> str:
     """What to do about a batch that the provider does not have."""
     return (
         f"Where it is gone for good, submit with --batch {record.stem}=none: its rows are then asked, and "

@@ -12,20 +12,20 @@ import batchrun.errors
 from batchrun.admission import Admission
 from batchrun.clock import PausableClock
 from batchrun.cluster.link import Link, WorkerBrokenError, WorkerLostError
-from batchrun.cluster.member import Lease, Member, released
+from batchrun.cluster.member import GrantedCall, Member, released
 from batchrun.cluster.messages import (
-    Asked,
+    CallFinished,
     Carried,
     Counted,
     Ended,
     Forgone,
     Freed,
     FromWorker,
-    Landed,
     LeftRow,
     Logged,
     NoMoreShards,
     Paused,
+    PermitRequest,
     Recorded,
     Said,
     Shut,
@@ -167,10 +167,10 @@ class Crew:
         match message:
             case Recorded():
                 self._record(member, message)
-            case Asked():
-                lease = member.leases[message.call] = Lease()
+            case PermitRequest():
+                lease = member.leases[message.call] = GrantedCall()
                 group.start_soon(self._permits.serve, member, message, lease)
-            case Landed():
+            case CallFinished():
                 if known := member.leases.get(message.call):
                     known.land(message.landing, message.paid)
             case Freed() | Forgone():

@@ -14,7 +14,7 @@ from batchrun.cluster.messages import Setup
 from batchrun.cluster.permits import Permits
 from batchrun.cluster.ray_links import ray_links
 from batchrun.cluster.shards import Shards
-from batchrun.engines.books import Books, Prepared
+from batchrun.engines.run_context import ReadyEngine, RunContext
 from batchrun.engines.tasks import Assigner, Chains
 from batchrun.job.document.interpolate import variables_in
 from batchrun.run_folder.log import Log
@@ -32,7 +32,7 @@ def over_ray(
     drain: float,
     say: Callable[[str], None],
     log: Log,
-) -> Iterator[Callable[[Books], Prepared]]:
+) -> Iterator[Callable[[RunContext], ReadyEngine]]:
     """What makes an engine of a cluster's workers, while the block lasts. Raises UsageError.
 
     `rows` must have the hashes of their requests (see `index.match`).
@@ -40,7 +40,7 @@ def over_ray(
     job = survey.job
     engine = job.engine
 
-    def prepare(books: Books) -> Prepared:
+    def prepare(books: RunContext) -> ReadyEngine:
         latencies = Latencies()
         given = Assigner(survey, chains).assignments(rows)
         shards = Shards(rows, given, marks(survey.source.files), workers=engine.workers)
@@ -64,7 +64,7 @@ def over_ray(
             say=say,
             log=log,
         )
-        return Prepared(crew.work, latencies)
+        return ReadyEngine(crew.work, latencies)
 
     setup = setup_of(survey, chains, env, drain)
     with ray_links(setup, address=engine.address, workers=engine.workers, cpus=engine.cpus, say=say) as hire:

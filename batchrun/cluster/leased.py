@@ -11,19 +11,19 @@ from typing import Any
 
 import anyio
 
-from batchrun.admission import Closed, Permit
-from batchrun.admission.gate import Landing
+from batchrun.admission import Permit, Unavailable
+from batchrun.admission.gate import CallFeedback
 from batchrun.admission.states import Reason
 from batchrun.budget import Amounts, Budget
 from batchrun.clock import Clock
 from batchrun.cluster.messages import (
-    Asked,
+    CallFinished,
     Carried,
     Forgone,
     Freed,
     Granted,
-    Landed,
     Paused,
+    PermitRequest,
     Recorded,
     RecordKind,
     Shut,
@@ -77,12 +77,12 @@ class LeasedAdmission:
         bound: Amounts,
         *,
         leave_for: frozenset[str] = _NO_REASON,
-    ) -> Permit | Closed:
+    ) -> Permit | Unavailable:
         """See `Admission.admit`."""
         number, granted = next(self._calls), anyio.Event()
         answers: list[Granted] = []
         self._asked[number] = granted, answers
-        self._post.put(Asked(number, endpoint, model, size, bound, leave_for))
+        self._post.put(PermitRequest(number, endpoint, model, size, bound, leave_for))
         try:
             await granted.wait()
         except BaseException:
@@ -136,7 +136,7 @@ class LeasedAdmission:
         """Calls of this worker that may be under way at once, about: the driver counts them all."""
         return self.standing.places
 
-    def reasons(self) -> list[Closed]:
+    def reasons(self) -> list[Unavailable]:
         """The driver says why a run stops."""
         return []
 
@@ -144,8 +144,8 @@ class LeasedAdmission:
         """The driver keeps the books."""
         return {}
 
-    def _landed(self, number: int, landing: Landing, paid: Amounts | None) -> None:
-        self._post.put(Landed(number, landing, paid))
+    def _landed(self, number: int, landing: CallFeedback, paid: Amounts | None) -> None:
+        self._post.put(CallFinished(number, landing, paid))
 
 
 class _Slot:

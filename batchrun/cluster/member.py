@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from batchrun.admission import Permit
-from batchrun.admission.gate import Landing
+from batchrun.admission.gate import CallFeedback
 from batchrun.budget import Amounts
 from batchrun.cluster.link import Link
 from batchrun.cluster.messages import FromDriver, Standing
@@ -18,7 +18,7 @@ from batchrun.cluster.shards import Given
 
 
 @dataclass(slots=True, eq=False)
-class Lease:
+class GrantedCall:
     """A call of a worker, from its asking to its end."""
 
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
@@ -29,7 +29,7 @@ class Lease:
     has_landed: bool = False
     has_answer: bool = False
 
-    def land(self, landing: Landing, paid: Amounts | None) -> None:
+    def land(self, landing: CallFeedback, paid: Amounts | None) -> None:
         """What came of it, once."""
         if self.permit and not self.has_landed:
             self.has_landed, self.has_answer = True, landing.result == "ok"
@@ -50,7 +50,7 @@ class Member:
     """Its ranges, by their numbers."""
     homes: dict[int, int] = field(default_factory=dict)
     """The range that a task of it is in."""
-    leases: dict[int, Lease] = field(default_factory=dict)
+    leases: dict[int, GrantedCall] = field(default_factory=dict)
     waiting: list[FromDriver] = field(default_factory=list)
     wake: anyio.Event = field(default_factory=anyio.Event)
     received: int = 0

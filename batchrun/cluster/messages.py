@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from batchrun.admission.gate import Landing
-from batchrun.admission.states import Closed, Reason
+from batchrun.admission.gate import CallFeedback
+from batchrun.admission.states import Reason, Unavailable
 from batchrun.budget import Amounts
 from batchrun.engines.tasks import Assignment
 from batchrun.limits import Size
@@ -75,7 +75,7 @@ class Carried:
 
 
 @value(frozen=True, slots=True)
-class Asked:
+class PermitRequest:
     """A call that would go now."""
 
     call: int
@@ -94,11 +94,11 @@ class Forgone:
 
 
 @value(frozen=True, slots=True)
-class Landed:
+class CallFinished:
     """What came of a call that was granted."""
 
     call: int
-    landing: Landing
+    landing: CallFeedback
     paid: Amounts | None
 
 
@@ -134,7 +134,7 @@ class LeftRow:
 
     task: int
     models: tuple[int, ...]
-    closed: Closed
+    closed: Unavailable
 
 
 @value(frozen=True, slots=True)
@@ -173,9 +173,9 @@ class Ended:
 FromWorker: TypeAlias = (
     Recorded
     | Carried
-    | Asked
+    | PermitRequest
     | Forgone
-    | Landed
+    | CallFinished
     | Freed
     | Paused
     | Shut
@@ -192,10 +192,10 @@ FromWorker: TypeAlias = (
 
 @value(frozen=True, slots=True)
 class Granted:
-    """The answer to `Asked`: the call may go, or what is closed, or why the budget does not hold it."""
+    """The answer to a `PermitRequest`: the call may go, or what is closed, or what the budget does not hold."""
 
     call: int
-    closed: Closed | None = None
+    closed: Unavailable | None = None
     exhausted: str | None = None
 
 

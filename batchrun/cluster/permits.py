@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 import anyio
 
-from batchrun.admission import Admission, Closed, Permit
-from batchrun.admission.gate import Landing
-from batchrun.answer.flights import Flight
+from batchrun.admission import Admission, Permit, Unavailable
+from batchrun.admission.gate import CallFeedback
+from batchrun.answer.in_flight import InFlightCall
 from batchrun.answer.tail import Latencies
 from batchrun.budget import Amounts
 from batchrun.clock import PausableClock
-from batchrun.cluster.member import Lease, Member
-from batchrun.cluster.messages import Asked, Granted, Standing
+from batchrun.cluster.member import GrantedCall, Member
+from batchrun.cluster.messages import Granted, PermitRequest, Standing
 from batchrun.engines.control import Control
 from batchrun.errors import BudgetExhaustedError, StorageError
 from batchrun.run_folder.journal.journal import Journal
@@ -57,9 +57,9 @@ class Permits:
         tripped = frozenset(endpoint for endpoint, _ in self._models if admission.tripped(endpoint))
         return Standing(max(_LEAST, share), models, tripped, is_paused=self._clock.is_paused)
 
-    async def serve(self, member: Member, asked: Asked, lease: Lease) -> None:
+    async def serve(self, member: Member, asked: PermitRequest, lease: GrantedCall) -> None:
         """Give a call its permit when its turn comes, and hold it until the call is over."""
-        found: Permit | Closed | None = None
+        found: Permit | Unavailable | None = None
         try:
             await self._journal.ready()
             with lease.scope:
@@ -72,7 +72,7 @@ class Permits:
         except StorageError:
             self._control.flights.land_by(anyio.current_time())
             raise
-        if isinstance(found, Closed):
+        if isinstance(found, Unavailable):
             member.tell(Granted(asked.call, closed=found))
         if isinstance(found, Permit):
             with found:
@@ -80,13 +80,13 @@ class Permits:
                 await self._fly(member, asked, lease)
         member.leases.pop(asked.call, None)
 
-    async def _fly(self, member: Member, asked: Asked, lease: Lease) -> None:
+    async def _fly(self, member: Member, asked: PermitRequest, lease: GrantedCall) -> None:
         index = self._models.index((asked.endpoint, asked.model))
-        flight = Flight(index, self._clock.monotonic())
+        flight = InFlightCall(index, self._clock.monotonic())
         with self._control.flights.under_way(flight):
             member.tell(Granted(asked.call))
             await lease.over.wait()
         if not lease.is_sent:  # its worker was lost before, or gave it back: nothing can have been paid
-            lease.land(Landing("nothing", used=0), Amounts())
+            lease.land(CallFeedback("nothing", used=0), Amounts())
         elif index == 0 and lease.has_answer:
             self._latencies.add(self._clock.monotonic() - flight.started)

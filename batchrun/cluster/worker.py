@@ -13,8 +13,8 @@ from typing import Any
 import anyio
 
 from batchrun import __version__
-from batchrun.admission.states import Closed
-from batchrun.answer.flights import Flights
+from batchrun.admission.states import Unavailable
+from batchrun.answer.in_flight import InFlightCalls
 from batchrun.budget import Spend
 from batchrun.budget.opening import open_budget
 from batchrun.clock import PausableClock, SystemClock
@@ -66,7 +66,7 @@ class Worker:
         self._counters = Counters()
         self._post = Post(self._counters)
         self._shards: queue.Queue[Shard | None] = queue.Queue()
-        self._flights = Flights()
+        self._flights = InFlightCalls()
         self._clock = PausableClock(SystemClock())
         self._control: _WorkerControl | None = None
         self._admission = LeasedAdmission(self._post, self._clock)
@@ -196,7 +196,7 @@ class _WorkerControl(Control):
         post: Post,
         admission: LeasedAdmission,
         journal: ForwardedJournal,
-        flights: Flights,
+        flights: InFlightCalls,
         counters: Counters,
         drain: float,
     ) -> None:
@@ -216,7 +216,7 @@ class _WorkerControl(Control):
         """The driver stops the run."""
         self.stop(Stop("SIGTERM", "the driver has stopped the run"), stop.drain)
 
-    def leave(self, task: int, models: tuple[int, ...], closed: Closed) -> None:
+    def leave(self, task: int, models: tuple[int, ...], closed: Unavailable) -> None:
         self._post.put(LeftRow(task, models, closed))
 
     def count(self, failed: ErrorType | None) -> None:

@@ -12,7 +12,7 @@ from batchrun.answer.answerer import Answerer
 from batchrun.answer.attempts import Asker
 from batchrun.answer.calls import Caller
 from batchrun.answer.chain import Asks
-from batchrun.answer.flights import Flights
+from batchrun.answer.in_flight import InFlightCalls
 from batchrun.answer.recovery import Recovery
 from batchrun.answer.tools import ToolRunner
 from batchrun.chat.request.families import refusals
@@ -43,7 +43,7 @@ class Parts:
     prices: ModelPrices
     admission: Admitting
     journal: Recorder
-    flights: Flights
+    flights: InFlightCalls
     counters: Counters
     clock: Clock
     say: Callable[[str], None]

@@ -1,4 +1,4 @@
-"""Closed endpoints and models in words."""
+"""Unavailable endpoints and models in words."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchrun.admission import Closed
+    from batchrun.admission import Unavailable
 
 
-def describe(closed: Closed, keys: Mapping[str, str] = MappingProxyType({})) -> str:
+def describe(closed: Unavailable, keys: Mapping[str, str] = MappingProxyType({})) -> str:
     """A closing in words: what is closed, why, and until when; of a refused key, by `keys`, whose it was."""
     name = closed.endpoint if closed.model is None else f"{closed.endpoint}/{closed.model}"
     key = keys.get(closed.endpoint) if closed.reason.type == "auth" else None

@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 import anyio
 import anyio.to_thread
 
-from batchrun.admission import Admitting, Closed
-from batchrun.answer.flights import Flights
+from batchrun.admission import Admitting, Unavailable
+from batchrun.answer.in_flight import InFlightCalls
 from batchrun.engines.closings import describe
 from batchrun.engines.signals import obey_signals
 from batchrun.outcome import ErrorType, Failed
@@ -52,7 +52,7 @@ class Control:
         self,
         admission: Admitting,
         journal: Recorder,
-        flights: Flights,
+        flights: InFlightCalls,
         counters: Counters,
         breaker: Breaker,
         *,
@@ -87,7 +87,7 @@ class Control:
         self._interrupts = interrupts
         self._left = 0
         """Rows left pending."""
-        self._closed: dict[tuple[int, ...], Closed] = {}
+        self._closed: dict[tuple[int, ...], Unavailable] = {}
         """Why rows were left pending, by the chain of models that was closed to them."""
         self._scope = anyio.CancelScope()
         self._file_full = anyio.Event()
@@ -129,7 +129,7 @@ class Control:
             self.on_stop()
             self._scope.cancel()
 
-    def leave(self, task: int, models: tuple[int, ...], closed: Closed) -> None:
+    def leave(self, task: int, models: tuple[int, ...], closed: Unavailable) -> None:
         """Leave the row of a task pending, and stop when no chain of models is open to any row."""
         self._closed.setdefault(models, closed)
         self._left += 1

@@ -8,17 +8,17 @@ import polars as pl
 
 from batchrun.answer.tail import Tail
 from batchrun.engines.answering import Parts
-from batchrun.engines.books import Books, Prepared
 from batchrun.engines.chunks import in_chunks
 from batchrun.engines.control import Beside
 from batchrun.engines.local import LocalEngine
+from batchrun.engines.run_context import ReadyEngine, RunContext
 from batchrun.engines.tasks import Assigner, Chains
 from batchrun.survey.survey import Survey
 
 
 def in_this_process(
-    survey: Survey, chains: Chains, rows: pl.DataFrame, parts: Parts, books: Books
-) -> Prepared:
+    survey: Survey, chains: Chains, rows: pl.DataFrame, parts: Parts, books: RunContext
+) -> ReadyEngine:
     """The engine for `rows` (see `index.match`)."""
     caller = parts.caller()
     engine = LocalEngine(parts.answerer(parts.asker(caller)), books.control, parts.spare_rows)
@@ -28,4 +28,4 @@ def in_this_process(
         tail = Tail(books.flights, caller.latencies, parts.counters, hedge_after=after, clock=clock)
         beside = (tail.watch,)
     work = partial(engine.work, in_chunks(Assigner(survey, chains).tasks(rows)))
-    return Prepared(work, caller.latencies[0], beside)
+    return ReadyEngine(work, caller.latencies[0], beside)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from batchrun.admission import Closed
+from batchrun.admission import Unavailable
 from batchrun.answer.task import Task
 from batchrun.engines.chunks import CHUNK, in_thread
 from batchrun.engines.control import Control
@@ -100,7 +100,7 @@ class LocalEngine:
         control = self._control
         try:
             done = await self._answerer.answer(task)
-            if isinstance(done, Closed):
+            if isinstance(done, Unavailable):
                 control.leave(task.number, task.models, done)
             else:
                 control.finish(done)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from batchrun.admission import Admission
 from batchrun.clock import PausableClock
-from batchrun.remote.held import Held
+from batchrun.remote.leased_run import LeasedRun
 
 LOOK = 0.5
 """Seconds between two looks whether it is."""
@@ -15,7 +15,7 @@ LOOK = 0.5
 
 async def obey_pauses(
     pause: Path,
-    remote: Held | None,
+    remote: LeasedRun | None,
     admission: Admission,
     clock: PausableClock,
     *,
@@ -39,7 +39,7 @@ async def obey_pauses(
         await clock.sleep(LOOK)
 
 
-def _why_paused(pause: Path, remote: Held | None) -> str:
+def _why_paused(pause: Path, remote: LeasedRun | None) -> str:
     """Why nothing may be sent now; empty where it may."""
     if pause.exists():
         return "paused: nothing is sent until `batchrun resume`; what is in flight is waited for"

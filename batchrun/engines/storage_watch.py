@@ -7,7 +7,7 @@ from pathlib import Path
 
 import anyio
 
-from batchrun.answer.flights import Flights
+from batchrun.answer.in_flight import InFlightCalls
 from batchrun.errors import RunFolderLostError
 from batchrun.run_folder.journal.journal import Journal
 from batchrun.run_folder.room import Spare, free, megabytes, reserve
@@ -22,7 +22,7 @@ HINT = "What has arrived is kept. Free some space, then submit again."
 async def watch_storage(
     journal: Journal,
     spare: Spare,
-    flights: Flights,
+    flights: InFlightCalls,
     stop: Callable[[Stop], None],
     *,
     free: Callable[[Path], int | None] = free,
@@ -47,7 +47,7 @@ async def watch_storage(
 
 
 def _short(
-    journal: Journal, spare: Spare, flights: Flights, free: Callable[[Path], int | None]
+    journal: Journal, spare: Spare, flights: InFlightCalls, free: Callable[[Path], int | None]
 ) -> str | None:
     """Why the run must stop, if the disk is running full."""
     if spare.given_up.is_set():

@@ -10,7 +10,7 @@ import anyio
 import anyio.to_thread
 
 from batchrun.errors import ObjectStorageError
-from batchrun.remote.held import Held
+from batchrun.remote.leased_run import LeasedRun
 from batchrun.run_folder.checkpoint.sealed import sealed_parts
 from batchrun.summary import Stop
 from batchrun.wording import duration
@@ -28,7 +28,7 @@ LOOK = 0.5
 
 
 async def keep_uploading(
-    remote: Held,
+    remote: LeasedRun,
     checkpoint: Path,
     stop: Callable[[Stop], None],
     *,

@@ -13,7 +13,7 @@ from batchrun.index import match
 from batchrun.index.sharing import HOLDER
 from batchrun.job import Job
 from batchrun.planning.left import spent_so_far
-from batchrun.run_folder.checkpoint.batches import Record, read_rows
+from batchrun.run_folder.checkpoint.batches import BatchRecord, read_rows
 from batchrun.run_folder.checkpoint.checkpoint import KEPT_SCHEMA, read_kept
 from batchrun.run_folder.checkpoint.sealed import ANSWERS_SCHEMA
 from batchrun.run_folder.checkpoint.shared import read_shared
@@ -45,7 +45,7 @@ class Looked:
     duplicates: int
     forecast: Forecast
     spent: Amounts
-    records: tuple[Record, ...]
+    records: tuple[BatchRecord, ...]
     with_provider: int
 
 
@@ -103,7 +103,7 @@ def _looked(
     )
 
 
-def _not_there(found: Survey, wanted: pl.DataFrame, records: list[Record]) -> tuple[pl.DataFrame, int]:
+def _not_there(found: Survey, wanted: pl.DataFrame, records: list[BatchRecord]) -> tuple[pl.DataFrame, int]:
     """The rows of `wanted` that are not with a provider, and how many are."""
     if not records:
         return wanted, 0

@@ -23,7 +23,7 @@ from batchrun.render.evaluate import RenderError
 from batchrun.survey.survey import Survey
 
 if TYPE_CHECKING:
-    from batchrun.admission import Admission, Closed
+    from batchrun.admission import Admission, Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +74,10 @@ def outset(seen: Looked, admission: Admission, *, retrying: bool, now: float) ->
     )
 
 
-def _open_model(job: Job, admission: Admission) -> tuple[int | None, list[Closed]]:
+def _open_model(job: Job, admission: Admission) -> tuple[int | None, list[Unavailable]]:
     """The model that a new row goes to, by its position, None where none is open to it; the closed ones
     before it."""
-    closed: list[Closed] = []
+    closed: list[Unavailable] = []
     for at, model in enumerate(job.models):
         why = _closed(admission, model.endpoint, model.name)
         if why is None:
@@ -88,7 +88,7 @@ def _open_model(job: Job, admission: Admission) -> tuple[int | None, list[Closed
     return None, closed
 
 
-def _closed(admission: Admission, endpoint: str, model: str) -> Closed | None:
+def _closed(admission: Admission, endpoint: str, model: str) -> Unavailable | None:
     found = (why for why in admission.reasons() if why.endpoint == endpoint and why.model in (None, model))
     return next(found, None)
 

@@ -10,7 +10,7 @@ from batchrun.value import value
 
 
 @value(frozen=True, slots=True)
-class Judged:
+class CallOutcome:
     """What came of a call: the completion in it, or else why there is none."""
 
     exchange: Exchange
@@ -20,18 +20,18 @@ class Judged:
     """What the call took, with a completion or without."""
 
 
-def judge(exchange: Exchange) -> Judged:
+def judge(exchange: Exchange) -> CallOutcome:
     """Read what came of a call. Whether the job takes the answer is not decided here."""
     if isinstance(exchange, Unanswered):
-        return Judged(exchange, None, Error(exchange.type, exchange.message))
+        return CallOutcome(exchange, None, Error(exchange.type, exchange.message))
     if not 200 <= exchange.status < 300:
-        return Judged(exchange, None, classify(exchange))
+        return CallOutcome(exchange, None, classify(exchange))
     read = read_completion(exchange.body)
     match read:
         case Completion():
-            return Judged(exchange, read, None, read.bill)
+            return CallOutcome(exchange, read, None, read.bill)
         case ErrorInside():
             error = classify_error_body(exchange.status, read.error)
         case NoAnswer():
             error = Error("invalid_response", read.reason, http_status=exchange.status)
-    return Judged(exchange, None, error, read.bill)
+    return CallOutcome(exchange, None, error, read.bill)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from batchrun.admission import Admission
-    from batchrun.answer.flights import Flights
+    from batchrun.answer.in_flight import InFlightCalls
     from batchrun.answer.tail import Latencies
     from batchrun.clock import PausableClock
-    from batchrun.engines.books import UnderWay
+    from batchrun.engines.run_context import UnderWay
     from batchrun.summary import Counters
 
 
@@ -20,7 +20,7 @@ class View:
     """What a display may look at while an engine runs."""
 
     counters: Counters
-    flights: Flights
+    flights: InFlightCalls
     admission: Admission
     clock: PausableClock
     first: tuple[str, str]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import anyio
 
-from batchrun.admission import Closed
+from batchrun.admission import Unavailable
 from batchrun.admission.states import Reason, Wait
 from batchrun.outcome import Error
 from batchrun.progress.display import View
@@ -72,7 +72,7 @@ class Standing:
     gone_usd: float | None
     cap_usd: float | None
     waits: tuple[Wait, ...]
-    closed: tuple[Closed, ...]
+    closed: tuple[Unavailable, ...]
     near_budget: bool
     landing: bool
     paused: bool
@@ -92,7 +92,7 @@ class Standing:
     def from_document(cls, document: dict[str, Any]) -> Standing:
         """It again. Raises TypeError and LookupError for what is none, as another version may write."""
         waits = tuple(Wait(**wait) for wait in document["waits"])
-        closed = tuple(Closed(**{**one, "reason": Error(**one["reason"])}) for one in document["closed"])
+        closed = tuple(Unavailable(**{**one, "reason": Error(**one["reason"])}) for one in document["closed"])
         batches = document["batches"]
         waited = None if batches is None else tuple(Waited(**batch) for batch in batches)
         return cls(**{**document, "waits": waits, "closed": closed, "batches": waited})

@@ -73,7 +73,7 @@ def read_lease(store: Store) -> tuple[Lease, Version] | None:
         return Lease("", 0, 0, "", 0, TTL, 0.0), found[1]
 
 
-class Holding:
+class HeldLease:
     """A lease that this process holds. Not for two threads at once."""
 
     def __init__(self, store: Store, lease: Lease, version: Version) -> None:
@@ -125,7 +125,7 @@ def take_lease(
     above: int = 0,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> tuple[Holding, Lease | None]:
+) -> tuple[HeldLease, Lease | None]:
     """Take the lease of a run, with what the one before said last.
 
     At once where nobody holds it, it was released, or this very `holder` had it; else it must stay as it is
@@ -153,7 +153,7 @@ def take_lease(
     except ConflictError:
         raise _held(store) from None
     _require_conditions(store)
-    return Holding(store, lease, version), before
+    return HeldLease(store, lease, version), before
 
 
 def _require_conditions(store: Store) -> None:

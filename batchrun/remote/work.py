@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from batchrun.job import Job
 from batchrun.remote.copies import LocalCopy
-from batchrun.remote.held import Held, held
 from batchrun.remote.lease import TTL
+from batchrun.remote.leased_run import LeasedRun, held
 from batchrun.run_folder.checkpoint.spend import keep_dropped
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.log import Log
@@ -16,7 +16,7 @@ from batchrun.summary import Summary
 
 
 @contextmanager
-def held_run(job: Job, say: Callable[[str], None], *, ttl: float = TTL) -> Iterator[Held | None]:
+def held_run(job: Job, say: Callable[[str], None], *, ttl: float = TTL) -> Iterator[LeasedRun | None]:
     """Hold a job's run in the block as `held` does; None for one that is kept on this machine alone."""
     if job.output_place is None:
         yield None
@@ -25,10 +25,10 @@ def held_run(job: Job, say: Callable[[str], None], *, ttl: float = TTL) -> Itera
         yield remote
 
 
-def account_for_loss(remote: Held, run: RunFolder, say: Callable[[str], None], log: Log) -> None:
+def account_for_loss(remote: LeasedRun, run: RunFolder, say: Callable[[str], None], log: Log) -> None:
     """Say what the submit before took with it, and count what that had cost. For the holder of the lock.
 
-    Raises as `Held.ship`.
+    Raises as `LeasedRun.ship`.
     """
     if remote.loss is None:
         return
@@ -40,9 +40,9 @@ def account_for_loss(remote: Held, run: RunFolder, say: Callable[[str], None], l
 
 
 def give_back(
-    remote: Held, summary: Summary, *, say: Callable[[str], None], phase: Callable[[str], None]
+    remote: LeasedRun, summary: Summary, *, say: Callable[[str], None], phase: Callable[[str], None]
 ) -> None:
-    """Upload what a submit leaves, unless it was to stop at once. Raises as `Held.finish`."""
+    """Upload what a submit leaves, unless it was to stop at once. Raises as `LeasedRun.finish`."""
     if summary.stopped_by and summary.stopped_by.at_once:
         remote.leaves = True
         say(f"not uploaded: submit again from this machine, where {remote.copy.path} has all of it")

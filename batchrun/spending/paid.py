@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from batchrun.budget import Amounts
 from batchrun.outcome import Unanswered
-from batchrun.policy.judge import Judged
+from batchrun.policy.judge import CallOutcome
 from batchrun.prices import Price
 
 _OUT_OF_SIGHT = frozenset({408, 499, 502, 504, 520, 521, 522, 523, 524})
 """Statuses of gateways that have lost sight of the server behind them, which may have done its work."""
 
 
-def paid(judged: Judged, price: Price | None, at: float) -> Amounts | None:
+def paid(judged: CallOutcome, price: Price | None, at: float) -> Amounts | None:
     """What a call took that was sent `at`; None: it may have been paid, and nothing says how much.
 
     An answer that is no success costs nothing, except where a gateway gave it without knowing
@@ -37,7 +37,7 @@ def paid(judged: Judged, price: Price | None, at: float) -> Amounts | None:
     return Amounts(cost, tokens, 1)
 
 
-def may_be_stored(judged: Judged) -> bool:
+def may_be_stored(judged: CallOutcome) -> bool:
     """Whether the provider may have answered, and billed, a call that brought no answer."""
     if judged.completion is not None:
         return False
@@ -57,7 +57,7 @@ def taken(amounts: Amounts | None, bound: Amounts) -> Amounts:
     return Amounts(bound.cost_usd, amounts.tokens, amounts.requests)
 
 
-def cost_of(judged: Judged, price: Price | None, at: float) -> float | None:
+def cost_of(judged: CallOutcome, price: Price | None, at: float) -> float | None:
     """What the server says the call cost, else what its usage costs by `price`; None where neither tells.
 
     `at` is when it was sent, in seconds since the epoch.

@@ -14,7 +14,7 @@ from batchrun.chat.answer.lenient import is_integer
 from batchrun.chat.stamps import ROW
 from batchrun.job import ANY_MODEL, Job, ModelChoice
 from batchrun.outcome import Completed, Error, Failed, Reply
-from batchrun.policy.judge import Judged, judge
+from batchrun.policy.judge import CallOutcome, judge
 from batchrun.prices import ModelPrices
 from batchrun.render.renderer import Renderer
 from batchrun.run_folder.columns.columns import TIME
@@ -93,7 +93,7 @@ class Rows:
         done = Done(number, number, row_id, 0, "", at, index, outcome, errors, None, reading, cost)
         return History({0: sent}, {0: Answered(*task, at, reply)}, done=done)
 
-    def _read(self, judged: Judged) -> tuple[dict[str, Any] | None, Error | None]:
+    def _read(self, judged: CallOutcome) -> tuple[dict[str, Any] | None, Error | None]:
         """What the job makes of an answer, and why it does not take it, if so."""
         if judged.completion is None or self.renderer is None:
             return None, judged.error

@@ -14,16 +14,16 @@ import anyio
 import polars as pl
 
 from batchrun.admission import Admission
-from batchrun.answer.flights import Flights
+from batchrun.answer.in_flight import InFlightCalls
 from batchrun.budget.opening import each_day, open_budget
 from batchrun.clock import PausableClock, SystemClock
 from batchrun.endpoints.endpoints import Opened, key_sources, open_endpoints
 from batchrun.engines.answering import Parts
-from batchrun.engines.books import Books, Prepared
 from batchrun.engines.control import Beside, Control
 from batchrun.engines.driving import in_this_process
 from batchrun.engines.pausing import obey_pauses
 from batchrun.engines.restore import gates
+from batchrun.engines.run_context import ReadyEngine, RunContext
 from batchrun.engines.storage_watch import watch_storage
 from batchrun.engines.tasks import Chains
 from batchrun.engines.uploading import keep_uploading
@@ -33,7 +33,7 @@ from batchrun.policy.breaker import Breaker
 from batchrun.prices import ModelPrices
 from batchrun.progress.display import Progress, View
 from batchrun.progress.standing import tell_others
-from batchrun.remote.held import Held
+from batchrun.remote.leased_run import LeasedRun
 from batchrun.run_folder.journal.journal import Journal
 from batchrun.run_folder.live import read_live, remove_live
 from batchrun.run_folder.log import Log
@@ -57,7 +57,7 @@ class Asking:
     progress: Progress
     log: Log
     prices: ModelPrices
-    remote: Held | None
+    remote: LeasedRun | None
     """A run in object storage, which the run folder is a copy of."""
     canary: int | None
     """Rows that go first, unless so many have gone well before."""
@@ -96,7 +96,7 @@ class Asking:
         resources = states is not None or survey.renderer.may_store
         async with open_endpoints(survey.job, self.env, say=say, with_resources=resources) as endpoints:
 
-            def prepare(books: Books) -> Prepared:
+            def prepare(books: RunContext) -> ReadyEngine:
                 parts = self._parts(endpoints, books)
                 if states is None:
                     return in_this_process(survey, chains, rows, parts, books)
@@ -111,15 +111,15 @@ class Asking:
             return Chains(tuple(range(models)))
         return Chains(tuple(range(models - 1)), (models - 1,), self.options.retry_failed)
 
-    async def _over(self, prepare: Callable[[Books], Prepared]) -> Stop | None:
+    async def _over(self, prepare: Callable[[RunContext], ReadyEngine]) -> Stop | None:
         """Open the books of the run, and have the rows asked by what `prepare` makes over them."""
         job, checkpoint = self.survey.job, self.survey.checkpoint
-        clock, flights = PausableClock(SystemClock()), Flights()
+        clock, flights = PausableClock(SystemClock()), InFlightCalls()
         budget = open_budget(job, checkpoint.spend(self.prices.spelled), clock)
         admission = gates(job, checkpoint, clock, budget)
         async with open_journal(checkpoint, admission) as (journal, spare):
             control = self._control(admission, journal, flights)
-            engine = prepare(Books(clock, admission, journal, flights, control))
+            engine = prepare(RunContext(clock, admission, journal, flights, control))
             first = job.models[0].endpoint, job.models[0].name
             view = View(self.counters, flights, admission, clock, first, engine.latencies, engine.batches)
             if self.remote is not None:
@@ -131,7 +131,7 @@ class Asking:
             finally:
                 remove_live(self.survey.run)
 
-    def _control(self, admission: Admission, journal: Journal, flights: Flights) -> Control:
+    def _control(self, admission: Admission, journal: Journal, flights: InFlightCalls) -> Control:
         job = self.survey.job
         return Control(
             admission,
@@ -150,7 +150,7 @@ class Asking:
             interrupts=self.options.interrupts,
         )
 
-    def _parts(self, endpoints: Opened, books: Books) -> Parts:
+    def _parts(self, endpoints: Opened, books: RunContext) -> Parts:
         return Parts(
             self.survey.job,
             self.survey.renderer,
@@ -168,8 +168,8 @@ class Asking:
         )
 
     def _by_batches(
-        self, rows: pl.DataFrame, states: pl.DataFrame, chains: Chains, parts: Parts, books: Books
-    ) -> Prepared:
+        self, rows: pl.DataFrame, states: pl.DataFrame, chains: Chains, parts: Parts, books: RunContext
+    ) -> ReadyEngine:
         from batchrun.batches.driving import ByBatches
 
         by_batches = ByBatches(

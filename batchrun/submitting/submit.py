@@ -17,7 +17,7 @@ from batchrun.forecast import canary, first_requests
 from batchrun.job import Job
 from batchrun.prices import ModelPrices
 from batchrun.progress.display import Progress
-from batchrun.remote.held import Held
+from batchrun.remote.leased_run import LeasedRun
 from batchrun.remote.work import account_for_loss, give_back, held_run
 from batchrun.run_folder.checkpoint.batches import read_records
 from batchrun.run_folder.disk import write_atomically
@@ -79,7 +79,7 @@ class _Submit:
     progress: Progress
     run: RunFolder
     log: Log
-    remote: Held | None
+    remote: LeasedRun | None
     counters: Counters = field(default_factory=Counters)
     started: float = field(default_factory=time.time)
     prices: ModelPrices = field(init=False)

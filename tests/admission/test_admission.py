@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchrun.admission import Admission, Closed, Permit, Wait
-from batchrun.admission.gate import Landing
+from batchrun.admission import Admission, Permit, Unavailable, Wait
+from batchrun.admission.gate import CallFeedback
 from batchrun.budget import Amounts
 from batchrun.clock import SystemClock
 from batchrun.limits import Limits, Size
@@ -56,14 +56,14 @@ class Spy:
     running: int = 0
     most: int = 0
     begun: list[tuple[str, float]] = field(default_factory=list)
-    closed: list[tuple[str, float, Closed]] = field(default_factory=list)
+    closed: list[tuple[str, float, Unavailable]] = field(default_factory=list)
 
     async def call(
         self, name: str, *, seconds: float = 1.0, tokens: int = 0, model: str = "m", answered: bool = True
     ) -> None:
         async with admitted(self.gate, "e", model, Size(tokens, tokens), NOTHING) as permit:
             now = VirtualClock().monotonic()
-            if isinstance(permit, Closed):
+            if isinstance(permit, Unavailable):
                 self.closed.append((name, now, permit))
                 return
             self.begun.append((name, now))
@@ -74,7 +74,7 @@ class Spy:
             finally:
                 self.running -= 1
             if answered:
-                permit.landed(Landing("ok", used=tokens, proves=True, report="ok"), NOTHING)
+                permit.landed(CallFeedback("ok", used=tokens, proves=True, report="ok"), NOTHING)
 
     @property
     def order(self) -> list[str]:
@@ -249,7 +249,7 @@ def test_the_others_follow_as_soon_as_the_first_has_answered() -> None:
             async with admitted(gate, "e", "m", Size(0, 0), NOTHING) as permit:
                 assert isinstance(permit, Permit)
                 await anyio.sleep(1)
-                permit.landed(Landing("ok", proves=True, report="ok"), NOTHING)
+                permit.landed(CallFeedback("ok", proves=True, report="ok"), NOTHING)
                 await anyio.sleep(100)
 
         await together(first, lambda: spy.call("x"), lambda: spy.call("y"))
@@ -276,7 +276,9 @@ def test_a_wrong_key_costs_one_call() -> None:
 
     spy = run_virtual(main)
     assert spy.begun == []
-    assert [(at, closed) for _, at, closed in spy.closed] == [(1.0, Closed("e", None, REFUSED, None))] * 20
+    assert [(at, closed) for _, at, closed in spy.closed] == [
+        (1.0, Unavailable("e", None, REFUSED, None))
+    ] * 20
 
 
 @pytest.mark.parametrize(
@@ -318,13 +320,16 @@ def test_a_closed_model_leaves_the_others_open() -> None:
         gate = admission(models={"a": Limits(), "b": Limits()})
         gate.close("e", REFUSED, model="a")
         assert (gate.is_open("e", "a"), gate.is_open("e", "b")) == (False, True)
-        assert gate.reasons() == [Closed("e", "a", REFUSED, None)]
+        assert gate.reasons() == [Unavailable("e", "a", REFUSED, None)]
         spy = Spy(gate)
         await together(*(lambda: spy.call("b", model="b") for _ in range(3)))
         assert spy.most == 3
         gate.close("e", BUSY, seconds=5)
         assert not gate.is_open("e", "b")
-        assert gate.reasons() == [Closed("e", None, BUSY, 1_800_000_006.0), Closed("e", "a", REFUSED, None)]
+        assert gate.reasons() == [
+            Unavailable("e", None, BUSY, 1_800_000_006.0),
+            Unavailable("e", "a", REFUSED, None),
+        ]
 
     run_virtual(main)
 
@@ -454,7 +459,7 @@ def test_a_run_at_the_limit_uses_it_and_is_never_refused() -> None:
                     await anyio.sleep(rng.uniform(0, 0.3))
                     arrivals.append(VirtualClock().monotonic())
                     await anyio.sleep(rng.uniform(0, 5))
-                    permit.landed(Landing("ok", used=100, report="ok"), NOTHING)
+                    permit.landed(CallFeedback("ok", used=100, report="ok"), NOTHING)
 
         async with anyio.create_task_group() as group:
             for _ in range(64):
@@ -581,7 +586,7 @@ def test_who_waits_for_tokens_goes_when_an_answer_gives_some_back() -> None:
             async with admitted(spy.gate, "e", "m", Size(100, 100), NOTHING) as permit:
                 assert isinstance(permit, Permit)
                 await anyio.sleep(1)
-                permit.landed(Landing("ok", used=10, proves=True, report="ok"), NOTHING)
+                permit.landed(CallFeedback("ok", used=10, proves=True, report="ok"), NOTHING)
 
         await together(first, lambda: spy.call("second", tokens=80))
         return spy
@@ -600,7 +605,7 @@ def test_a_call_that_took_nothing_gives_its_tokens_back(used: int | None) -> Non
             async with admitted(spy.gate, "e", "m", Size(100, 100), NOTHING) as permit:
                 assert isinstance(permit, Permit)
                 await anyio.sleep(1)
-                permit.landed(Landing("nothing", used=used, proves=True, report="ok"), NOTHING)
+                permit.landed(CallFeedback("nothing", used=used, proves=True, report="ok"), NOTHING)
 
         await together(first, lambda: spy.call("second", tokens=80))
         return spy
@@ -619,11 +624,11 @@ def test_rows_with_another_model_leave_the_line_when_the_circuit_opens() -> None
 
         async def row(number: int, *, ok: bool = True, leave_for: frozenset[str] = frozenset()) -> None:
             async with admitted(gate, "e", "m", Size(1, 1), NOTHING, leave_for=leave_for) as permit:
-                if isinstance(permit, Closed):
+                if isinstance(permit, Unavailable):
                     left[number] = clock.monotonic()
                     return
                 sent[number] = clock.monotonic()
-                landing = Landing(
+                landing = CallFeedback(
                     "ok" if ok else "failed",
                     proves=True,
                     report="ok" if ok else "failed",
@@ -643,7 +648,7 @@ def test_rows_with_another_model_leave_the_line_when_the_circuit_opens() -> None
             permits = gate._endpoints["e"]
             for number in range(100, 130):  # calls that were under way fail, one after another
                 charge = permits.rates.charge(clock.monotonic(), Size(1, 1))
-                landing = Landing("failed", report="failed", row=number, error=down)
+                landing = CallFeedback("failed", report="failed", row=number, error=down)
                 gate.route("e", "m").landed((charge, charge), landing)
             assert gate.tripped("e")
             await clock.sleep(0.1)

@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from batchrun import codec
-from batchrun.admission import Admission, Closed
+from batchrun.admission import Admission, Unavailable
 from batchrun.answer.calls import Caller
-from batchrun.answer.flights import Flights
-from batchrun.answer.task import AskKey, Progress, Question, Task
+from batchrun.answer.in_flight import InFlightCalls
+from batchrun.answer.task import Question, RowProgress, StepKey, Task
 from batchrun.client import Client, Timeouts
 from batchrun.job import Job
 from batchrun.limits import Limits
@@ -54,16 +54,16 @@ def test_a_200_counts_what_it_took_with_an_answer_or_without(tmp_path: Path, doc
             ModelPrices(job, 0.0),
             admission,
             journal,
-            Flights(),
+            InFlightCalls(),
             counters,
             clock,
         )
         request = Renderer(job).render({"text": "hello"})
         task = Task(0, 0, "r0", 0, request.request_hash, request, (0,))
         for step in range(2):
-            ask, progress = AskKey(step, ""), Progress(step, 600.0)
+            ask, progress = StepKey(step, ""), RowProgress(step, 600.0)
             judged = await caller.call(Question(task, ask, 0, job.models[0], b"{}", progress))
-            assert not isinstance(judged, Closed)
+            assert not isinstance(judged, Unavailable)
             assert clock.monotonic() >= 60 * step
         assert (counters.prompt_tokens, counters.completion_tokens) == (1400, 400)
         journal.close()

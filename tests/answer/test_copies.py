@@ -13,14 +13,14 @@ import anyio.lowlevel
 import httpx
 import pytest
 
-from batchrun.admission import Admission, Closed
+from batchrun.admission import Admission, Unavailable
 from batchrun.answer.calls import Caller
-from batchrun.answer.flights import Flights
-from batchrun.answer.task import AskKey, OutOfTimeError, Progress, Question, Task
+from batchrun.answer.in_flight import InFlightCalls
+from batchrun.answer.task import OutOfTimeError, Question, RowProgress, StepKey, Task
 from batchrun.budget import Amounts, Budget, Caps
 from batchrun.client import Client, Timeouts
 from batchrun.limits import Limits
-from batchrun.policy.judge import Judged
+from batchrun.policy.judge import CallOutcome
 from batchrun.prices import ModelPrices
 from batchrun.render.renderer import Renderer
 from batchrun.run_folder.journal.journal import Journal
@@ -47,11 +47,11 @@ class Copying:
     budget: Budget | None = None
     sent: list[float] = field(default_factory=list)
     ended: float | None = None
-    judged: Judged | Closed | None = None
+    judged: CallOutcome | Unavailable | None = None
 
     def __post_init__(self) -> None:
         job = write_job(self.folder)
-        self.clock, self.flights, self.counters = VirtualClock(EPOCH), Flights(), Counters()
+        self.clock, self.flights, self.counters = VirtualClock(EPOCH), InFlightCalls(), Counters()
         self.admission = Admission(
             {"local": Limits(concurrency=9)},
             {("local", "small"): Limits()},
@@ -89,9 +89,9 @@ class Copying:
 
     async def row(self, timeout: float = LONG) -> None:
         """Ask, as a row does that has so much time."""
-        progress = Progress(0, self.clock.monotonic() + timeout)
+        progress = RowProgress(0, self.clock.monotonic() + timeout)
         with suppress(OutOfTimeError):
-            question = Question(self.task, AskKey(0, ""), 0, self.model, b"{}", progress)
+            question = Question(self.task, StepKey(0, ""), 0, self.model, b"{}", progress)
             self.judged = await self.caller.call(question)
         self.ended = self.clock.monotonic()
         self.records = self.journal.path.read_bytes()
@@ -115,7 +115,7 @@ class Copying:
 
     @property
     def answered(self) -> bool:
-        return isinstance(self.judged, Judged) and self.judged.completion is not None
+        return isinstance(self.judged, CallOutcome) and self.judged.completion is not None
 
 
 def played(main: Callable[[], Coroutine[Any, Any, Copying]]) -> Copying:

@@ -17,7 +17,7 @@ import pytest
 
 import batchrun.cluster.driving
 from batchrun.answer.recovery import PATH, PATIENCE, SLACK, UNKNOWN_SLACK, Recovery, Wanted
-from batchrun.answer.task import Progress, Task
+from batchrun.answer.task import RowProgress, Task
 from batchrun.chat.stamps import JOB, REQUEST, ROW, RUN, Stamp
 from batchrun.client import Resources, Server, Timeouts
 from batchrun.client.over_httpx import HttpxTransport
@@ -387,7 +387,7 @@ class Looked:
         task = Task(0, 0, "r1", 0, request.request_hash, request, (0,))
         sent = Sent(0, 0, 0, 0, request.request_hash, "main/large", "main", 0, EPOCH, 1)
         self.stamp = self.recovery.stamp("r1", request.request_hash, "", "main/large")
-        found = await self.recovery.in_place_of(LOST, task, sent, Progress(1, self.deadline))
+        found = await self.recovery.in_place_of(LOST, task, sent, RowProgress(1, self.deadline))
         self.ended = self.clock.monotonic()
         return found
 

@@ -22,22 +22,22 @@ import anyio
 import polars as pl
 
 from batchrun.admission import Admission
-from batchrun.admission.gate import Landing
-from batchrun.answer.flights import Flights
+from batchrun.admission.gate import CallFeedback
+from batchrun.answer.in_flight import InFlightCalls
 from batchrun.answer.tail import Latencies
 from batchrun.budget import Amounts
 from batchrun.clock import PausableClock, SystemClock
 from batchrun.cluster.crew import Crew
 from batchrun.cluster.messages import (
-    Asked,
+    CallFinished,
     Delivery,
     Ended,
     Freed,
     FromDriver,
     FromWorker,
     Granted,
-    Landed,
     NoMoreShards,
+    PermitRequest,
     Recorded,
     Shard,
 )
@@ -151,7 +151,7 @@ class _Worker:
                     for position, one in zip(message.positions, message.assignments, strict=True):
                         self._calls[one.number] = one.number, position
                         size, bound = Size(300, 300), Amounts()
-                        self._put(Asked(one.number, "e", "m", size, bound, frozenset()))
+                        self._put(PermitRequest(one.number, "e", "m", size, bound, frozenset()))
                 case Granted():
                     self._answer(*self._calls.pop(message.call))
                 case NoMoreShards():
@@ -167,7 +167,7 @@ class _Worker:
         self._put(
             Recorded(task, "sent", encode(sent), call=task),
             Recorded(task, "answer", encode(answer)),
-            Landed(task, Landing("ok", used=400), Amounts(0.001, 400, 1)),
+            CallFinished(task, CallFeedback("ok", used=400), Amounts(0.001, 400, 1)),
             Freed(task),
             Recorded(task, "done", encode(done)),
         )
@@ -198,7 +198,7 @@ async def _drive(checkpoint: Path, rows: int, workers: list[_Worker]) -> None:
     control = Control(
         admission,
         journal,
-        Flights(),
+        InFlightCalls(),
         Counters(),
         Breaker(1.0, rows),
         chains=frozenset({(0,)}),

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from batchrun.admission import Admission
-from batchrun.answer.flights import Flights
+from batchrun.answer.in_flight import InFlightCalls
 from batchrun.answer.tail import Latencies
 from batchrun.budget import Amounts, Budget, Caps
 from batchrun.cli.progress import JsonProgress, LineProgress, screen
 from batchrun.cli.standing import batches, details, figures, hindrance, spent
 from batchrun.cli.text import Lenient
 from batchrun.clock import Clock, PausableClock, SystemClock
-from batchrun.engines.books import UnderWay
+from batchrun.engines.run_context import UnderWay
 from batchrun.limits import Limits, Size
 from batchrun.outcome import Error
 from batchrun.progress.display import View
@@ -73,7 +73,7 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
 
 
 def a_view(admission: Admission, counters: Counters, first: tuple[str, str] = ("openai", "small")) -> View:
-    return View(counters, Flights(), admission, PausableClock(VirtualClock()), first, Latencies())
+    return View(counters, InFlightCalls(), admission, PausableClock(VirtualClock()), first, Latencies())
 
 
 def stands(view: View) -> Standing:
@@ -250,7 +250,7 @@ def test_a_line_of_the_log_tells_what_is_waited_for() -> None:
 
 def test_a_submit_that_stops_promises_no_end() -> None:
     """Rows that are not asked any more have no time left."""
-    flights, counters = Flights(), Counters(to_do=100)
+    flights, counters = InFlightCalls(), Counters(to_do=100)
     view = replace(a_view(an_admission(SystemClock()), counters), flights=flights)
     watcher = Watcher(view)
     watcher.look(0)

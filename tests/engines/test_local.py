@@ -9,8 +9,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from batchrun.admission import Admission, Closed
-from batchrun.answer.flights import Flights
+from batchrun.admission import Admission, Unavailable
+from batchrun.answer.in_flight import InFlightCalls
 from batchrun.answer.task import Task
 from batchrun.clock import SystemClock
 from batchrun.engines.chunks import in_chunks
@@ -23,7 +23,7 @@ from batchrun.run_folder.journal.journal import Journal
 from batchrun.run_folder.journal.records import Done
 from batchrun.summary import Counters, Stop
 
-AWAY = Closed("e", None, Error("server", "it is down"), None)
+AWAY = Unavailable("e", None, Error("server", "it is down"), None)
 BAD = Failed(Error("invalid_request", "no"))
 
 
@@ -32,7 +32,7 @@ class Run:
     """An engine whose rows are answered by a function instead of by an endpoint."""
 
     folder: Path
-    answer: Callable[[Task], Awaitable[Done | Closed]]
+    answer: Callable[[Task], Awaitable[Done | Unavailable]]
     canary: int | None = None
     failed: float = 0.5
     resting = 0
@@ -51,7 +51,7 @@ class Run:
         control = Control(
             self.admission,
             journal,
-            Flights(),
+            InFlightCalls(),
             self.counters,
             Breaker(self.failed, 1_000),
             chains=frozenset({(0,), (1,)}),
@@ -107,7 +107,7 @@ def test_a_canary_of_more_rows_than_there_are_holds_nothing(tmp_path: Path, rows
 def test_canary_rows_that_stay_pending_hold_nothing(tmp_path: Path) -> None:
     """The first rows' models are closed, those of the others are not: nothing of the first can be judged."""
 
-    async def answer(task: Task) -> Done | Closed:
+    async def answer(task: Task) -> Done | Unavailable:
         return AWAY if task.models == (0,) else done(task)
 
     run = Run(tmp_path, answer, canary=5)
@@ -119,7 +119,7 @@ def test_canary_rows_that_stay_pending_hold_nothing(tmp_path: Path) -> None:
 def test_of_a_canary_the_rows_are_judged_that_have_an_outcome(tmp_path: Path, bad: int, kind: str) -> None:
     """3 of 5 first rows stay pending: of the two others more than half may not fail."""
 
-    async def answer(task: Task) -> Done | Closed:
+    async def answer(task: Task) -> Done | Unavailable:
         return AWAY if task.number < 3 else done(task, ok=not 3 <= task.number < 3 + bad)
 
     run = Run(tmp_path, answer, canary=5)

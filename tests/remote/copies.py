@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from batchrun.remote.copies import LocalCopy
-from batchrun.remote.held import Held, held
+from batchrun.remote.leased_run import LeasedRun, held
 from batchrun.remote.manifest import Manifest, read_manifest
 from batchrun.storage import Address, open_store
 
@@ -23,7 +23,7 @@ def copy_of(bucket: Address, folder: Path) -> LocalCopy:
 
 
 @contextmanager
-def at_work(copy: LocalCopy, said: list[str] | None = None) -> Iterator[Held]:
+def at_work(copy: LocalCopy, said: list[str] | None = None) -> Iterator[LeasedRun]:
     """Its run, taken as a submit does."""
     with held(copy, "job", (said if said is not None else []).append, ttl=3.0) as taken:
         copy.run.claim("job")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from batchrun.errors import LeaseLostError, ObjectStorageError
-from batchrun.remote import held as held_module
+from batchrun.remote import leased_run as held_module
 from batchrun.remote.copies import LocalCopy
 from batchrun.remote.lease import read_lease
 from batchrun.remote.manifest import KEY

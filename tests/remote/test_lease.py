@@ -6,7 +6,7 @@ import pytest
 from obstore.store import MemoryStore
 
 from batchrun.errors import LeaseLostError, RunLockedError
-from batchrun.remote.lease import Holding, Lease, take_lease
+from batchrun.remote.lease import HeldLease, Lease, take_lease
 from batchrun.remote.manifest import Manifest, read_manifest, write_manifest
 from batchrun.storage import Address, ConflictError, Store
 
@@ -17,7 +17,7 @@ class World:
     def __init__(self) -> None:
         self.store = Store(Address("s3", "bucket", "run"), MemoryStore())
         self.now = 0.0
-        self.alive: list[Holding] = []
+        self.alive: list[HeldLease] = []
         self.said: list[str] = []
 
     def sleep(self, seconds: float) -> None:
@@ -27,7 +27,7 @@ class World:
             for holding in self.alive:
                 holding.renew({"rows": self.now})
 
-    def take(self, holder: str) -> tuple[Holding, Lease | None]:
+    def take(self, holder: str) -> tuple[HeldLease, Lease | None]:
         return take_lease(self.store, holder, say=self.said.append, clock=lambda: self.now, sleep=self.sleep)
 
 
@@ -89,7 +89,7 @@ def test_of_two_that_wait_one_takes_it() -> None:
     """The write is conditional: the other sees that it came too late."""
     world = World()
     world.take("a")
-    taken: list[Holding] = []
+    taken: list[HeldLease] = []
 
     def sleep(seconds: float) -> None:
         world.sleep(seconds)
@@ -98,7 +98,7 @@ def test_of_two_that_wait_one_takes_it() -> None:
             assert found is not None
             other = Lease("c", 2, 0, "elsewhere", 1, 30, 0.0)
             taken.append(
-                Holding(world.store, other, world.store.replace("lease.json", other.document(), found[1]))
+                HeldLease(world.store, other, world.store.replace("lease.json", other.document(), found[1]))
             )
 
     with pytest.raises(RunLockedError, match="on elsewhere"):
@@ -121,7 +121,7 @@ def test_a_renewal_whose_answer_never_came_was_no_takeover() -> None:
     holding, _ = world.take("a")
     found = world.store.read_version("lease.json")
     assert found is not None
-    Holding(world.store, holding.lease, found[1]).renew({"rows": 1})
+    HeldLease(world.store, holding.lease, found[1]).renew({"rows": 1})
     holding.renew({"rows": 2})
     holding.release()
     _, before = world.take("b")

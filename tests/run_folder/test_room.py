@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from batchrun.answer.flights import Flight, Flights
+from batchrun.answer.in_flight import InFlightCall, InFlightCalls
 from batchrun.engines.storage_watch import watch_storage
 from batchrun.errors import StorageError
 from batchrun.run_folder.journal.journal import Journal
@@ -84,11 +84,11 @@ def watched(folder: Path, room: int | None, *, under_way: int) -> list[Stop]:
     stops: list[Stop] = []
 
     async def main() -> None:
-        flights, journal = Flights(), Journal(folder, 1, HandClock())
+        flights, journal = InFlightCalls(), Journal(folder, 1, HandClock())
         with ExitStack() as stack:
             stack.callback(journal.close)
             for _ in range(under_way):
-                stack.enter_context(flights.under_way(Flight(0, 0.0)))
+                stack.enter_context(flights.under_way(InFlightCall(0, 0.0)))
             async with anyio.create_task_group() as group:
 
                 def look(_folder: Path) -> int | None:

@@ -10,8 +10,8 @@ from typing import Any
 import anyio
 import pytest
 
-from batchrun.admission import Admission, Closed
-from batchrun.admission.gate import Landing
+from batchrun.admission import Admission, Unavailable
+from batchrun.admission.gate import CallFeedback
 from batchrun.budget import Amounts, Budget, Caps
 from batchrun.budget.opening import each_day
 from batchrun.errors import BudgetExhaustedError
@@ -59,7 +59,7 @@ class Books:
         model: str = "m",
         seconds: float = 1.0,
         paid: float | None = 0.0,
-        landing: Landing | None = None,
+        landing: CallFeedback | None = None,
         leave_for: frozenset[str] = frozenset(),
     ) -> None:
         """`paid` None: no answer ever comes."""
@@ -67,13 +67,13 @@ class Books:
             async with admitted(
                 self.admission, endpoint, model, SMALL, usd(bound), leave_for=leave_for
             ) as permit:
-                if isinstance(permit, Closed):
+                if isinstance(permit, Unavailable):
                     self.ended[name] = "closed"
                     return
                 self.begun[name] = VirtualClock().monotonic()
                 await anyio.sleep(seconds)
                 if paid is not None:
-                    permit.landed(landing or Landing("ok", used=1, proves=True, report="ok"), usd(paid))
+                    permit.landed(landing or CallFeedback("ok", used=1, proves=True, report="ok"), usd(paid))
                 self.ended[name] = "landed"
         except BudgetExhaustedError:
             self.ended[name] = "refused"
@@ -187,8 +187,8 @@ def test_a_waiter_goes_on_to_another_model_when_its_endpoint_closes() -> None:
 def _random_call(books: Books, dice: random.Random, number: int) -> Callable[[], Coroutine[Any, Any, None]]:
     """A call that comes at any time, takes its time, and ends in any way; some are given up."""
     bound = dice.choice([0.1, 0.3, 1.0])
-    bad = Landing("failed", report="failed", error=DOWN)
-    landing = dice.choice([None, None, None, bad, Landing("refused")])
+    bad = CallFeedback("failed", report="failed", error=DOWN)
+    landing = dice.choice([None, None, None, bad, CallFeedback("refused")])
     paid = dice.choice([0.0, 0.02, bound, None])
     after, seconds, patience = dice.uniform(0, 20), dice.uniform(0.01, 5), dice.choice([3.0, 1e6, 1e6])
     endpoint, model = dice.choice("ab"), dice.choice("mn")

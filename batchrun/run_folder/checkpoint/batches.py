@@ -43,7 +43,7 @@ ROWS = pa.schema(
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class BatchRecord:
     """A batch that may be with the provider; times in seconds since the epoch.
 
     Attributes:
@@ -89,7 +89,7 @@ class Record:
         return bool(self.batch_id)
 
 
-def read_records(checkpoint: Path) -> list[Record]:
+def read_records(checkpoint: Path) -> list[BatchRecord]:
     """Those that are kept, oldest first. Raises RunFolderError when one is damaged."""
     found = []
     for path in checkpoint.glob("batch-*.json"):
@@ -99,18 +99,20 @@ def read_records(checkpoint: Path) -> list[Record]:
     return sorted(found, key=lambda record: (record.at, record.stem))
 
 
-def record_of(data: bytes) -> Record:
+def record_of(data: bytes) -> BatchRecord:
     """The record in a file. Raises ValueError, TypeError and LookupError for others'."""
     document = codec.loads(data)
-    return Record(**{name: document[name] for name in Record.__dataclass_fields__ if name in document})
+    return BatchRecord(
+        **{name: document[name] for name in BatchRecord.__dataclass_fields__ if name in document}
+    )
 
 
-def keep_record(checkpoint: Path, record: Record) -> None:
+def keep_record(checkpoint: Path, record: BatchRecord) -> None:
     """Write it, in place of what was known of it. Raises StorageError."""
     write_atomically(_path(checkpoint, record, "json"), codec.dumps(asdict(record)) + b"\n")
 
 
-def drop_record(checkpoint: Path, record: Record, *, rows: bool = True) -> None:
+def drop_record(checkpoint: Path, record: BatchRecord, *, rows: bool = True) -> None:
     """Forget a batch, record first, for rows without one are no batch; its `rows` may stay for another."""
     _path(checkpoint, record, "json").unlink(missing_ok=True)
     sync_folder(checkpoint)
@@ -133,7 +135,7 @@ def keep_rows(checkpoint: Path, stem: str, rows: Mapping[str, list[Any]]) -> Non
     write_parquet([table], checkpoint / f"batch-{stem}.parquet", ROWS)
 
 
-def read_rows(checkpoint: Path, record: Record, columns: list[str] | None = None) -> pl.DataFrame:
+def read_rows(checkpoint: Path, record: BatchRecord, columns: list[str] | None = None) -> pl.DataFrame:
     """The rows of a batch. Raises RunFolderError when they are damaged or gone."""
     path = _path(checkpoint, record, "parquet")
     with readable(path):
@@ -144,5 +146,5 @@ def read_rows(checkpoint: Path, record: Record, columns: list[str] | None = None
         return found
 
 
-def _path(checkpoint: Path, record: Record, suffix: str) -> Path:
+def _path(checkpoint: Path, record: BatchRecord, suffix: str) -> Path:
     return checkpoint / f"batch-{record.stem}.{suffix}"

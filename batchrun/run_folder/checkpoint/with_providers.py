@@ -9,7 +9,7 @@ from pathlib import Path
 
 from batchrun.budget import Amounts
 from batchrun.budget.amounts import Sums
-from batchrun.run_folder.checkpoint.batches import Record, read_records, record_of
+from batchrun.run_folder.checkpoint.batches import BatchRecord, read_records, record_of
 from batchrun.wording import counted
 
 _TRIES = 10
@@ -44,7 +44,7 @@ class Batch:
     note: str | None = None
 
     @classmethod
-    def of(cls, record: Record) -> Batch:
+    def of(cls, record: BatchRecord) -> Batch:
         """What is recorded of it."""
         return cls(
             name=record.stem,
@@ -72,7 +72,7 @@ class Batch:
         return max(0.0, now - datetime.fromisoformat(self.created_at).timestamp())
 
 
-def recorded(checkpoint: Path) -> list[Record]:
+def recorded(checkpoint: Path) -> list[BatchRecord]:
     """`read_records` where a submit may be at work. Raises RunFolderError."""
     for left in reversed(range(_TRIES)):
         try:
@@ -89,7 +89,7 @@ def from_bytes(files: Iterable[bytes]) -> tuple[Batch, ...]:
     return tuple(map(Batch.of, records))
 
 
-def with_held(spent: Amounts, records: Iterable[Record]) -> Amounts:
+def with_held(spent: Amounts, records: Iterable[BatchRecord]) -> Amounts:
     """`spent` and the most that these batches can take of a budget; what is not known counts as nothing."""
     sums = Sums.of(spent)
     for record in records:

@@ -12,7 +12,7 @@ import polars as pl
 from batchrun.answer.answerer import Answerer
 from batchrun.answer.task import Task
 from batchrun.batches.arrived import Answers
-from batchrun.batches.desk import Desk
+from batchrun.batches.context import BatchContext
 from batchrun.batches.drawing import drawn
 from batchrun.batches.lines import custom_id
 from batchrun.budget import Amounts
@@ -20,7 +20,7 @@ from batchrun.engines.chunks import in_chunks, in_thread
 from batchrun.engines.tasks import TASK, Assigner
 from batchrun.policy.judge import judge
 from batchrun.prices import PriceOf
-from batchrun.run_folder.checkpoint.batches import Record
+from batchrun.run_folder.checkpoint.batches import BatchRecord
 from batchrun.run_folder.checkpoint.spend import recalled
 from batchrun.run_folder.journal.history import History
 from batchrun.run_folder.journal.lines import encode
@@ -28,7 +28,7 @@ from batchrun.run_folder.journal.records import Answered, Done, Sent
 
 
 @dataclass(slots=True)
-class Took:
+class BatchTotals:
     """What a batch has come to."""
 
     answered: int = 0
@@ -52,12 +52,12 @@ class Took:
         return Amounts(self.cost_usd, self.tokens, self.requests)
 
 
-class Landing:
+class AnswerDelivery:
     """Gives answers to their rows. `states` are all rows of the job (see `index.match`)."""
 
     def __init__(
         self,
-        desk: Desk,
+        desk: BatchContext,
         answerer: Answerer,
         assigner: Assigner,
         states: pl.DataFrame,
@@ -76,13 +76,15 @@ class Landing:
         """Tasks that earlier submits have finished, of batches that were not taken up to their end."""
         self._finished = frozenset(finished)
 
-    async def take_up(self, record: Record, rows: pl.DataFrame, arrived: Answers) -> tuple[Took, list[int]]:
+    async def take_up(
+        self, record: BatchRecord, rows: pl.DataFrame, arrived: Answers
+    ) -> tuple[BatchTotals, list[int]]:
         """Take up the answers to the `rows` of a batch (`run_folder.batches.ROWS`).
 
         Gives what they took, and the rows (by their indexes) that are to be asked again or further. Raises
         StorageError, and what reading the input raises.
         """
-        took, again = Took(strange=arrived.strange), []
+        took, again = BatchTotals(strange=arrived.strange), []
         rows = rows.filter(~pl.col(TASK).is_in(list(self._finished))) if self._finished else rows
         here = self.matched(rows)
         lines = here.select(rows.columns).iter_rows(named=True)
@@ -109,7 +111,7 @@ class Landing:
         return found.unique(TASK).sort("row_index")
 
     async def _land(
-        self, record: Record, task: Task, line: dict[str, Any], arrived: Answers, took: Took
+        self, record: BatchRecord, task: Task, line: dict[str, Any], arrived: Answers, took: BatchTotals
     ) -> bool:
         """One answer; whether its row is to be asked again."""
         history = task.history
@@ -127,7 +129,9 @@ class Landing:
         self._desk.control.finish(found)
         return False
 
-    def _land_gone(self, record: Record, line: dict[str, Any], arrived: Answers, took: Took) -> None:
+    def _land_gone(
+        self, record: BatchRecord, line: dict[str, Any], arrived: Answers, took: BatchTotals
+    ) -> None:
         """An answer to a request that the job does not make any more: kept for when it does again."""
         known = self._unfinished.get(line[TASK])
         if known is None or line["call"] not in known.sent:
@@ -136,7 +140,7 @@ class Landing:
         took.gone += 1
 
     def _records(
-        self, record: Record, line: dict[str, Any], arrived: Answers, took: Took
+        self, record: BatchRecord, line: dict[str, Any], arrived: Answers, took: BatchTotals
     ) -> tuple[Sent, Answered]:
         exchange = arrived.of(custom_id(line[TASK], line["call"], line["request_hash"]))
         sent = _sent(record, line)
@@ -144,7 +148,7 @@ class Landing:
         self._count(sent, answered, took)
         return sent, answered
 
-    def _count(self, sent: Sent, answered: Answered, took: Took) -> None:
+    def _count(self, sent: Sent, answered: Answered, took: BatchTotals) -> None:
         amounts, cost = recalled(sent, answered, self._price_of)
         took.add(amounts)
         judged, counters = judge(answered.exchange), self._desk.counters
@@ -158,7 +162,7 @@ class Landing:
 _OF_STATES = ("state", "part", "position", "error_type")
 
 
-def _sent(record: Record, line: dict[str, Any]) -> Sent:
+def _sent(record: BatchRecord, line: dict[str, Any]) -> Sent:
     return Sent(
         task=line[TASK],
         call=line["call"],

@@ -12,7 +12,7 @@ import anyio
 
 
 @dataclass(slots=True, eq=False)
-class Flight:
+class InFlightCall:
     """A call under way.
 
     `copy` sends the same once more, and is called at most once; the copy gives up this call by `scope` when
@@ -22,7 +22,7 @@ class Flight:
     model: int
     started: float
     """Monotonic seconds."""
-    copy: Callable[[Flight], Coroutine[Any, Any, None]] | None = None
+    copy: Callable[[InFlightCall], Coroutine[Any, Any, None]] | None = None
     scope: anyio.CancelScope | None = None
     """Of the call, once it is under way."""
     ended: bool = False
@@ -31,7 +31,7 @@ class Flight:
     """Of what sends the copy; None where none is sent."""
     copy_scope: anyio.CancelScope | None = None
     """The same."""
-    rival: Flight | None = None
+    rival: InFlightCall | None = None
     """The copy's own call, once it is under way."""
 
     def give_up(self) -> None:
@@ -40,11 +40,11 @@ class Flight:
             self.scope.cancel()
 
 
-class Flights:
+class InFlightCalls:
     """The calls under way: when a run stops they may land until a deadline."""
 
     def __init__(self) -> None:
-        self._under_way: set[Flight] = set()
+        self._under_way: set[InFlightCall] = set()
         self._deadline = math.inf
 
     def land_by(self, deadline: float) -> None:
@@ -67,11 +67,11 @@ class Flights:
     def __len__(self) -> int:
         return len(self._under_way)
 
-    def __iter__(self) -> Iterator[Flight]:
+    def __iter__(self) -> Iterator[InFlightCall]:
         return iter(tuple(self._under_way))
 
     @contextmanager
-    def under_way(self, flight: Flight) -> Iterator[None]:
+    def under_way(self, flight: InFlightCall) -> Iterator[None]:
         """Make a call in the block, which is not cancelled with the rest of the run.
 
         A call that is given up, or has not landed by the deadline, leaves the block quietly.

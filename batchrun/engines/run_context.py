@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from batchrun.admission import Admission
-from batchrun.answer.flights import Flights
+from batchrun.answer.in_flight import InFlightCalls
 from batchrun.answer.tail import Latencies
 from batchrun.clock import PausableClock
 from batchrun.engines.control import Beside, Control
@@ -15,13 +15,13 @@ from batchrun.run_folder.journal.journal import Journal
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class RunContext:
     """The books of one run."""
 
     clock: PausableClock
     admission: Admission
     journal: Journal
-    flights: Flights
+    flights: InFlightCalls
     control: Control
 
 
@@ -37,7 +37,7 @@ class UnderWay(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class ReadyEngine:
     """An engine that is ready: `work` takes the rows to their outcomes (see `Control.run`), `beside` runs
     alongside.
 

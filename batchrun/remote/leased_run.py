@@ -17,7 +17,7 @@ from batchrun.errors import (
     StorageError,
 )
 from batchrun.remote.copies import LocalCopy
-from batchrun.remote.lease import BEAT, TTL, Holding, Lease, lost, take_lease
+from batchrun.remote.lease import BEAT, TTL, HeldLease, Lease, lost, take_lease
 from batchrun.remote.losses import Loss, loss_of
 from batchrun.remote.manifest import Manifest, read_manifest, write_manifest
 from batchrun.remote.shipping import Shipper
@@ -33,14 +33,14 @@ STEADY = Patience(retries=8, total=120.0, request=120.0)
 _FENCES = 5
 
 
-class Held:
+class LeasedRun:
     """A run that this process holds the lease of.
 
     `loss` is what the submit before it had and did not upload; None where it ended well.
     """
 
     def __init__(
-        self, copy: LocalCopy, store: Store, holding: Holding, shipper: Shipper, loss: Loss | None
+        self, copy: LocalCopy, store: Store, holding: HeldLease, shipper: Shipper, loss: Loss | None
     ) -> None:
         self.copy = copy
         self.loss = loss
@@ -135,7 +135,7 @@ def _now() -> float:
 
 
 @contextmanager
-def held(copy: LocalCopy, name: str, say: Callable[[str], None], *, ttl: float = TTL) -> Iterator[Held]:
+def held(copy: LocalCopy, name: str, say: Callable[[str], None], *, ttl: float = TTL) -> Iterator[LeasedRun]:
     """Hold the run of `copy` for the job `name` in the block, its local copy brought up to date.
 
     When the block ends by itself, or with an error of ours, what is new has been uploaded and the lease is
@@ -160,7 +160,7 @@ def held(copy: LocalCopy, name: str, say: Callable[[str], None], *, ttl: float =
             taken.stop(release=release)
 
 
-def _saved(taken: Held, say: Callable[[str], None]) -> bool:
+def _saved(taken: LeasedRun, say: Callable[[str], None]) -> bool:
     """Upload what a submit left that is about to end with an error; whether that was possible."""
     try:
         taken.ship()
@@ -170,7 +170,7 @@ def _saved(taken: Held, say: Callable[[str], None]) -> bool:
     return True
 
 
-def _take(copy: LocalCopy, name: str, say: Callable[[str], None], ttl: float) -> Held:
+def _take(copy: LocalCopy, name: str, say: Callable[[str], None], ttl: float) -> LeasedRun:
     store = open_store(copy.place, STEADY)
     hasty = open_store(copy.place, HASTY)
     newest = _check_owner(store, name)
@@ -182,7 +182,7 @@ def _take(copy: LocalCopy, name: str, say: Callable[[str], None], ttl: float) ->
         loss = None
         if before is not None and not before.released and before.holder != holder:
             loss = loss_of(before, manifest)
-        taken = Held(copy, hasty, holding, shipper, loss)
+        taken = LeasedRun(copy, hasty, holding, shipper, loss)
         taken.start()
     except BaseException:
         with suppress(ObjectStorageError, LeaseLostError):
