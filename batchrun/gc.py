@@ -40,7 +40,7 @@ from batchrun.run_folder.journal.records import Admitted
 from batchrun.run_folder.leftovers import sweep
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.results.read import replaced, see
-from batchrun.survey.survey import Survey, survey
+from batchrun.survey.survey import Survey, take_survey
 
 Say: TypeAlias = Callable[[str], None]
 
@@ -82,8 +82,8 @@ def look(job: Job, *, say: Say = _nobody) -> Garbage:
     with held_run(job, say):
         run.require()
         with locked(run.lock):
-            found = survey(job, on_rows=lambda _rows: None, keep_index=False)
-            return _garbage(found, _kept(found))
+            survey = take_survey(job, on_rows=lambda _rows: None, keep_index=False)
+            return _garbage(survey, _kept(survey))
 
 
 def collect(job: Job, *, say: Say = _nobody) -> Garbage:
@@ -100,45 +100,45 @@ def collect(job: Job, *, say: Say = _nobody) -> Garbage:
 
 def _collect(job: Job, run: RunFolder) -> Garbage:
     sweep(run)
-    found = survey(job, on_rows=lambda _rows: None, keep_index=True)
-    if found.checkpoint.journals:
-        write_admitted(run.checkpoint, gates(found.job, found.checkpoint, SystemClock()).snapshot())
-    found.checkpoint.seal()
-    kept = _kept(found)
-    before = _garbage(found, kept)
+    survey = take_survey(job, on_rows=lambda _rows: None, keep_index=True)
+    if survey.checkpoint.journals:
+        write_admitted(run.checkpoint, gates(survey.job, survey.checkpoint, SystemClock()).snapshot())
+    survey.checkpoint.seal()
+    kept = _kept(survey)
+    before = _garbage(survey, kept)
     (run.checkpoint / "published.json").unlink(missing_ok=True)  # it names answers by their places
-    if found.checkpoint.journals:
-        wanted = set(_wanted(found))
-        unfinished = found.checkpoint.unfinished.items()
+    if survey.checkpoint.journals:
+        wanted = set(_wanted(survey))
+        unfinished = survey.checkpoint.unfinished.items()
         orphans = {task: history for task, history in unfinished if task not in wanted}
         prices = ModelPrices(job, SystemClock().wall())
         keep_dropped(run.checkpoint, unfinished_spend(orphans, prices.spelled))
-        anyio.run(_renew_journal, found)
+        anyio.run(_renew_journal, survey)
     _drop(run.checkpoint, kept)
     _merge(run.checkpoint)
     return replace(before, bytes_after=_size(run.checkpoint))
 
 
-def _kept(found: Survey) -> pl.DataFrame:
+def _kept(survey: Survey) -> pl.DataFrame:
     """The places (part, position) of the answers that a row stands for.
 
     Where a submit could not publish, also of those that the results still show in place of newer ones:
     readers must know whose they are, or would see such rows twice.
     """
-    answered = found.states().filter(pl.col("part").is_not_null())
+    answered = survey.states().filter(pl.col("part").is_not_null())
     kept = answered.select("part", "position").unique()  # equal requests may share one
-    shown = replaced(see(found.run))
+    shown = replaced(see(survey.run))
     if shown.is_empty():
         return kept
-    older = found.checkpoint.answers().filter(pl.col("task").is_in(shown["_task"].implode()))
+    older = survey.checkpoint.answers().filter(pl.col("task").is_in(shown["_task"].implode()))
     return pl.concat([kept, older.select("part", "position")]).unique()
 
 
-def _garbage(found: Survey, kept: pl.DataFrame) -> Garbage:
-    answers = len(found.checkpoint.answers())
-    orphans = len(found.checkpoint.unfinished) - len(_wanted(found))
-    small = sum(map(len, _groups(found.run.checkpoint)))
-    return Garbage(answers - len(kept), len(kept), orphans, _size(found.run.checkpoint), small=small)
+def _garbage(survey: Survey, kept: pl.DataFrame) -> Garbage:
+    answers = len(survey.checkpoint.answers())
+    orphans = len(survey.checkpoint.unfinished) - len(_wanted(survey))
+    small = sum(map(len, _groups(survey.run.checkpoint)))
+    return Garbage(answers - len(kept), len(kept), orphans, _size(survey.run.checkpoint), small=small)
 
 
 def _size(checkpoint: Path) -> int:
@@ -146,24 +146,24 @@ def _size(checkpoint: Path) -> int:
     return sum(path.stat().st_size for pattern in patterns for path in checkpoint.glob(pattern))
 
 
-def _wanted(found: Survey) -> list[int]:
+def _wanted(survey: Survey) -> list[int]:
     """The unfinished tasks whose request the job still has, by task number."""
-    requests = set(found.rows["hash"])
+    requests = set(survey.rows["hash"])
     return [
         task
-        for (_key, request_hash), tasks in found.checkpoint.waiting().items()
+        for (_key, request_hash), tasks in survey.checkpoint.waiting().items()
         if hash_prefix(request_hash) in requests
         for task, _history in tasks
     ]
 
 
-async def _renew_journal(found: Survey) -> None:
+async def _renew_journal(survey: Survey) -> None:
     """Replace the journal files by one with what is still wanted of them, pauses and rates included."""
-    checkpoint, clock = found.checkpoint, SystemClock()
+    checkpoint, clock = survey.checkpoint, SystemClock()
     journal = Journal(checkpoint.folder, checkpoint.next_number, clock)
-    for task in _wanted(found):
+    for task in _wanted(survey):
         journal.carry(task, checkpoint.unfinished[task].lines)
-    journal.append(Admitted(gates(found.job, checkpoint, SystemClock()).snapshot()))
+    journal.append(Admitted(gates(survey.job, checkpoint, SystemClock()).snapshot()))
     await journal.sync()
     journal.close()
     checkpoint.retire_journals()

@@ -201,7 +201,7 @@ def ask(folder: Path, endpoints: Mapping[str, Iterable[Says]], *, rows: int = 1,
             {name: script.times for name, script in scripts.items()},
             outcomes,
             [_closing(closed) for closed in stack.admission.reasons()],
-            any(stack.admission.is_open(model.endpoint, model.name) for model in job.models),
+            any(stack.admission.is_available(model.endpoint, model.name) for model in job.models),
         )
 
     return run_virtual(main)

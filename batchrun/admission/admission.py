@@ -119,7 +119,7 @@ class Admission:
                 self.budget.settle(reservation, paid)
             self.budget_freed()
 
-    def recalled(self, at: float, counted: Amounts, actual: Amounts) -> None:
+    def correct_past_call(self, at: float, counted: Amounts, actual: Amounts) -> None:
         """A call of an earlier submit, sent `at` (seconds since the epoch), is known to have taken `actual`.
 
         The budget has `counted` it at its bound until now.
@@ -137,14 +137,14 @@ class Admission:
         """Admit nobody to `endpoint` before `until` (monotonic seconds); a later pause never shortens one."""
         self._endpoints[endpoint].pause(self._clock.monotonic(), until, reason)
 
-    def hold(self) -> None:
+    def suspend(self) -> None:
         """Admit nobody until `let_go`."""
         self._let_go = self._let_go or anyio.Event()
         for gate in self._gates():
             gate.held = True
             gate.wake()  # who sleeps until its moment would go then
 
-    def let_go(self) -> None:
+    def resume(self) -> None:
         """Admit calls again."""
         for gate in self._gates():
             gate.held = False
@@ -153,7 +153,7 @@ class Admission:
             self._let_go.set()
             self._let_go = None
 
-    async def unheld(self) -> None:
+    async def until_resumed(self) -> None:
         """Return when nobody is held, or at once."""
         while self._let_go is not None:
             await self._let_go.wait()
@@ -173,10 +173,10 @@ class Admission:
         most = (gate.most_places for gate in self._endpoints.values())
         return sum(MOST_CONCURRENCY if each == math.inf else int(each) for each in most)
 
-    def is_open(self, endpoint: str, model: str) -> bool:
+    def is_available(self, endpoint: str, model: str) -> bool:
         return self._routes[endpoint, model].closed(self._clock.monotonic()) is None
 
-    def tripped(self, endpoint: str) -> bool:
+    def circuit_is_open(self, endpoint: str) -> bool:
         """Whether the endpoint's circuit is not closed."""
         return self._endpoints[endpoint].tripped(self._clock.monotonic())
 
@@ -210,7 +210,7 @@ class Admission:
                 gate.restore(state, now, wall)
         self._others = [state for state in states.values() if still_binds(state, wall)]
 
-    def recall(self, endpoint: str, model: str, sent_at: float, tokens: int) -> None:
+    def charge_past_call(self, endpoint: str, model: str, sent_at: float, tokens: int) -> None:
         """Charge a call that an earlier process sent, at `sent_at` seconds since the epoch.
 
         For a journal read after a kill, when there is no `snapshot`; never both for one call.

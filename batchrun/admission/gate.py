@@ -133,7 +133,9 @@ class Gate:
             self._next_call = now + 2 * jitter() * self._resume / calls
         return self.rates.charge(now, size)
 
-    def landed(self, charge: Charge, now: float, landing: CallFeedback, jitter: Callable[[], float]) -> None:
+    def finished(
+        self, charge: Charge, now: float, landing: CallFeedback, jitter: Callable[[], float]
+    ) -> None:
         """Learn from what came of a call."""
         if self.circuit:
             was_open = self.tripped(now)

@@ -30,7 +30,7 @@ class Permit:
         self._land = land
         self._landed = False
 
-    def landed(self, landing: CallFeedback, paid: Amounts | None) -> None:
+    def finished(self, landing: CallFeedback, paid: Amounts | None) -> None:
         """What came of the call; `paid` None: it may have been paid, so that its reservation is kept.
 
         A block that ends without it counts as a call of which nothing is known.
@@ -43,6 +43,6 @@ class Permit:
 
     def __exit__(self, *_: object) -> None:
         if not self._landed:
-            self.landed(CallFeedback("nothing"), None)
+            self.finished(CallFeedback("nothing"), None)
         for slot in self._slots:
             slot.release()

@@ -88,8 +88,8 @@ class Route:
         now = self._clock.monotonic()
         model, endpoint = self.gates
         was_open = endpoint.trouble(now) is not None
-        model.landed(charges[0], now, landing, self._jitter)
-        endpoint.landed(charges[1], now, landing, self._jitter)
+        model.finished(charges[0], now, landing, self._jitter)
+        endpoint.finished(charges[1], now, landing, self._jitter)
         if (counted := model.rates.counted) and endpoint.rates.counts(counted):
             endpoint.wake()
         if endpoint.circuit and endpoint.circuit.exhausted and landing.error:

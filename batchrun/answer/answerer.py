@@ -22,7 +22,7 @@ from batchrun.outcome import NEVER_SENT, Completed, Error, Failed, Outcome
 from batchrun.policy.judge import judge
 from batchrun.prices import PriceOf
 from batchrun.render.evaluate import RenderError
-from batchrun.run_folder.checkpoint.spend import recalled
+from batchrun.run_folder.checkpoint.spend import amounts_of_call
 from batchrun.run_folder.journal.journal import Recorder
 from batchrun.run_folder.journal.records import Done
 
@@ -120,18 +120,18 @@ class Answerer:
             note_received(progress, judge(answered.exchange))
         spelled = [model.spelled for model in self._models]
         unknown = {sent.call for sent, answered in history.own_calls() if answered is None}
-        await self._recovery.recall(task, spelled, progress, self._journal.append)
+        await self._recovery.find_stored_answers(task, spelled, progress, self._journal.append)
         for sent, found in history.own_calls():
             if found and sent.call in unknown:
-                bound, _cost = recalled(sent, None, self._price_of)
-                amounts, _cost = recalled(sent, found, self._price_of)
-                self._admission.recalled(sent.at, bound, amounts)
+                bound, _cost = amounts_of_call(sent, None, self._price_of)
+                amounts, _cost = amounts_of_call(sent, found, self._price_of)
+                self._admission.correct_past_call(sent.at, bound, amounts)
 
     def _recall(self, task: Task, progress: RowProgress) -> None:
         """Count what earlier submits paid for the row: its own calls against the budget, too."""
         own = {sent.call for sent, _ in task.history.own_calls()}
         for call, sent in task.history.sent.items():
-            amounts, cost = recalled(sent, task.history.answered.get(call), self._price_of)
+            amounts, cost = amounts_of_call(sent, task.history.answered.get(call), self._price_of)
             progress.paid(sent.at, amounts if call in own else Amounts(), cost)
 
     async def _converse(self, talk: Conversation) -> Outcome | Unavailable:

@@ -143,7 +143,7 @@ class Asker:
     def _is_out_of_reach(self, model: ModelChoice, exchange: Exchange) -> bool:
         """Whether the call did not arrive at an endpoint that is down: that costs no row an attempt."""
         unsent = isinstance(exchange, Unanswered) and not exchange.sent
-        return unsent and self._admission.tripped(model.endpoint)
+        return unsent and self._admission.circuit_is_open(model.endpoint)
 
     def _decide(self, model: ModelChoice, judged: CallOutcome, error: Error, attempts: _Attempts) -> Action:
         headers = judged.exchange.headers if isinstance(judged.exchange, Reply) else {}

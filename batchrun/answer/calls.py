@@ -83,7 +83,7 @@ class Caller:
         `progress.answered` is the call that answered. Raises BudgetExhaustedError when it cannot be paid, and
         OutOfTimeError.
         """
-        if self._flights.landing:  # a call that has landed must not start another
+        if self._flights.is_draining:  # a call that has landed must not start another
             await anyio.lowlevel.checkpoint()
         call = _Call(question, self._needs(question))
         await self._journal.ready()  # not after admission: a Retry-After could arrive meanwhile
@@ -123,7 +123,7 @@ class Caller:
         if found := self._admission.at_once(*asked, leave_for=leave_for):
             return found
         while True:
-            await self._admission.unheld()
+            await self._admission.until_resumed()
             try:
                 with call.question.progress.in_time(self._clock):
                     return await self._admission.admit(*asked, leave_for=leave_for)
@@ -140,7 +140,7 @@ class Caller:
         try:
             await self._journal.begin(sent)
         except BaseException:  # it is not sent, so that nothing can be paid
-            permit.landed(CallFeedback("nothing", used=0), Amounts())
+            permit.finished(CallFeedback("nothing", used=0), Amounts())
             raise
         self._counters.calls += 1
         progress.first_sent = min(progress.first_sent, sent.at)
@@ -203,7 +203,7 @@ class Caller:
         flight.ended = True
         failed = landed is not None and landed[1].completion is None
         with anyio.CancelScope(shield=True):  # a copy under way ends with the row's time, or the drain
-            if failed and flight.rival is not None and not self._flights.landing:
+            if failed and flight.rival is not None and not self._flights.is_draining:
                 await copy_ended.wait()
             if flight.copy_scope is not None:
                 flight.copy_scope.cancel()
@@ -223,7 +223,7 @@ class Caller:
             now_wall=self._clock.wall(),
             has_spare=self._clients[endpoint].has_spare,
         )
-        permit.landed(landing, amounts)
+        permit.finished(landing, amounts)
         self._counters.paid(judged.bill.usage, cost)
         if isinstance(judged.exchange, Reply):
             self._learn(endpoint, judged.error, started)

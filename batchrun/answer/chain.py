@@ -135,7 +135,7 @@ class Chain:
     def _any_open(self, models: Iterable[int]) -> bool:
         for index in models:
             model = self._models[index]
-            if self._admission.is_open(model.endpoint, model.name):
+            if self._admission.is_available(model.endpoint, model.name):
                 return True
         return False
 

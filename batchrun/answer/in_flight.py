@@ -47,7 +47,7 @@ class InFlightCalls:
         self._under_way: set[InFlightCall] = set()
         self._deadline = math.inf
 
-    def land_by(self, deadline: float) -> None:
+    def drain_until(self, deadline: float) -> None:
         """Give every call until `deadline`, in the event loop's time."""
         self._deadline = min(deadline, self._deadline)
         for flight in self._under_way:
@@ -55,7 +55,7 @@ class InFlightCalls:
             flight.scope.deadline = self._deadline
 
     @property
-    def landing(self) -> bool:
+    def is_draining(self) -> bool:
         """Whether the run is stopping, and only waits for the calls under way."""
         return self._deadline < math.inf
 

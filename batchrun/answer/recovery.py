@@ -158,7 +158,7 @@ class Recovery:
             return exchange
         return replace(found, latency=exchange.latency + self._clock.monotonic() - began)
 
-    async def recall(
+    async def find_stored_answers(
         self, task: Task, models: Sequence[str], progress: RowProgress, keep: Callable[[Answered], None]
     ) -> None:
         """Look once for each answer that a killed submit left open, and have it kept with the row's others.

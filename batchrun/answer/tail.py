@@ -67,7 +67,7 @@ class Tail:
         async with anyio.create_task_group() as group:
             while True:
                 await self._clock.sleep(_LOOK)
-                if self._is_reached() and not self._flights.landing:
+                if self._is_reached() and not self._flights.is_draining:
                     self._copy_slow_ones(group)
 
     def _is_reached(self) -> bool:

@@ -21,7 +21,7 @@ from batchrun.engines.tasks import TASK, Assigner
 from batchrun.policy.judge import judge
 from batchrun.prices import PriceOf
 from batchrun.run_folder.checkpoint.batches import BatchRecord
-from batchrun.run_folder.checkpoint.spend import recalled
+from batchrun.run_folder.checkpoint.spend import amounts_of_call
 from batchrun.run_folder.journal.history import History
 from batchrun.run_folder.journal.lines import encode
 from batchrun.run_folder.journal.records import Answered, Done, Sent
@@ -149,7 +149,7 @@ class AnswerDelivery:
         return sent, answered
 
     def _count(self, sent: Sent, answered: Answered, took: BatchTotals) -> None:
-        amounts, cost = recalled(sent, answered, self._price_of)
+        amounts, cost = amounts_of_call(sent, answered, self._price_of)
         took.add(amounts)
         judged, counters = judge(answered.exchange), self._desk.counters
         good = judged.completion is not None

@@ -78,7 +78,7 @@ class Sender:
         """Create the batch of an uploaded file; what the provider says of it. None: it has not been created,
         because the provider has enough of ours, or the run stops."""
         desk = self._desk
-        await desk.control.admission.unheld()
+        await desk.control.admission.until_resumed()
         name = f"{desk.run_id}-{record.stem}-{secrets.token_hex(2)}"
         record = replace(record, name=name, at=desk.clock.wall(), batch_id="", status="")
         desk.keep(record)

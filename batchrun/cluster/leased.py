@@ -107,18 +107,18 @@ class LeasedAdmission:
     def at_once(self, *_asked: Any, **_leave_for: Any) -> None:
         """Nothing is decided here."""
 
-    async def unheld(self) -> None:
+    async def until_resumed(self) -> None:
         """See `Admission.unheld`."""
         await self.let_go.wait()
 
-    def is_open(self, endpoint: str, model: str) -> bool:
+    def is_available(self, endpoint: str, model: str) -> bool:
         """Whether it was, by the last word."""
         return (endpoint, model) in self.standing.open
 
-    def recalled(self, at: float, counted: Amounts, actual: Amounts) -> None:
+    def correct_past_call(self, at: float, counted: Amounts, actual: Amounts) -> None:
         """Nothing: the driver's books keep the call at its bound until the next submit reads the records."""
 
-    def tripped(self, endpoint: str) -> bool:
+    def circuit_is_open(self, endpoint: str) -> bool:
         """See `Admission.tripped`."""
         return endpoint in self.standing.tripped
 

@@ -33,7 +33,7 @@ class GrantedCall:
         """What came of it, once."""
         if self.permit and not self.has_landed:
             self.has_landed, self.has_answer = True, landing.result == "ok"
-            self.permit.landed(landing, paid)
+            self.permit.finished(landing, paid)
 
     def end(self) -> None:
         """Nothing more will be heard of it."""

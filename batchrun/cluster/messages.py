@@ -192,7 +192,7 @@ FromWorker: TypeAlias = (
 
 @value(frozen=True, slots=True)
 class Granted:
-    """The answer to a `PermitRequest`: the call may go, or what is closed, or what the budget does not hold."""
+    """The answer to a `PermitRequest`: it may go, or what is closed, or what the budget does not hold."""
 
     call: int
     closed: Unavailable | None = None

@@ -53,8 +53,8 @@ class Permits:
         """How things stand now, for each of so many workers."""
         admission = self._admission
         share = math.ceil(admission.places() * MARGIN / max(1, workers))
-        models = frozenset(pair for pair in self._models if admission.is_open(*pair))
-        tripped = frozenset(endpoint for endpoint, _ in self._models if admission.tripped(endpoint))
+        models = frozenset(pair for pair in self._models if admission.is_available(*pair))
+        tripped = frozenset(endpoint for endpoint, _ in self._models if admission.circuit_is_open(endpoint))
         return Standing(max(_LEAST, share), models, tripped, is_paused=self._clock.is_paused)
 
     async def serve(self, member: Member, asked: PermitRequest, lease: GrantedCall) -> None:
@@ -70,7 +70,7 @@ class Permits:
             member.tell(Granted(asked.call, exhausted=str(exhausted)))
             self._control.stop(Stop("budget", str(exhausted)))
         except StorageError:
-            self._control.flights.land_by(anyio.current_time())
+            self._control.flights.drain_until(anyio.current_time())
             raise
         if isinstance(found, Unavailable):
             member.tell(Granted(asked.call, closed=found))

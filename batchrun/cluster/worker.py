@@ -174,7 +174,7 @@ class Worker:
 
     def _ranges(self) -> Iterator[Shard]:
         """In a thread: each range as it comes, to the last."""
-        while not self._flights.landing:
+        while not self._flights.is_draining:
             with suppress(queue.Empty):
                 if (shard := self._shards.get(timeout=_LOOK)) is None:
                     return

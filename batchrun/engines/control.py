@@ -107,23 +107,23 @@ class Control:
             if self._time_left is not None:
                 own.append(partial(self._end_in_time, self._time_left))
             for extra in [*own, *beside]:
-                around.start_soon(self.landing, extra)
+                around.start_soon(self.guarded, extra)
             with self._scope:
-                await self.landing(work)
+                await self.guarded(work)
             around.cancel_scope.cancel()
         return self.stopped_by or self._left_behind()
 
-    async def landing(self, run: Beside) -> None:
+    async def guarded(self, run: Beside) -> None:
         """Whatever fails while an engine runs ends it, and calls under way get the drain and no more."""
         try:
             await run()
         except Exception:
-            self.flights.land_by(anyio.current_time() + self.drain)
+            self.flights.drain_until(anyio.current_time() + self.drain)
             raise
 
     def stop(self, reason: Stop, drain: float = math.inf) -> None:
         """Send nothing more; calls under way may land until the drain is over."""
-        self.flights.land_by(anyio.current_time() + min(drain, self.drain))
+        self.flights.drain_until(anyio.current_time() + min(drain, self.drain))
         if self.stopped_by is None:
             self.stopped_by = reason
             self.on_stop()
@@ -198,7 +198,7 @@ class Control:
         self.stop(reason)
         self.stopped_by = reason  # also where something else had stopped it
         if reason.at_once:
-            self.flights.land_by(anyio.current_time())
+            self.flights.drain_until(anyio.current_time())
         elif calls := len(self.flights):
             waits = f"waiting up to {self.drain:g} s for {counted(calls, 'call')} under way"
             self._say(f"{reason.message}: {waits}; once more stops at once")

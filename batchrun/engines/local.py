@@ -51,11 +51,11 @@ class LocalEngine:
                 def hire() -> None:
                     while not self._supply.is_over and self._workers < self._wanted():
                         self._workers += 1
-                        group.start_soon(self._control.landing, self._take_rows)
+                        group.start_soon(self._control.guarded, self._take_rows)
 
                 self._hire = hire
                 hire()
-                await self._control.landing(lambda: self._feed(chunks))
+                await self._control.guarded(lambda: self._feed(chunks))
             self._hire = _nobody
             around.cancel_scope.cancel()
 
@@ -108,7 +108,7 @@ class LocalEngine:
             control.stop(Stop("budget", str(exhausted)))
         except StorageError:
             if control.journal.failure:  # no answer could be kept
-                control.flights.land_by(anyio.current_time())
+                control.flights.drain_until(anyio.current_time())
             raise
 
 

@@ -28,12 +28,12 @@ async def obey_pauses(
         wanted = _why_paused(pause, remote)
         if wanted and not clock.is_paused:
             clock.pause()
-            admission.hold()
+            admission.suspend()
             log("paused")
             say(wanted)
         elif clock.is_paused and not wanted:
             clock.resume()
-            admission.let_go()
+            admission.resume()
             log("resumed")
             say("resumed")
         await clock.sleep(LOOK)

@@ -36,7 +36,7 @@ def gates(job: Job, checkpoint: Checkpoint, clock: Clock, budget: Budget | None 
     for sent in checkpoint.sent:
         if sent.batch:  # not of these windows
             continue
-        admission.recall(sent.endpoint, sent.model.partition("/")[2], sent.at, sent.tokens)
+        admission.charge_past_call(sent.endpoint, sent.model.partition("/")[2], sent.at, sent.tokens)
     for sent, answered in checkpoint.refusals:
         if sent.endpoint in endpoints and isinstance(answered.exchange, Reply):
             _honour(admission, sent.endpoint, answered.exchange, answered.at, clock, job.retry.max_wait)

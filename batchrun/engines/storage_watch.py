@@ -37,7 +37,7 @@ async def watch_storage(
             journal.check_place()
         except RunFolderLostError:
             if journal.is_removed():  # no answer could be kept
-                flights.land_by(anyio.current_time())
+                flights.drain_until(anyio.current_time())
             raise
         if not stopped and (reason := _short(journal, spare, flights, free)):
             stopped = True

@@ -22,7 +22,7 @@ from batchrun.render.request import Request
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.results.read import scan_run
 from batchrun.show.show import Choice, Chosen, choose
-from batchrun.survey.survey import Survey, survey
+from batchrun.survey.survey import Survey, take_survey
 from batchrun.wording import counted
 
 MAX_REQUESTS = 50_000
@@ -43,7 +43,7 @@ def lines(
     _require_single(job)
     if where is None:
         progress.phase(f"reading {job.input.place}")
-        return _of_input(survey(job, on_rows=progress.read, keep_index=False), left_out)
+        return _of_input(take_survey(job, on_rows=progress.read, keep_index=False), left_out)
     if not run.identity.exists():
         raise UsageError(
             "--where chooses among the results, and there is no run yet",
@@ -74,9 +74,9 @@ def _require_single(job: Job) -> None:
         )
 
 
-def _of_input(found: Survey, left_out: LeftOut) -> Iterator[dict[str, Any]]:
-    for row in found.source.rows_at(found.rows["row_index"]):
-        known = found.identifier.identify(row)
+def _of_input(survey: Survey, left_out: LeftOut) -> Iterator[dict[str, Any]]:
+    for row in survey.source.rows_at(survey.rows["row_index"]):
+        known = survey.identifier.identify(row)
         try:
             if isinstance(known.request, Error):
                 left_out.add(UNRENDERED, placed(row, known.request))

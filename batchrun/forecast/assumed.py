@@ -24,16 +24,16 @@ _RETURNED = 100.0
 """Tokens that the results of functions, or the word on what was wrong, are taken for."""
 
 
-def assumed(found: Survey, seen: Look, price: Price | None) -> Taken:
+def assumed(survey: Survey, seen: Look, price: Price | None) -> Taken:
     """What the rows of `seen` take by their requests."""
     rows = seen.rows
     answer = answer_tokens(seen.limit, choices=seen.choices)
-    answers = answers_of(found)
-    added = _RETURNED if found.job.run_tools else max(map(turn_tokens, seen.requests), default=0.0)
+    answers = answers_of(survey)
+    added = _RETURNED if survey.job.run_tools else max(map(turn_tokens, seen.requests), default=0.0)
     prompt = conversation_prompts(prompt_tokens(seen.size / rows if rows else 0.0), answers, answer, added)
     output = answers.each(answer)
     cost = _cost(price, prompt, output, answers) if price else None
-    if cost and price and found.job.order == "prefix":
+    if cost and price and survey.job.order == "prefix":
         usage = Usage(prompt_tokens=round(prompt.low), completion_tokens=round(output.low))
         cost = replace(cost, low=cost.low * cached_share(price, [usage]))
     return Taken(
@@ -42,16 +42,16 @@ def assumed(found: Survey, seen: Look, price: Price | None) -> Taken:
         calls=answers.times(rows),
         seconds=answers.each(call_seconds(answer)),
         cost=cost.times(rows) if cost else None,
-        basis=_basis(found, seen, answers),
+        basis=_basis(survey, seen, answers),
     )
 
 
-def answers_of(found: Survey) -> Range:
+def answers_of(survey: Survey) -> Range:
     """Answers of one row: turns, rounds of functions, and answers that are asked for again."""
-    job = found.job
-    turns = 1 + len(found.renderer.prompt.spelled_turns)
+    job = survey.job
+    turns = 1 + len(survey.renderer.prompt.spelled_turns)
     rounds = job.run_tools.max_turns if job.run_tools else 0
-    again = job.retry.reask if found.renderer.answer_schema else 0
+    again = job.retry.reask if survey.renderer.answer_schema else 0
     return Range(turns, turns + min(1, rounds), turns * (1 + rounds) + again)
 
 
@@ -67,8 +67,8 @@ def _cost(price: Price, prompt: Range, output: Range, answers: Range) -> Range |
     return Range(low, likely, high)
 
 
-def _basis(found: Survey, seen: Look, answers: Range) -> tuple[str, ...]:
-    media = f" and {MEDIA_TOKENS:,} for each image, clip or file" if found.renderer.uses_media else ""
+def _basis(survey: Survey, seen: Look, answers: Range) -> tuple[str, ...]:
+    media = f" and {MEDIA_TOKENS:,} for each image, clip or file" if survey.renderer.uses_media else ""
     said = [f"prompts of {BYTES_PER_TOKEN} bytes a token{media}"]
     if seen.limit is None:
         said.append(f"answers of {UNLIMITED_ANSWER:.0f} tokens, as requests set no limit to them")

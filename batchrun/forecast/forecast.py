@@ -66,31 +66,31 @@ class Forecast:
         return self.prompt_tokens.plus(self.completion_tokens)
 
 
-def forecast(found: Survey, states: pl.DataFrame, wanted: pl.DataFrame, *, now: float) -> Forecast:
+def forecast(survey: Survey, states: pl.DataFrame, wanted: pl.DataFrame, *, now: float) -> Forecast:
     """What asking for `wanted`, lines of `states` (see `index.match`), will take.
 
     Nothing is sent or written. `now` in seconds since the epoch. Raises FileNotFoundError when a running
     submit moves a file meanwhile.
     """
-    job, known = found.job, samples(found, states)
-    seen = look(found, states, wanted, known.rows)
+    job, known = survey.job, samples(survey, states)
+    seen = look(survey, states, wanted, known.rows)
     rows = seen.rows
     prices = ModelPrices(job, now)
-    price = _first_price(found, seen, prices)
-    taken = _taken(found, known, seen, price)
+    price = _first_price(survey, seen, prices)
+    taken = _taken(survey, known, seen, price)
     first = canary(job, lambda: states).rows
     batches = None
     if goes_by_batch(job):
-        batches = batches_of(job, seen, first, answers_of(found), price)
+        batches = batches_of(job, seen, first, answers_of(survey), price)
         price = price.in_batch if price else None
-        batched = _taken(found, known, seen, price, in_batches=True)
-        taken = priced(job, batched, taken, rows, batches, answers_of(found))
+        batched = _taken(survey, known, seen, price, in_batches=True)
+        taken = priced(job, batched, taken, rows, batches, answers_of(survey))
     by_itself = not known.rows["batched"].sum()
     pace = pace_of(
         job,
-        found.run.read_run_json().get("submit", {}) if by_itself else {},
+        survey.run.read_run_json().get("submit", {}) if by_itself else {},
         taken.seconds,
-        rows=found.facts.rows,
+        rows=survey.facts.rows,
         calls=taken.calls.likely / max(1, rows),
         canary=first is not None,
     )
@@ -111,65 +111,65 @@ def forecast(found: Survey, states: pl.DataFrame, wanted: pl.DataFrame, *, now: 
         reached=pace.reached,
         per_million=price.document() if price else None,
         basis=taken.basis,
-        notes=tuple(_notes(found, seen, taken, price, prices)) if rows else (),
-        unpriced=unpriced(_first_name(found, seen)) if taken.cost is None else None,
+        notes=tuple(_notes(survey, seen, taken, price, prices)) if rows else (),
+        unpriced=unpriced(_first_name(survey, seen)) if taken.cost is None else None,
         batches=batches if rows else None,
     )
 
 
 def _taken(
-    found: Survey, known: Samples, seen: Look, price: Price | None, *, in_batches: bool = False
+    survey: Survey, known: Samples, seen: Look, price: Price | None, *, in_batches: bool = False
 ) -> Taken:
     """What the rows take at `price`: by the samples, where there are any."""
-    taken = assumed(found, seen, price)
+    taken = assumed(survey, seen, price)
     if not seen.rows or known.rows.is_empty():
         return taken
-    alike = found.job.order == "prefix"
+    alike = survey.job.order == "prefix"
     return learned(known, seen, price, taken, alike=alike, in_batches=in_batches)
 
 
-def price_of(found: Survey, changed: pl.DataFrame, *, now: float) -> str:
+def price_of(survey: Survey, changed: pl.DataFrame, *, now: float) -> str:
     """What asking for `changed` (lines of `index.match`) again will cost: `about $1.20 ($0.90 to $1.70)`.
 
     By what these rows took when they were answered, at the price of the job's first model now; in tokens
     where no price is known.
     """
-    said = forecast(found, changed, changed, now=now)
+    said = forecast(survey, changed, changed, now=now)
     if said.cost_usd is not None:
         return spread(said.cost_usd, estimated_usd)
     tokens = f"{spread(said.tokens, number)} tokens"
-    if found.job.endpoints[found.job.models[0].endpoint].base_url is None:
+    if survey.job.endpoints[survey.job.models[0].endpoint].base_url is None:
         return f"{tokens} of a simulator, at no cost"
     return f"{tokens}; {said.unpriced}"
 
 
-def _first_price(found: Survey, seen: Look, prices: ModelPrices) -> Price | None:
-    model = found.job.models[0]
+def _first_price(survey: Survey, seen: Look, prices: ModelPrices) -> Price | None:
+    model = survey.job.models[0]
     return prices.of(model, next(iter(seen.names), None) if model.name == ANY_MODEL else None)
 
 
-def _first_name(found: Survey, seen: Look) -> str:
-    model = found.job.models[0]
+def _first_name(survey: Survey, seen: Look) -> str:
+    model = survey.job.models[0]
     return f"{model.endpoint}/{next(iter(seen.names), model.name)}"
 
 
 def _notes(
-    found: Survey, seen: Look, taken: Taken, price: Price | None, prices: ModelPrices
+    survey: Survey, seen: Look, taken: Taken, price: Price | None, prices: ModelPrices
 ) -> Iterator[str]:
-    by_batch = goes_by_batch(found.job)
-    yield from () if by_batch else windowed(found.job)
+    by_batch = goes_by_batch(survey.job)
+    yield from () if by_batch else windowed(survey.job)
     if price is not None and price.doubt:
         yield price.doubt
     if by_batch and price is not None and not price.knows_batch:
-        spelled = _first_name(found, seen)
+        spelled = _first_name(survey, seen)
         yield (
             f"what {spelled} costs in a batch is not known, and the full price is counted: "
             f"prices: {{{spelled}: {{input: …, output: …}}}} counts half of it in a batch"
         )
     if len(seen.names) > 1:
-        yield f"rows name {len(seen.names)} models: all are taken for {_first_name(found, seen)}"
+        yield f"rows name {len(seen.names)} models: all are taken for {_first_name(survey, seen)}"
     first = cost_of(price, *_likely(taken)) if price else None
-    for model in found.job.models[1:]:
+    for model in survey.job.models[1:]:
         other = prices.of(model)
         other = other.in_batch if other and by_batch else other
         cost = cost_of(other, *_likely(taken)) if other else None

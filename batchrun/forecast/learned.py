@@ -28,7 +28,7 @@ class Samples:
     older: bool
 
 
-def samples(found: Survey, states: pl.DataFrame) -> Samples:
+def samples(survey: Survey, states: pl.DataFrame) -> Samples:
     """The answered rows among `states` (see `index.match`) whose usage is known.
 
     Those that answer another request are taken only where there are no others.
@@ -38,7 +38,7 @@ def samples(found: Survey, states: pl.DataFrame) -> Samples:
     refused = pl.col("usage").is_null() & (pl.col("status") == "failed") & (pl.col("calls") > 0)
     for kinds in ([State.OK, State.FAILED], [State.CHANGED, State.KEPT]):
         answered = states.filter(pl.col("state").is_in([int(kind) for kind in kinds]))
-        rows = read_samples(found.checkpoint, answered)
+        rows = read_samples(survey.checkpoint, answered)
         if len(known := rows.filter(counted)):  # a call that was refused took nothing
             return Samples(pl.concat([known, rows.filter(refused)]), State.CHANGED in kinds)
     return Samples(rows.clear(), older=False)

@@ -59,7 +59,7 @@ class Look:
         return fmean(known) if known and len(known) == len(self.limits) else None
 
 
-def look(found: Survey, states: pl.DataFrame, wanted: pl.DataFrame, others: pl.DataFrame) -> Look:
+def look(survey: Survey, states: pl.DataFrame, wanted: pl.DataFrame, others: pl.DataFrame) -> Look:
     """Render rows to do (`wanted`, lines of `states`) and, for comparison, some that are answered (`others`).
 
     Rows that cannot be rendered are passed over.
@@ -69,30 +69,30 @@ def look(found: Survey, states: pl.DataFrame, wanted: pl.DataFrame, others: pl.D
     end = (first if isinstance(first, int) else 0) + _WITHIN
     chosen = _spread(indices.filter(indices < end))
     compared = _spread(others["row_index"].filter(others["row_index"] < end))
-    seen = Look(_sent_rows(found, states, wanted))
-    by_batch = found.job.engine.kind == "provider_batch"
-    for row, request in rendered(found, chosen | compared):
+    seen = Look(_sent_rows(survey, states, wanted))
+    by_batch = survey.job.engine.kind == "provider_batch"
+    for row, request in rendered(survey, chosen | compared):
         seen.prompt_tokens[row.index] = request.prompt_tokens
         if row.index in chosen:
             _add(seen, request, by_batch=by_batch)
-    seen.size = _prompt_size(found, wanted, seen)
+    seen.size = _prompt_size(survey, wanted, seen)
     return seen
 
 
-def _sent_rows(found: Survey, states: pl.DataFrame, wanted: pl.DataFrame) -> int:
+def _sent_rows(survey: Survey, states: pl.DataFrame, wanted: pl.DataFrame) -> int:
     """How many of `wanted` lead to a call: rows that cannot be read or rendered do not, each fails once."""
-    never = found.facts.bad_rows + found.facts.unrendered
+    never = survey.facts.bad_rows + survey.facts.unrendered
     failed = states.filter(pl.col("error_type").cast(pl.String).is_in(list(NEVER_SENT))).height
     new = wanted.filter(pl.col("state") == State.NEW).height
     return len(wanted) - min(new, max(0, never - failed))
 
 
-def _prompt_size(found: Survey, wanted: pl.DataFrame, seen: Look) -> float:
+def _prompt_size(survey: Survey, wanted: pl.DataFrame, seen: Look) -> float:
     """The estimate for the first prompts of all rows to do.
 
     Exact where all of them, or all others, were looked at; else their share of what the index pass counted.
     """
-    facts, known = found.facts, pl.Series(list(seen.prompt_tokens), dtype=pl.Int64)
+    facts, known = survey.facts, pl.Series(list(seen.prompt_tokens), dtype=pl.Int64)
     asked = known.is_in(wanted["row_index"].implode()).to_list()
     tokens = list(zip(asked, seen.prompt_tokens.values(), strict=True))
     if sum(asked) == seen.rows:
@@ -119,22 +119,22 @@ def _add(seen: Look, request: Request, *, by_batch: bool) -> None:
         seen.requests.append(request)
 
 
-def rendered(found: Survey, indices: Iterable[int]) -> Iterator[tuple[Row, Request]]:
+def rendered(survey: Survey, indices: Iterable[int]) -> Iterator[tuple[Row, Request]]:
     """The rows at these positions of the input that can be rendered for the first model, in input order."""
     wanted = set(indices)
     last = max(wanted, default=-1)
-    for batch in found.source.batches(start=min(wanted)) if wanted else ():
+    for batch in survey.source.batches(start=min(wanted)) if wanted else ():
         for row in batch.rows:
             if row.index not in wanted:
                 continue
-            request = found.identifier.identify(row).request
+            request = survey.identifier.identify(row).request
             if not isinstance(request, Error) and _has_document(request):
                 yield row, request
         if batch.rows[-1].index >= last:
             return
 
 
-def first_requests(found: Survey, rows: pl.DataFrame) -> Boundless:
+def first_requests(survey: Survey, rows: pl.DataFrame) -> Boundless:
     """Those of `rows` (lines of `index.match`) without an upper bound, for `caps.unbounded` before a submit.
 
     As the index pass found them; none where nothing needs one.
@@ -142,18 +142,18 @@ def first_requests(found: Survey, rows: pl.DataFrame) -> Boundless:
     if UNBOUNDED not in rows.columns:
         return Boundless(len(rows), 0)
     indices = rows.filter(UNBOUNDED)["row_index"]
-    first = rendered(found, indices.head(_NAMED))
+    first = rendered(survey, indices.head(_NAMED))
     return Boundless(len(rows), len(indices), tuple((row.location, request) for row, request in first))
 
 
-def first_request(found: Survey, rows: pl.DataFrame) -> tuple[Row, Request] | None:
+def first_request(survey: Survey, rows: pl.DataFrame) -> tuple[Row, Request] | None:
     """The first of `rows` (lines of `index.match`) that is asked for, in the order of a submit.
 
     None where none of the first can be rendered.
     """
     if PREFIX in rows.columns:
         rows = rows.sort(PREFIX, maintain_order=True).head(1)
-    return next(rendered(found, rows["row_index"].head(_NAMED)), None)
+    return next(rendered(survey, rows["row_index"].head(_NAMED)), None)
 
 
 def _has_document(request: Request) -> bool:

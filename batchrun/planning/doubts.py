@@ -22,26 +22,26 @@ _LEAST_TO_THINK = 1_000
 reasoning guide advises to leave 25,000."""
 
 
-def doubts(found: Survey, shown: Sequence[Example], *, answered: bool) -> Iterator[str]:
+def doubts(survey: Survey, shown: Sequence[Example], *, answered: bool) -> Iterator[str]:
     """A sentence each, with what to do about it.
 
     `shown` are some of the rows as they would be asked; `answered`: rows have answers already, which tell
     more than what is known of a model's family.
     """
-    renderer = found.renderer
+    renderer = survey.renderer
     for model in renderer.models:
         yield from refusals(model.name, model.request)
     if not answered:
         yield from _cut_off(renderer, shown)
     yield from dict.fromkeys(filter(None, map(_alike, renderer.models)))
-    yield from _not_strict(found.job, renderer)
+    yield from _not_strict(survey.job, renderer)
     if renderer.answer_schema is not None:
         _, fallback = arrow_type(renderer.answer_schema.schema)
         if fallback:
             yield fallback
     yield from _unsure(renderer)
-    yield from unused(found)
-    yield from _in_batches(found)
+    yield from unused(survey)
+    yield from _in_batches(survey)
 
 
 def _cut_off(renderer: Renderer, shown: Sequence[Example]) -> Iterator[str]:
@@ -140,18 +140,18 @@ def _unsure(renderer: Renderer) -> Iterator[str]:
             )
 
 
-def _in_batches(found: Survey) -> Iterator[str]:
+def _in_batches(survey: Survey) -> Iterator[str]:
     """What is to be known of a job whose rows go by a provider's batches."""
-    job = found.job
+    job = survey.job
     if not goes_by_batch(job):
         return
-    if any(model.request.get("stream") for model in found.renderer.models):
+    if any(model.request.get("stream") for model in survey.renderer.models):
         yield "request.stream has no effect in a batch: `ttft` will be null. Leave it out."
     several = [
-        *(["prompt.turns"] if found.renderer.prompt.spelled_turns else []),
+        *(["prompt.turns"] if survey.renderer.prompt.spelled_turns else []),
         *(["run_tools"] if job.run_tools else []),
     ]
-    again = job.retry.reask and found.renderer.answer_schema is not None
+    again = job.retry.reask and survey.renderer.answer_schema is not None
     if several and job.engine.leftovers == "batch":
         yield (
             f"{' and '.join(several)}: each answer of a row takes a batch of its own, one after another. "

@@ -43,68 +43,68 @@ class Example:
     turns: tuple[dict[str, Any], ...] = ()
 
 
-def examples(found: Survey, candidates: pl.DataFrame) -> Iterator[Example]:
+def examples(survey: Survey, candidates: pl.DataFrame) -> Iterator[Example]:
     """Three of `candidates` (lines of `index.match`), fewer where there are not so many that can be rendered.
 
     The first that is asked; that with the longest prompt of the whole input, where it is a candidate: it
     shows what may be too long; and others spread over the rest.
     """
     shown: set[int] = set()
-    for why, near in _places(found, candidates):
+    for why, near in _places(survey, candidates):
         if len(shown) == _MOST:
             return
-        asked = _first(found, near, shown) if why != "first" else first_request(found, near)
+        asked = _first(survey, near, shown) if why != "first" else first_request(survey, near)
         if asked and asked[0].index not in shown:
             shown.add(asked[0].index)
-            if why == "first" and asked[0].index == found.facts.longest:
+            if why == "first" and asked[0].index == survey.facts.longest:
                 why = "first and longest"
-            yield _example(found, *asked, why=why)
+            yield _example(survey, *asked, why=why)
 
 
-def _places(found: Survey, candidates: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+def _places(survey: Survey, candidates: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
     """Where to look for an example, the best places first; more of them than are needed."""
     indices = candidates["row_index"]
     if candidates.is_empty():
         return
     yield "first", candidates
-    longest = indices.search_sorted(found.facts.longest) if found.facts.longest >= 0 else len(indices)
-    if longest < len(indices) and indices[longest] == found.facts.longest:
+    longest = indices.search_sorted(survey.facts.longest) if survey.facts.longest >= 0 else len(indices)
+    if longest < len(indices) and indices[longest] == survey.facts.longest:
         yield "longest", candidates.slice(longest, 1)
     near = candidates.head(indices.search_sorted(indices[0] + _WITHIN))
     for at in (len(near) // 3, 2 * len(near) // 3, 0, 0):
         yield "further", near.slice(at, _TRIED)
 
 
-def _first(found: Survey, rows: pl.DataFrame, shown: set[int]) -> tuple[Row, Request] | None:
+def _first(survey: Survey, rows: pl.DataFrame, shown: set[int]) -> tuple[Row, Request] | None:
     """The first of `rows` that can be rendered and is not `shown` yet."""
-    return next(rendered(found, (at for at in rows["row_index"].head(_TRIED) if at not in shown)), None)
+    return next(rendered(survey, (at for at in rows["row_index"].head(_TRIED) if at not in shown)), None)
 
 
-def example_of(found: Survey, row_id: str) -> Example:
+def example_of(survey: Survey, row_id: str) -> Example:
     """The row with this id. Raises UsageError when there is none, or it cannot be rendered."""
-    for batch in found.source.batches():
+    for batch in survey.source.batches():
         for row in batch.rows:
-            if row.error or found.identifier.row_id(row) != row_id:
+            if row.error or survey.identifier.row_id(row) != row_id:
                 continue
-            request = found.identifier.identify(row).request
+            request = survey.identifier.identify(row).request
             if isinstance(request, Error):
                 raise UsageError(
                     f"--example: nothing is asked for the row {row_id!r}: {row.location}: {request.message}",
                     hint="Put the row or the template right, or name another row.",
                 )
-            return _example(found, row, request, why="chosen")
+            return _example(survey, row, request, why="chosen")
     raise UsageError(
         f"--example: no row has the id {row_id!r}",
         hint="Name a row by its value in the column of input.id, else by its number from 0.",
     )
 
 
-def _example(found: Survey, row: Row, request: Request, *, why: str) -> Example:
+def _example(survey: Survey, row: Row, request: Request, *, why: str) -> Example:
     return Example(
-        row_id=found.identifier.row_id(row),
+        row_id=survey.identifier.row_id(row),
         why=why,
         location=row.location,
         prompt_tokens=request.prompt_tokens,
         request=request.document(0),
-        turns=tuple(found.renderer.prompt.spelled_turns),
+        turns=tuple(survey.renderer.prompt.spelled_turns),
     )

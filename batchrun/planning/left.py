@@ -19,12 +19,12 @@ from batchrun.wording import usd
 _PER = {"run": "", "submit": " a submit", "day": " a day"}
 
 
-def spent_so_far(found: Survey, now: float) -> Amounts:
+def spent_so_far(survey: Survey, now: float) -> Amounts:
     """What counts against the job's budget already; calls without an answer at their bounds."""
-    per = found.job.budget.per
+    per = survey.job.budget.per
     if per == "submit":
         return Amounts()
-    spend = found.checkpoint.spend(ModelPrices(found.job, now).spelled)
+    spend = survey.checkpoint.spend(ModelPrices(survey.job, now).spelled)
     return spend.total() if per == "run" else spend.day(now)
 
 

@@ -19,7 +19,7 @@ from batchrun.run_folder.checkpoint.sealed import ANSWERS_SCHEMA
 from batchrun.run_folder.checkpoint.shared import read_shared
 from batchrun.run_folder.checkpoint.with_providers import recorded, with_held
 from batchrun.submitting.changes import without_row
-from batchrun.survey.survey import Survey, duplicates, survey, to_do
+from batchrun.survey.survey import Survey, duplicates, take_survey, to_do
 
 _TRIES = 5
 
@@ -75,23 +75,23 @@ def _looked(
     *,
     rerun_changed: bool,
 ) -> Looked:
-    found = survey(job, on_rows=on_rows, keep_index=False)
+    survey = take_survey(job, on_rows=on_rows, keep_index=False)
     answers, kept = pl.DataFrame(schema=ANSWERS_SCHEMA), pl.DataFrame(schema=KEPT_SCHEMA)
-    if found.run.checkpoint.exists():
-        answers = found.checkpoint.answers()
-        kept = kept if rerun_changed else read_kept(found.run.checkpoint)  # as submit forgets what was kept
-    shared = read_shared(found.run.checkpoint)
+    if survey.run.checkpoint.exists():
+        answers = survey.checkpoint.answers()
+        kept = kept if rerun_changed else read_kept(survey.run.checkpoint)  # as submit forgets what was kept
+    shared = read_shared(survey.run.checkpoint)
     has_ids = job.input.id is not None
-    states = match(found.rows, answers, kept, has_ids=has_ids, retry_failed=retry_failed, shared=shared)
+    states = match(survey.rows, answers, kept, has_ids=has_ids, retry_failed=retry_failed, shared=shared)
     removed = _removed(answers, states)
     del answers
     wanted = to_do(states, rerun_changed=rerun_changed)
-    records = recorded(found.run.checkpoint)
-    wanted, with_provider = _not_there(found, wanted, records)
-    expected = forecast(found, states, wanted, now=now)
-    spent = with_held(spent_so_far(found, now), records)
+    records = recorded(survey.run.checkpoint)
+    wanted, with_provider = _not_there(survey, wanted, records)
+    expected = forecast(survey, states, wanted, now=now)
+    spent = with_held(spent_so_far(survey, now), records)
     return Looked(
-        found,
+        survey,
         states,
         wanted,
         removed,
@@ -103,11 +103,11 @@ def _looked(
     )
 
 
-def _not_there(found: Survey, wanted: pl.DataFrame, records: list[BatchRecord]) -> tuple[pl.DataFrame, int]:
+def _not_there(survey: Survey, wanted: pl.DataFrame, records: list[BatchRecord]) -> tuple[pl.DataFrame, int]:
     """The rows of `wanted` that are not with a provider, and how many are."""
     if not records:
         return wanted, 0
-    there = [read_rows(found.run.checkpoint, record, ["key", "hash"]) for record in records]
+    there = [read_rows(survey.run.checkpoint, record, ["key", "hash"]) for record in records]
     left = wanted.join(pl.concat(there), on=["key", "hash"], how="anti", maintain_order="left")
     return left, len(wanted) - len(left)
 

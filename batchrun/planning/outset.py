@@ -94,18 +94,18 @@ def _closed(admission: Admission, endpoint: str, model: str) -> Unavailable | No
 
 
 def _first_bound(
-    found: Survey, rows: pl.DataFrame, model: int, *, now: float, in_batches: bool
+    survey: Survey, rows: pl.DataFrame, model: int, *, now: float, in_batches: bool
 ) -> Amounts | None:
     """The most that the first call for `rows` (lines of `index.match`) takes, as admission reckons it.
 
     `model` is the one that is asked, by its position; `in_batches`: by a batch. None where no row comes so
     far.
     """
-    first = first_request(found, rows)
+    first = first_request(survey, rows)
     if first is None:
         return None
     row, request = first
-    estimator = Estimator(found.job.models, ModelPrices(found.job, now), None, in_batches=in_batches)
+    estimator = Estimator(survey.job.models, ModelPrices(survey.job, now), None, in_batches=in_batches)
     try:
         body = request.body(model, last=not request.renderer.prompt.has_turns)
         return estimator.needs(request, model, body, is_prompt=True, row_id=row.location).bound

@@ -26,43 +26,43 @@ _ASIDE = re.compile(
 """Names of columns that are there for another purpose than to be asked about."""
 
 
-def unused(found: Survey) -> Iterator[str]:
+def unused(survey: Survey) -> Iterator[str]:
     """A sentence each on what is likely forgotten, with what to write.
 
     None where templates may read more than they name.
     """
-    named = _named(found.renderer)
-    if named is None or found.renderer.prompt.from_body:
+    named = _named(survey.renderer)
+    if named is None or survey.renderer.prompt.from_body:
         return
-    columns = found.columns.names
-    for name in found.job.prompt.vars:
+    columns = survey.columns.names
+    for name in survey.job.prompt.vars:
         if name not in named and name not in columns:
-            where = found.job.where("prompt", "vars", name)
+            where = survey.job.where("prompt", "vars", name)
             yield f"{where} is used by no template: write {{{{ {name} }}}} where it belongs, or remove it."
-    if found.job.prompt.messages_column is not None:
+    if survey.job.prompt.messages_column is not None:
         return
-    if wrong := [name for name in _in_single_braces(found) if name not in named]:
+    if wrong := [name for name in _in_single_braces(survey) if name not in named]:
         yield from map(_doubled, wrong)
         return
-    yield from _unused_columns(found, named)
+    yield from _unused_columns(survey, named)
 
 
 def _doubled(name: str) -> str:
     return f"prompt: {{{name}}} is sent as it stands: write {{{{ {name} }}}} for the value of {name}."
 
 
-def _unused_columns(found: Survey, named: set[str]) -> Iterator[str]:
-    columns = found.columns.names
-    lengths = _lengths(found)
+def _unused_columns(survey: Survey, named: set[str]) -> Iterator[str]:
+    columns = survey.columns.names
+    lengths = _lengths(survey)
     proses = [name for name in columns if name not in named and not _ASIDE.search(name.lower())]
     longest = max(proses, key=lambda name: lengths.get(name, 0.0), default=None)
     spelled = column_name(longest, columns) if longest is not None else None
     if named.isdisjoint(columns):
-        if found.facts.rows > 1:
+        if survey.facts.rows > 1:
             example = f", as in {{{{ {spelled} }}}}" if spelled else ""
             yield f"no template names a column, so all rows ask the same: name one in the prompt{example}."
         return
-    if longest is None or spelled is None or found.renderer.uses_media:
+    if longest is None or spelled is None or survey.renderer.uses_media:
         return
     used = sum(lengths.get(name, 0.0) for name in columns if name in named)
     if lengths.get(longest, 0.0) >= _LONG and used < _SHORT:
@@ -87,17 +87,17 @@ def _named(renderer: Renderer) -> set[str] | None:
     return named
 
 
-def _in_single_braces(found: Survey) -> list[str]:
+def _in_single_braces(survey: Survey) -> list[str]:
     """Columns and vars that messages name in single braces, in the order of their places."""
-    prompt, known = found.renderer.prompt, {*found.columns.names, *found.job.prompt.vars}
+    prompt, known = survey.renderer.prompt, {*survey.columns.names, *survey.job.prompt.vars}
     messages = prompt.inlined([*prompt.spelled, *prompt.spelled_turns])
     named = (name for text in texts(messages) for name in _PLACEHOLDER.findall(text))
     return [name for name in dict.fromkeys(named) if name in known and not _ASIDE.search(name.lower())]
 
 
-def _lengths(found: Survey) -> dict[str, float]:
+def _lengths(survey: Survey) -> dict[str, float]:
     """The characters of the columns of prose, on average, in the first rows of the input."""
-    batch = next(found.source.batches(), None)
+    batch = next(survey.source.batches(), None)
     values: dict[str, list[str]] = {}
     for row in batch.rows if batch else ():
         for name, value in row.values.items():

@@ -146,7 +146,7 @@ class Watcher:
             waits=waits,
             closed=tuple(view.admission.reasons()),
             near_budget=bool(view.admission.short),
-            landing=view.flights.landing,
+            landing=view.flights.is_draining,
             paused=view.clock.is_paused,
             seconds_left=self._seconds_left(at, waits, batches),
             batches=batches,

@@ -42,7 +42,7 @@ from batchrun.submitting.finishing import Ending
 from batchrun.submitting.opening import open_run
 from batchrun.summary import Counters
 from batchrun.survey.layout import result_types
-from batchrun.survey.survey import Survey, survey
+from batchrun.survey.survey import Survey, take_survey
 from batchrun.wording import counted
 
 
@@ -56,7 +56,7 @@ def look(job: Job, *, env: Mapping[str, str], progress: Progress) -> Reparsed:
         with storage_of(run), locked(run.lock):
             older = _older(job, run, env, progress)
             progress.phase(f"reading {job.input.place}")
-            work = _Reparse(survey(job, on_rows=progress.read, keep_index=False), older, progress)
+            work = _Reparse(take_survey(job, on_rows=progress.read, keep_index=False), older, progress)
             for _task in work.tasks():
                 pass
             return work.result(dry_run=True)
@@ -83,16 +83,16 @@ def _reparse(
 ) -> Reparsed:
     with storage_of(run), locked(run.lock), open_log(run.log) as log:
         older = _older(job, run, env, progress)  # before the index of the last submit is replaced
-        found = open_run(job, run, progress, log)
-        work = _Reparse(found, replace(older, checkpoint=found.checkpoint), progress)
+        survey = open_run(job, run, progress, log)
+        work = _Reparse(survey, replace(older, checkpoint=survey.checkpoint), progress)
         del older  # its index is held in memory
-        result_types(found.renderer).save(run.checkpoint)
-        _record(work, found.checkpoint)
+        result_types(survey.renderer).save(run.checkpoint)
+        _record(work, survey.checkpoint)
         # not before the last answer is recorded: until then it says what the others were asked
-        write_atomically(run.job_yaml, found.renderer.snapshot().encode())
+        write_atomically(run.job_yaml, survey.renderer.snapshot().encode())
         last = run.read_run_json()
         ending = Ending(job, run, ModelPrices(job, started), Counters(), progress, started, last)
-        result = replace(work.result(), summary=ending.finish(found))
+        result = replace(work.result(), summary=ending.finish(survey))
         log("reparse", rows=result.reread, ok=result.ok, failed=result.failed)
         return result
 
@@ -115,24 +115,24 @@ def _older(job: Job, run: RunFolder, env: Mapping[str, str], progress: Progress)
             hint="This is the run folder's copy of the job: it says by which schema the answers were read. "
             "Put that right, as by setting a variable that it names; without it, submit asks anew.",
         ) from error
-    return survey(as_answered(job, before), on_rows=progress.read, keep_index=False)
+    return take_survey(as_answered(job, before), on_rows=progress.read, keep_index=False)
 
 
 class _Reparse:
-    """One reading of the rows of `found` that have answers in the form of `older`.
+    """One reading of the rows of `survey` that have answers in the form of `older`.
 
     Raises ChangedRowsError.
     """
 
-    def __init__(self, found: Survey, older: Survey, progress: Progress) -> None:
+    def __init__(self, survey: Survey, older: Survey, progress: Progress) -> None:
         self.tally = Tally()
-        self._found = found
+        self._found = survey
         self._progress = progress
         self._asked_as = older.identifier
-        _refuse_other_files(found, older)
+        _refuse_other_files(survey, older)
         before = older.states().select(OLDER)  # one after the other: each takes some 40 bytes a row
-        rows = open_rows(found.states(), before)
-        _refuse_others(found, rows)
+        rows = open_rows(survey.states(), before)
+        _refuse_others(survey, rows)
         self._open = len(rows)
         self._left = Counter(_waiting(rows.filter(~pl.col(PLACED))))
         self._asked = asked(rows)
@@ -193,9 +193,9 @@ class _Reparse:
         )
 
 
-def _refuse_other_files(found: Survey, older: Survey) -> None:
+def _refuse_other_files(survey: Survey, older: Survey) -> None:
     """Raises InputError where a file that the templates include was changed between the two readings."""
-    now, before = found.renderer.templates.included, older.renderer.templates.included
+    now, before = survey.renderer.templates.included, older.renderer.templates.included
     for name in now.keys() & before.keys():
         if now[name] != before[name]:
             raise InputError(
@@ -254,13 +254,13 @@ def _parts(tasks: Iterator[History]) -> Iterator[list[History]]:
         yield part
 
 
-def _refuse_others(found: Survey, rows: pl.DataFrame) -> None:
+def _refuse_others(survey: Survey, rows: pl.DataFrame) -> None:
     """Raises ChangedRowsError where an edit beyond the form of the answers leaves rows without theirs."""
-    others = [name for name in edited_since(found) if name not in FORM]
+    others = [name for name in edited_since(survey) if name not in FORM]
     if not others:
         return
     changed = rows.filter(~pl.col(PLACED) & (pl.col("state") == State.CHANGED))
-    if changed.is_empty() and (rows[PLACED].any() or len(rows) < found.facts.rows):
+    if changed.is_empty() and (rows[PLACED].any() or len(rows) < survey.facts.rows):
         return  # what was edited stands in no request
     verb = "has" if len(others) == 1 else "have"
     raise ChangedRowsError(

@@ -29,33 +29,33 @@ KEEP = ", --keep-changed keeps the answers (marked stale) and uses the new promp
 """The way that is open where rows were ok."""
 
 
-def decide(found: Survey, *, rerun: bool, keep: bool, retry_failed: Iterable[str]) -> pl.DataFrame:
+def decide(survey: Survey, *, rerun: bool, keep: bool, retry_failed: Iterable[str]) -> pl.DataFrame:
     """The rows' states (see `index.match`), once the user has chosen what happens to changed rows.
 
     rerun: their answers are replaced, those that were kept before, too; keep: they stay. Raises
     ChangedRowsError where the choice is open.
     """
-    checkpoint = found.run.checkpoint
+    checkpoint = survey.run.checkpoint
     if rerun:
-        return found.states(retry_failed, rerun=True)
-    states = found.states(retry_failed)
+        return survey.states(retry_failed, rerun=True)
+    states = survey.states(retry_failed)
     changed = _not_with_provider(checkpoint, states.filter(pl.col("state") == State.CHANGED))
-    unfit = failed_by_form(found, states, retry_failed)
+    unfit = failed_by_form(survey, states, retry_failed)
     if not ((changed.is_empty() and unfit.is_empty()) or keep):
-        reparse = REPARSE if is_of_form(edited_since(found)) else ""
+        reparse = REPARSE if is_of_form(edited_since(survey)) else ""
         again = pl.concat([changed, unfit])
         raise ChangedRowsError(
             f"{counted(len(again), 'finished row')} would be paid for again, because the job or their "
-            f"input has changed since they were answered: {price_of(found, again, now=time.time())}",
+            f"input has changed since they were answered: {price_of(survey, again, now=time.time())}",
             hint=f"Choose: {reparse}--rerun-changed replaces their answers, --name NEW keeps both"
             f"{'' if changed.is_empty() else KEEP}. Taking the edit back costs nothing.",
         )
-    if (error := left_behind(found, states)) is not None:
+    if (error := left_behind(survey, states)) is not None:
         raise error
     if changed.is_empty():
         return states
     write_kept(checkpoint, pl.concat([read_kept(checkpoint), changed.select("key", "hash")]))
-    return found.states(retry_failed)
+    return survey.states(retry_failed)
 
 
 def _not_with_provider(checkpoint: Path, changed: pl.DataFrame) -> pl.DataFrame:
@@ -65,13 +65,13 @@ def _not_with_provider(checkpoint: Path, changed: pl.DataFrame) -> pl.DataFrame:
     return changed
 
 
-def failed_by_form(found: Survey, states: pl.DataFrame, retry_failed: Iterable[str]) -> pl.DataFrame:
+def failed_by_form(survey: Survey, states: pl.DataFrame, retry_failed: Iterable[str]) -> pl.DataFrame:
     """The rows of `states` that would be asked anew although their answers only failed by a schema, and
     nothing else has been edited since: `reparse` reads them without a call. None if they are to be retried.
     """
-    if "invalid_output" in retry_failed or not is_of_form(edited_since(found)):
+    if "invalid_output" in retry_failed or not is_of_form(edited_since(survey)):
         return states.clear()
-    unfit = found.checkpoint.answers().filter(pl.col("error_type") == "invalid_output")
+    unfit = survey.checkpoint.answers().filter(pl.col("error_type") == "invalid_output")
     return states.filter((pl.col("state") == State.NEW) & pl.col("key").is_in(unfit["key"].implode()))
 
 
@@ -86,22 +86,22 @@ def forget_replaced(checkpoint: Path, states: pl.DataFrame) -> None:
         write_kept(checkpoint, left)
 
 
-def left_behind(found: Survey, states: pl.DataFrame) -> ChangedRowsError | None:
+def left_behind(survey: Survey, states: pl.DataFrame) -> ChangedRowsError | None:
     """What to raise when edits of the job and of its rows, made at once, leave answers behind.
 
     Without ids a row is known by its request and by its content. Where both are others than before, its
     answer belongs to no row, and the row looks new.
     """
     new = states.filter(pl.col("state") == State.NEW)
-    if new.is_empty() or not _asks_otherwise(found):
+    if new.is_empty() or not _asks_otherwise(survey):
         return None
-    left = without_row(found.checkpoint.answers().filter("ok"), states)
-    left = left.filter(_were_rows(found, left["hash"]))
+    left = without_row(survey.checkpoint.answers().filter("ok"), states)
+    left = left.filter(_were_rows(survey, left["hash"]))
     if left.is_empty():
         return None
     return ChangedRowsError(
         f"{counted(len(left), 'answer')} would be left behind, and {counted(len(new), 'row')} asked as new: "
-        f"{price_of(found, new, now=time.time())}. The job and its rows have both changed, and without ids "
+        f"{price_of(survey, new, now=time.time())}. The job and its rows have both changed, and without ids "
         f"it cannot be told which rows were answered",
         hint="Choose: --rerun-changed asks them all, --name NEW keeps the old run as it is. Or make the two "
         "edits one after the other: submit the changed rows to the job as it was, then edit the job. "
@@ -115,32 +115,32 @@ def without_row(answers: pl.DataFrame, states: pl.DataFrame) -> pl.DataFrame:
     return answers.filter(~has_row).join(states, on=["part", "position"], how="anti", nulls_equal=False)
 
 
-def _were_rows(found: Survey, hashes: pl.Series) -> pl.Series:
+def _were_rows(survey: Survey, hashes: pl.Series) -> pl.Series:
     """Which of these answers' rows were there at the last submit: those that the results show.
 
     After one that did not come to its end all count.
     """
-    if found.run.read_run_json().get("state") in (None, "running") or not found.run.results.exists():
+    if survey.run.read_run_json().get("state") in (None, "running") or not survey.run.results.exists():
         return hashes.is_not_null()
-    shown = pl.read_parquet(found.run.results / "*.parquet", columns=["request_hash"])["request_hash"]
+    shown = pl.read_parquet(survey.run.results / "*.parquet", columns=["request_hash"])["request_hash"]
     return hashes.is_in({hash_prefix(one) for one in shown.drop_nulls()})
 
 
-def edited_since(found: Survey) -> list[str]:
+def edited_since(survey: Survey) -> list[str]:
     """The keys that change what is asked and are others than at the last submit; none before the first."""
-    jobs = _jobs(found)
+    jobs = _jobs(survey)
     return edited(*jobs) if jobs else []
 
 
-def _jobs(found: Survey) -> tuple[dict[str, Any], dict[str, Any]] | None:
+def _jobs(survey: Survey) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """The job at the last submit and as it is now; None before the first."""
-    before, now = read_snapshot(found.run.job_yaml), read_snapshot(found.renderer.snapshot())
+    before, now = read_snapshot(survey.run.job_yaml), read_snapshot(survey.renderer.snapshot())
     return None if before is None or now is None else (before, now)
 
 
-def _asks_otherwise(found: Survey) -> bool:
+def _asks_otherwise(survey: Survey) -> bool:
     """Whether the job asks something else than at the last submit, and its ids do not say of whom."""
-    jobs = _jobs(found)
+    jobs = _jobs(survey)
     if jobs is None:
         return False
     ids = [_id(document) for document in jobs]
@@ -157,13 +157,13 @@ def _id(document: dict[str, Any]) -> str | None:
 
 
 def require_same(
-    found: Survey, states: pl.DataFrame, job: Job, *, rerun: bool, given: Collection[str]
+    survey: Survey, states: pl.DataFrame, job: Job, *, rerun: bool, given: Collection[str]
 ) -> None:
     """Raises ChangedRowsError where rows that are with a provider would be paid for twice.
 
     `given` are batches of which the user has said what became of them.
     """
-    checkpoint = found.run.checkpoint
+    checkpoint = survey.run.checkpoint
     records = [record for record in read_records(checkpoint) if record.stem not in given]
     if not records:
         return

@@ -47,7 +47,7 @@ class Ending:
     started: float
     earlier: Mapping[str, Any] | None = None
 
-    def finish(self, found: Survey, stop: Stop | None = None, *, rerun: bool = False) -> Summary:
+    def finish(self, survey: Survey, stop: Stop | None = None, *, rerun: bool = False) -> Summary:
         """Publish what is there, add it up, and write it down.
 
         `rerun`: older answers that the user has kept wait to be replaced. Raises StorageError when the
@@ -55,11 +55,11 @@ class Ending:
         """
         self.progress.phase("publishing results")
         release_memory()  # of the asking: matching the answers with the rows takes some itself
-        found = replace(found, checkpoint=read_checkpoint(self.run.checkpoint))
-        states = found.states(rerun=rerun)
+        survey = replace(survey, checkpoint=read_checkpoint(self.run.checkpoint))
+        states = survey.states(rerun=rerun)
         try:
             if not (stop and stop.at_once):
-                self._publish(found, states)
+                self._publish(survey, states)
                 forget_replaced(self.run.checkpoint, states)
         except OSError as error:
             remedy = "Free some space" if is_full(error) else "Put that right"
@@ -69,27 +69,27 @@ class Ending:
             ) from error
         number = counts(states)
         del states  # adding up takes some memory itself
-        summary = self._summary(found, number, stop)
+        summary = self._summary(survey, number, stop)
         write_atomically(self.run.run_json, codec.dumps(summary.document()) + b"\n")
         return summary
 
-    def _publish(self, found: Survey, states: pl.DataFrame) -> None:
-        layout = layout_of(self.job, found.renderer, found.columns)
-        identity = codec.digest(codec.dumps([found.identity, self.job.output.model_dump()]))
-        publisher = Publisher(self.run, layout, found.identifier, identity)
-        publisher.publish(found.source.batches(), states)
+    def _publish(self, survey: Survey, states: pl.DataFrame) -> None:
+        layout = layout_of(self.job, survey.renderer, survey.columns)
+        identity = codec.digest(codec.dumps([survey.identity, self.job.output.model_dump()]))
+        publisher = Publisher(self.run, layout, survey.identifier, identity)
+        publisher.publish(survey.source.batches(), states)
 
-    def _summary(self, found: Survey, number: Mapping[State, int], stop: Stop | None) -> Summary:
+    def _summary(self, survey: Survey, number: Mapping[State, int], stop: Stop | None) -> Summary:
         ok, failed = number[State.OK] + number[State.KEPT], number[State.FAILED] + number[State.RETRY]
         pending = number[State.NEW] + number[State.CHANGED]
-        if ok + failed + pending != found.facts.rows:
+        if ok + failed + pending != survey.facts.rows:
             raise BatchrunError(
-                f"{found.facts.rows} rows went in; {ok} ok + {failed} failed + {pending} pending came out",
+                f"{survey.facts.rows} rows went in; {ok} ok + {failed} failed + {pending} pending came out",
                 hint="This is a bug in batchrun: please report it. The checkpoint is intact, keep it.",
             )
         totals, records = read_totals(self.run.results), read_records(self.run.checkpoint)
-        spent = with_held(found.checkpoint.spend(self.prices.spelled).total(), records)
-        checks = () if stop and stop.at_once else self._evaluate(found)
+        spent = with_held(survey.checkpoint.spend(self.prices.spelled).total(), records)
+        checks = () if stop and stop.at_once else self._evaluate(survey)
         exit_code = _exit_code(stop, pending, checks)
         earlier = self.earlier
         if earlier is not None and pending:
@@ -98,7 +98,7 @@ class Ending:
             name=self.job.name,
             state=_state(stop, pending, was_killed=_was_killed(earlier)),
             exit_code=exit_code,
-            rows=found.facts.rows,
+            rows=survey.facts.rows,
             ok=ok,
             failed=failed,
             pending=pending,
@@ -108,7 +108,7 @@ class Ending:
             usage=totals.usage,
             cost_usd=totals.cost_usd,
             latency=totals.latency,
-            possibly_paid=totals.possibly_paid + found.checkpoint.possibly_paid(),
+            possibly_paid=totals.possibly_paid + survey.checkpoint.possibly_paid(),
             saved_usd=self._saved(totals.usage_by_model),
             budget=budget_of(self.job),
             spent=asdict(spent if totals.cost_usd is not None else self.prices.known_of(spent)),
@@ -139,9 +139,9 @@ class Ending:
             "tool_errors": self.counters.tool_errors,
         }
 
-    def _evaluate(self, found: Survey) -> tuple[CheckOutcome, ...]:
+    def _evaluate(self, survey: Survey) -> tuple[CheckOutcome, ...]:
         """The job's checks, over the published results."""
-        columns = layout_of(self.job, found.renderer, found.columns).schema()
+        columns = layout_of(self.job, survey.renderer, survey.columns).schema()
         return evaluate(self.job, columns, self.run.results)
 
     def _saved(self, usages: Mapping[str, Usage]) -> float | None:

@@ -10,7 +10,7 @@ from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.leftovers import sweep
 from batchrun.run_folder.log import Log
 from batchrun.survey.previous import not_there
-from batchrun.survey.survey import Survey, survey
+from batchrun.survey.survey import Survey, take_survey
 
 
 def open_run(job: Job, run: RunFolder, progress: Progress, log: Log) -> Survey:
@@ -20,22 +20,22 @@ def open_run(job: Job, run: RunFolder, progress: Progress, log: Log) -> Survey:
     """
     sweep(run, keep=job.input.path or "")
     progress.phase(f"reading {job.input.place}")
-    found = survey(job, on_rows=progress.read, keep_index=True)
-    if waiting := not_there(found.job, found.source):
+    survey = take_survey(job, on_rows=progress.read, keep_index=True)
+    if waiting := not_there(survey.job, survey.source):
         progress.say(waiting)
-    if not found.facts.rows:
+    if not survey.facts.rows:
         progress.say(f"no row of {job.input.place} is chosen: look at input.where and the file")
-    _report_damage(found, progress, log)
-    if found.checkpoint.journals:  # before the files go that hold the last minute's calls
+    _report_damage(survey, progress, log)
+    if survey.checkpoint.journals:  # before the files go that hold the last minute's calls
         from batchrun.engines.restore import gates  # not for a submit that finds nothing to do
 
-        write_admitted(run.checkpoint, gates(job, found.checkpoint, SystemClock()).snapshot())
-    found.checkpoint.seal()
-    return found
+        write_admitted(run.checkpoint, gates(job, survey.checkpoint, SystemClock()).snapshot())
+    survey.checkpoint.seal()
+    return survey
 
 
-def _report_damage(found: Survey, progress: Progress, log: Log) -> None:
-    for damage in found.checkpoint.damage:
+def _report_damage(survey: Survey, progress: Progress, log: Log) -> None:
+    for damage in survey.checkpoint.damage:
         kind = "an unfinished last record" if damage.is_tail else "a damaged record"
         progress.say(
             f"{damage.path}:{damage.line}: {kind} of {damage.bytes} bytes was passed over; "

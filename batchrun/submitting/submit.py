@@ -96,44 +96,44 @@ class _Submit:
     def _survey(self) -> Survey:
         """The input beside the answers that are there."""
         before = self.run.read_run_json().get("rows")
-        found = open_run(self.job, self.run, self.progress, self.log)
-        if isinstance(before, int) and found.facts.rows < before:
-            self.progress.say(_fewer(before - found.facts.rows))
-        return found
+        survey = open_run(self.job, self.run, self.progress, self.log)
+        if isinstance(before, int) and survey.facts.rows < before:
+            self.progress.say(_fewer(before - survey.facts.rows))
+        return survey
 
-    def _choose(self, found: Survey) -> _Wanted:
+    def _choose(self, survey: Survey) -> _Wanted:
         """The rows to ask for, once it is clear what becomes of changed ones. Raises ChangedRowsError."""
         options, kind = self.options, self.job.engine.kind
         rerun = options.rerun_changed
-        states = decide(found, rerun=rerun, keep=options.keep_changed, retry_failed=options.retry_failed)
-        require_same(found, states, self.job, rerun=rerun, given=options.batches)
+        states = decide(survey, rerun=rerun, keep=options.keep_changed, retry_failed=options.retry_failed)
+        require_same(survey, states, self.job, rerun=rerun, given=options.batches)
         rows = to_do(states, rerun_changed=rerun)
         if kind == "provider_batch":  # some may be with a provider already: the limit is for the others
             return _Wanted(rows, states)
-        by_hash = found.checkpoint.unfinished or kind == "ray"
+        by_hash = survey.checkpoint.unfinished or kind == "ray"
         if not by_hash:  # by which rows find what was under way, and workers that they read the same row
             rows = rows.drop("key", "hash")  # 16 bytes a row, as long as rows are asked for
         return _Wanted(rows if options.limit is None else rows.head(options.limit), None)
 
-    def _ask(self, found: Survey, wanted: _Wanted) -> Stop | None:
+    def _ask(self, survey: Survey, wanted: _Wanted) -> Stop | None:
         """Ask for the rows, if there are any and nothing speaks against it; what stopped it."""
         rows = len(wanted.rows)
-        self._check_caps(found, wanted.rows)
-        self._write_down(found, rows)
+        self._check_caps(survey, wanted.rows)
+        self._write_down(survey, rows)
         if not rows and not read_records(self.run.checkpoint):
             return None
         if reason := too_little(self.run.path):
             return Stop("storage", reason)
         retry = self.options.retry_failed
-        first = canary(self.job, lambda: found.states(retry), retrying=bool(retry))
+        first = canary(self.job, lambda: survey.states(retry), retrying=bool(retry))
         if first.failed:
             return Stop("canary", first.failed)
-        self._announce(found, rows)
+        self._announce(survey, rows)
         from batchrun.submitting.asking import Asking  # what makes calls takes a seventh of a start to load
 
         wall_time = self.job.budget.wall_time
         asking = Asking(
-            found,
+            survey,
             self.options,
             self.env,
             self.counters,
@@ -146,34 +146,34 @@ class _Submit:
         )
         return asking.ask(wanted.rows, wanted.states)
 
-    def _finish(self, found: Survey, stop: Stop | None) -> Summary:
+    def _finish(self, survey: Survey, stop: Stop | None) -> Summary:
         """Publish what is there, and add it up."""
         ending = Ending(self.job, self.run, self.prices, self.counters, self.progress, self.started)
-        summary = ending.finish(found, stop, rerun=self.options.rerun_changed)
+        summary = ending.finish(survey, stop, rerun=self.options.rerun_changed)
         self.log("end", state=summary.state, exit_code=summary.exit_code)
         return summary
 
-    def _check_caps(self, found: Survey, rows: pl.DataFrame) -> None:
+    def _check_caps(self, survey: Survey, rows: pl.DataFrame) -> None:
         """Raises JobError when a cap of the budget cannot be kept, because a request has no upper bound."""
-        if reasons := unbounded(self.job, first_requests(found, rows), now=time.time()):
+        if reasons := unbounded(self.job, first_requests(survey, rows), now=time.time()):
             key, _, why = reasons[0].removeprefix("budget.").partition(": ")
             where = self.job.where("budget", key)
             raise JobError(f"{where}: {why}", hint="\n".join(reasons[1:]) or None)
 
-    def _write_down(self, found: Survey, to_do: int) -> None:
+    def _write_down(self, survey: Survey, to_do: int) -> None:
         """Keep the job as it is submitted, and the types of its results."""
-        result_types(found.renderer).save(self.run.checkpoint)
-        write_atomically(self.run.job_yaml, found.renderer.snapshot().encode())
-        self.log("start", rows=found.facts.rows, to_do=to_do, version=__version__)
+        result_types(survey.renderer).save(self.run.checkpoint)
+        write_atomically(self.run.job_yaml, survey.renderer.snapshot().encode())
+        self.log("start", rows=survey.facts.rows, to_do=to_do, version=__version__)
 
-    def _announce(self, found: Survey, to_do: int) -> None:
+    def _announce(self, survey: Survey, to_do: int) -> None:
         """Say what is asked for: to the user, and in `run.json` to whoever looks meanwhile."""
         for sentence in uncounted(self.job, self.prices):
             self.progress.say(sentence)
         now = {
             "name": self.job.name,
             "state": "running",
-            "rows": found.facts.rows,
+            "rows": survey.facts.rows,
             "pending": to_do,
             "budget": budget_of(self.job),
             "run_folder": self.job.output_shown,

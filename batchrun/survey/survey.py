@@ -79,7 +79,7 @@ class Survey:
         return pl.concat([rest, matched], how="horizontal")
 
 
-def survey(job: Job, *, on_rows: Callable[[int], None], keep_index: bool) -> Survey:
+def take_survey(job: Job, *, on_rows: Callable[[int], None], keep_index: bool) -> Survey:
     """Read the input, or the index of it where nothing has changed since.
 
     `on_rows` is told how many rows were read; `keep_index` writes the index for the next time, and brings

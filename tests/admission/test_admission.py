@@ -74,7 +74,7 @@ class Spy:
             finally:
                 self.running -= 1
             if answered:
-                permit.landed(CallFeedback("ok", used=tokens, proves=True, report="ok"), NOTHING)
+                permit.finished(CallFeedback("ok", used=tokens, proves=True, report="ok"), NOTHING)
 
     @property
     def order(self) -> list[str]:
@@ -249,7 +249,7 @@ def test_the_others_follow_as_soon_as_the_first_has_answered() -> None:
             async with admitted(gate, "e", "m", Size(0, 0), NOTHING) as permit:
                 assert isinstance(permit, Permit)
                 await anyio.sleep(1)
-                permit.landed(CallFeedback("ok", proves=True, report="ok"), NOTHING)
+                permit.finished(CallFeedback("ok", proves=True, report="ok"), NOTHING)
                 await anyio.sleep(100)
 
         await together(first, lambda: spy.call("x"), lambda: spy.call("y"))
@@ -319,13 +319,13 @@ def test_a_closed_model_leaves_the_others_open() -> None:
     async def main() -> None:
         gate = admission(models={"a": Limits(), "b": Limits()})
         gate.close("e", REFUSED, model="a")
-        assert (gate.is_open("e", "a"), gate.is_open("e", "b")) == (False, True)
+        assert (gate.is_available("e", "a"), gate.is_available("e", "b")) == (False, True)
         assert gate.reasons() == [Unavailable("e", "a", REFUSED, None)]
         spy = Spy(gate)
         await together(*(lambda: spy.call("b", model="b") for _ in range(3)))
         assert spy.most == 3
         gate.close("e", BUSY, seconds=5)
-        assert not gate.is_open("e", "b")
+        assert not gate.is_available("e", "b")
         assert gate.reasons() == [
             Unavailable("e", None, BUSY, 1_800_000_006.0),
             Unavailable("e", "a", REFUSED, None),
@@ -459,7 +459,7 @@ def test_a_run_at_the_limit_uses_it_and_is_never_refused() -> None:
                     await anyio.sleep(rng.uniform(0, 0.3))
                     arrivals.append(VirtualClock().monotonic())
                     await anyio.sleep(rng.uniform(0, 5))
-                    permit.landed(CallFeedback("ok", used=100, report="ok"), NOTHING)
+                    permit.finished(CallFeedback("ok", used=100, report="ok"), NOTHING)
 
         async with anyio.create_task_group() as group:
             for _ in range(64):
@@ -530,8 +530,8 @@ def test_a_call_read_from_a_journal_weighs_at_both_gates() -> None:
 
     async def main() -> float:
         gate = admission(Limits(rpm=1), {"m": Limits(tpm=100)})
-        gate.recall("e", "m", VirtualClock().wall() - 20, 100)
-        gate.recall("e", "m", VirtualClock().wall() - 2000, 100)
+        gate.charge_past_call("e", "m", VirtualClock().wall() - 20, 100)
+        gate.charge_past_call("e", "m", VirtualClock().wall() - 2000, 100)
         spy = Spy(gate)
         await spy.call("x", tokens=100)
         return spy.time("x")
@@ -586,7 +586,7 @@ def test_who_waits_for_tokens_goes_when_an_answer_gives_some_back() -> None:
             async with admitted(spy.gate, "e", "m", Size(100, 100), NOTHING) as permit:
                 assert isinstance(permit, Permit)
                 await anyio.sleep(1)
-                permit.landed(CallFeedback("ok", used=10, proves=True, report="ok"), NOTHING)
+                permit.finished(CallFeedback("ok", used=10, proves=True, report="ok"), NOTHING)
 
         await together(first, lambda: spy.call("second", tokens=80))
         return spy
@@ -605,7 +605,7 @@ def test_a_call_that_took_nothing_gives_its_tokens_back(used: int | None) -> Non
             async with admitted(spy.gate, "e", "m", Size(100, 100), NOTHING) as permit:
                 assert isinstance(permit, Permit)
                 await anyio.sleep(1)
-                permit.landed(CallFeedback("nothing", used=used, proves=True, report="ok"), NOTHING)
+                permit.finished(CallFeedback("nothing", used=used, proves=True, report="ok"), NOTHING)
 
         await together(first, lambda: spy.call("second", tokens=80))
         return spy
@@ -635,7 +635,7 @@ def test_rows_with_another_model_leave_the_line_when_the_circuit_opens() -> None
                     row=number,
                     error=None if ok else down,
                 )
-                permit.landed(landing, NOTHING)
+                permit.finished(landing, NOTHING)
 
         leaves = frozenset({"server"})
         await row(0)
@@ -650,7 +650,7 @@ def test_rows_with_another_model_leave_the_line_when_the_circuit_opens() -> None
                 charge = permits.rates.charge(clock.monotonic(), Size(1, 1))
                 landing = CallFeedback("failed", report="failed", row=number, error=down)
                 gate.route("e", "m").landed((charge, charge), landing)
-            assert gate.tripped("e")
+            assert gate.circuit_is_open("e")
             await clock.sleep(0.1)
             group.start_soon(partial(row, 3, leave_for=leaves))
         assert gate.short == permits.in_flight == 0

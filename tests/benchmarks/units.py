@@ -56,7 +56,7 @@ from batchrun.run_folder.journal.lines import encode
 from batchrun.run_folder.journal.records import Answered, Done, Sent
 from batchrun.submitting.journal import seal_file
 from batchrun.summary import Counters
-from batchrun.survey.survey import survey
+from batchrun.survey.survey import take_survey
 from tests.benchmarks.scale import IN_FLIGHT
 from tests.benchmarks.table import written
 from tests.reliability.responder import responding
@@ -106,7 +106,7 @@ def _of_a_run(folder: Path, rows: int) -> Iterator[Cost]:
         job.write(base_url, endpoints={"local": {"limits": {"concurrency": IN_FLIGHT}}})
         loaded = load_job(job.job, env=dict(os.environ), cwd=folder)
         with _cpu() as took:
-            survey(loaded, on_rows=lambda _rows: None, keep_index=False)
+            take_survey(loaded, on_rows=lambda _rows: None, keep_index=False)
         yield Cost("index pass", took() / rows * 1e6, "CPU µs a row")
         job.submit_here()
     sealed, results = (

@@ -256,7 +256,7 @@ def test_a_submit_that_stops_promises_no_end() -> None:
     watcher.look(0)
     counters.ok = 40
     assert "0:15 left" in figures(watcher.look(10))
-    flights.land_by(30)
+    flights.drain_until(30)
     assert [text for text in figures(watcher.look(11)) if "left" in text] == []
 
 

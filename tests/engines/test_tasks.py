@@ -14,7 +14,7 @@ from batchrun.engines.tasks import Assigner, Chains
 from batchrun.errors import InputError, JobError
 from batchrun.index import State
 from batchrun.outcome import Error
-from batchrun.survey.survey import survey, to_do
+from batchrun.survey.survey import take_survey, to_do
 from tests.run_folder.answering import Work, failed
 from tests.run_folder.recorded import answered, done, sent, write_journal
 
@@ -130,9 +130,9 @@ def test_the_index_is_read_again_only_when_something_has_changed(work: Work) -> 
     def passes() -> int:
         seen: list[int] = []
         work.run.claim("job")
-        found = survey(work.job, on_rows=seen.append, keep_index=True)
-        assert found.facts.rows == found.rows.height == 2500
-        assert found.columns.names == ["id", "text"]
+        survey = take_survey(work.job, on_rows=seen.append, keep_index=True)
+        assert survey.facts.rows == survey.rows.height == 2500
+        assert survey.columns.names == ["id", "text"]
         return len(seen)
 
     assert passes() > 0

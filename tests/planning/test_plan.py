@@ -26,7 +26,7 @@ from batchrun.run_folder.lock import locked
 from batchrun.spending.caps import needs_bounds
 from batchrun.submitting.options import Options
 from batchrun.submitting.submit import submit
-from batchrun.survey.survey import survey
+from batchrun.survey.survey import take_survey
 from tests.runs import JobFolder, Silent, simulated, write_rows
 
 LABELS = {
@@ -287,8 +287,8 @@ def test_the_price_of_an_edit_in_words(tmp_path: Path) -> None:
 
 def said_of_changed(job: JobFolder) -> str:
     loaded = load_job(job.job, env=dict(os.environ), cwd=job.folder)
-    found = survey(loaded, on_rows=lambda _: None, keep_index=False)
-    return price_of(found, found.states().filter(pl.col("state") == State.CHANGED), now=0.0)
+    survey = take_survey(loaded, on_rows=lambda _: None, keep_index=False)
+    return price_of(survey, survey.states().filter(pl.col("state") == State.CHANGED), now=0.0)
 
 
 @pytest.mark.parametrize(
@@ -584,12 +584,12 @@ def test_the_index_is_read_again_when_bounds_hang_on_something_else(tmp_path: Pa
             read: list[int] = []
             loaded = load_job(job.job, env=dict(os.environ), cwd=job.folder)
             with locked(RunFolder(loaded.output_path).lock) if number else nullcontext():
-                found = survey(loaded, on_rows=read.append, keep_index=number > 0)
+                survey = take_survey(loaded, on_rows=read.append, keep_index=number > 0)
             if not number:
                 job.submit_here()
                 continue
             assert (edit, bool(read)) == (edit, is_read)
-            assert (UNBOUNDED in found.rows.columns) == needs_bounds(loaded)
+            assert (UNBOUNDED in survey.rows.columns) == needs_bounds(loaded)
 
 
 def test_a_list_price_is_known_by_the_endpoint(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from batchrun.simulator import SimulatorConfig
 from batchrun.submitting.options import Options
 from batchrun.submitting.submit import submit
 from batchrun.summary import Summary
-from batchrun.survey.survey import survey
+from batchrun.survey.survey import take_survey
 from tests.reliability.edits import EDITS, ROWS, Edit, Place
 from tests.reliability.table import Line
 from tests.runs import JobFolder, Silent, write_rows
@@ -158,13 +158,13 @@ class Trial:
 
     def _requests_now(self) -> Mapping[int, tuple[str, dict[str, Any]]]:
         """The request hash and body of each row, as the job stands."""
-        found = survey(self._job(), on_rows=lambda _rows: None, keep_index=False)
+        survey = take_survey(self._job(), on_rows=lambda _rows: None, keep_index=False)
         requests = {}
-        for batch in found.source.batches():
+        for batch in survey.source.batches():
             for row in batch.rows:
-                identified = found.identifier.identify(row)
+                identified = survey.identifier.identify(row)
                 assert not isinstance(identified.request, Error)
-                body = codec.loads(identified.request.body(0, last=not found.renderer.prompt.has_turns))
+                body = codec.loads(identified.request.body(0, last=not survey.renderer.prompt.has_turns))
                 requests[row.index] = identified.request_hash, _hashed(body)
         return requests
 

@@ -21,7 +21,7 @@ from batchrun.run_folder.journal.lines import encode
 from batchrun.run_folder.journal.records import Answered, Done, Sent
 from batchrun.run_folder.results.publish import Publisher
 from batchrun.survey.layout import layout_of
-from batchrun.survey.survey import Survey, survey
+from batchrun.survey.survey import Survey, take_survey
 from tests.job.jobs import load
 from tests.run_folder.recorded import answered, body, done, reply, sent
 
@@ -69,7 +69,7 @@ class Work:
     def survey(self) -> Survey:
         """The rows and what is done of them."""
         self.run.claim("job")
-        return survey(self.job, on_rows=lambda _rows: None, keep_index=True)
+        return take_survey(self.job, on_rows=lambda _rows: None, keep_index=True)
 
     def answer(self, rows: Sequence[int], records: Records = ok) -> None:
         """Seal a part in which these rows are finished, in the order given."""

@@ -19,7 +19,7 @@ from batchrun.job.sections.spending import PriceSpec
 from batchrun.outcome import Exchange
 from batchrun.prices import Price
 from batchrun.prices.table import find_price
-from batchrun.run_folder.checkpoint.spend import price_for, read_dropped, recalled, unfinished_spend
+from batchrun.run_folder.checkpoint.spend import amounts_of_call, price_for, read_dropped, unfinished_spend
 from batchrun.survey.survey import Survey
 from tests.run_folder.recorded import EPOCH, answered, body, history, reply, sent
 from tests.runs import JobFolder, simulated
@@ -92,17 +92,17 @@ def test_a_call_that_went_by_a_batch_is_recalled_at_the_batchs_price(
     """At 40% here. What the server says that it cost stands, as does its bound without an answer."""
     call = replace(sent(1, batch="batch_7"), bound_usd=0.5, bound_tokens=2_000)
     exchange = ANSWERS[kind]
-    found = recalled(call, answered(1, exchange=exchange) if exchange else None, price_of)
+    found = amounts_of_call(call, answered(1, exchange=exchange) if exchange else None, price_of)
     assert found == (took, cost)
 
 
 def test_a_call_of_its_own_is_recalled_at_the_full_price() -> None:
     """And one of a model without a price at none, by a batch or not."""
     answer = answered(1, exchange=ANSWERS["usage"])
-    assert recalled(sent(1), answer, price_of) == (Amounts(0.0045, 1_100, 1), 0.0045)
+    assert amounts_of_call(sent(1), answer, price_of) == (Amounts(0.0045, 1_100, 1), 0.0045)
     for batch in ("", "batch_7"):
         assert price_for(sent(1, batch=batch), lambda *_: None) is None
-        assert recalled(sent(1, batch=batch), answer, lambda *_: None)[1] is None
+        assert amounts_of_call(sent(1, batch=batch), answer, lambda *_: None)[1] is None
 
 
 def test_unfinished_calls_of_a_batch_count_at_its_price() -> None:

@@ -73,7 +73,9 @@ class Books:
                 self.begun[name] = VirtualClock().monotonic()
                 await anyio.sleep(seconds)
                 if paid is not None:
-                    permit.landed(landing or CallFeedback("ok", used=1, proves=True, report="ok"), usd(paid))
+                    permit.finished(
+                        landing or CallFeedback("ok", used=1, proves=True, report="ok"), usd(paid)
+                    )
                 self.ended[name] = "landed"
         except BudgetExhaustedError:
             self.ended[name] = "refused"

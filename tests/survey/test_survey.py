@@ -11,7 +11,7 @@ import pytest
 from batchrun.errors import StorageError
 from batchrun.job import load_job
 from batchrun.run_folder.folder import RunFolder
-from batchrun.survey.survey import survey
+from batchrun.survey.survey import take_survey
 from tests.runs import JobFolder, write_rows
 
 EDITED = {"messages": [{"role": "user", "content": "{{ text }} Be brief."}]}
@@ -21,7 +21,7 @@ def surveyed(job: JobFolder) -> pl.DataFrame:
     """The rows as the holder of the run folder's lock finds them."""
     loaded = load_job(job.job, env=dict(os.environ), cwd=job.folder)
     RunFolder(loaded.output_path).claim(loaded.name)
-    return survey(loaded, on_rows=lambda _: None, keep_index=True).rows
+    return take_survey(loaded, on_rows=lambda _: None, keep_index=True).rows
 
 
 def job_of(folder: Path, rows: int) -> JobFolder:

@@ -32,7 +32,7 @@ Spends: TypeAlias = dict[str, Spend]
 """Sums by their names."""
 
 
-def recalled(sent: Sent, answered: Answered | None, price_of: PriceOf) -> tuple[Amounts, float | None]:
+def amounts_of_call(sent: Sent, answered: Answered | None, price_of: PriceOf) -> tuple[Amounts, float | None]:
     """What a call of an earlier submit took of the budget, and what it cost where that is known."""
     bound = Amounts(sent.bound_usd, sent.bound_tokens, 1)
     if answered is None:
@@ -55,7 +55,7 @@ def finished_spend(finished: Iterable[History]) -> Spend:
             spend += Spend.read(history.done.spend)
         elif history.done:
             for sent, answered in history.own_calls():
-                spend += Spend.on(sent.at, recalled(sent, answered, lambda *_: None)[0])
+                spend += Spend.on(sent.at, amounts_of_call(sent, answered, lambda *_: None)[0])
     return spend
 
 
@@ -66,7 +66,7 @@ def unfinished_spend(unfinished: Mapping[int, History], price_of: PriceOf) -> Sp
         calls = list(history.own_calls())
         spend = Spend()
         for sent, answered in calls:
-            spend += Spend.on(sent.at, recalled(sent, answered, price_of)[0])
+            spend += Spend.on(sent.at, amounts_of_call(sent, answered, price_of)[0])
         if calls:
             spends[_name_of(task, calls[0][0])] = spend
     return spends

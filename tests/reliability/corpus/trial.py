@@ -20,7 +20,7 @@ from batchrun.job import load_job
 from batchrun.job.env_file import read_env_file
 from batchrun.outcome import Error
 from batchrun.selection import Selection
-from batchrun.survey.survey import Survey, survey
+from batchrun.survey.survey import Survey, take_survey
 from tests.reliability.corpus.case import ASKED, Case
 from tests.reliability.corpus.sameness import is_kept, is_sent
 from tests.runs import JobFolder
@@ -75,8 +75,8 @@ def surveyed(case: Case, job: JobFolder) -> Seen:
         if case.env_file is not None:
             seen.variables = read_env_file(job.folder / case.env_file)
             return seen
-        found = survey(load_job(job.job, env={}, cwd=job.folder), on_rows=_unheard, keep_index=False)
-        _look(found, seen, typed=case.values is not None)
+        survey = take_survey(load_job(job.job, env={}, cwd=job.folder), on_rows=_unheard, keep_index=False)
+        _look(survey, seen, typed=case.values is not None)
         seen.code = int(bool(seen.failures))
     return seen
 
@@ -141,17 +141,17 @@ class _ended:  # noqa: N801 - reads as a word of a `with`
 def _unheard(_rows: int) -> None: ...
 
 
-def _look(found: Survey, seen: Seen, *, typed: bool) -> None:
+def _look(survey: Survey, seen: Seen, *, typed: bool) -> None:
     position = 0
-    for batch, chosen in Selection(found.source, found.job).batches():
-        table = batch.arrow(found.columns)
+    for batch, chosen in Selection(survey.source, survey.job).batches():
+        table = batch.arrow(survey.columns)
         has_column = typed and "value" in table.column_names
         kept = table["value"].to_pylist() if has_column else [NOTHING] * len(batch.rows)
         wanted = {row.index for row in chosen}
         for row, value in zip(batch.rows, kept, strict=True):
             if row.index not in wanted:
                 continue
-            request = found.identifier.identify(row).request
+            request = survey.identifier.identify(row).request
             if isinstance(request, Error):
                 seen.failures[position] = request.message
             else:
