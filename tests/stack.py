@@ -133,7 +133,7 @@ class Stack:
             retry=retry_rules(job),
         )
         self.counters = Counters()
-        self.flights = InFlightCalls()
+        self.in_flight_calls = InFlightCalls()
         self.journal = Journal(folder, 1, _Still())
         timeout = job.retry.timeout
         timeouts = Timeouts(timeout.connect, timeout.idle, timeout.total)
@@ -149,7 +149,14 @@ class Stack:
         }
         prices = ModelPrices(job, EPOCH)
         caller = Caller(
-            job.models, clients, prices, self.admission, self.journal, self.flights, self.counters, self.clock
+            job.models,
+            clients,
+            prices,
+            self.admission,
+            self.journal,
+            self.in_flight_calls,
+            self.counters,
+            self.clock,
         )
         self.latencies = caller.latencies[0]
         asker = Asker(

@@ -107,11 +107,11 @@ class Admission:
         route: Route,
         charges: tuple[Charge, Charge],
         reservation: Reservation | None,
-        landing: CallFeedback,
+        feedback: CallFeedback,
         paid: Amounts | None,
     ) -> None:
         """Let gates and budget learn from what came of a call; `paid` None keeps its reservation."""
-        route.landed(charges, landing)
+        route.landed(charges, feedback)
         if self.budget and reservation:
             if paid is None:
                 self.budget.hold(reservation)

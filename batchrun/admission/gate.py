@@ -134,26 +134,26 @@ class Gate:
         return self.rates.charge(now, size)
 
     def finished(
-        self, charge: Charge, now: float, landing: CallFeedback, jitter: Callable[[], float]
+        self, charge: Charge, now: float, feedback: CallFeedback, jitter: Callable[[], float]
     ) -> None:
         """Learn from what came of a call."""
         if self.circuit:
             was_open = self.tripped(now)
-            self.circuit.ended(now, charge.sent_at, landing.report, row=landing.row, jitter=jitter())
-            if landing.report in ("failed", "unreached"):
-                self._trouble = landing.error
+            self.circuit.ended(now, charge.sent_at, feedback.report, row=feedback.row, jitter=jitter())
+            if feedback.report in ("failed", "unreached"):
+                self._trouble = feedback.error
             if was_open and not self.tripped(now):
                 self._resume, self._resumed_at = _RESUME, now + _RESUME
-        sooner = self.rates.settle(charge, now, landing.used)
-        if landing.account is not None and self.model is not None:  # it is of the model that answered
-            sooner |= self.rates.told(charge, now, landing.account)
+        sooner = self.rates.settle(charge, now, feedback.used)
+        if feedback.account is not None and self.model is not None:  # it is of the model that answered
+            sooner |= self.rates.told(charge, now, feedback.account)
         if sooner:
             self.wake()  # who sleeps does so for what was known before
         if self.adaptive:
-            if landing.account is not None:
+            if feedback.account is not None:
                 self.adaptive.limits_told()
-            self.adaptive.ended(now, charge.sent_at, landing.result, landing.output_tokens)
-        if landing.proves and not self.proven:
+            self.adaptive.ended(now, charge.sent_at, feedback.result, feedback.output_tokens)
+        if feedback.proves and not self.proven:
             self.proven = True
             self.slot_freed()
 

@@ -30,13 +30,13 @@ class Permit:
         self._land = land
         self._landed = False
 
-    def finished(self, landing: CallFeedback, paid: Amounts | None) -> None:
+    def finished(self, feedback: CallFeedback, paid: Amounts | None) -> None:
         """What came of the call; `paid` None: it may have been paid, so that its reservation is kept.
 
         A block that ends without it counts as a call of which nothing is known.
         """
         self._landed = True
-        self._land(landing, paid)
+        self._land(feedback, paid)
 
     def __enter__(self) -> Self:
         return self

@@ -83,17 +83,17 @@ class Route:
         now = self._clock.monotonic()
         return self.model.take(now, size, self._jitter), self.endpoint.take(now, size, self._jitter)
 
-    def landed(self, charges: tuple[Charge, Charge], landing: CallFeedback) -> None:
+    def landed(self, charges: tuple[Charge, Charge], feedback: CallFeedback) -> None:
         """Learn from what came of a call."""
         now = self._clock.monotonic()
         model, endpoint = self.gates
         was_open = endpoint.trouble(now) is not None
-        model.finished(charges[0], now, landing, self._jitter)
-        endpoint.finished(charges[1], now, landing, self._jitter)
+        model.finished(charges[0], now, feedback, self._jitter)
+        endpoint.finished(charges[1], now, feedback, self._jitter)
         if (counted := model.rates.counted) and endpoint.rates.counts(counted):
             endpoint.wake()
-        if endpoint.circuit and endpoint.circuit.exhausted and landing.error:
-            endpoint.close(landing.error, math.inf)
+        if endpoint.circuit and endpoint.circuit.exhausted and feedback.error:
+            endpoint.close(feedback.error, math.inf)
         elif not was_open and (trouble := endpoint.trouble(now)):
             endpoint.send_away(trouble[0].type)  # who has another model goes there
 

@@ -12,8 +12,8 @@ import anyio.lowlevel
 
 from batchrun.admission import Admitting, Permit, Unavailable
 from batchrun.admission.gate import CallFeedback
+from batchrun.answer.feedback import FAILURES, feedback_of
 from batchrun.answer.in_flight import InFlightCall, InFlightCalls
-from batchrun.answer.landing import FAILURES, landing_of
 from batchrun.answer.needs import Estimator, Needs
 from batchrun.answer.recovery import Recovery, note_received
 from batchrun.answer.tail import Latencies
@@ -58,7 +58,7 @@ class Caller:
         prices: ModelPrices,
         admission: Admitting,
         journal: Recorder,
-        flights: InFlightCalls,
+        in_flight_calls: InFlightCalls,
         counters: Counters,
         clock: Clock,
         recovery: Recovery | None = None,
@@ -66,7 +66,7 @@ class Caller:
         self._clients = clients
         self._admission = admission
         self._journal = journal
-        self._flights = flights
+        self._in_flight_calls = in_flight_calls
         self._counters = counters
         self._clock = clock
         self._recovery = recovery
@@ -83,7 +83,7 @@ class Caller:
         `progress.answered` is the call that answered. Raises BudgetExhaustedError when it cannot be paid, and
         OutOfTimeError.
         """
-        if self._flights.is_draining:  # a call that has landed must not start another
+        if self._in_flight_calls.is_draining:  # a call that has landed must not start another
             await anyio.lowlevel.checkpoint()
         call = _Call(question, self._needs(question))
         await self._journal.ready()  # not after admission: a Retry-After could arrive meanwhile
@@ -93,7 +93,9 @@ class Caller:
         with permit:
             second: list[tuple[int, CallOutcome]] = []
             flight = InFlightCall(
-                question.index, self._clock.monotonic(), lambda flight: self._copy(call, flight, second)
+                question.index,
+                self._clock.monotonic(),
+                lambda flight: self._copy(call, flight, second),
             )
             landed = await self._fly(call, permit, flight)
             if flight.copy_ended:
@@ -145,7 +147,7 @@ class Caller:
         self._counters.calls += 1
         progress.first_sent = min(progress.first_sent, sent.at)
         exchange: Exchange | None = None
-        with self._flights.under_way(flight):
+        with self._in_flight_calls.under_way(flight):
             exchange = await self._exchange(call.question, sent, flight)
             self._journal.append(Answered(sent.task, number, self._clock.wall(), exchange))
             _check_open_files(exchange)
@@ -203,7 +205,7 @@ class Caller:
         flight.ended = True
         failed = landed is not None and landed[1].completion is None
         with anyio.CancelScope(shield=True):  # a copy under way ends with the row's time, or the drain
-            if failed and flight.rival is not None and not self._flights.is_draining:
+            if failed and flight.rival is not None and not self._in_flight_calls.is_draining:
                 await copy_ended.wait()
             if flight.copy_scope is not None:
                 flight.copy_scope.cancel()
@@ -217,13 +219,13 @@ class Caller:
         endpoint = question.model.endpoint
         amounts, cost = paid(judged, price, sent_at), cost_of(judged, price, sent_at)
         question.progress.paid(sent_at, taken(amounts, call.needs.bound), cost)
-        landing = landing_of(
+        feedback = feedback_of(
             judged,
             row=question.task.number,
             now_wall=self._clock.wall(),
             has_spare=self._clients[endpoint].has_spare,
         )
-        permit.finished(landing, amounts)
+        permit.finished(feedback, amounts)
         self._counters.paid(judged.bill.usage, cost)
         if isinstance(judged.exchange, Reply):
             self._learn(endpoint, judged.error, started)

@@ -49,14 +49,14 @@ class Tail:
 
     def __init__(
         self,
-        flights: InFlightCalls,
+        in_flight_calls: InFlightCalls,
         latencies: Sequence[Latencies],
         counters: Counters,
         *,
         hedge_after: float,
         clock: Clock,
     ) -> None:
-        self._flights = flights
+        self._in_flight_calls = in_flight_calls
         self._latencies = latencies
         self._counters = counters
         self._hedge_after = hedge_after
@@ -67,7 +67,7 @@ class Tail:
         async with anyio.create_task_group() as group:
             while True:
                 await self._clock.sleep(_LOOK)
-                if self._is_reached() and not self._flights.is_draining:
+                if self._is_reached() and not self._in_flight_calls.is_draining:
                     self._copy_slow_ones(group)
 
     def _is_reached(self) -> bool:
@@ -77,7 +77,7 @@ class Tail:
     def _copy_slow_ones(self, group: TaskGroup) -> None:
         limits = [latencies.quantile(self._hedge_after) for latencies in self._latencies]
         now = self._clock.monotonic()
-        for flight in self._flights:
+        for flight in self._in_flight_calls:
             if flight.copy and not flight.copy_ended and now - flight.started > limits[flight.model]:
                 flight.copy_ended = anyio.Event()
                 group.start_soon(flight.copy, flight)

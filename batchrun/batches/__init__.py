@@ -11,8 +11,8 @@
     quotas.py         `Quotas`: how many tokens a provider takes at once
     taking.py         `Taking`: a batch that is over is fetched, and forgotten
     arrived.py        `Arrived`: the answers of a batch, found by the ids of their lines
-    landing.py        `Landing`: answers come to their rows
-    desk.py           `Desk`: what all of these work with
+    delivery.py        `AnswerDelivery`: answers come to their rows
+    context.py           `BatchContext`: what all of these work with
     api.py            `BatchApi`: files and batches of one endpoint
 
 What is kept of a batch while it is with its provider is in `run_folder/batches.py`.

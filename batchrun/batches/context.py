@@ -33,7 +33,7 @@ class BatchContext:
     budget: Budget | None
     journal: Recorder
     control: Control
-    flights: InFlightCalls
+    in_flight_calls: InFlightCalls
     counters: Counters
     clock: PausableClock
     say: Callable[[str], None]

@@ -57,14 +57,14 @@ class AnswerDelivery:
 
     def __init__(
         self,
-        desk: BatchContext,
+        context: BatchContext,
         answerer: Answerer,
         assigner: Assigner,
         states: pl.DataFrame,
         unfinished: dict[int, History],
         price_of: PriceOf,
     ) -> None:
-        self._desk = desk
+        self._context = context
         self._answerer = answerer
         self._assigner = assigner
         self._states = states
@@ -93,7 +93,7 @@ class AnswerDelivery:
             for task, line in chunk:
                 if await self._land(record, task, line, arrived, took):
                     again.append(task.row)
-            await self._desk.journal.ready()
+            await self._context.journal.ready()
             await anyio.lowlevel.checkpoint()
         for line in rows.join(here, on=TASK, how="anti").iter_rows(named=True):
             self._land_gone(record, line, arrived, took)
@@ -104,7 +104,7 @@ class AnswerDelivery:
         names = [name for name in ("row_index", "key", "hash", *_OF_STATES) if name in self._states.columns]
         states = self._states.select(names)
         found = states.join(rows, on=["key", "hash"], how="inner")
-        if self._desk.job.dedupe:  # any row that asks the same may have become the one that is asked
+        if self._context.job.dedupe:  # any row that asks the same may have become the one that is asked
             others = rows.join(found, on=TASK, how="anti").drop("key")
             first = states.unique("hash", keep="first", maintain_order=True)
             found = pl.concat([found, first.join(others, on="hash", how="inner").select(found.columns)])
@@ -118,7 +118,7 @@ class AnswerDelivery:
         if line["call"] not in history.sent:
             sent, answered = self._records(record, {**line, "row": task.row}, arrived, took)
             lines = [encode(sent), encode(answered)]
-            self._desk.journal.carry(task.number, lines)
+            self._context.journal.carry(task.number, lines)
             history.add(sent, lines[0])
             if sent.request_hash == task.request_hash:  # else a picture has changed since
                 history.add(answered, lines[1])
@@ -126,7 +126,7 @@ class AnswerDelivery:
         if not isinstance(found, Done):
             self._assigner.keep(task)
             return True
-        self._desk.control.finish(found)
+        self._context.control.finish(found)
         return False
 
     def _land_gone(
@@ -136,7 +136,7 @@ class AnswerDelivery:
         known = self._unfinished.get(line[TASK])
         if known is None or line["call"] not in known.sent:
             sent, answered = self._records(record, line, arrived, took)
-            self._desk.journal.carry(line[TASK], [encode(sent), encode(answered)])
+            self._context.journal.carry(line[TASK], [encode(sent), encode(answered)])
         took.gone += 1
 
     def _records(
@@ -144,14 +144,14 @@ class AnswerDelivery:
     ) -> tuple[Sent, Answered]:
         exchange = arrived.of(custom_id(line[TASK], line["call"], line["request_hash"]))
         sent = _sent(record, line)
-        answered = Answered(sent.task, sent.call, self._desk.clock.wall(), exchange)
+        answered = Answered(sent.task, sent.call, self._context.clock.wall(), exchange)
         self._count(sent, answered, took)
         return sent, answered
 
     def _count(self, sent: Sent, answered: Answered, took: BatchTotals) -> None:
         amounts, cost = amounts_of_call(sent, answered, self._price_of)
         took.add(amounts)
-        judged, counters = judge(answered.exchange), self._desk.counters
+        judged, counters = judge(answered.exchange), self._context.counters
         good = judged.completion is not None
         took.answered += good
         took.failed += not good

@@ -1,4 +1,4 @@
-"""A run by a provider's batches, as it is put together over the books of the run."""
+"""A run by a provider's batches, as it is put together over its context."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _MARGIN = 0.1
 
 @dataclass(frozen=True, slots=True)
 class ByBatches:
-    """What a run by batches is told beside its books.
+    """What a run by batches is told beside the run's context.
 
     `states` are all rows of the job (see `index.match`), `limit` the most that may be given to batches now,
     `canary` how many are asked in realtime first. `given` says of batches by their stems which of the
@@ -56,56 +56,65 @@ class ByBatches:
     ship: Callable[[], object]
     looks: tuple[float, ...]
 
-    def prepare(self, parts: Parts, rows: pl.DataFrame, books: RunContext) -> ReadyEngine:
+    def prepare(self, parts: Parts, rows: pl.DataFrame, run_context: RunContext) -> ReadyEngine:
         """The engine for `rows`. Raises JobError, and RunFolderError for damaged records."""
         job = self.survey.job
         caller = parts.caller()
         asker = parts.asker(caller)
-        desk = self._desk(parts, books)
-        records = read_records(desk.checkpoint)
+        context = self._context(parts, run_context)
+        records = read_records(context.checkpoint)
         taken = self._tasks(records)
         assigner = Assigner(self.survey, self.chains, first=max(taken, default=0) + 1, taken=taken)
         engine = job.engine
         deferring = Deferring(asker, attempts=job.retry.max_attempts, most=engine.max_bytes)
         answerer = parts.answerer(deferring)
         unfinished = self.survey.checkpoint.unfinished
-        landing = AnswerDelivery(desk, answerer, assigner, self.states, unfinished, parts.prices.spelled)
-        sender = Sender(desk, min([desk.clock.wall(), *(one.began for one in records)]), self.looks)
+        delivery = AnswerDelivery(context, answerer, assigner, self.states, unfinished, parts.prices.spelled)
+        sender = Sender(context, min([context.clock.wall(), *(one.began for one in records)]), self.looks)
         hurry_at = _hurry_at(
-            job, books.admission, sender.began, len(rows) + sum(one.lines for one in records)
+            job, run_context.admission, sender.began, len(rows) + sum(one.lines for one in records)
         )
         rounds = Rounds(
-            desk,
-            Lane(desk, sender, Taking(desk, landing), Quotas(engine.enqueued_tokens), self.waits, hurry_at),
+            context,
+            Lane(
+                context,
+                sender,
+                Taking(context, delivery),
+                Quotas(engine.enqueued_tokens),
+                self.waits,
+                hurry_at,
+            ),
             sender,
             answerer,
-            Estimator(job.models, parts.prices, books.admission.budget, in_batches=True),
+            Estimator(job.models, parts.prices, run_context.admission.budget, in_batches=True),
             assigner,
             self.states,
-            partial(_in_realtime, parts, books, assigner, parts.answerer(asker)),
+            partial(_in_realtime, parts, run_context, assigner, parts.answerer(asker)),
             self.canary,
         )
-        work = partial(self._work, rounds, landing, rows, records)
-        return ReadyEngine(work, caller.latencies[0], batches=desk.under_way)
+        work = partial(self._work, rounds, delivery, rows, records)
+        return ReadyEngine(work, caller.latencies[0], batches=context.under_way)
 
     async def _work(
-        self, rounds: Rounds, landing: AnswerDelivery, rows: pl.DataFrame, records: Sequence[BatchRecord]
+        self, rounds: Rounds, delivery: AnswerDelivery, rows: pl.DataFrame, records: Sequence[BatchRecord]
     ) -> None:
         """All of it: what earlier submits have left with providers first."""
-        desk = rounds.desk
+        context = rounds.context
         try:
-            await find(desk, rounds.sender, records, self.given)
+            await find(context, rounds.sender, records, self.given)
         except StoppedError:
             return
-        kept = [read_rows(desk.checkpoint, record, ["key", "hash", TASK]) for record in desk.outstanding]
+        kept = [
+            read_rows(context.checkpoint, record, ["key", "hash", TASK]) for record in context.outstanding
+        ]
         waiting = pl.concat(kept) if kept else None
         if waiting is not None:
             answers = self.survey.checkpoint.answers()
-            landing.know(answers.join(waiting, on=TASK, how="semi")[TASK])
+            delivery.know(answers.join(waiting, on=TASK, how="semi")[TASK])
             same = ["hash"] if self.survey.job.dedupe else ["key", "hash"]
             rows = rows.join(waiting, on=same, how="anti")
         rows = rows if self.limit is None else rows.head(self.limit)
-        desk.counters.to_do = len(rows) + (0 if waiting is None else len(waiting))
+        context.counters.to_do = len(rows) + (0 if waiting is None else len(waiting))
         await rounds.work(rows)
 
     def _tasks(self, records: Sequence[BatchRecord]) -> frozenset[int]:
@@ -117,7 +126,7 @@ class ByBatches:
             found.update(known.to_list(), tasks.sort().tail(1).to_list())
         return frozenset(found)
 
-    def _desk(self, parts: Parts, books: RunContext) -> BatchContext:
+    def _context(self, parts: Parts, run_context: RunContext) -> BatchContext:
         job, resources = self.survey.job, parts.resources
         for name in {model.endpoint for model in job.models} - resources.keys():
             raise JobError(
@@ -133,18 +142,18 @@ class ByBatches:
                 name: BatchApi(
                     one,
                     retry,
-                    books.clock,
+                    run_context.clock,
                     random.random,
                     DIALECTS.get(job.endpoints[name].preset or "", OPENAI),
                 )
                 for name, one in resources.items()
             },
-            budget=books.admission.budget,
-            journal=books.journal,
-            control=books.control,
-            flights=books.flights,
+            budget=run_context.admission.budget,
+            journal=run_context.journal,
+            control=run_context.control,
+            in_flight_calls=run_context.in_flight_calls,
             counters=parts.counters,
-            clock=books.clock,
+            clock=run_context.clock,
             say=parts.say,
             log=parts.log,
             ship=self.ship,
@@ -152,10 +161,10 @@ class ByBatches:
 
 
 async def _in_realtime(
-    parts: Parts, books: RunContext, assigner: Assigner, answerer: Answerer, rows: pl.DataFrame
+    parts: Parts, run_context: RunContext, assigner: Assigner, answerer: Answerer, rows: pl.DataFrame
 ) -> None:
     """Take rows to their outcomes by calls of their own."""
-    engine = LocalEngine(answerer, books.control, parts.spare_rows)
+    engine = LocalEngine(answerer, run_context.control, parts.spare_rows)
     await engine.work(in_chunks(assigner.tasks(rows)))
 
 

@@ -16,11 +16,11 @@ NONE = "none"
 
 
 async def find(
-    desk: BatchContext, sender: Sender, records: Iterable[BatchRecord], given: Mapping[str, str]
+    context: BatchContext, sender: Sender, records: Iterable[BatchRecord], given: Mapping[str, str]
 ) -> None:
     """Take up what earlier submits have created, or may have; `given` says by stem which batch of the
     provider's one is, or NONE. Raises StoppedError and UsageError."""
-    forget_strays(desk.checkpoint)
+    forget_strays(context.checkpoint)
     known = {record.stem for record in records}
     for stem in given.keys() - known:
         names = ", ".join(sorted(known)) or "there are none"
@@ -31,9 +31,9 @@ async def find(
     for record in records:
         said = given.get(record.stem)
         if said == NONE:
-            drop_record(desk.checkpoint, record)
+            drop_record(context.checkpoint, record)
             continue
-        if record.endpoint not in desk.apis:
+        if record.endpoint not in context.apis:
             raise UsageError(
                 f"{record.endpoint} has {counted(record.lines, 'row')} in a batch, and no model of the job "
                 "is there now",
@@ -41,23 +41,23 @@ async def find(
                 "are then asked, and paid for, again.",
             )
         if said is None and record.is_known:
-            desk.outstanding.append(record)
-            desk.reserve(record)
+            context.outstanding.append(record)
+            context.reserve(record)
         else:
-            await _adopt(desk, sender, record, said)
+            await _adopt(context, sender, record, said)
 
 
-async def _adopt(desk: BatchContext, sender: Sender, record: BatchRecord, given: str | None) -> None:
+async def _adopt(context: BatchContext, sender: Sender, record: BatchRecord, given: str | None) -> None:
     """Take up a batch of which the id is not known, or is `given`; forget one that was never created."""
-    api = desk.apis[record.endpoint]
+    api = context.apis[record.endpoint]
     try:
         told = await api.get(given) if given else await sender.look_for(record)
     except ApiError as error:
-        desk.end(record.endpoint, error, f"batch {given} cannot be looked at")
+        context.end(record.endpoint, error, f"batch {given} cannot be looked at")
         raise StoppedError from error
     if told is None:
-        drop_record(desk.checkpoint, record)
+        drop_record(context.checkpoint, record)
         await api.delete(record.file_id)
         return
-    desk.say(f"batch {told.id} with {counted(record.lines, 'row')} was found again")
+    context.say(f"batch {told.id} with {counted(record.lines, 'row')} was found again")
     sender.adopt(record, told)

@@ -31,7 +31,7 @@ class Lane:
     realtime (seconds since the epoch), None for never.
     """
 
-    desk: BatchContext
+    context: BatchContext
     sender: Sender
     taking: Taking
     quotas: Quotas
@@ -62,7 +62,7 @@ class Lane:
             if self.quotas.has_room(record, self._others(record)):
                 if await self.sender.create(record) is not None:
                     return True
-                if self.desk.control.stopped_by:
+                if self.context.control.stopped_by:
                     raise StoppedError
             if not self.waits:
                 return False
@@ -87,9 +87,9 @@ class Lane:
     def _say_full(self, record: BatchRecord) -> None:
         if not self._full:
             self._full = True
-            self.desk.log("batch_waits", rows=record.lines, tokens=record.tokens)
+            self.context.log("batch_waits", rows=record.lines, tokens=record.tokens)
             why = f" ({self.sender.refusal})" if self.sender.refusal else ""
-            self.desk.say(f"{record.endpoint} has no room for another batch yet: the next one waits{why}")
+            self.context.say(f"{record.endpoint} has no room for another batch yet: the next one waits{why}")
 
     async def next_over(self) -> None:
         """Wait until a batch is over, and take up what came of it; less where rows are to go on in realtime.
@@ -97,11 +97,11 @@ class Lane:
         Raises StoppedError.
         """
         while True:
-            for record in list(self.desk.outstanding):
+            for record in list(self.context.outstanding):
                 if (told := await self._look(record)) and told.is_over:
                     await self._take_up(record, told)
                     return
-            if not self.waits or not self.desk.outstanding:
+            if not self.waits or not self.context.outstanding:
                 return
             await self._rest()
 
@@ -113,7 +113,7 @@ class Lane:
             for record in parked:
                 if not await self.begin(record):
                     await self.leave(record)
-        while self.waits and (self._parked or self.desk.outstanding):
+        while self.waits and (self._parked or self.context.outstanding):
             if self._parked and not self._others(self._parked[0]):
                 await self._unpark()
             else:
@@ -121,24 +121,26 @@ class Lane:
 
     async def look_once(self) -> None:
         """Take up every batch that is over by now."""
-        for record in list(self.desk.outstanding):
+        for record in list(self.context.outstanding):
             if (told := await self._look(record)) and told.is_over:
                 await self._take_up(record, told)
 
     async def mind_the_time(self) -> None:
         """Hurry, if it is time to."""
-        late = self.hurry_at is not None and self.desk.clock.wall() >= self.hurry_at
+        late = self.hurry_at is not None and self.context.clock.wall() >= self.hurry_at
         if late and not self.hurrying:
             await self.hurry()
 
     async def hurry(self) -> None:
         """Let nothing more go by batch: what no batch has answered goes on in realtime."""
         self.hurrying = True
-        rows = sum(record.lines - record.done for record in self.desk.outstanding)
+        rows = sum(record.lines - record.done for record in self.context.outstanding)
         if rows:
-            self.desk.say(f"finish_by is near: {counted(rows, 'row')} go on in realtime, at the full price")
-        for record in self.desk.outstanding:
-            await self.desk.apis[record.endpoint].cancel(record.batch_id)
+            self.context.say(
+                f"finish_by is near: {counted(rows, 'row')} go on in realtime, at the full price"
+            )
+        for record in self.context.outstanding:
+            await self.context.apis[record.endpoint].cancel(record.batch_id)
         for record in self._parked:
             self._give_up(record)
         self._parked.clear()
@@ -146,11 +148,11 @@ class Lane:
     def _others(self, record: BatchRecord) -> list[BatchRecord]:
         """The batches of the same model that are under way."""
         asked = (record.endpoint, record.model, record.named)
-        return [one for one in self.desk.outstanding if (one.endpoint, one.model, one.named) == asked]
+        return [one for one in self.context.outstanding if (one.endpoint, one.model, one.named) == asked]
 
     async def _rest(self) -> None:
         """Wait for the next look, or for the moment from which rows go on in realtime."""
-        clock, pause = self.desk.clock, self.desk.job.engine.poll
+        clock, pause = self.context.clock, self.context.job.engine.poll
         if self.hurrying:
             pause = min(pause, _SOON)
         elif self.hurry_at is not None:
@@ -160,39 +162,39 @@ class Lane:
 
     async def _look(self, record: BatchRecord) -> Told | None:
         """How a batch stands; None where that cannot be found out now."""
-        desk = self.desk
+        context = self.context
         try:
-            told = await desk.apis[record.endpoint].get(record.batch_id)
+            told = await context.apis[record.endpoint].get(record.batch_id)
         except ApiError as error:
             if error.lacking:
                 self._lost(record, error)
             elif error.error.type in ("auth", "model_not_found"):
-                desk.end(record.endpoint, error, f"batch {record.batch_id} cannot be looked at")
+                context.end(record.endpoint, error, f"batch {record.batch_id} cannot be looked at")
                 raise StoppedError from error
             elif not error.may_pass:
                 text = f"{record.endpoint} does not tell of batch {record.batch_id}: {error.error.message}"
-                desk.control.stop(Stop("batches", f"{text}. {give_it_up(record)}"))
+                context.control.stop(Stop("batches", f"{text}. {give_it_up(record)}"))
                 raise StoppedError from error
             elif not self._silent:
                 self._silent = True
-                desk.say(f"{record.endpoint} does not tell how its batches stand: {error.error.message}")
+                context.say(f"{record.endpoint} does not tell how its batches stand: {error.error.message}")
             return None
         self._silent = False
         if (told.status, told.done) != (record.status, record.done):
-            desk.log("batch_status", batch=told.id, status=told.status, done=told.done, rows=record.lines)
-            desk.keep(replace(record, status=told.status, done=told.done, failed=told.failed))
+            context.log("batch_status", batch=told.id, status=told.status, done=told.done, rows=record.lines)
+            context.keep(replace(record, status=told.status, done=told.done, failed=told.failed))
         return told
 
     def _lost(self, record: BatchRecord, error: ApiError) -> None:
         """The provider knows a batch no more. Raises StoppedError, unless it was a simulator's."""
-        if not self.desk.job.endpoints[record.endpoint].base_urls:  # which has ended with its submit
+        if not self.context.job.endpoints[record.endpoint].base_urls:  # which has ended with its submit
             self._give_up(record)
             return
         text = (
             f"{record.endpoint} does not know batch {record.batch_id} any more, with "
             f"{counted(record.lines, 'row')}: {error.error.message}. {give_it_up(record)}"
         )
-        self.desk.control.stop(Stop("batches", text))
+        self.context.control.stop(Stop("batches", text))
         raise StoppedError
 
     async def _take_up(self, record: BatchRecord, told: Told) -> None:
@@ -203,8 +205,8 @@ class Lane:
 
     def _park(self, record: BatchRecord, errors: Sequence[Mapping[str, Any]]) -> None:
         """There is no room for a batch yet: its file stays, and is tried again."""
-        self.desk.forget(record)
-        drop_record(self.desk.checkpoint, record, rows=False)
+        self.context.forget(record)
+        drop_record(self.context.checkpoint, record, rows=False)
         self.quotas.learn(record, errors, self._others(record))
         self._say_full(record)
         self._parked.append(record)
@@ -228,7 +230,7 @@ class Lane:
     async def leave(self, record: BatchRecord) -> None:
         """A file that found no room is not to be sent now: its rows stay pending."""
         self.taking.drop(record, Amounts())
-        await self.desk.apis[record.endpoint].delete(record.file_id)
+        await self.context.apis[record.endpoint].delete(record.file_id)
 
     def _give_up(self, record: BatchRecord) -> None:
         """Nothing comes of a batch: its rows are asked some other way."""

@@ -43,7 +43,7 @@ class Rounds:
     their own. `canary` is how many rows do so first.
     """
 
-    desk: BatchContext
+    context: BatchContext
     lane: Lane
     sender: Sender
     answerer: Answerer
@@ -64,14 +64,14 @@ class Rounds:
     """Whether the rows that are left stay pending, because nobody waits."""
 
     async def work(self, rows: pl.DataFrame) -> None:
-        """Ask for `rows`, beside those that are with a provider already. Raises what `Landing` raises."""
+        """Ask for `rows`, beside those that are with a provider already. Raises as a delivery does."""
         try:
             if self.canary is not None and len(rows):
                 await self.realtime(rows.head(self.canary))
                 rows = rows.slice(self.canary)
             await self._go_around(rows)
         except BudgetExhaustedError as exhausted:
-            self.desk.control.stop(Stop("budget", str(exhausted)))
+            self.context.control.stop(Stop("budget", str(exhausted)))
         except StoppedError:
             pass
         finally:
@@ -89,7 +89,7 @@ class Rounds:
             left += self.lane.again
             self.lane.again = []
             rows = self.states.filter(pl.col("row_index").is_in(left))
-            if self.lane.hurrying or self.desk.job.engine.leftovers == "realtime":
+            if self.lane.hurrying or self.context.job.engine.leftovers == "realtime":
                 await self._in_realtime(left)
                 rows = rows.clear()
             if self._enough or rows.is_empty():
@@ -102,12 +102,12 @@ class Rounds:
 
     def _tell_what_waits(self) -> None:
         """End, where nobody waits for the batches that are under way."""
-        waiting = self.desk.outstanding
+        waiting = self.context.outstanding
         if waiting:
             rows = sum(record.lines for record in waiting)
             are = "is" if rows == 1 else "are"
             text = f"{counted(rows, 'row')} {are} with the provider in {counted(len(waiting), 'batch')}"
-            self.desk.control.stop(Stop("waiting", f"{text}: submit again to fetch what is answered"))
+            self.context.control.stop(Stop("waiting", f"{text}: submit again to fetch what is answered"))
 
     async def _give(self, rows: pl.DataFrame) -> list[int]:
         """Give rows to batches; those (by index) that are left because nothing more goes by batch."""
@@ -120,7 +120,7 @@ class Rounds:
                 given.append(task.row)
             if self.lane.hurrying or self._enough:
                 break
-            await self.desk.journal.ready()
+            await self.context.journal.ready()
         if self.lane.hurrying:
             done = set(given)
             for file in self._files.values():
@@ -134,7 +134,7 @@ class Rounds:
     async def _draw(self, task: Task) -> None:
         found = await drawn(self.answerer, task)
         if isinstance(found, Done):
-            self.desk.control.finish(found)
+            self.context.control.finish(found)
         else:
             await self._add(task, found)
             self.assigner.keep(task)
@@ -164,10 +164,10 @@ class Rounds:
         """Keep free what the call can take; False where the budget does not hold it now."""
         index, named = place
         if place not in self._files:
-            model, limits = self.desk.job.models[index], self.desk.job.engine
+            model, limits = self.context.job.models[index], self.context.job.engine
             most = self.lane.quotas.most_tokens(model.endpoint, model.spelled)
-            self._files[place] = OpenFile(self.desk.checkpoint, index, named, limits, most)
-        file, budget = self._files[place], self.desk.budget
+            self._files[place] = OpenFile(self.context.checkpoint, index, named, limits, most)
+        file, budget = self._files[place], self.context.budget
         if budget is None:
             return True
         if file.reservation is not None:
@@ -181,7 +181,7 @@ class Rounds:
         Raises BudgetExhaustedError where that is nothing, or so little that one small batch would follow the
         other.
         """
-        budget = self.desk.budget
+        budget = self.context.budget
         assert budget is not None, "nothing else keeps a row"
         lines, self._held = self._held, 0
         if not lines and (said := budget.exhausted(needs.bound)):
@@ -222,23 +222,23 @@ class Rounds:
     def _go_by_calls(self, index: int, file: OpenFile, reason: str) -> None:
         """The rows of a file whose endpoint has no batches: those of a fallback go in realtime. Where that is
         the model of all rows, the run stops (StoppedError), or has not begun (JobError)."""
-        job, model = self.desk.job, self.desk.job.models[index]
+        job, model = self.context.job, self.context.job.models[index]
         text = f"endpoint {model.endpoint} has no batches: {reason}"
         if index == 0:
             hint = "Remove `engine`, or set engine.kind: local: its rows then go one by one."
-            if not self.desk.counters.finished:
+            if not self.context.counters.finished:
                 raise JobError(f"{job.where('engine', 'kind')}: {text}", hint=hint)
             self._discard(file)
-            self.desk.control.stop(Stop("no_model", f"{text}. {hint}"))
+            self.context.control.stop(Stop("no_model", f"{text}. {hint}"))
             raise StoppedError
-        self.desk.say(f"{text}; {counted(file.lines, 'row')} go in realtime")
+        self.context.say(f"{text}; {counted(file.lines, 'row')} go in realtime")
         self._by_calls += file.rows
         self._discard(file)
 
     def _discard(self, file: OpenFile) -> None:
         """A file that is not to be sent."""
-        if file.reservation is not None and self.desk.budget:
-            self.desk.budget.settle(file.reservation, Amounts())
+        if file.reservation is not None and self.context.budget:
+            self.context.budget.settle(file.reservation, Amounts())
         file.discard()
 
 

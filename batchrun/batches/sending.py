@@ -34,8 +34,8 @@ class Sender:
     `looks` are the seconds before each look for one.
     """
 
-    def __init__(self, desk: BatchContext, began: float, looks: tuple[float, ...]) -> None:
-        self._desk = desk
+    def __init__(self, context: BatchContext, began: float, looks: tuple[float, ...]) -> None:
+        self._context = context
         self.began = began
         """When rows were first given to a batch (seconds since the epoch)."""
         self._looks = looks
@@ -47,15 +47,15 @@ class Sender:
 
         Raises NoBatchesError.
         """
-        desk, model = self._desk, self._desk.job.models[written.model_index]
+        context, model = self._context, self._context.job.models[written.model_index]
         try:
-            name = f"batchrun-{desk.run_id}-{written.stem}.jsonl"
+            name = f"batchrun-{context.run_id}-{written.stem}.jsonl"
             file_id = await self._api(model.endpoint).upload(written.path, name)
         except ApiError as error:
             self._refused(model.endpoint, error, "a file of requests could not be uploaded")
             return None
         written.path.unlink()
-        keep_rows(desk.checkpoint, written.stem, written.rows)
+        keep_rows(context.checkpoint, written.stem, written.rows)
         record = BatchRecord(
             stem=written.stem,
             name="",
@@ -71,23 +71,23 @@ class Sender:
             began=self.began,
             at=0.0,
         )
-        desk.reserve(record, written.reservation)
+        context.reserve(record, written.reservation)
         return record
 
     async def create(self, record: BatchRecord) -> Told | None:
         """Create the batch of an uploaded file; what the provider says of it. None: it has not been created,
         because the provider has enough of ours, or the run stops."""
-        desk = self._desk
-        await desk.control.admission.until_resumed()
-        name = f"{desk.run_id}-{record.stem}-{secrets.token_hex(2)}"
-        record = replace(record, name=name, at=desk.clock.wall(), batch_id="", status="")
-        desk.keep(record)
-        await anyio.to_thread.run_sync(desk.ship)
-        flight = InFlightCall(record.model_index, desk.clock.monotonic())
+        context = self._context
+        await context.control.admission.until_resumed()
+        name = f"{context.run_id}-{record.stem}-{secrets.token_hex(2)}"
+        record = replace(record, name=name, at=context.clock.wall(), batch_id="", status="")
+        context.keep(record)
+        await anyio.to_thread.run_sync(context.ship)
+        flight = InFlightCall(record.model_index, context.clock.monotonic())
         told: Told | None = None
         error: ApiError | None = None
         known = False
-        with desk.flights.under_way(flight):  # what is created must be written down
+        with context.in_flight_calls.under_way(flight):  # what is created must be written down
             told, error = await self._asked(record)
             known = True
         if not known:  # the drain is over: the next submit looks for it
@@ -95,7 +95,7 @@ class Sender:
         if told is not None:
             self._created(record, told)
         elif error is not None:
-            drop_record(desk.checkpoint, record, rows=False)
+            drop_record(context.checkpoint, record, rows=False)
             self.refusal = error.error.message
             if not _is_full(error):
                 self._refused(record.endpoint, error, "a batch could not be created")
@@ -103,61 +103,61 @@ class Sender:
 
     async def _asked(self, record: BatchRecord) -> tuple[Told | None, ApiError | None]:
         """The batch that is created, and not there already; else why there is none."""
-        desk, api = self._desk, self._api(record.endpoint)
-        stamps = {JOB: desk.job.name[:512], RUN: desk.run_id, BATCH: record.name}
+        context, api = self._context, self._api(record.endpoint)
+        stamps = {JOB: context.job.name[:512], RUN: context.run_id, BATCH: record.name}
         for attempt in count(1):
             try:
-                return await api.create(record.file_id, desk.job.engine.completion_window, stamps), None
+                return await api.create(record.file_id, context.job.engine.completion_window, stamps), None
             except ApiError as error:
                 failure = error
             if _is_full(failure):
                 break
             if failure.unsure:
-                desk.log("batch_unsure", batch=record.name, reason=failure.error.message)
+                context.log("batch_unsure", batch=record.name, reason=failure.error.message)
                 if found := await self.look_for(record):
                     return found, None
             wait = api.wait(failure, attempt)
             if wait is None:
                 break
-            await desk.clock.sleep(wait)
+            await context.clock.sleep(wait)
         return None, failure
 
     async def look_for(self, record: BatchRecord) -> Told | None:
         """A batch that may have been created. None: it was not, or the run stops and asks."""
-        desk, api = self._desk, self._api(record.endpoint)
+        context, api = self._context, self._api(record.endpoint)
         for wait in self._looks:
-            await desk.clock.sleep(wait)
+            await context.clock.sleep(wait)
             try:
                 if found := await api.find(record.name, record.file_id):
                     return found
             except ApiError as error:
                 if error.lacking:
-                    desk.control.stop(Stop("batches", _ask(record)))
+                    context.control.stop(Stop("batches", _ask(record)))
                 else:
-                    desk.end(record.endpoint, error, "whether a batch was created cannot be found out now")
+                    context.end(record.endpoint, error, "whether a batch was created cannot be found out now")
                 raise StoppedError from error
         return None
 
     def adopt(self, record: BatchRecord, told: Told) -> None:
         """Take up a batch that an earlier submit has created."""
-        self._desk.reserve(record)
+        self._context.reserve(record)
         self._created(record, told)
 
     def _created(self, record: BatchRecord, told: Told) -> None:
-        desk = self._desk
+        context = self._context
         record = replace(record, batch_id=told.id, status=told.status)
-        if all(one.stem != record.stem for one in desk.outstanding):
-            desk.outstanding.append(record)
-        desk.keep(record)
-        desk.log("batch", batch=told.id, rows=record.lines, model=record.model, name=record.name)
+        if all(one.stem != record.stem for one in context.outstanding):
+            context.outstanding.append(record)
+        context.keep(record)
+        context.log("batch", batch=told.id, rows=record.lines, model=record.model, name=record.name)
 
     def _refused(self, endpoint: str, error: ApiError, doing: str) -> None:
         if error.lacking:
             raise NoBatchesError(error.error.message)
-        self._desk.end(endpoint, error, doing)
+        self._context.end(endpoint, error, doing)
 
     def _api(self, endpoint: str) -> BatchApi:
-        return self._desk.apis[endpoint]
+        return self._context.apis[endpoint]
 
 
 class NoBatchesError(Exception):

@@ -26,39 +26,39 @@ from batchrun.wording import counted
 class Taking:
     """Takes up batches of one run."""
 
-    def __init__(self, desk: BatchContext, landing: AnswerDelivery) -> None:
-        self._desk = desk
-        self._landing = landing
+    def __init__(self, context: BatchContext, delivery: AnswerDelivery) -> None:
+        self._context = context
+        self._delivery = delivery
 
     async def take_up(self, record: BatchRecord, told: Told) -> list[int]:
         """Take up a batch that is over; the rows (by their indexes) that are to be asked again or further.
 
         Raises StoppedError, StorageError, and what reading the input raises.
         """
-        rows = read_rows(self._desk.checkpoint, record)
+        rows = read_rows(self._context.checkpoint, record)
         if told.status == "failed" and told.output_file is None:
             took, again = await self._refused(record, told, rows)
         else:
             took, again = await self._answered(record, told, rows)
         self.drop(record, took.amounts)
         self._tell(record, told, took, again)
-        await self._desk.apis[record.endpoint].delete(record.file_id)
+        await self._context.apis[record.endpoint].delete(record.file_id)
         return again
 
     def give_up(self, record: BatchRecord) -> list[int]:
         """Forget a batch that nothing comes of; its rows."""
-        rows = self._rows_of(read_rows(self._desk.checkpoint, record))
+        rows = self._rows_of(read_rows(self._context.checkpoint, record))
         self.drop(record, Amounts())
         return rows
 
     def drop(self, record: BatchRecord, took: Amounts) -> None:
         """Forget a batch that has come to its end; what it took counts in place of what was kept free."""
-        desk = self._desk
-        reservation = desk.reserved.pop(record.stem, None)
-        if reservation is not None and desk.budget:
-            desk.budget.settle(reservation, took)
-        desk.forget(record)
-        drop_record(desk.checkpoint, record)
+        context = self._context
+        reservation = context.reserved.pop(record.stem, None)
+        if reservation is not None and context.budget:
+            context.budget.settle(reservation, took)
+        context.forget(record)
+        drop_record(context.checkpoint, record)
 
     async def _answered(
         self, record: BatchRecord, told: Told, rows: pl.DataFrame
@@ -68,29 +68,29 @@ class Taking:
             paths: list[Path] = []
             for name in (told.output_file, told.error_file):
                 if name:
-                    paths.append(path := self._desk.checkpoint / f"batch-{record.stem}-{len(paths)}.tmp")
+                    paths.append(path := self._context.checkpoint / f"batch-{record.stem}-{len(paths)}.tmp")
                     stack.callback(path.unlink, missing_ok=True)
                     await self._download(record, name, path)
             latency = self._latency(record, told)
             arrived = await anyio.to_thread.run_sync(Arrived, paths, latency)
-            return await self._landed(record, rows, stack.enter_context(arrived))
+            return await self._delivered(record, rows, stack.enter_context(arrived))
 
     async def _download(self, record: BatchRecord, name: str, to: Path) -> None:
         try:
-            await self._desk.apis[record.endpoint].download(name, to)
+            await self._context.apis[record.endpoint].download(name, to)
         except ApiError as error:
             if error.lacking:
                 text = f"{record.endpoint} has the answers of batch {record.batch_id} no more: "
                 text += f"{error.error.message}. {give_it_up(record)}"
-                self._desk.control.stop(Stop("batches", text))
+                self._context.control.stop(Stop("batches", text))
                 raise StoppedError from error
             what = f"the answers of batch {record.batch_id} cannot be fetched"
-            self._desk.end(record.endpoint, error, what)
+            self._context.end(record.endpoint, error, what)
             raise StoppedError from error
 
     def _latency(self, record: BatchRecord, told: Told) -> float:
         """Seconds that a batch took, of which providers tell whole ones."""
-        took = self._desk.clock.wall() - record.at
+        took = self._context.clock.wall() - record.at
         if told.ended_at is not None and told.created_at is not None:
             took = min(took, told.ended_at - told.created_at + 1)
         return max(0.0, took)
@@ -107,35 +107,35 @@ class Taking:
             said = "; ".join(str(error.get("message")) for error in told.errors[:3]) or "it says no reason"
             self.drop(record, Amounts())
             text = f"{record.endpoint} has refused batch {told.id}: {said}"
-            self._desk.control.stop(Stop("refused", text))
+            self._context.control.stop(Stop("refused", text))
             raise StoppedError
         at = list(wrong)
         names = rows[at].select("task", "call", "request_hash").iter_rows()
         known = {custom_id(*name): refused(wrong[place]) for place, name in zip(at, names, strict=True)}
-        took, again = await self._landed(record, rows[at], Known(known))
+        took, again = await self._delivered(record, rows[at], Known(known))
         others = rows.with_row_index("at").filter(~pl.col("at").is_in(at)).drop("at")
         return took, [*again, *self._rows_of(others)]
 
-    async def _landed(
+    async def _delivered(
         self, record: BatchRecord, rows: pl.DataFrame, answers: Answers
     ) -> tuple[BatchTotals, list[int]]:
         """Give answers to their rows: they are paid for, so that whatever stops the run leaves them the time
         of the drain."""
-        flight, landed = InFlightCall(record.model_index, self._desk.clock.monotonic()), None
-        with self._desk.flights.under_way(flight):
-            landed = await self._landing.take_up(record, rows, answers)
+        flight, landed = InFlightCall(record.model_index, self._context.clock.monotonic()), None
+        with self._context.in_flight_calls.under_way(flight):
+            landed = await self._delivery.take_up(record, rows, answers)
         if landed is None:
             raise StoppedError
         return landed
 
     def _rows_of(self, rows: pl.DataFrame) -> list[int]:
         """Where the rows of a batch stand in the input now."""
-        found: list[int] = self._landing.matched(rows)["row_index"].to_list()
+        found: list[int] = self._delivery.matched(rows)["row_index"].to_list()
         return found
 
     def _tell(self, record: BatchRecord, told: Told, took: BatchTotals, again: list[int]) -> None:
-        desk = self._desk
-        desk.log(
+        context = self._context
+        context.log(
             "batch_over",
             batch=told.id,
             status=told.status,
@@ -146,9 +146,11 @@ class Taking:
             strange=took.strange,
         )
         more = f", {counted(len(again), 'row')} to be asked again" if again else ""
-        desk.say(f"batch {told.id} {told.status}: {took.answered:,} of {record.lines:,} answered{more}")
+        context.say(f"batch {told.id} {told.status}: {took.answered:,} of {record.lines:,} answered{more}")
         if took.gone:
-            desk.say(f"{counted(took.gone, 'answer')} of it to requests that the job makes no longer: kept")
+            context.say(
+                f"{counted(took.gone, 'answer')} of it to requests that the job makes no longer: kept"
+            )
 
 
 def _by_line(errors: Sequence[Mapping[str, Any]], lines: int) -> dict[int, Mapping[str, Any]]:

@@ -103,7 +103,7 @@ class Crew:
         """Tell the workers how things stand, until they have nothing left to do."""
         while True:
             if self._is_stopping:
-                deadline = self._control.flights.deadline
+                deadline = self._control.in_flight_calls.deadline
                 scope.deadline = min(scope.deadline, deadline + GRACE)
                 self._stop_all(deadline)
             elif not self._is_over:
@@ -116,7 +116,7 @@ class Crew:
 
     @property
     def _is_stopping(self) -> bool:
-        return self._control.flights.is_draining
+        return self._control.in_flight_calls.is_draining
 
     async def _employ(self) -> None:
         """Have one worker at a time, as long as there is work."""
@@ -172,7 +172,7 @@ class Crew:
                 group.start_soon(self._permits.serve, member, message, lease)
             case CallFinished():
                 if known := member.leases.get(message.call):
-                    known.land(message.landing, message.paid)
+                    known.land(message.feedback, message.paid)
             case Freed() | Forgone():
                 if known := member.leases.get(message.call):
                     known.end()
@@ -213,7 +213,7 @@ class Crew:
         try:
             self._journal.take(message.task, message.line, is_last=is_last)
         except StorageError:
-            self._control.flights.drain_until(anyio.current_time())  # no answer could be kept
+            self._control.in_flight_calls.drain_until(anyio.current_time())  # no answer could be kept
             raise
         if message.call is not None and (lease := member.leases.get(message.call)):
             lease.is_sent = True
@@ -244,7 +244,7 @@ class Crew:
     def _fail(self, error: BatchrunError) -> None:
         """The run ends with it, once calls under way have landed."""
         self._failure = self._failure or error
-        self._control.flights.drain_until(anyio.current_time() + self._control.drain)
+        self._control.in_flight_calls.drain_until(anyio.current_time() + self._control.drain)
 
     def _lose(self, member: Member, lost: BaseException) -> None:
         """Another worker does what this one had; calls that it had sent may have been paid for."""

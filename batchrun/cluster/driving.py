@@ -40,27 +40,27 @@ def over_ray(
     job = survey.job
     engine = job.engine
 
-    def prepare(books: RunContext) -> ReadyEngine:
+    def prepare(run_context: RunContext) -> ReadyEngine:
         latencies = Latencies()
         given = Assigner(survey, chains).assignments(rows)
         shards = Shards(rows, given, marks(survey.source.files), workers=engine.workers)
         permits = Permits(
-            books.control,
-            books.admission,
-            books.journal,
+            run_context.control,
+            run_context.admission,
+            run_context.journal,
             [(model.endpoint, model.name) for model in job.models],
-            clock=books.clock,
+            clock=run_context.clock,
             latencies=latencies,
         )
         crew = Crew(
-            books.control,
-            books.admission,
-            books.journal,
+            run_context.control,
+            run_context.admission,
+            run_context.journal,
             shards,
             permits,
             workers=engine.workers,
             hire=hire,
-            clock=books.clock,
+            clock=run_context.clock,
             say=say,
             log=log,
         )

@@ -108,7 +108,7 @@ class LeasedAdmission:
         """Nothing is decided here."""
 
     async def until_resumed(self) -> None:
-        """See `Admission.unheld`."""
+        """See `Admission.until_resumed`."""
         await self.let_go.wait()
 
     def is_available(self, endpoint: str, model: str) -> bool:
@@ -119,7 +119,7 @@ class LeasedAdmission:
         """Nothing: the driver's books keep the call at its bound until the next submit reads the records."""
 
     def circuit_is_open(self, endpoint: str) -> bool:
-        """See `Admission.tripped`."""
+        """See `Admission.circuit_is_open`."""
         return endpoint in self.standing.tripped
 
     def pause(self, endpoint: str, until: float, reason: Reason = "retry-after") -> None:
@@ -144,8 +144,8 @@ class LeasedAdmission:
         """The driver keeps the books."""
         return {}
 
-    def _landed(self, number: int, landing: CallFeedback, paid: Amounts | None) -> None:
-        self._post.put(CallFinished(number, landing, paid))
+    def _landed(self, number: int, feedback: CallFeedback, paid: Amounts | None) -> None:
+        self._post.put(CallFinished(number, feedback, paid))
 
 
 class _Slot:

@@ -29,11 +29,11 @@ class GrantedCall:
     has_landed: bool = False
     has_answer: bool = False
 
-    def land(self, landing: CallFeedback, paid: Amounts | None) -> None:
+    def land(self, feedback: CallFeedback, paid: Amounts | None) -> None:
         """What came of it, once."""
         if self.permit and not self.has_landed:
-            self.has_landed, self.has_answer = True, landing.result == "ok"
-            self.permit.finished(landing, paid)
+            self.has_landed, self.has_answer = True, feedback.result == "ok"
+            self.permit.finished(feedback, paid)
 
     def end(self) -> None:
         """Nothing more will be heard of it."""

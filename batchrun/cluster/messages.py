@@ -98,7 +98,7 @@ class CallFinished:
     """What came of a call that was granted."""
 
     call: int
-    landing: CallFeedback
+    feedback: CallFeedback
     paid: Amounts | None
 
 

@@ -70,7 +70,7 @@ class Permits:
             member.tell(Granted(asked.call, exhausted=str(exhausted)))
             self._control.stop(Stop("budget", str(exhausted)))
         except StorageError:
-            self._control.flights.drain_until(anyio.current_time())
+            self._control.in_flight_calls.drain_until(anyio.current_time())
             raise
         if isinstance(found, Unavailable):
             member.tell(Granted(asked.call, closed=found))
@@ -83,7 +83,7 @@ class Permits:
     async def _fly(self, member: Member, asked: PermitRequest, lease: GrantedCall) -> None:
         index = self._models.index((asked.endpoint, asked.model))
         flight = InFlightCall(index, self._clock.monotonic())
-        with self._control.flights.under_way(flight):
+        with self._control.in_flight_calls.under_way(flight):
             member.tell(Granted(asked.call))
             await lease.over.wait()
         if not lease.is_sent:  # its worker was lost before, or gave it back: nothing can have been paid

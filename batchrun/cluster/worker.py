@@ -66,7 +66,7 @@ class Worker:
         self._counters = Counters()
         self._post = Post(self._counters)
         self._shards: queue.Queue[Shard | None] = queue.Queue()
-        self._flights = InFlightCalls()
+        self._in_flight_calls = InFlightCalls()
         self._clock = PausableClock(SystemClock())
         self._control: _WorkerControl | None = None
         self._admission = LeasedAdmission(self._post, self._clock)
@@ -131,7 +131,7 @@ class Worker:
             journal = ForwardedJournal(self._post)
             parts = self._parts(job, renderer, endpoints, journal)
             control = _WorkerControl(
-                self._post, self._admission, journal, self._flights, self._counters, self._setup.drain
+                self._post, self._admission, journal, self._in_flight_calls, self._counters, self._setup.drain
             )
             self._control = control
             if self._stop:
@@ -163,7 +163,7 @@ class Worker:
             ModelPrices(job, self._clock.wall()),
             self._admission,
             journal,
-            self._flights,
+            self._in_flight_calls,
             self._counters,
             self._clock,
             self.say,
@@ -174,7 +174,7 @@ class Worker:
 
     def _ranges(self) -> Iterator[Shard]:
         """In a thread: each range as it comes, to the last."""
-        while not self._flights.is_draining:
+        while not self._in_flight_calls.is_draining:
             with suppress(queue.Empty):
                 if (shard := self._shards.get(timeout=_LOOK)) is None:
                     return
@@ -196,14 +196,14 @@ class _WorkerControl(Control):
         post: Post,
         admission: LeasedAdmission,
         journal: ForwardedJournal,
-        flights: InFlightCalls,
+        in_flight_calls: InFlightCalls,
         counters: Counters,
         drain: float,
     ) -> None:
         super().__init__(
             admission,
             journal,
-            flights,
+            in_flight_calls,
             counters,
             Breaker(1.0, 1),
             chains=frozenset(),

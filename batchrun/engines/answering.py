@@ -1,4 +1,4 @@
-"""The parts that a row passes on its way to its outcome, put together over the books of a run."""
+"""The parts that a row passes on its way to its outcome, put together over the context of a run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Parts:
     prices: ModelPrices
     admission: Admitting
     journal: Recorder
-    flights: InFlightCalls
+    in_flight_calls: InFlightCalls
     counters: Counters
     clock: Clock
     say: Callable[[str], None]
@@ -59,7 +59,7 @@ class Parts:
             self.prices,
             self.admission,
             self.journal,
-            self.flights,
+            self.in_flight_calls,
             self.counters,
             self.clock,
             self.recovery,

@@ -52,7 +52,7 @@ class Control:
         self,
         admission: Admitting,
         journal: Recorder,
-        flights: InFlightCalls,
+        in_flight_calls: InFlightCalls,
         counters: Counters,
         breaker: Breaker,
         *,
@@ -68,7 +68,7 @@ class Control:
     ) -> None:
         self.admission = admission
         self.journal = journal
-        self.flights = flights
+        self.in_flight_calls = in_flight_calls
         self.counters = counters
         self.drain = drain
         self.canary = canary
@@ -118,12 +118,12 @@ class Control:
         try:
             await run()
         except Exception:
-            self.flights.drain_until(anyio.current_time() + self.drain)
+            self.in_flight_calls.drain_until(anyio.current_time() + self.drain)
             raise
 
     def stop(self, reason: Stop, drain: float = math.inf) -> None:
         """Send nothing more; calls under way may land until the drain is over."""
-        self.flights.drain_until(anyio.current_time() + min(drain, self.drain))
+        self.in_flight_calls.drain_until(anyio.current_time() + min(drain, self.drain))
         if self.stopped_by is None:
             self.stopped_by = reason
             self.on_stop()
@@ -159,9 +159,9 @@ class Control:
 
     async def _end_in_time(self, seconds: float) -> None:
         """Stop so that the calls under way have landed, or are given up, when the time is over."""
-        landing = min(self.drain, seconds / 10)
-        await anyio.sleep(max(0.0, seconds - landing))
-        self.stop(Stop("wall_time", "the time of budget.wall_time is used up"), landing)
+        drain = min(self.drain, seconds / 10)
+        await anyio.sleep(max(0.0, seconds - drain))
+        self.stop(Stop("wall_time", "the time of budget.wall_time is used up"), drain)
 
     def _left_behind(self) -> Stop | None:
         """Why rows were left pending, if some were."""
@@ -198,8 +198,8 @@ class Control:
         self.stop(reason)
         self.stopped_by = reason  # also where something else had stopped it
         if reason.at_once:
-            self.flights.drain_until(anyio.current_time())
-        elif calls := len(self.flights):
+            self.in_flight_calls.drain_until(anyio.current_time())
+        elif calls := len(self.in_flight_calls):
             waits = f"waiting up to {self.drain:g} s for {counted(calls, 'call')} under way"
             self._say(f"{reason.message}: {waits}; once more stops at once")
 

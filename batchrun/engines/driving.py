@@ -1,4 +1,4 @@
-"""A run whose calls this process makes, as it is put together over the books of the run."""
+"""A run whose calls this process makes, as it is put together over its context."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from batchrun.survey.survey import Survey
 
 
 def in_this_process(
-    survey: Survey, chains: Chains, rows: pl.DataFrame, parts: Parts, books: RunContext
+    survey: Survey, chains: Chains, rows: pl.DataFrame, parts: Parts, run_context: RunContext
 ) -> ReadyEngine:
     """The engine for `rows` (see `index.match`)."""
     caller = parts.caller()
-    engine = LocalEngine(parts.answerer(parts.asker(caller)), books.control, parts.spare_rows)
+    engine = LocalEngine(parts.answerer(parts.asker(caller)), run_context.control, parts.spare_rows)
     beside: tuple[Beside, ...] = ()
     if hedging := survey.job.tail:
-        after, clock = hedging.hedge_after, books.clock
-        tail = Tail(books.flights, caller.latencies, parts.counters, hedge_after=after, clock=clock)
+        after, clock = hedging.hedge_after, run_context.clock
+        tail = Tail(
+            run_context.in_flight_calls, caller.latencies, parts.counters, hedge_after=after, clock=clock
+        )
         beside = (tail.watch,)
     work = partial(engine.work, in_chunks(Assigner(survey, chains).tasks(rows)))
     return ReadyEngine(work, caller.latencies[0], beside)

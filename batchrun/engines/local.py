@@ -108,7 +108,7 @@ class LocalEngine:
             control.stop(Stop("budget", str(exhausted)))
         except StorageError:
             if control.journal.failure:  # no answer could be kept
-                control.flights.drain_until(anyio.current_time())
+                control.in_flight_calls.drain_until(anyio.current_time())
             raise
 
 

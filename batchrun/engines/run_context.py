@@ -16,12 +16,12 @@ from batchrun.run_folder.journal.journal import Journal
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """The books of one run."""
+    """What all parts of one run share."""
 
     clock: PausableClock
     admission: Admission
     journal: Journal
-    flights: InFlightCalls
+    in_flight_calls: InFlightCalls
     control: Control
 
 

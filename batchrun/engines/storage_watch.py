@@ -22,7 +22,7 @@ HINT = "What has arrived is kept. Free some space, then submit again."
 async def watch_storage(
     journal: Journal,
     spare: Spare,
-    flights: InFlightCalls,
+    in_flight_calls: InFlightCalls,
     stop: Callable[[Stop], None],
     *,
     free: Callable[[Path], int | None] = free,
@@ -37,9 +37,9 @@ async def watch_storage(
             journal.check_place()
         except RunFolderLostError:
             if journal.is_removed():  # no answer could be kept
-                flights.drain_until(anyio.current_time())
+                in_flight_calls.drain_until(anyio.current_time())
             raise
-        if not stopped and (reason := _short(journal, spare, flights, free)):
+        if not stopped and (reason := _short(journal, spare, in_flight_calls, free)):
             stopped = True
             stop(Stop("storage", reason))
         with anyio.move_on_after(INTERVAL):
@@ -47,13 +47,13 @@ async def watch_storage(
 
 
 def _short(
-    journal: Journal, spare: Spare, flights: InFlightCalls, free: Callable[[Path], int | None]
+    journal: Journal, spare: Spare, in_flight_calls: InFlightCalls, free: Callable[[Path], int | None]
 ) -> str | None:
     """Why the run must stop, if the disk is running full."""
     if spare.given_up.is_set():
         return f"cannot write to {journal.path}: the disk is full\n  {HINT}"
     room = free(journal.folder)
-    needed = reserve(journal=journal.size, answers=journal.finished, under_way=len(flights))
+    needed = reserve(journal=journal.size, answers=journal.finished, under_way=len(in_flight_calls))
     if room is None or room >= needed:
         return None
     return (

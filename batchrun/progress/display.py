@@ -20,7 +20,7 @@ class View:
     """What a display may look at while an engine runs."""
 
     counters: Counters
-    flights: InFlightCalls
+    in_flight_calls: InFlightCalls
     admission: Admission
     clock: PausableClock
     first: tuple[str, str]

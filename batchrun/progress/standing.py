@@ -132,7 +132,7 @@ class Watcher:
             ok=counters.ok,
             failed=counters.failed,
             errors=dict(counters.errors.most_common()),
-            in_flight=len(view.flights),
+            in_flight=len(view.in_flight_calls),
             calls=counters.calls,
             rows_per_second=rate,
             tokens=tokens,
@@ -146,7 +146,7 @@ class Watcher:
             waits=waits,
             closed=tuple(view.admission.reasons()),
             near_budget=bool(view.admission.short),
-            landing=view.flights.is_draining,
+            landing=view.in_flight_calls.is_draining,
             paused=view.clock.is_paused,
             seconds_left=self._seconds_left(at, waits, batches),
             batches=batches,
@@ -172,7 +172,7 @@ class Watcher:
 
     def _moment(self, at: float, waits: tuple[Wait, ...]) -> Moment:
         view, counters = self._view, self._view.counters
-        in_flight = len(view.flights)
+        in_flight = len(view.in_flight_calls)
         return Moment(
             at,
             counters.to_do,
@@ -180,7 +180,7 @@ class Watcher:
             in_flight,
             is_paused=view.clock.is_paused,
             longest=view.latencies.quantile(1 - 1 / (in_flight + 1)),
-            youngest=min((at - flight.started for flight in view.flights), default=0.0),
+            youngest=min((at - flight.started for flight in view.in_flight_calls), default=0.0),
             wait=max((wait.seconds for wait in waits if wait.reason in _PACE), default=0.0),
             away=max((wait.seconds for wait in waits if wait.reason not in _PACE), default=0.0),
             least=max(

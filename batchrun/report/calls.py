@@ -74,7 +74,7 @@ class CallsOverTime:
             Tally("bin", "class"),
             Tally("bin", "error_type"),
         )
-        self._flights = Tally("bin")
+        self._in_flight_calls = Tally("bin")
 
     def add(self, rows: pl.DataFrame, calls: pl.DataFrame) -> None:
         """Count a part: its rows, and their calls as `calls_of` gives them."""
@@ -84,7 +84,7 @@ class CallsOverTime:
         calls = calls.with_columns(bin=self._bin(end))
         for times, sign in ((start, 1), (end, -1)):
             moved = pl.DataFrame({"bin": self._bin(times), "number": sign, "seconds": times * sign})
-            self._flights.add(moved.with_columns(pl.col("number").cast(pl.Int64)))
+            self._in_flight_calls.add(moved.with_columns(pl.col("number").cast(pl.Int64)))
         answered = calls.filter(pl.col("http_status").is_between(200, 299), pl.col("latency").is_not_null())
         size = (pl.col("latency").clip(_SHORTEST).log() / math.log(_FACTOR)).floor().cast(pl.Int32)
         self._latency.count(answered.select("bin", size.alias("class")))
@@ -108,7 +108,7 @@ class CallsOverTime:
         Up to a time t calls have been under way for the sum of t - start over those that began before it,
         less the sum of t - end over those that ended: so starts and ends need only be added up.
         """
-        moved = every.join(self._flights.sums(), on="bin", how="left").fill_null(0).sort("bin")
+        moved = every.join(self._in_flight_calls.sums(), on="bin", how="left").fill_null(0).sort("bin")
         until = (pl.col("bin") + 1) * self._seconds
         under_way = pl.col("number").cum_sum() * until - pl.col("seconds").cum_sum()
         mean = (under_way - under_way.shift(fill_value=0.0)) / self._seconds

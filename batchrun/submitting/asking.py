@@ -96,11 +96,11 @@ class Asking:
         resources = states is not None or survey.renderer.may_store
         async with open_endpoints(survey.job, self.env, say=say, with_resources=resources) as endpoints:
 
-            def prepare(books: RunContext) -> ReadyEngine:
-                parts = self._parts(endpoints, books)
+            def prepare(run_context: RunContext) -> ReadyEngine:
+                parts = self._parts(endpoints, run_context)
                 if states is None:
-                    return in_this_process(survey, chains, rows, parts, books)
-                return self._by_batches(rows, states, chains, parts, books)
+                    return in_this_process(survey, chains, rows, parts, run_context)
+                return self._by_batches(rows, states, chains, parts, run_context)
 
             return await self._over(prepare)
 
@@ -112,31 +112,33 @@ class Asking:
         return Chains(tuple(range(models - 1)), (models - 1,), self.options.retry_failed)
 
     async def _over(self, prepare: Callable[[RunContext], ReadyEngine]) -> Stop | None:
-        """Open the books of the run, and have the rows asked by what `prepare` makes over them."""
+        """Open the run, and have the rows asked by what `prepare` makes over them."""
         job, checkpoint = self.survey.job, self.survey.checkpoint
-        clock, flights = PausableClock(SystemClock()), InFlightCalls()
+        clock, in_flight_calls = PausableClock(SystemClock()), InFlightCalls()
         budget = open_budget(job, checkpoint.spend(self.prices.spelled), clock)
         admission = gates(job, checkpoint, clock, budget)
         async with open_journal(checkpoint, admission) as (journal, spare):
-            control = self._control(admission, journal, flights)
-            engine = prepare(RunContext(clock, admission, journal, flights, control))
+            control = self._control(admission, journal, in_flight_calls)
+            engine = prepare(RunContext(clock, admission, journal, in_flight_calls, control))
             first = job.models[0].endpoint, job.models[0].name
-            view = View(self.counters, flights, admission, clock, first, engine.latencies, engine.batches)
+            view = View(
+                self.counters, in_flight_calls, admission, clock, first, engine.latencies, engine.batches
+            )
             if self.remote is not None:
                 self.remote.tell = partial(self._told, view)
-            watch = partial(watch_storage, journal, spare, flights, control.stop)
+            watch = partial(watch_storage, journal, spare, in_flight_calls, control.stop)
             beside = self._beside(view, control.stop)
             try:
                 return await control.run(engine.work, *engine.beside, watch, *beside)
             finally:
                 remove_live(self.survey.run)
 
-    def _control(self, admission: Admission, journal: Journal, flights: InFlightCalls) -> Control:
+    def _control(self, admission: Admission, journal: Journal, in_flight_calls: InFlightCalls) -> Control:
         job = self.survey.job
         return Control(
             admission,
             journal,
-            flights,
+            in_flight_calls,
             self.counters,
             Breaker(job.stop_when.failed, job.stop_when.after),
             chains=self._chains().all(),
@@ -150,17 +152,17 @@ class Asking:
             interrupts=self.options.interrupts,
         )
 
-    def _parts(self, endpoints: Opened, books: RunContext) -> Parts:
+    def _parts(self, endpoints: Opened, run_context: RunContext) -> Parts:
         return Parts(
             self.survey.job,
             self.survey.renderer,
             endpoints.clients,
             self.prices,
-            books.admission,
-            books.journal,
-            books.flights,
+            run_context.admission,
+            run_context.journal,
+            run_context.in_flight_calls,
             self.counters,
-            books.clock,
+            run_context.clock,
             self.progress.say,
             self.log,
             self.survey.run.run_id,
@@ -168,7 +170,7 @@ class Asking:
         )
 
     def _by_batches(
-        self, rows: pl.DataFrame, states: pl.DataFrame, chains: Chains, parts: Parts, books: RunContext
+        self, rows: pl.DataFrame, states: pl.DataFrame, chains: Chains, parts: Parts, run_context: RunContext
     ) -> ReadyEngine:
         from batchrun.batches.driving import ByBatches
 
@@ -183,7 +185,7 @@ class Asking:
             ship=self.remote.ship if self.remote else _nowhere,
             looks=self.options.looks,
         )
-        return by_batches.prepare(parts, rows, books)
+        return by_batches.prepare(parts, rows, run_context)
 
     def _beside(self, view: View, stop: Callable[[Stop], None]) -> Iterator[Beside]:
         """What runs along with the calls."""

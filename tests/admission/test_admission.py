@@ -628,14 +628,14 @@ def test_rows_with_another_model_leave_the_line_when_the_circuit_opens() -> None
                     left[number] = clock.monotonic()
                     return
                 sent[number] = clock.monotonic()
-                landing = CallFeedback(
+                feedback = CallFeedback(
                     "ok" if ok else "failed",
                     proves=True,
                     report="ok" if ok else "failed",
                     row=number,
                     error=None if ok else down,
                 )
-                permit.finished(landing, NOTHING)
+                permit.finished(feedback, NOTHING)
 
         leaves = frozenset({"server"})
         await row(0)
@@ -648,8 +648,8 @@ def test_rows_with_another_model_leave_the_line_when_the_circuit_opens() -> None
             permits = gate._endpoints["e"]
             for number in range(100, 130):  # calls that were under way fail, one after another
                 charge = permits.rates.charge(clock.monotonic(), Size(1, 1))
-                landing = CallFeedback("failed", report="failed", row=number, error=down)
-                gate.route("e", "m").landed((charge, charge), landing)
+                feedback = CallFeedback("failed", report="failed", row=number, error=down)
+                gate.route("e", "m").landed((charge, charge), feedback)
             assert gate.circuit_is_open("e")
             await clock.sleep(0.1)
             group.start_soon(partial(row, 3, leave_for=leaves))

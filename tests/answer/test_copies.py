@@ -51,7 +51,7 @@ class Copying:
 
     def __post_init__(self) -> None:
         job = write_job(self.folder)
-        self.clock, self.flights, self.counters = VirtualClock(EPOCH), InFlightCalls(), Counters()
+        self.clock, self.in_flight_calls, self.counters = VirtualClock(EPOCH), InFlightCalls(), Counters()
         self.admission = Admission(
             {"local": Limits(concurrency=9)},
             {("local", "small"): Limits()},
@@ -75,7 +75,7 @@ class Copying:
             ModelPrices(job, EPOCH),
             self.admission,
             self.journal,
-            self.flights,
+            self.in_flight_calls,
             self.counters,
             self.clock,
         )
@@ -108,7 +108,7 @@ class Copying:
 
     def copy(self) -> None:
         """Have a copy of the call under way sent, as the tail does."""
-        (flight,) = self.flights
+        (flight,) = self.in_flight_calls
         assert flight.copy is not None
         flight.copy_ended = anyio.Event()
         self.group.start_soon(flight.copy, flight)
@@ -140,7 +140,7 @@ def test_no_copy_is_sent_once_its_row_was_answered(tmp_path: Path, turns: int) -
             land.set()
             for _ in range(turns):
                 await anyio.lowlevel.checkpoint()
-            if len(made.flights):
+            if len(made.in_flight_calls):
                 made.copy()
         made.journal.close()
         return made

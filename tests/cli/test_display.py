@@ -250,13 +250,13 @@ def test_a_line_of_the_log_tells_what_is_waited_for() -> None:
 
 def test_a_submit_that_stops_promises_no_end() -> None:
     """Rows that are not asked any more have no time left."""
-    flights, counters = InFlightCalls(), Counters(to_do=100)
-    view = replace(a_view(an_admission(SystemClock()), counters), flights=flights)
+    in_flight_calls, counters = InFlightCalls(), Counters(to_do=100)
+    view = replace(a_view(an_admission(SystemClock()), counters), in_flight_calls=in_flight_calls)
     watcher = Watcher(view)
     watcher.look(0)
     counters.ok = 40
     assert "0:15 left" in figures(watcher.look(10))
-    flights.drain_until(30)
+    in_flight_calls.drain_until(30)
     assert [text for text in figures(watcher.look(11)) if "left" in text] == []
 
 

@@ -84,18 +84,18 @@ def watched(folder: Path, room: int | None, *, under_way: int) -> list[Stop]:
     stops: list[Stop] = []
 
     async def main() -> None:
-        flights, journal = InFlightCalls(), Journal(folder, 1, HandClock())
+        in_flight_calls, journal = InFlightCalls(), Journal(folder, 1, HandClock())
         with ExitStack() as stack:
             stack.callback(journal.close)
             for _ in range(under_way):
-                stack.enter_context(flights.under_way(InFlightCall(0, 0.0)))
+                stack.enter_context(in_flight_calls.under_way(InFlightCall(0, 0.0)))
             async with anyio.create_task_group() as group:
 
                 def look(_folder: Path) -> int | None:
                     group.cancel_scope.cancel()
                     return room
 
-                await watch_storage(journal, Spare(folder), flights, stops.append, free=look)
+                await watch_storage(journal, Spare(folder), in_flight_calls, stops.append, free=look)
 
     anyio.run(main)
     return stops

@@ -59,7 +59,7 @@ class Books:
         model: str = "m",
         seconds: float = 1.0,
         paid: float | None = 0.0,
-        landing: CallFeedback | None = None,
+        feedback: CallFeedback | None = None,
         leave_for: frozenset[str] = frozenset(),
     ) -> None:
         """`paid` None: no answer ever comes."""
@@ -74,7 +74,7 @@ class Books:
                 await anyio.sleep(seconds)
                 if paid is not None:
                     permit.finished(
-                        landing or CallFeedback("ok", used=1, proves=True, report="ok"), usd(paid)
+                        feedback or CallFeedback("ok", used=1, proves=True, report="ok"), usd(paid)
                     )
                 self.ended[name] = "landed"
         except BudgetExhaustedError:
@@ -190,7 +190,7 @@ def _random_call(books: Books, dice: random.Random, number: int) -> Callable[[],
     """A call that comes at any time, takes its time, and ends in any way; some are given up."""
     bound = dice.choice([0.1, 0.3, 1.0])
     bad = CallFeedback("failed", report="failed", error=DOWN)
-    landing = dice.choice([None, None, None, bad, CallFeedback("refused")])
+    feedback = dice.choice([None, None, None, bad, CallFeedback("refused")])
     paid = dice.choice([0.0, 0.02, bound, None])
     after, seconds, patience = dice.uniform(0, 20), dice.uniform(0.01, 5), dice.choice([3.0, 1e6, 1e6])
     endpoint, model = dice.choice("ab"), dice.choice("mn")
@@ -206,7 +206,7 @@ def _random_call(books: Books, dice: random.Random, number: int) -> Callable[[],
                 model=model,
                 seconds=seconds,
                 paid=paid,
-                landing=landing,
+                feedback=feedback,
                 leave_for=leaves,
             )
         books.ended.setdefault(str(number), "given up")

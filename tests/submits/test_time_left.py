@@ -88,7 +88,7 @@ def seen(folder: Path, case: Case) -> tuple[list[tuple[float, float, float | Non
         counters.to_do = case.rows
         view = View(
             counters,
-            stack.flights,
+            stack.in_flight_calls,
             stack.admission,
             PausableClock(stack.clock),
             ("main", "large"),

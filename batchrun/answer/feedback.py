@@ -16,7 +16,7 @@ _PROVES_NOTHING = frozenset({"auth", "quota", "model_not_found", "server"})
 """Answers that do not show that the endpoint can do its work."""
 
 
-def landing_of(judged: CallOutcome, *, row: int, now_wall: float, has_spare: bool) -> CallFeedback:
+def feedback_of(judged: CallOutcome, *, row: int, now_wall: float, has_spare: bool) -> CallFeedback:
     """What the gates are told of a row's call, at `now_wall` (seconds since the epoch).
 
     `has_spare` says that the endpoint has further servers: one's failure is not the endpoint's.
