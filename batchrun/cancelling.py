@@ -45,7 +45,7 @@ def standing(job: Job, env: Mapping[str, str], *, say: Say) -> tuple[Ended, ...]
     with held_run(job, say):
         run.require()
         with locked(run.lock):
-            batches = tuple(map(Batch.of, read_records(run.checkpoint)))
+            batches = tuple(map(Batch.of, read_records(run.checkpoint_path)))
     seen = look_now(batches, job, env) if batches else ()
     return tuple(Ended(batch, "over" if batch.is_over else "untouched", batch.note) for batch in seen)
 
@@ -61,7 +61,7 @@ def cancel(job: Job, env: Mapping[str, str], *, say: Say) -> tuple[Ended, ...]:
     with held_run(job, say) as remote:
         run.require()
         with locked(run.lock):
-            records = read_records(run.checkpoint)
+            records = read_records(run.checkpoint_path)
             ended = anyio.run(_cancel, job, env, run, records) if records else ()
         if remote:
             remote.finish()
@@ -95,7 +95,9 @@ async def _end(api: BatchApi, run: RunFolder, record: BatchRecord) -> Ended:
             found = await api.get(found.id)
     except ApiError as error:
         return _not_ended(record, error)
-    keep_record(run.checkpoint, replace(record, status=found.status, done=found.done, failed=found.failed))
+    keep_record(
+        run.checkpoint_path, replace(record, status=found.status, done=found.done, failed=found.failed)
+    )
     batch = Batch.of(record).told(found.status, found.done, found.failed)
     if was_over:
         return Ended(batch, "over")

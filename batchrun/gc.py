@@ -102,21 +102,21 @@ def _collect(job: Job, run: RunFolder) -> Garbage:
     sweep(run)
     survey = take_survey(job, on_rows=lambda _rows: None, keep_index=True)
     if survey.checkpoint.journals:
-        write_admitted(run.checkpoint, gates(survey.job, survey.checkpoint, SystemClock()).snapshot())
+        write_admitted(run.checkpoint_path, gates(survey.job, survey.checkpoint, SystemClock()).snapshot())
     survey.checkpoint.seal()
     kept = _kept(survey)
     before = _garbage(survey, kept)
-    (run.checkpoint / "published.json").unlink(missing_ok=True)  # it names answers by their places
+    (run.checkpoint_path / "published.json").unlink(missing_ok=True)  # it names answers by their places
     if survey.checkpoint.journals:
         wanted = set(_wanted(survey))
         unfinished = survey.checkpoint.unfinished.items()
         orphans = {task: history for task, history in unfinished if task not in wanted}
         prices = ModelPrices(job, SystemClock().wall())
-        keep_dropped(run.checkpoint, unfinished_spend(orphans, prices.spelled))
+        keep_dropped(run.checkpoint_path, unfinished_spend(orphans, prices.spelled))
         anyio.run(_renew_journal, survey)
-    _drop(run.checkpoint, kept)
-    _merge(run.checkpoint)
-    return replace(before, bytes_after=_size(run.checkpoint))
+    _drop(run.checkpoint_path, kept)
+    _merge(run.checkpoint_path)
+    return replace(before, bytes_after=_size(run.checkpoint_path))
 
 
 def _kept(survey: Survey) -> pl.DataFrame:
@@ -137,8 +137,8 @@ def _kept(survey: Survey) -> pl.DataFrame:
 def _garbage(survey: Survey, kept: pl.DataFrame) -> Garbage:
     answers = len(survey.checkpoint.answers())
     orphans = len(survey.checkpoint.unfinished) - len(_wanted(survey))
-    small = sum(map(len, _groups(survey.run.checkpoint)))
-    return Garbage(answers - len(kept), len(kept), orphans, _size(survey.run.checkpoint), small=small)
+    small = sum(map(len, _groups(survey.run.checkpoint_path)))
+    return Garbage(answers - len(kept), len(kept), orphans, _size(survey.run.checkpoint_path), small=small)
 
 
 def _size(checkpoint: Path) -> int:

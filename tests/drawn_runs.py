@@ -56,13 +56,13 @@ def written(
     """A run whose results are these rows, `part` to a file; what a row does not say is null."""
     run = RunFolder(folder)
     generation = run.generations / "000001"
-    for path in (generation, run.checkpoint):
+    for path in (generation, run.checkpoint_path):
         path.mkdir(parents=True)
-    run.identity.write_text(json.dumps({"name": "drawn"}))
+    run.identity_path.write_text(json.dumps({"name": "drawn"}))
     run.run_json.write_text(json.dumps({"state": "finished"}))
     run.job_yaml.write_text(json.dumps({"schema": schema}))
     types = Types(parsed=parsed)
-    types.save(run.checkpoint)
+    types.save(run.checkpoint_path)
     for number, start in enumerate(range(0, max(1, len(rows)), part)):
         table = pa.Table.from_pylist(
             [_whole(row) for row in rows[start : start + part]], schema=types.schema()

@@ -251,11 +251,11 @@ def hostile_run(folder: Path, texts: Sequence[str]) -> RunFolder:
     names of input columns and members too. Some rows are in the journal alone."""
     run = RunFolder(folder)
     generation = run.generations / "000001"
-    for path in (generation, run.checkpoint):
+    for path in (generation, run.checkpoint_path):
         path.mkdir(parents=True)
     texts = [storable(text) for text in texts]
     everything = "".join(texts)
-    run.identity.write_text(json.dumps({"name": everything}))
+    run.identity_path.write_text(json.dumps({"name": everything}))
     stop = {"kind": "budget", "message": everything, "at_once": False}
     run.run_json.write_text(json.dumps({"state": "stopped", "stopped_by": stop}))
     pq.write_table(_results(texts), generation / "part-00000.parquet")
@@ -263,7 +263,7 @@ def hostile_run(folder: Path, texts: Sequence[str]) -> RunFolder:
     fresh = 2 * len(texts)
     lines = [done(number, row=number, outcome="render") for number in range(fresh, fresh + 2)]
     body = json.dumps({"choices": [{"message": {"content": everything}}], "model": everything})
-    write_journal(run.checkpoint, 1, [*lines, *asked(fresh + 2, body.encode())])
+    write_journal(run.checkpoint_path, 1, [*lines, *asked(fresh + 2, body.encode())])
     return run
 
 

@@ -79,17 +79,19 @@ class Answerer:
             progress.next_call = max(task.history.sent) + 1
             await self._recover(task, progress)
             self._recall(task, progress)
-        talk = Conversation(task, task.request, task.request.dialogue(), progress)
+        conversation = Conversation(task, task.request, task.request.dialogue(), progress)
         try:
-            result = await self._converse(talk)
+            result = await self._converse(conversation)
         except OutOfTimeError:
             result = Failed(Error("timeout", f"the row took longer than {self._row_timeout:g} s in all"))
         if isinstance(result, Unavailable):
             return result
-        by = talk.answered_by if isinstance(result, Completed) else None
-        return self._done(task, result, talk.index if by is None else by, talk)
+        by = conversation.answered_by if isinstance(result, Completed) else None
+        return self._done(task, result, conversation.model_index if by is None else by, conversation)
 
-    def _done(self, task: Task, outcome: Outcome, index: int, talk: Conversation | None = None) -> Done:
+    def _done(
+        self, task: Task, outcome: Outcome, model_index: int, conversation: Conversation | None = None
+    ) -> Done:
         request_hash = task.request_hash
         if isinstance(outcome, Failed) and outcome.error.type in NEVER_SENT:
             # not for this request, which may be sent when the file or the column is there again
@@ -101,13 +103,13 @@ class Answerer:
             key=task.key,
             request_hash=request_hash,
             at=self._clock.wall(),
-            model_index=index,
+            model_index=model_index,
             outcome=outcome,
-            errors=tuple(talk.progress.errors) if talk else (),
+            errors=tuple(conversation.progress.errors) if conversation else (),
             earlier=task.earlier,
-            reading=talk.dialogue.reading if talk else None,
-            cost_usd=talk.progress.cost_usd if talk else None,
-            spend=talk.progress.tally.document() if talk else None,
+            reading=conversation.dialogue.reading if conversation else None,
+            cost_usd=conversation.progress.cost_usd if conversation else None,
+            spend=conversation.progress.tally.document() if conversation else None,
         )
 
     async def _recover(self, task: Task, progress: RowProgress) -> None:
@@ -134,9 +136,9 @@ class Answerer:
             amounts, cost = amounts_of_call(sent, task.history.answered.get(call), self._price_of)
             progress.paid(sent.at, amounts if call in own else Amounts(), cost)
 
-    async def _converse(self, talk: Conversation) -> Outcome | Unavailable:
+    async def _converse(self, conversation: Conversation) -> Outcome | Unavailable:
         """Make the moves of the conversation until it ends."""
-        moves = talk.dialogue.moves()
+        moves = conversation.dialogue.moves()
         reply: Reply = None
         while True:
             try:
@@ -148,19 +150,23 @@ class Answerer:
             match move:
                 case Ask():
                     if move.error:
-                        talk.progress.note(talk.call, move.error)
-                    result = await self._chain.ask(talk, move)
-                    if isinstance(result, Unavailable) and talk.rejection:
-                        return talk.rejection  # it was paid for
+                        conversation.progress.note(conversation.call, move.error)
+                    result = await self._chain.ask(conversation, move)
+                    if isinstance(result, Unavailable) and conversation.rejection:
+                        return conversation.rejection  # it was paid for
                     if not isinstance(result, Answer):
                         return result
-                    talk.rejection = None
-                    talk.call, talk.answered_by, reply = result.call, result.index, result.completion
+                    conversation.rejection = None
+                    conversation.call, conversation.answered_by, reply = (
+                        result.call,
+                        result.model_index,
+                        result.completion,
+                    )
                 case Run():
                     assert self._tools is not None, "a job without functions runs none"
-                    reply = await self._tools.run(talk.task, move, talk.progress)
+                    reply = await self._tools.run(conversation.task, move, conversation.progress)
                 case Rejected():
-                    talk.progress.note(talk.call, move.error)
-                    reply = self._chain.falls_back(talk, move.error)
-        error = talk.dialogue.error
-        return Failed(error, talk.call) if error else Completed(talk.call)
+                    conversation.progress.note(conversation.call, move.error)
+                    reply = self._chain.falls_back(conversation, move.error)
+        error = conversation.dialogue.error
+        return Failed(error, conversation.call) if error else Completed(conversation.call)

@@ -37,7 +37,7 @@ class Answer:
 
     completion: Completion
     call: int
-    index: int
+    model_index: int
 
 
 @dataclass(slots=True)
@@ -93,7 +93,7 @@ class Asker:
             if isinstance(judged, Unavailable):
                 return judged
             if judged.completion is not None:
-                return Answer(judged.completion, progress.answered, question.index)
+                return Answer(judged.completion, progress.answered, question.model_index)
             assert judged.error is not None, "no completion"
             if self._clock.monotonic() >= progress.deadline:
                 raise OutOfTimeError
@@ -101,9 +101,9 @@ class Asker:
             if renewed or self._is_out_of_reach(model, judged.exchange):
                 continue  # admission lets the row wait, go on to another model, or says Unavailable
             attempts.note(judged.error)
-            if judged.error.type == "invalid_request" and question.index not in self._advised:
-                self._advised.add(question.index)
-                self._advise(question.index, judged.error)
+            if judged.error.type == "invalid_request" and question.model_index not in self._advised:
+                self._advised.add(question.model_index)
+                self._advise(question.model_index, judged.error)
             action = self._decide(model, judged, judged.error, attempts)
             if isinstance(action, Retry):
                 await self._rest(action.after, progress)
@@ -125,7 +125,7 @@ class Asker:
         finally:
             self.resting -= 1
 
-    def recorded_refusal(self, task: Task, ask: StepKey, model: ModelChoice) -> Failed | None:
+    def recorded_failure(self, task: Task, ask: StepKey, model: ModelChoice) -> Failed | None:
         """What an earlier submit received from this model, where asking again cannot change it.
 
         Attempts that may go better now count anew.

@@ -93,7 +93,7 @@ class Caller:
         with permit:
             second: list[tuple[int, CallOutcome]] = []
             flight = InFlightCall(
-                question.index,
+                question.model_index,
                 self._clock.monotonic(),
                 lambda flight: self._copy(call, flight, second),
             )
@@ -113,7 +113,7 @@ class Caller:
         assert isinstance(request, Request), "others have their outcome"
         return self._estimator.needs(
             request,
-            question.index,
+            question.model_index,
             question.body,
             is_prompt=not question.ask.digest,
             row_id=question.task.row_id,
@@ -185,7 +185,7 @@ class Caller:
                         permit.landed(CallFeedback("nothing", used=0), Amounts())
                         return
                     self._counters.hedged += 1
-                    flight.rival = InFlightCall(call.question.index, self._clock.monotonic())
+                    flight.rival = InFlightCall(call.question.model_index, self._clock.monotonic())
                     landed = await self._fly(call, permit, flight.rival)
             except (BudgetExhaustedError, OutOfTimeError):
                 return
@@ -230,9 +230,9 @@ class Caller:
         if isinstance(judged.exchange, Reply):
             self._learn(endpoint, judged.error, started)
         if judged.completion is not None:
-            self.latencies[question.index].add(judged.exchange.latency)
+            self.latencies[question.model_index].add(judged.exchange.latency)
             if judged.bill.usage is not None:
-                self._estimator.learn(question.index, call.needs, judged.bill.usage)
+                self._estimator.learn(question.model_index, call.needs, judged.bill.usage)
 
     def _learn(self, endpoint: str, error: Error | None, started: float) -> None:
         if error is None or error.type != "rate_limit":
@@ -252,7 +252,7 @@ class Caller:
             request_hash=task.request_hash,
             model=model.spelled,
             endpoint=model.endpoint,
-            model_index=question.index,
+            model_index=question.model_index,
             at=self._clock.wall(),
             tokens=call.needs.size.asked,
             bound_usd=call.needs.bound.cost_usd,

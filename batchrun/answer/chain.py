@@ -38,7 +38,7 @@ class Asks(Protocol):
 
     async def ask(self, question: Question) -> Answer | Failed | Unavailable: ...
 
-    def recorded_refusal(self, task: Task, ask: StepKey, model: ModelChoice) -> Failed | None: ...
+    def recorded_failure(self, task: Task, ask: StepKey, model: ModelChoice) -> Failed | None: ...
 
 
 @dataclass(slots=True)
@@ -61,9 +61,9 @@ class Conversation:
     """What the row fails with when no other model can be asked in place of the last one."""
 
     @property
-    def index(self) -> int:
+    def model_index(self) -> int:
         """The model that is asked now, as a position in the job's chain."""
-        return self.task.models[self.position]
+        return self.task.model_indexes[self.position]
 
 
 class Chain:
@@ -85,38 +85,38 @@ class Chain:
         self._clock = clock
         self._recovery = recovery
 
-    def falls_back(self, talk: Conversation, error: Error) -> bool:
+    def falls_back(self, conversation: Conversation, error: Error) -> bool:
         """Go on to the next model after an answer that will not do, if there is one and it may be asked."""
-        last = talk.position + 1 == len(talk.task.models)
+        last = conversation.position + 1 == len(conversation.task.model_indexes)
         if last or error.type not in self._fallback_on:
             return False
-        talk.rejected.add(talk.position)
-        talk.rejection = Failed(error, talk.call)
-        talk.position += 1
+        conversation.rejected.add(conversation.position)
+        conversation.rejection = Failed(error, conversation.call)
+        conversation.position += 1
         return True
 
-    async def ask(self, talk: Conversation, ask: Ask) -> Answer | Failed | Unavailable:
+    async def ask(self, conversation: Conversation, ask: Ask) -> Answer | Failed | Unavailable:
         """The answer to one ask: as recorded, else from the task's models, as far as `fallback_on` allows.
 
         It begins with the model that gave the last answer. Those before it come last, but for those whose
         answers would not do.
         """
-        key = StepKey(ask.step, "" if ask.is_prompt else talk.request.digest(ask))
-        if talk.task.history.sent and (recorded := self._recorded(talk, key)):
+        key = StepKey(ask.step, "" if ask.is_prompt else conversation.request.digest(ask))
+        if conversation.task.history.sent and (recorded := self._recorded(conversation, key)):
             return recorded
         failed: Failed | None = None
         closed: Unavailable | None = None
-        decided = start = talk.position
-        models = talk.task.models
+        decided = start = conversation.position
+        models = conversation.task.model_indexes
         positions = list(range(start, len(models)))
         if start:
-            positions += [position for position in range(start) if position not in talk.rejected]
+            positions += [position for position in range(start) if position not in conversation.rejected]
         for at, position in enumerate(positions):
-            talk.position = position
+            conversation.position = position
             others = positions[at + 1 :]
             may_leave = others and self._any_open(models[other] for other in others)
             leave_for = self._fallback_on if may_leave else _NO_REASON
-            result = await self._ask_one(talk, ask, key, leave_for)
+            result = await self._ask_one(conversation, ask, key, leave_for)
             if isinstance(result, Answer):
                 return result
             if isinstance(result, Unavailable):
@@ -125,63 +125,65 @@ class Chain:
                 failed, decided, reason = result, position, result.error
             if reason.type not in self._fallback_on:
                 break
-        talk.position = decided
+        conversation.position = decided
         asked = (models[position] for position in positions[: at + 1])
         if failed is None and self._any_open(asked):  # one has opened again meanwhile
-            return await self.ask(talk, ask)
+            return await self.ask(conversation, ask)
         assert failed or closed, "each model gave one of both"
         return failed or closed  # type: ignore[return-value] # the line above
 
     def _any_open(self, models: Iterable[int]) -> bool:
-        for index in models:
-            model = self._models[index]
+        for model_index in models:
+            model = self._models[model_index]
             if self._admission.is_available(model.endpoint, model.name):
                 return True
         return False
 
     async def _ask_one(
-        self, talk: Conversation, ask: Ask, key: StepKey, leave_for: frozenset[str]
+        self, conversation: Conversation, ask: Ask, key: StepKey, leave_for: frozenset[str]
     ) -> Answer | Failed | Unavailable:
-        task, index = talk.task, talk.index
-        model = self._models[index]
+        task, model_index = conversation.task, conversation.model_index
+        model = self._models[model_index]
         if task.history.sent:
-            refused = self._asker.recorded_refusal(task, key, model)
+            refused = self._asker.recorded_failure(task, key, model)
             if refused is not None:
                 return refused
         try:
-            body = await self._body(talk, ask, key)
+            body = await self._body(conversation, ask, key)
         except RenderError as failure:
             return Failed(failure.error)
-        return await self._asker.ask(Question(task, key, index, model, body, talk.progress, leave_for))
+        return await self._asker.ask(
+            Question(task, key, model_index, model, body, conversation.progress, leave_for)
+        )
 
-    async def _body(self, talk: Conversation, ask: Ask, key: StepKey) -> bytes:
+    async def _body(self, conversation: Conversation, ask: Ask, key: StepKey) -> bytes:
         """What the model is sent; its stamp is what the answer is found by where that is stored."""
-        task, index, stamp = talk.task, talk.index, None
-        if self._recovery is not None and talk.request.is_stored(index):
-            spelled = self._models[index].spelled
+        task, model_index, stamp = conversation.task, conversation.model_index, None
+        if self._recovery is not None and conversation.request.is_stored(model_index):
+            spelled = self._models[model_index].spelled
             stamp = self._recovery.stamp(task.row_id, task.request_hash, key.digest, spelled)
-        body = partial(talk.request.body, index, ask.messages, last=ask.last, stamp=stamp)
-        if not talk.request.media:
+        body = partial(conversation.request.body, model_index, ask.messages, last=ask.last, stamp=stamp)
+        if not conversation.request.media:
             return body()
-        with talk.progress.in_time(self._clock):
+        with conversation.progress.in_time(self._clock):
             return await anyio.to_thread.run_sync(body)  # files are read
 
-    def _recorded(self, talk: Conversation, key: StepKey) -> Answer | None:
+    def _recorded(self, conversation: Conversation, key: StepKey) -> Answer | None:
         """The answer that an earlier submit received to this very ask, whichever model gave it."""
-        for sent, answered in talk.task.history.replayable():
-            if sent.ask != key.digest or sent.call in talk.replayed:
+        for sent, answered in conversation.task.history.replayable():
+            if sent.ask != key.digest or sent.call in conversation.replayed:
                 continue
             judged = judge(answered.exchange)
-            talk.progress.note(sent.call, judged.error)
+            conversation.progress.note(sent.call, judged.error)
             if judged.completion is not None:
-                talk.replayed.add(sent.call)
-                self._go_to(talk, sent.model)
+                conversation.replayed.add(sent.call)
+                self._go_to(conversation, sent.model)
                 return Answer(judged.completion, sent.call, sent.model_index)
         return None
 
-    def _go_to(self, talk: Conversation, spelled: str) -> None:
+    def _go_to(self, conversation: Conversation, spelled: str) -> None:
         """Go on with the model that gave the recorded answer, if the row may still ask it."""
-        for position, index in enumerate(talk.task.models):
-            if position >= talk.position and self._models[index].spelled == spelled:
-                talk.position = position
+        for position, model_index in enumerate(conversation.task.model_indexes):
+            if position >= conversation.position and self._models[model_index].spelled == spelled:
+                conversation.position = position
                 return

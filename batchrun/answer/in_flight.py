@@ -19,7 +19,7 @@ class InFlightCall:
     it has an answer first.
     """
 
-    model: int
+    model_index: int
     started: float
     """Monotonic seconds."""
     copy: Callable[[InFlightCall], Coroutine[Any, Any, None]] | None = None

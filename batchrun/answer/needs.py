@@ -52,22 +52,24 @@ class Estimator:
         self._known: dict[int, tuple[str, Mapping[str, Any], Bounds]] = {}
         """By model: what the last plain request named and asked for, and what bounded it."""
 
-    def needs(self, request: Request, index: int, body: bytes, *, is_prompt: bool, row_id: str) -> Needs:
+    def needs(
+        self, request: Request, model_index: int, body: bytes, *, is_prompt: bool, row_id: str
+    ) -> Needs:
         """What sending `body` to a model takes.
 
         Raises BudgetExhaustedError where a cap cannot be kept, because that has no upper bound.
         """
-        parameters = request.parameters(index)
-        model = self._models[index]
+        parameters = request.parameters(model_index)
+        model = self._models[model_index]
         named = request.named_model if model.name == ANY_MODEL else model.name
         price = self._prices.of(model, named)
         if price and self._in_batches:
             price = price.in_batch
-        prompt = request.estimated_tokens(body, index, is_prompt=is_prompt)
+        prompt = request.estimated_tokens(body, model_index, is_prompt=is_prompt)
         wanted = parameters.get("n")
         choices = wanted if isinstance(wanted, int) else 1
-        size = self._estimates[index].size(prompt, _limit(parameters), choices)
-        bound = self._bounds(request, index, parameters, named, price).most(len(body))
+        size = self._estimates[model_index].size(prompt, _limit(parameters), choices)
+        bound = self._bounds(request, model_index, parameters, named, price).most(len(body))
         if self._budget and (what := self._budget.unbounded(bound)):
             document = _document(request, parameters, named)
             reason = no_upper_bound(document, price) or f"no price is known for {model.spelled}"
@@ -80,23 +82,23 @@ class Estimator:
     def _bounds(
         self,
         request: Request,
-        index: int,
+        model_index: int,
         parameters: Mapping[str, Any],
         named: str,
         price: Price | None,
     ) -> Bounds:
         """What bounds a call: of plain texts the parameters alone say it, which most rows share."""
-        is_plain, known = _is_plain(request.messages), self._known.get(index)
+        is_plain, known = _is_plain(request.messages), self._known.get(model_index)
         if is_plain and known and known[0] == named and known[1] == parameters:
             return known[2]
         found = Bounds.of(_document(request, parameters, named), price)
         if is_plain:
-            self._known[index] = named, parameters, found
+            self._known[model_index] = named, parameters, found
         return found
 
-    def learn(self, index: int, needs: Needs, usage: Usage) -> None:
+    def learn(self, model_index: int, needs: Needs, usage: Usage) -> None:
         """An answer: what it took in fact."""
-        self._estimates[index].learn(needs.prompt, usage, needs.choices)
+        self._estimates[model_index].learn(needs.prompt, usage, needs.choices)
 
 
 def _document(request: Request, parameters: Mapping[str, Any], named: str) -> dict[str, Any]:

@@ -78,6 +78,6 @@ class Tail:
         limits = [latencies.quantile(self._hedge_after) for latencies in self._latencies]
         now = self._clock.monotonic()
         for flight in self._in_flight_calls:
-            if flight.copy and not flight.copy_ended and now - flight.started > limits[flight.model]:
+            if flight.copy and not flight.copy_ended and now - flight.started > limits[flight.model_index]:
                 flight.copy_ended = anyio.Event()
                 group.start_soon(flight.copy, flight)

@@ -33,7 +33,7 @@ class Task:
     key: int
     request_hash: str
     request: Request | Error
-    models: tuple[int, ...]
+    model_indexes: tuple[int, ...]
     history: History = field(default_factory=History)
     earlier: dict[str, Any] | None = None
     """What the row took when it failed before (`Done.earlier`)."""
@@ -98,7 +98,7 @@ class Question:
 
     task: Task
     ask: StepKey
-    index: int
+    model_index: int
     """The model's position in the chain."""
     model: ModelChoice
     body: bytes

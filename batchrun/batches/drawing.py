@@ -21,7 +21,7 @@ class Wanted:
 
     call: int
     ask: StepKey
-    index: int
+    model_index: int
     """The model, as a position in the job's chain."""
     body: bytes
 
@@ -41,7 +41,7 @@ class Deferring:
     resting = 0
 
     def __init__(self, asker: Asker, *, attempts: int, most: int) -> None:
-        self.recorded_refusal = asker.recorded_refusal
+        self.recorded_failure = asker.recorded_failure
         self._attempts = attempts
         self._most = most - _AROUND
 
@@ -55,7 +55,7 @@ class Deferring:
                 f"the request has {len(body):,} bytes, and a batch's file may have {self._most + _AROUND:,}"
             )
             return Failed(Error("invalid_request", f"{text} (engine.max_bytes)"))
-        raise _DeferredError(Wanted(question.progress.next_call, question.ask, question.index, body))
+        raise _DeferredError(Wanted(question.progress.next_call, question.ask, question.model_index, body))
 
 
 def _failures(question: Question) -> list[Error]:

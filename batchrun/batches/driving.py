@@ -121,7 +121,7 @@ class ByBatches:
         """Those that are with a provider: the highest of them, and those that have records here."""
         found: set[int] = set()
         for record in records:
-            tasks = read_rows(self.survey.run.checkpoint, record, [TASK])[TASK]
+            tasks = read_rows(self.survey.run.checkpoint_path, record, [TASK])[TASK]
             known = tasks.filter(tasks.is_in(list(self.survey.checkpoint.unfinished)))
             found.update(known.to_list(), tasks.sort().tail(1).to_list())
         return frozenset(found)
@@ -137,7 +137,7 @@ class ByBatches:
         return BatchContext(
             job=job,
             run_id=self.survey.run.run_id,
-            checkpoint=self.survey.run.checkpoint,
+            checkpoint=self.survey.run.checkpoint_path,
             apis={
                 name: BatchApi(
                     one,

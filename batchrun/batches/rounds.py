@@ -145,10 +145,10 @@ class Rounds:
         assert isinstance(request, Request), "others have their outcome"
         is_prompt = not wanted.ask.digest
         needs = self.estimator.needs(
-            request, wanted.index, wanted.body, is_prompt=is_prompt, row_id=task.row_id
+            request, wanted.model_index, wanted.body, is_prompt=is_prompt, row_id=task.row_id
         )
         line = line_of(task, wanted)
-        place = wanted.index, needs.named
+        place = wanted.model_index, needs.named
         if (file := self._files.get(place)) and not file.takes(line, needs.prompt):
             await self._send(place)
         kept = _kept(needs)
@@ -219,12 +219,12 @@ class Rounds:
         except NoBatchesError as lacking:
             self._go_by_calls(place[0], file, str(lacking))
 
-    def _go_by_calls(self, index: int, file: OpenFile, reason: str) -> None:
+    def _go_by_calls(self, model_index: int, file: OpenFile, reason: str) -> None:
         """The rows of a file whose endpoint has no batches: those of a fallback go in realtime. Where that is
         the model of all rows, the run stops (StoppedError), or has not begun (JobError)."""
-        job, model = self.context.job, self.context.job.models[index]
+        job, model = self.context.job, self.context.job.models[model_index]
         text = f"endpoint {model.endpoint} has no batches: {reason}"
-        if index == 0:
+        if model_index == 0:
             hint = "Remove `engine`, or set engine.kind: local: its rows then go one by one."
             if not self.context.counters.finished:
                 raise JobError(f"{job.where('engine', 'kind')}: {text}", hint=hint)

@@ -144,7 +144,7 @@ def _lines(
         from batchrun.remote.reading import find_copy
 
         find_copy(job.output_place, job.output_path, say=_say)
-    with reading(run) if run.identity.exists() else nullcontext():
+    with reading(run) if run.identity_path.exists() else nullcontext():
         with showing(as_json=as_json) as progress:
             lines = maker.lines(job, run, where, left_out, progress)
         with _target(out, form, run, arguments) as sink:

@@ -108,7 +108,7 @@ def diff(
     return Diff(
         compared=compared.path,
         truth=truth,
-        by_number=not all(has_ids(side.run.checkpoint) for side in sides),
+        by_number=not all(has_ids(side.run.checkpoint_path) for side in sides),
         rows_in_all=int(everywhere.sum()),
         rows_in_some=int((~everywhere).sum()),
         rows_ok_in_all=all_runs.rows,

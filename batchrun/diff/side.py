@@ -115,8 +115,8 @@ def _last_parts(run: str, path: Path, parts: int) -> str:
 
 
 def _name(run: RunFolder) -> str:
-    with readable(run.identity):
-        return str(codec.loads(run.identity.read_bytes()).get("name"))
+    with readable(run.identity_path):
+        return str(codec.loads(run.identity_path.read_bytes()).get("name"))
 
 
 def _side(run: RunFolder, name: str) -> Side:

@@ -121,8 +121,8 @@ class Parts:
         shielded = replace(functions, hide=hide)
         return ToolRunner(shielded, self.journal, self.counters, self.clock, self.log)
 
-    def _advise(self, index: int, error: Error) -> None:
+    def _advise(self, model_index: int, error: Error) -> None:
         """Say which parameters a model is known to refuse, once it has refused a request."""
-        model = self.job.models[index]
+        model = self.job.models[model_index]
         if known := refusals(model.name, model.request):
             self.say(f"{model.spelled} refuses requests: {error.message}\n" + "\n".join(known))

@@ -101,7 +101,7 @@ class LocalEngine:
         try:
             done = await self._answerer.answer(task)
             if isinstance(done, Unavailable):
-                control.leave(task.number, task.models, done)
+                control.leave(task.number, task.model_indexes, done)
             else:
                 control.finish(done)
         except BudgetExhaustedError as exhausted:

@@ -46,7 +46,7 @@ class Assignment:
     """What a row's task begins with, before the row is read: see `Task`."""
 
     number: int
-    models: tuple[int, ...]
+    model_indexes: tuple[int, ...]
     history: History
     earlier: dict[str, Any] | None = None
     goes_on: bool = False
@@ -87,7 +87,7 @@ class Assigner:
         order = rows.with_row_index("at").sort(PREFIX, "at")["at"]
         # a request holds the renderer and is not kept on disk: the row is rendered again
         bare = ((row, replace(task, request=_LATER)) for row, task in found)
-        for row, task in spooled(bare, order, self._survey.run.checkpoint):
+        for row, task in spooled(bare, order, self._survey.run.checkpoint_path):
             yield replace(task, request=identify(row).request)
 
     def assignments(self, rows: pl.DataFrame) -> Iterator[Assignment]:
@@ -142,7 +142,7 @@ def task_of(row: Row, found: Identified, given: Assignment) -> Task:
         key=found.key,
         request_hash=found.request_hash,
         request=found.request,
-        models=given.models,
+        model_indexes=given.model_indexes,
         history=history,
         earlier=given.earlier,
         goes_on=given.goes_on,
@@ -155,7 +155,7 @@ class _FailedRows:
     def __init__(self, survey: Survey) -> None:
         self._asks_again = survey.renderer.asks_again
         records = ["_records"] if self._asks_again else []
-        self._parts = PartReader(survey.run.checkpoint, [*EARLIER_COLUMNS, *records])
+        self._parts = PartReader(survey.run.checkpoint_path, [*EARLIER_COLUMNS, *records])
 
     def earlier(self, part: int, position: int) -> dict[str, Any]:
         """What such a row has taken, for `Done.earlier`."""

@@ -44,7 +44,7 @@ def lines(
     if where is None:
         progress.phase(f"reading {job.input.place}")
         return _of_input(take_survey(job, on_rows=progress.read, keep_index=False), left_out)
-    if not run.identity.exists():
+    if not run.identity_path.exists():
         raise UsageError(
             "--where chooses among the results, and there is no run yet",
             hint='Choose rows of the input: --set "input.where=stars < 3"',

@@ -77,16 +77,18 @@ def _looked(
 ) -> Looked:
     survey = take_survey(job, on_rows=on_rows, keep_index=False)
     answers, kept = pl.DataFrame(schema=ANSWERS_SCHEMA), pl.DataFrame(schema=KEPT_SCHEMA)
-    if survey.run.checkpoint.exists():
+    if survey.run.checkpoint_path.exists():
         answers = survey.checkpoint.answers()
-        kept = kept if rerun_changed else read_kept(survey.run.checkpoint)  # as submit forgets what was kept
-    shared = read_shared(survey.run.checkpoint)
+        kept = (
+            kept if rerun_changed else read_kept(survey.run.checkpoint_path)
+        )  # as submit forgets what was kept
+    shared = read_shared(survey.run.checkpoint_path)
     has_ids = job.input.id is not None
     states = match(survey.rows, answers, kept, has_ids=has_ids, retry_failed=retry_failed, shared=shared)
     removed = _removed(answers, states)
     del answers
     wanted = to_do(states, rerun_changed=rerun_changed)
-    records = recorded(survey.run.checkpoint)
+    records = recorded(survey.run.checkpoint_path)
     wanted, with_provider = _not_there(survey, wanted, records)
     expected = forecast(survey, states, wanted, now=now)
     spent = with_held(spent_so_far(survey, now), records)
@@ -107,7 +109,7 @@ def _not_there(survey: Survey, wanted: pl.DataFrame, records: list[BatchRecord])
     """The rows of `wanted` that are not with a provider, and how many are."""
     if not records:
         return wanted, 0
-    there = [read_rows(survey.run.checkpoint, record, ["key", "hash"]) for record in records]
+    there = [read_rows(survey.run.checkpoint_path, record, ["key", "hash"]) for record in records]
     left = wanted.join(pl.concat(there), on=["key", "hash"], how="anti", maintain_order="left")
     return left, len(wanted) - len(left)
 

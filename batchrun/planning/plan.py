@@ -228,8 +228,8 @@ def _obstacles(
             check_keys(job, env)
     except UsageError as error:
         yield ". ".join(filter(None, [error.message, error.hint]))
-    if run.identity.exists():
-        owner = codec.loads(run.identity.read_bytes()).get("name")
+    if run.identity_path.exists():
+        owner = codec.loads(run.identity_path.read_bytes()).get("name")
         if owner != job.name:
             yield (
                 f"the run folder holds the run of another job, {owner!r}. "

@@ -138,7 +138,7 @@ class LocalCopy:
 
     def _holds_more(self, synced: Manifest | None, manifest: Manifest) -> bool:
         """Whether the copy has records that were never uploaded."""
-        checkpoint = self.run.checkpoint
+        checkpoint = self.run.checkpoint_path
         if not checkpoint.is_dir():
             return False
         uploaded = [*manifest.files.values(), *(synced.files.values() if synced else ())]

@@ -36,7 +36,7 @@ def find_copy(place: Address, path: Path, *, say: Callable[[str], None]) -> RunF
     copy.make()
     with copy.turn():
         if is_locked(copy.lock):  # a submit's, newer than what it has uploaded
-            return copy.run if copy.run.identity.exists() else None
+            return copy.run if copy.run.identity_path.exists() else None
         return copy.run if _brought_up(copy, say) else None
 
 

@@ -132,7 +132,7 @@ class Shipper:
     def _present(self) -> Iterator[tuple[str, Path]]:
         """The files to keep, by name. Journals are listed before the parts that take their place, so that
         what is moved from one to the other meanwhile is in one of them."""
-        checkpoint = self._run.checkpoint
+        checkpoint = self._run.checkpoint_path
         journals = list(journal_files(checkpoint).values())
         others = [path for path in checkpoint.iterdir() if path not in journals]
         for path in [*journals, *others]:

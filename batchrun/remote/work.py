@@ -35,7 +35,7 @@ def account_for_loss(remote: LeasedRun, run: RunFolder, say: Callable[[str], Non
     say(remote.loss.sentence())
     log("loss", host=remote.loss.host, rows=remote.loss.rows, calls=remote.loss.calls)
     if remote.loss.calls:
-        keep_dropped(run.checkpoint, {f"lost with lease {remote.loss.epoch}": remote.loss.spend})
+        keep_dropped(run.checkpoint_path, {f"lost with lease {remote.loss.epoch}": remote.loss.spend})
         remote.ship()  # its lease, which says so, has been written over: nobody else knows
 
 

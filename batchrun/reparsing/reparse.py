@@ -86,7 +86,7 @@ def _reparse(
         survey = open_run(job, run, progress, log)
         work = _Reparse(survey, replace(older, checkpoint=survey.checkpoint), progress)
         del older  # its index is held in memory
-        result_types(survey.renderer).save(run.checkpoint)
+        result_types(survey.renderer).save(run.checkpoint_path)
         _record(work, survey.checkpoint)
         # not before the last answer is recorded: until then it says what the others were asked
         write_atomically(run.job_yaml, survey.renderer.snapshot().encode())

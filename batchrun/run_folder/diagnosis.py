@@ -61,14 +61,14 @@ def first_damage(run: RunFolder) -> tuple[Path, str] | None:
 
 
 def _files(run: RunFolder) -> Iterator[tuple[Path, Callable[[Path], str]]]:
-    yield run.checkpoint, _folder
-    yield run.identity, _identity
+    yield run.checkpoint_path, _folder
+    yield run.identity_path, _identity
     yield run.run_json, _run_json
     if run.results.exists():
         yield run.results, _results
         yield from ((path, _parquet) for path in sorted(run.results.glob("*.parquet")))
-    yield from ((path, _parquet) for path in sorted(run.checkpoint.glob("*.parquet")))
-    yield from ((path, _bytes) for path in sorted(run.checkpoint.glob("journal-*.log")))
+    yield from ((path, _parquet) for path in sorted(run.checkpoint_path.glob("*.parquet")))
+    yield from ((path, _bytes) for path in sorted(run.checkpoint_path.glob("journal-*.log")))
 
 
 def _folder(path: Path) -> str:
@@ -107,7 +107,7 @@ def _bytes(path: Path) -> str:
 
 
 def _hint(run: RunFolder, path: Path) -> str:
-    if path.parent.name == run.checkpoint.name or path == run.checkpoint:
+    if path.parent.name == run.checkpoint_path.name or path == run.checkpoint_path:
         return "The answers lie there: put this file back from a copy of the folder."
     if path == run.run_json:
         return "The next submit writes it anew; the answers are not in it."

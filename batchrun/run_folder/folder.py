@@ -31,19 +31,19 @@ class RunFolder:
     path: Path
 
     @property
-    def checkpoint(self) -> Path:
+    def checkpoint_path(self) -> Path:
         """The engine's own: journal, sealed parts, index, lock."""
         return self.path / "checkpoint"
 
     @property
     def lock(self) -> Path:
         """The file whose flock a running submit holds."""
-        return self.checkpoint / "lock"
+        return self.checkpoint_path / "lock"
 
     @property
-    def identity(self) -> Path:
+    def identity_path(self) -> Path:
         """Which job the folder belongs to."""
-        return self.checkpoint / "job.json"
+        return self.checkpoint_path / "job.json"
 
     @property
     def results(self) -> Path:
@@ -73,7 +73,7 @@ class RunFolder:
     @property
     def live(self) -> Path:
         """How a running submit stands, as it says every second; gone when it has ended."""
-        return self.checkpoint / "live.json"
+        return self.checkpoint_path / "live.json"
 
     @property
     def log(self) -> Path:
@@ -114,7 +114,7 @@ class RunFolder:
             )
 
     def _make(self, job_name: str) -> None:
-        if self.identity.exists():
+        if self.identity_path.exists():
             owner = self._known()["name"]
             if owner != job_name:
                 raise RunFolderError(
@@ -128,13 +128,13 @@ class RunFolder:
                 f"{self.path} is not empty and holds no run of batchrun",
                 hint="Give output.path a folder that is new or empty.",
             )
-        for folder in (self.path, self.checkpoint, self.generations):
+        for folder in (self.path, self.checkpoint_path, self.generations):
             folder.mkdir(0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
         sync_folder(self.path)
         _sync_above(self.path.resolve())  # before the identity, by which the next submit skips all this
         identity = _identity_of(job_name, secrets.token_hex(8))
-        write_atomically(self.identity, codec.dumps(identity) + b"\n")
+        write_atomically(self.identity_path, codec.dumps(identity) + b"\n")
 
     def _check_results(self) -> None:
         """No rename puts a link in place of a folder: better to say so before anything is asked."""
@@ -155,7 +155,7 @@ class RunFolder:
         known = self._known()
         ours = _identity_of(known["name"], known.get("id") or secrets.token_hex(8))
         if known != ours:
-            write_atomically(self.identity, codec.dumps(ours) + b"\n")
+            write_atomically(self.identity_path, codec.dumps(ours) + b"\n")
 
     @property
     def run_id(self) -> str:
@@ -172,15 +172,15 @@ class RunFolder:
 
     def _known(self) -> dict[str, Any]:
         """What the folder says of itself. Raises RunFolderError when that is damaged, or newer than us."""
-        with readable(self.identity):
-            known: dict[str, Any] = {"name": None, **codec.loads(self.identity.read_bytes())}
-        check_version(known.get("format", FIRST_VERSION), self.identity)
+        with readable(self.identity_path):
+            known: dict[str, Any] = {"name": None, **codec.loads(self.identity_path.read_bytes())}
+        check_version(known.get("format", FIRST_VERSION), self.identity_path)
         return known
 
     def _is_unused(self) -> bool:
         """Whether the folder is empty, or holds what a `claim` cut short left."""
-        ours = {self.checkpoint.name, self.generations.name}
-        left = {unfinished(self.identity).name}
+        ours = {self.checkpoint_path.name, self.generations.name}
+        left = {unfinished(self.identity_path).name}
         return all(
             path.name in ours and path.is_dir() and {inner.name for inner in path.iterdir()} <= left
             for path in self.path.iterdir()
@@ -188,7 +188,7 @@ class RunFolder:
 
     def require(self) -> None:
         """Raises RunFolderError when there is no run here, or one that a newer batchrun wrote."""
-        if not self.identity.exists():
+        if not self.identity_path.exists():
             raise RunFolderError(
                 f"there is no run in {self.path}",
                 hint="Start one with `batchrun submit JOB.yaml`, or name the run folder itself.",

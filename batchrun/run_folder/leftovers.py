@@ -16,14 +16,14 @@ def sweep(run: RunFolder, *, keep: str | None = None) -> None:
     For the holder of the lock alone, before it writes anything: a generation newer than the published one is
     then one whose publication was cut short.
     """
-    spare = run.checkpoint.glob(SPARE_NAME)
+    spare = run.checkpoint_path.glob(SPARE_NAME)
     for path in run.path.glob(FRAMES) if keep is not None else ():
         if path != Path(keep or ""):
             _remove(path)
     run.pause.unlink(missing_ok=True)
     run.live.unlink(missing_ok=True)
-    for path in [*run.path.glob("*.tmp"), *run.checkpoint.glob("*.tmp"), *spare]:
-        if path.stem != run.identity.name:  # a submit that waits for the lock may be writing that one
+    for path in [*run.path.glob("*.tmp"), *run.checkpoint_path.glob("*.tmp"), *spare]:
+        if path.stem != run.identity_path.name:  # a submit that waits for the lock may be writing that one
             _remove(path)
     if not run.results.is_symlink():
         return

@@ -100,11 +100,11 @@ def status(run: RunFolder, seen: Seen | None = None) -> Status:
     checkpoint, unpublished = seen.checkpoint, len(seen.since)
     found = _rows(run, checkpoint)
     number = counts(found)
-    known = (run.checkpoint / "index.parquet").exists()
+    known = (run.checkpoint_path / "index.parquet").exists()
     state = _running(live) if running else _ended(run, said, unpublished)
     up_to_date = not running and state != "killed"
     return Status(
-        name=str(codec.loads(run.identity.read_bytes()).get("name")),
+        name=str(codec.loads(run.identity_path.read_bytes()).get("name")),
         state=state,
         rows=len(found) if known else None,
         ok=number[State.OK] + number[State.KEPT] + number[State.CHANGED],
@@ -122,10 +122,10 @@ def status(run: RunFolder, seen: Seen | None = None) -> Status:
         saved_usd=said.get("saved_usd"),
         up_to_date=up_to_date,
         checks=tuple(map(CheckOutcome.read, said.get("checks", ()))) if up_to_date else (),
-        spent=said["spent"] if up_to_date and "spent" in said else asdict(_spent(run.checkpoint, said)),
+        spent=said["spent"] if up_to_date and "spent" in said else asdict(_spent(run.checkpoint_path, said)),
         budget=said.get("budget", {}),
         last_submit=said.get("submit", {}),
-        batches=tuple(map(Batch.of, recorded(run.checkpoint))),
+        batches=tuple(map(Batch.of, recorded(run.checkpoint_path))),
         live=live if running else None,
         run_folder=str(run.path),
         results=str(run.results / "*.parquet") if run.results.exists() else None,
@@ -138,7 +138,7 @@ def _running(live: dict[str, Any] | None) -> str:
 
 def _ended(run: RunFolder, said: dict[str, Any], unpublished: int) -> str:
     """How the last submit ended, by what it left."""
-    if not said and not journal_files(run.checkpoint) and not sealed_parts(run.checkpoint):
+    if not said and not journal_files(run.checkpoint_path) and not sealed_parts(run.checkpoint_path):
         return "not started"  # a submit that was refused before its first call leaves a folder too
     state: str = said.get("state", "running")
     return "killed" if unpublished or state == "running" else state
@@ -147,15 +147,15 @@ def _ended(run: RunFolder, said: dict[str, Any], unpublished: int) -> str:
 def _rows(run: RunFolder, checkpoint: Checkpoint) -> pl.DataFrame:
     """The rows of the last index pass with their states; without one, rows that have an answer."""
     answers = checkpoint.answers()
-    path = run.checkpoint / "index.parquet"
+    path = run.checkpoint_path / "index.parquet"
     if path.exists():
         with readable(path):
             rows = pl.read_parquet(path)
     else:
         rows = answers.unique(["key", "hash"]).select("key", "hash").with_row_index("row_index")
         rows = rows.select(pl.col("row_index").cast(pl.Int64), "key", "hash")
-    kept, shared = read_kept(run.checkpoint), read_shared(run.checkpoint)
-    return match(rows, answers, kept, has_ids=has_ids(run.checkpoint), shared=shared)
+    kept, shared = read_kept(run.checkpoint_path), read_shared(run.checkpoint_path)
+    return match(rows, answers, kept, has_ids=has_ids(run.checkpoint_path), shared=shared)
 
 
 def _spent(folder: Path, said: dict[str, Any]) -> Amounts:

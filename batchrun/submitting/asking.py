@@ -198,7 +198,7 @@ class Asking:
             yield partial(
                 keep_uploading,
                 self.remote,
-                run.checkpoint,
+                run.checkpoint_path,
                 stop,
                 say=say,
                 log=log,

@@ -35,7 +35,7 @@ def decide(survey: Survey, *, rerun: bool, keep: bool, retry_failed: Iterable[st
     rerun: their answers are replaced, those that were kept before, too; keep: they stay. Raises
     ChangedRowsError where the choice is open.
     """
-    checkpoint = survey.run.checkpoint
+    checkpoint = survey.run.checkpoint_path
     if rerun:
         return survey.states(retry_failed, rerun=True)
     states = survey.states(retry_failed)
@@ -163,7 +163,7 @@ def require_same(
 
     `given` are batches of which the user has said what became of them.
     """
-    checkpoint = survey.run.checkpoint
+    checkpoint = survey.run.checkpoint_path
     records = [record for record in read_records(checkpoint) if record.stem not in given]
     if not records:
         return

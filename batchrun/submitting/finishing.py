@@ -55,12 +55,12 @@ class Ending:
         """
         self.progress.phase("publishing results")
         release_memory()  # of the asking: matching the answers with the rows takes some itself
-        survey = replace(survey, checkpoint=read_checkpoint(self.run.checkpoint))
+        survey = replace(survey, checkpoint=read_checkpoint(self.run.checkpoint_path))
         states = survey.states(rerun=rerun)
         try:
             if not (stop and stop.at_once):
                 self._publish(survey, states)
-                forget_replaced(self.run.checkpoint, states)
+                forget_replaced(self.run.checkpoint_path, states)
         except OSError as error:
             remedy = "Free some space" if is_full(error) else "Put that right"
             raise StorageError(
@@ -87,7 +87,7 @@ class Ending:
                 f"{survey.facts.rows} rows went in; {ok} ok + {failed} failed + {pending} pending came out",
                 hint="This is a bug in batchrun: please report it. The checkpoint is intact, keep it.",
             )
-        totals, records = read_totals(self.run.results), read_records(self.run.checkpoint)
+        totals, records = read_totals(self.run.results), read_records(self.run.checkpoint_path)
         spent = with_held(survey.checkpoint.spend(self.prices.spelled).total(), records)
         checks = () if stop and stop.at_once else self._evaluate(survey)
         exit_code = _exit_code(stop, pending, checks)

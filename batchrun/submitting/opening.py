@@ -29,7 +29,7 @@ def open_run(job: Job, run: RunFolder, progress: Progress, log: Log) -> Survey:
     if survey.checkpoint.journals:  # before the files go that hold the last minute's calls
         from batchrun.engines.restore import gates  # not for a submit that finds nothing to do
 
-        write_admitted(run.checkpoint, gates(job, survey.checkpoint, SystemClock()).snapshot())
+        write_admitted(run.checkpoint_path, gates(job, survey.checkpoint, SystemClock()).snapshot())
     survey.checkpoint.seal()
     return survey
 

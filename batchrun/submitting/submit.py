@@ -120,7 +120,7 @@ class _Submit:
         rows = len(wanted.rows)
         self._check_caps(survey, wanted.rows)
         self._write_down(survey, rows)
-        if not rows and not read_records(self.run.checkpoint):
+        if not rows and not read_records(self.run.checkpoint_path):
             return None
         if reason := too_little(self.run.path):
             return Stop("storage", reason)
@@ -162,7 +162,7 @@ class _Submit:
 
     def _write_down(self, survey: Survey, to_do: int) -> None:
         """Keep the job as it is submitted, and the types of its results."""
-        result_types(survey.renderer).save(self.run.checkpoint)
+        result_types(survey.renderer).save(self.run.checkpoint_path)
         write_atomically(self.run.job_yaml, survey.renderer.snapshot().encode())
         self.log("start", rows=survey.facts.rows, to_do=to_do, version=__version__)
 

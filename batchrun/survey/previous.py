@@ -58,7 +58,7 @@ def _run(job: Job, spelled: str) -> RunFolder:
             f"{where}: {spelled} is this job's own run folder",
             hint="Name the run folder of another job, or give this one another name or output.path.",
         )
-    if not run.identity.exists():
+    if not run.identity_path.exists():
         raise InputError(
             f"{where}: {spelled} holds no run of batchrun",
             hint="Name the folder itself, in which `results` lies; to read other files, use input.path.",

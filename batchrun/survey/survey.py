@@ -65,7 +65,7 @@ class Survey:
 
         `rerun`: older answers that the user has kept are to be replaced, as changed ones are.
         """
-        kept = pl.DataFrame(schema=KEPT_SCHEMA) if rerun else read_kept(self.run.checkpoint)
+        kept = pl.DataFrame(schema=KEPT_SCHEMA) if rerun else read_kept(self.run.checkpoint_path)
         needed = ["key", "hash", *(["row_index", SENDABLE] if self.job.dedupe else [])]
         matched = match(
             answers=self.checkpoint.answers(),  # before the rows, as reading it takes more than it holds
@@ -73,7 +73,7 @@ class Survey:
             kept=kept,
             has_ids=self.job.input.id is not None,
             retry_failed=retry_failed,
-            shared=read_shared(self.run.checkpoint),
+            shared=read_shared(self.run.checkpoint_path),
         )
         rest = self.read_rows(lambda name: name not in matched.columns)  # 8 bytes a row, or more
         return pl.concat([rest, matched], how="horizontal")
@@ -87,18 +87,20 @@ def take_survey(job: Job, *, on_rows: Callable[[int], None], keep_index: bool) -
     Raises InputError, JobError and RunFolderError.
     """
     run = RunFolder(job.output_path)
-    if keep_index and run.identity.exists():
+    if keep_index and run.identity_path.exists():
         run.stamp()
-        upgrade_parts(run.checkpoint)
+        upgrade_parts(run.checkpoint_path)
     source = open_input(job)
     renderer = Renderer(job)
     selection = Selection(source, job)
     identity = _identity(job, source, renderer)
-    index, columns = _indexed(run.checkpoint, selection, job, renderer, identity, on_rows, keep=keep_index)
+    index, columns = _indexed(
+        run.checkpoint_path, selection, job, renderer, identity, on_rows, keep=keep_index
+    )
     _check_output(job, columns)
     if columns.names:  # else no row could be read, and nobody knows what they hold
         require_checks(job, layout_of(job, renderer, columns).schema())
-    kept = run.identity.exists()
+    kept = run.identity_path.exists()
     return Survey(
         job=job,
         run=run,
@@ -107,10 +109,10 @@ def take_survey(job: Job, *, on_rows: Callable[[int], None], keep_index: bool) -
         identifier=Identifier(renderer, job.input.id),
         facts=index.facts,
         columns=columns,
-        read_rows=partial(kept_index.read_rows, run.checkpoint)
+        read_rows=partial(kept_index.read_rows, run.checkpoint_path)
         if keep_index
         else partial(_chosen, index.rows),
-        checkpoint=read_checkpoint(run.checkpoint) if kept else Checkpoint(run.checkpoint),
+        checkpoint=read_checkpoint(run.checkpoint_path) if kept else Checkpoint(run.checkpoint_path),
         identity=identity,
     )
 

@@ -245,7 +245,7 @@ def published(folder: Path, rows: list[dict[str, Any]]) -> Path:
     run = folder / "run"
     (run / "results").mkdir(parents=True)
     (run / "checkpoint").mkdir()
-    RunFolder(run).identity.write_text("{}")
+    RunFolder(run).identity_path.write_text("{}")
     types = dict(pl.DataFrame(RESULT_SCHEMA.empty_table()).schema)
     del types["messages"]  # a list of structs, once it is published
     known = dict.fromkeys(["row_index", "row_id", "q", *RESULT_SCHEMA.names[2:]]) | {
@@ -314,7 +314,7 @@ def test_show_reads_a_killed_run(tmp_path: Path) -> None:
     """What only the journal holds yet is shown in the same way, and its input as far as it is known."""
     run = tmp_path / "run"
     (run / "checkpoint").mkdir(parents=True)
-    RunFolder(run).identity.write_text("{}")
+    RunFolder(run).identity_path.write_text("{}")
     messages = [message("user", "Hello"), message("assistant", "Hi.")]
     reading = {"parsed": {"a": 1}, "transcript": messages, "confidence": 0.5, "probabilities": {"x": 0.5}}
     records: list[Record] = [

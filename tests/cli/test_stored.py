@@ -211,7 +211,7 @@ def test_another_endpoint_of_the_job_can_be_meant(job: JobFolder, base_url: str)
 
 def test_a_run_of_an_older_version_is_told_of_by_all(job: JobFolder) -> None:
     """It has no id, and put no stamps on anything."""
-    identity = RunFolder(job.run).identity
+    identity = RunFolder(job.run).identity_path
     known = json.loads(identity.read_text())
     identity.write_text(json.dumps({name: known[name] for name in known if name != "id"}))
     ended = batchrun("stored", "list", "job.yaml", cwd=job.folder)

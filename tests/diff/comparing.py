@@ -74,14 +74,14 @@ def run_of(
         return _records(task, answers[task - 1], latency, tokens, cost)
 
     published = len(answers) - unpublished
-    result_types(work.survey().renderer).save(work.run.checkpoint)
+    result_types(work.survey().renderer).save(work.run.checkpoint_path)
     if published:
         work.answer(range(published), records)
         work.publish()
     if unpublished:
         work.answer(range(published, len(answers)), records)
-    known = codec.loads(work.run.identity.read_bytes())
-    work.run.identity.write_bytes(codec.dumps({**known, "name": name or folder.name}))
+    known = codec.loads(work.run.identity_path.read_bytes())
+    work.run.identity_path.write_bytes(codec.dumps({**known, "name": name or folder.name}))
     return work.run
 
 

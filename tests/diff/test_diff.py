@@ -241,7 +241,7 @@ def test_tool_calls_are_an_answer(tmp_path: Path) -> None:
         call = {"id": name, "type": "function", "function": {"name": "f", "arguments": arguments}}
         message = {"content": None, "tool_calls": [call]}
         data = body(None, choices=[{"message": message}])
-        write_journal(run.checkpoint, 1, [sent(0), answered(0, exchange=reply(data)), done(0)])
+        write_journal(run.checkpoint_path, 1, [sent(0), answered(0, exchange=reply(data)), done(0)])
         runs.append(run)
     assert diff(runs[:2]).rows_changed == 0
     assert diff(runs[1:]).examples[0].answers == {"b": "f 1", "c": "f 2"}

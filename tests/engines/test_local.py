@@ -108,7 +108,7 @@ def test_canary_rows_that_stay_pending_hold_nothing(tmp_path: Path) -> None:
     """The first rows' models are closed, those of the others are not: nothing of the first can be judged."""
 
     async def answer(task: Task) -> Done | Unavailable:
-        return AWAY if task.models == (0,) else done(task)
+        return AWAY if task.model_indexes == (0,) else done(task)
 
     run = Run(tmp_path, answer, canary=5)
     stop = run.over([*(row(number) for number in range(5)), *(row(number, 1) for number in range(5, 200))])

@@ -143,7 +143,7 @@ def test_rows_that_were_under_way_or_had_failed_go_on(work: Work) -> None:
     record = sent(50)
     named = {"row": 5, "key": first.key, "request_hash": first.request_hash}
     record = type(record)(**{**{n: getattr(record, n) for n in record.__dataclass_fields__}, **named})
-    write_journal(work.run.checkpoint, 2, [record])
+    write_journal(work.run.checkpoint_path, 2, [record])
     again = {task.row: task for task in asked(work)}
     assert (again[5].number, again[5].history.sent) == (50, {0: record})
     assert again[4].earlier is not None

@@ -39,7 +39,7 @@ def test_every_row_without_an_answer_is_a_task_in_input_order(work: Work) -> Non
     found = asked_for(work)
     assert [task.row for task in found] == [n for n in range(2500) if n not in (0, 999, 1000, 2499)]
     assert [task.number for task in found] == list(range(5, 5 + 2496))
-    assert all(task.models == (0, 1) for task in found)
+    assert all(task.model_indexes == (0, 1) for task in found)
     request = found[0].request
     assert not isinstance(request, Error)
     assert request.messages == [{"role": "user", "content": "text 1"}]
@@ -58,7 +58,7 @@ def test_rows_that_failed_before_are_asked_of_the_models_for_retries(work: Work)
     """The others of the job's own."""
     work.answer([3], failed)
     work.answer([4], lambda task: [sent(task), done(task, "timeout")])
-    found = {task.row: task.models for task in asked_for(work)}
+    found = {task.row: task.model_indexes for task in asked_for(work)}
     assert 3 not in found
     assert (found[4], found[5]) == ((2,), (0, 1))
 
@@ -81,7 +81,7 @@ def test_a_row_that_was_under_way_goes_on_with_its_records(work: Work) -> None:
         named = {"row": row, "key": rows[row].key, "request_hash": rows[row].request_hash}
         records += [type(first)(**{**{n: getattr(first, n) for n in first.__dataclass_fields__}, **named})]
         records += [answered(number)]
-    write_journal(found.run.checkpoint, 1, records)
+    write_journal(found.run.checkpoint_path, 1, records)
     again = {task.row: task for task in asked_for(work)}
     assert (again[5].number, again[6].number) == (40, 41)
     assert again[5].history.answered == {0: answered(40)}
@@ -102,7 +102,7 @@ def test_equal_rows_take_the_records_of_equal_rows_one_by_one(tmp_path: Path) ->
         records.append(
             type(record)(**{**{n: getattr(record, n) for n in record.__dataclass_fields__}, **named})
         )
-    write_journal(found.run.checkpoint, 1, records)
+    write_journal(found.run.checkpoint_path, 1, records)
     assert [(task.row, task.number) for task in asked_for(work)] == [(0, 11), (1, 12), (2, 13)]
 
 
@@ -149,7 +149,7 @@ def test_the_index_is_read_again_only_when_something_has_changed(work: Work) -> 
     work.sections["input"] = {"path": "rows.jsonl", "id": "id"}
     assert passes() > 0
     for name in ("index.json", "index.parquet"):
-        (work.run.checkpoint / name).write_bytes(b"damaged")
+        (work.run.checkpoint_path / name).write_bytes(b"damaged")
         assert passes() > 0
         assert passes() == 0
 

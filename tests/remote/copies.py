@@ -32,13 +32,13 @@ def at_work(copy: LocalCopy, said: list[str] | None = None) -> Iterator[LeasedRu
 
 def append(copy: LocalCopy, line: str) -> None:
     """What a journal grows by."""
-    with (copy.run.checkpoint / "journal-000001.log").open("a") as file:
+    with (copy.run.checkpoint_path / "journal-000001.log").open("a") as file:
         file.write(f"{line}\n")
 
 
 def journal(copy: LocalCopy) -> list[str]:
     """Its lines."""
-    return (copy.run.checkpoint / "journal-000001.log").read_text().split()
+    return (copy.run.checkpoint_path / "journal-000001.log").read_text().split()
 
 
 def newest(copy: LocalCopy) -> Manifest:

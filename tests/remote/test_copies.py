@@ -30,7 +30,7 @@ def test_a_reader_fetches_the_state_that_took_the_place_of_the_one_it_saw(
         taken.ship()
         seen = newest(copy)
         append(copy, "second")
-        (copy.run.checkpoint / "job.json").write_text("{}")
+        (copy.run.checkpoint_path / "job.json").write_text("{}")
         taken.finish()
         gone = set(seen.keys()) - set(newest(copy).keys())
         assert gone

@@ -205,5 +205,5 @@ def test_what_a_lost_machine_paid_is_counted_though_the_next_is_lost_too(
         account_for_loss(taken, copies[1].run, print, log)
         raise KilledError
     with at_work(copies[2]):
-        counted = read_dropped(copies[2].run.checkpoint)
+        counted = read_dropped(copies[2].run.checkpoint_path)
     assert counted["lost with lease 1"].total().cost_usd == 0.5

@@ -204,7 +204,7 @@ def test_where_a_report_goes(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert batchrun("report", work.run.path, "--out", "x.html", cwd=tmp_path).out == "x.html\n"
     assert (tmp_path / "x.html").read_bytes()[:400] == path.read_bytes()[:400]
-    identity, before = work.run.identity, work.run.identity.read_bytes()
+    identity, before = work.run.identity_path, work.run.identity_path.read_bytes()
     assert batchrun("report", work.run.path, "--out", identity, cwd=tmp_path).code == 2
     assert identity.read_bytes() == before
     assert batchrun("submit", work.run.path, cwd=tmp_path).code == 2

@@ -90,7 +90,7 @@ class Work:
                     record = replace(record, row_id=identified.row_id)
                 history.add(record, encode(record))
             histories.append(history)
-        seal(histories, self.run.checkpoint, read_checkpoint(self.run.checkpoint).next_number)
+        seal(histories, self.run.checkpoint_path, read_checkpoint(self.run.checkpoint_path).next_number)
 
     def publish(self, *, meanwhile: Callable[[], object] = lambda: None) -> bool:
         """Publish as a submit does at its end; `meanwhile` happens after the rows were looked at."""

@@ -23,10 +23,10 @@ def claimed(path: Path, name: str = "job") -> RunFolder:
 def test_a_new_folder_is_for_its_owner_alone(tmp_path: Path) -> None:
     """Parents are made on the way; prompts and answers are nobody else's business."""
     run = claimed(tmp_path / "runs" / "a")
-    assert [path.stat().st_mode & 0o777 for path in (run.path, run.checkpoint, run.generations)] == [
+    assert [path.stat().st_mode & 0o777 for path in (run.path, run.checkpoint_path, run.generations)] == [
         0o700
     ] * 3
-    assert run.identity.stat().st_mode & 0o777 == 0o600
+    assert run.identity_path.stat().st_mode & 0o777 == 0o600
 
 
 def test_the_same_job_finds_its_folder_again(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_file_that_the_disk_has_no_room_for_leaves_the_one_before(tmp_path: Pa
 def test_a_folder_whose_claim_the_disk_refuses_is_the_users_matter(tmp_path: Path) -> None:
     """Wherever the writing fails: the command is wrong, and nothing has been received yet."""
     run = RunFolder(tmp_path / "a")
-    (run.checkpoint / "job.json.tmp").mkdir(parents=True)
+    (run.checkpoint_path / "job.json.tmp").mkdir(parents=True)
     with pytest.raises(RunFolderError, match=r"cannot write to .*job\.json: Is a directory") as caught:
         run.claim("job")
     assert "output.path" in str(caught.value)

@@ -46,7 +46,7 @@ def test_gathered_answers_are_those_of_the_rows(
     for at in range(0, 30, 10):
         work.answer(order[at : at + 10])
     states = work.survey().states()
-    parts, folder = PartReader(work.run.checkpoint, COLUMNS), tmp_path / "gathered"
+    parts, folder = PartReader(work.run.checkpoint_path, COLUMNS), tmp_path / "gathered"
     expected = answers_of_rows(states, parts)
     found = Gathered(states, parts, COLUMNS, folder)
     assert len(list(folder.iterdir())) == (6 if run_bytes == 1 else 1)

@@ -225,11 +225,11 @@ def test_a_folder_of_the_first_version_is_marked_as_ours(tmp_path: Path) -> None
     """So that an older batchrun of versions to come does not take it for its own."""
     run = RunFolder(tmp_path / "run")
     run.claim("job")
-    run.identity.write_text('{"name": "job"}')
+    run.identity_path.write_text('{"name": "job"}')
     run.require()
     run.claim("job")
     run.stamp()
-    assert f'"format":{FORMAT_VERSION}' in run.identity.read_text()
+    assert f'"format":{FORMAT_VERSION}' in run.identity_path.read_text()
 
 
 @pytest.mark.parametrize("verb", ["submit", "gc"])

@@ -180,11 +180,11 @@ def test_a_kill_right_after_the_swap_is_noticed(work: Work) -> None:
     """What was noted of the generation before must not be taken for what is published now."""
     work.answer([1])
     work.publish()
-    note = (work.run.checkpoint / "published.json").read_bytes()
+    note = (work.run.checkpoint_path / "published.json").read_bytes()
     work.answer([2])
     work.publish()
-    (work.run.checkpoint / "published.json").write_bytes(note)
-    (work.run.checkpoint / "sealed-000002.parquet").unlink()  # as if the edit was taken back
+    (work.run.checkpoint_path / "published.json").write_bytes(note)
+    (work.run.checkpoint_path / "sealed-000002.parquet").unlink()  # as if the edit was taken back
     work.publish()
     assert work.results()["row_index"].to_list() == [1]
 
@@ -194,7 +194,7 @@ def test_a_damaged_note_costs_only_time(work: Work, note: bytes) -> None:
     """Everything is written anew."""
     work.answer([1])
     work.publish()
-    (work.run.checkpoint / "published.json").write_bytes(note)
+    (work.run.checkpoint_path / "published.json").write_bytes(note)
     assert work.publish() is True
     assert work.results()["row_index"].to_list() == [1]
 
@@ -314,7 +314,7 @@ def test_rows_that_stand_by_an_older_answer_are_marked_stale(work: Work) -> None
     work.sections["prompt"] = {"messages": [{"role": "user", "content": "{{ text }}!"}]}
     states = work.survey().states()
     assert states["state"].to_list()[:3] == [State.CHANGED, State.CHANGED, State.NEW]
-    write_kept(work.run.checkpoint, states.filter(pl.col("row_index") == 1).select("key", "hash"))
+    write_kept(work.run.checkpoint_path, states.filter(pl.col("row_index") == 1).select("key", "hash"))
     work.answer([2])
     work.publish()
     found = work.results().select(

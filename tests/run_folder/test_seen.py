@@ -31,7 +31,7 @@ def test_the_journal_is_read_once(tmp_path: Path) -> None:
     """However often its rows are: they are there when the file is not."""
     run = hostile_run(tmp_path / "run", ["a", "b"])
     seen = see(run)
-    for journal in journal_files(run.checkpoint).values():
+    for journal in journal_files(run.checkpoint_path).values():
         journal.unlink()
     assert scan_seen(seen).collect().height == 7
     assert sum(part.collect().height for part in rows_by_part(seen)) == 7

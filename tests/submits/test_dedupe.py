@@ -281,7 +281,7 @@ def test_an_edit_changes_all_rows_that_showed_an_answer(tmp_path: Path) -> None:
     assert found["state"].to_list() == [CHANGED] * 4 + [NEW] * 4
     assert to_do(found, rerun_changed=True)["row_index"].to_list() == [0, 2, 4, 6]
     assert to_do(found, rerun_changed=False)["row_index"].to_list() == [4, 6]
-    write_kept(work.run.checkpoint, found.filter(pl.col("state") == CHANGED).select("key", "hash"))
+    write_kept(work.run.checkpoint_path, found.filter(pl.col("state") == CHANGED).select("key", "hash"))
     work.publish()
     assert names(work) == [
         *((0, None, "answer 1"), (1, 0, "answer 1")),
@@ -307,7 +307,7 @@ def test_a_killed_asking_goes_on_under_another_row(work: Work) -> None:
     record = sent(7)
     named = {"row": 0, "key": first.key, "request_hash": first.request_hash}
     record = type(record)(**{**{n: getattr(record, n) for n in record.__dataclass_fields__}, **named})
-    write_journal(found.run.checkpoint, 1, [record])
+    write_journal(found.run.checkpoint_path, 1, [record])
     work.write([{"id": "new", "text": "text 0", "n": 99}, *ROWS])
     found = work.survey()
     again = list(Assigner(found, chains).tasks(to_do(found.states(), rerun_changed=False)))

@@ -124,7 +124,7 @@ def test_another_users_folder_is_refused(reachable: Path, begun: bool) -> None:
     run.path.mkdir()
     if begun:
         run.claim("job")
-    for folder in (run.path, run.checkpoint) if begun else (run.path,):
+    for folder in (run.path, run.checkpoint_path) if begun else (run.path,):
         folder.chmod(0o777)
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert "belongs to another user" in ended.stdout, ended.stderr

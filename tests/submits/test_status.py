@@ -138,7 +138,7 @@ def test_answers_of_a_row_that_is_not_finished_count_as_they_were_reserved(tmp_p
     with simulated(tmp_path, rows=1, config=config, prompt=prompt, **PRICED, **BUDGET) as job:
         with subprocess.Popen(job.command(), stderr=subprocess.DEVNULL) as process:
             deadline = time.monotonic() + 20
-            while not RunFolder(job.run).identity.exists() or state_of(job).spent["requests"] < 2:
+            while not RunFolder(job.run).identity_path.exists() or state_of(job).spent["requests"] < 2:
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
             process.send_signal(signal.SIGKILL)

@@ -13,13 +13,13 @@ from batchrun.render.request import Request
 from batchrun.run_folder.journal.history import History
 
 
-def raw_request(request: Request | None, history: History, model: str | None, index: int) -> str | None:
+def raw_request(request: Request | None, history: History, model: str | None, model_index: int) -> str | None:
     """The body that `model` was sent last, with media named; None where the job's chain holds it no more, and
     where an answer to an older request counts for this one (`reparse`)."""
     chain = [choice.spelled for choice in request.renderer.models] if request else []
     if request is None or model not in chain:
         return None
-    at = index if index < len(chain) and chain[index] == model else chain.index(model)
+    at = model_index if model_index < len(chain) and chain[model_index] == model else chain.index(model)
     decided = history.done.outcome.call if history.done else None
     call = max(history.sent) if decided is None else decided
     if history.sent[call].request_hash != request.request_hash:

@@ -61,7 +61,7 @@ class Publisher:
         self._schema = layout.schema()
         self._recorded = [name for name in RESULT_SCHEMA.names if name != "duplicate_of"]
         self._columns = [*self._recorded, *(["_records"] if layout.raw else [])]
-        self._parts = PartReader(run.checkpoint, self._columns)
+        self._parts = PartReader(run.checkpoint_path, self._columns)
         self._holders: Holders | None = None
 
     def publish(self, batches: Iterator[Batch], states: pl.DataFrame) -> bool:
@@ -72,7 +72,7 @@ class Publisher:
         """
         if HOLDER in states.columns:
             answered = states.filter(pl.col("part") > 0)
-            remember_shared(self._run.checkpoint, answered)
+            remember_shared(self._run.checkpoint_path, answered)
             self._holders = Holders(answered, self._identifier)
         before = self._published()
         signatures = {str(number): self._signature(part) for number, part in buckets(states)}
@@ -112,7 +112,7 @@ class Publisher:
             return
         own = self._parts
         gathered = Gathered(
-            states.filter(pl.col("part") > 0), own, self._columns, self._run.checkpoint / "gathered.tmp"
+            states.filter(pl.col("part") > 0), own, self._columns, self._run.checkpoint_path / "gathered.tmp"
         )
         self._parts = gathered.parts
         try:
@@ -205,7 +205,7 @@ class Publisher:
 
     def _published(self) -> dict[str, Any]:
         with suppress(FileNotFoundError, ValueError):
-            document = codec.loads((self._run.checkpoint / "published.json").read_bytes())
+            document = codec.loads((self._run.checkpoint_path / "published.json").read_bytes())
             # after a kill between the swap and this file, it speaks of another generation
             if isinstance(document, dict) and document.get("generation") == self._generation():
                 return document
@@ -245,7 +245,7 @@ class Publisher:
         os.replace(pointer, self._run.results)  # noqa: PTH105 - the name that means atomic
         sync_folder(self._run.path)
         published = {"generation": folder.name, "parts": signatures}
-        write_atomically(self._run.checkpoint / "published.json", codec.dumps(published))
+        write_atomically(self._run.checkpoint_path / "published.json", codec.dumps(published))
         for path in self._generations():
             if path.name not in (before, folder.name):
                 shutil.rmtree(path)

@@ -70,7 +70,7 @@ class Seen:
 def see(run: RunFolder) -> Seen:
     """Look into a run folder. A submit may publish meanwhile: the parts that were there stay readable."""
     parts = published_parts(run)
-    checkpoint = read_steadily(run.checkpoint)
+    checkpoint = read_steadily(run.checkpoint_path)
     unsealed = checkpoint.unsealed_tables()
     return Seen(run, parts, checkpoint, unsealed, _since(parts, checkpoint, unsealed))
 
@@ -88,7 +88,7 @@ def scan_seen(seen: Seen) -> pl.LazyFrame:
     its request as it is now, else, `stale`, the newest to an older one. Rows that share another's answer
     stand as they were published last.
     """
-    since, types = seen.since, read_types(seen.run.checkpoint)
+    since, types = seen.since, read_types(seen.run.checkpoint_path)
     published = _published(seen.parts) if seen.parts else None
     if since.is_empty():
         return pl.DataFrame(schema=_results_schema(types)).lazy() if published is None else published
@@ -130,7 +130,7 @@ def rows_by_part(seen: Seen) -> Iterator[pl.LazyFrame]:
 
     Those that were not published yet are without their input columns.
     """
-    types = read_types(seen.run.checkpoint)
+    types = read_types(seen.run.checkpoint_path)
     replaced = seen.since.select(pl.col("replaces").explode()).drop_nulls().lazy()
     for part in seen.parts:
         rows = _typed(_published([part]), types)
@@ -220,7 +220,7 @@ def _tasks(checkpoint: Checkpoint, journals: dict[int, pa.Table]) -> pl.DataFram
 
 def _rows(seen: Seen) -> Iterator[pl.LazyFrame]:
     """The rows that were answered since the publication."""
-    folder = seen.run.checkpoint
+    folder = seen.run.checkpoint_path
     sealed = sealed_parts(folder)
     recorded = (name for name in RESULT_SCHEMA.names if name not in ("duplicate_of", "stale"))
     columns = [*recorded, "_task"]
