@@ -64,12 +64,13 @@ def command(
     """
     keep_memory_small()
     from batchrun.cli.comparison import tell
-    from batchrun.cli.reads import require_apart
     from batchrun.diff import diff
 
     form = TABLES[named_by(out)] if out else None
     runs = [arguments.run() for arguments in jobs]
     if out:
+        from batchrun.cli.reads import require_apart  # reads jobs, which nothing else here does
+
         for run, arguments in zip(runs, jobs, strict=True):
             require_apart(out, run, arguments)
     found = diff(runs, field=field, truth=truth, limit=limit)

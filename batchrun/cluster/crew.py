@@ -219,18 +219,12 @@ class Crew:
             lease.is_sent = True
         if is_last:
             self._losses = 0
-            self._finish(member, message.task)
+            member.finish(message.task)
             self._control.count(message.failed)
 
     def _left(self, member: Member, message: LeftRow) -> None:
-        self._finish(member, message.task)
+        member.finish(message.task)
         self._control.leave(message.task, message.models, message.closed)
-
-    def _finish(self, member: Member, task: int) -> None:
-        given = member.given[member.homes.pop(task)]
-        given.left.discard(task)
-        if not given.left:
-            del member.given[given.shard.number]
 
     def _ended(self, member: Member, message: Ended) -> None:
         member.has_ended = True

@@ -66,6 +66,13 @@ class Member:
             self.standing = now
             self.tell(now)
 
+    def finish(self, task: int) -> None:
+        """It has done with a task; with the last one of a range it has done with that."""
+        given = self.given[self.homes.pop(task)]
+        given.left.discard(task)
+        if not given.left:
+            del self.given[given.shard.number]
+
     def release(self) -> None:
         """It is lost, or has ended: its calls are over."""
         self.in_flight = sum(lease.is_sent and not lease.has_landed for lease in self.leases.values())

@@ -46,7 +46,7 @@ def look() -> str:
 
 BROKEN = FUNCTIONS + "\nlook()\n"
 
-BUG = FUNCTIONS + "\nimport batchrun.submitting.finishing\nbatchrun.finishing.release_memory = look\n"
+BUG = FUNCTIONS + "\nfrom batchrun.submitting import finishing\nfinishing.release_memory = look\n"
 """What it replaces is called when the results are published: an error that nobody foresaw."""
 
 

@@ -616,16 +616,17 @@ def test_cut_short_anywhere_it_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr(
             os, "replace", counting
         )  # the moment between two files cannot be met from outside
+        monkeypatch.setattr(sys.modules["batchrun.reparsing.reparse"], "SEAL_ROWS", 2)
         cut = False
         try:
-            here(job, seal_rows=2)
+            here(job)
         except CutShortError:
             cut = True
         assert cut == (steps < 11), "it takes other steps than this"
         monkeypatch.setattr(os, "replace", real)
         shown = scan_run(RunFolder(job.run)).sort("row_index").collect()
         assert shown["row_index"].to_list() == list(range(6))
-        here(job, seal_rows=2)
+        here(job)
         assert statuses(job) == ["invalid_output", "ok", "ok"] * 2
         assert job.submit_here().submit["calls"] == 0
         assert len(seen) == 6
