@@ -172,7 +172,7 @@ class Summary:
     ways: dict[str, dict[str, Any]]
     """Where rows came by a provider's batches: how many by `batch` and in `realtime`, and at what cost."""
     batches: tuple[dict[str, Any], ...]
-    """What is still with a provider (see `run_folder.with_providers.Batch`)."""
+    """What is still with a provider (see `run_folder.checkpoint.with_providers.Batch`)."""
     run_folder: str
     results: str
     version: str

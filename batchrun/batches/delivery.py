@@ -79,7 +79,7 @@ class AnswerDelivery:
     async def take_up(
         self, record: BatchRecord, rows: pl.DataFrame, arrived: Answers
     ) -> tuple[BatchTotals, list[int]]:
-        """Take up the answers to the `rows` of a batch (`run_folder.batches.ROWS`).
+        """Take up the answers to the `rows` of a batch (`checkpoint.batches.ROWS`).
 
         Gives what they took, and the rows (by their indexes) that are to be asked again or further. Raises
         StorageError, and what reading the input raises.

@@ -23,7 +23,7 @@ Number = TypeVar("Number", int, float)
 class Written:
     """A file of requests that is ready to go; what `Record` says of the same members.
 
-    `rows` has the columns of `run_folder.batches.ROWS` but `hash`.
+    `rows` has the columns of `checkpoint.batches.ROWS` but `hash`.
     """
 
     stem: str

@@ -50,7 +50,7 @@ def match(
 
     Of `rows` it needs `key` and `hash`; with SENDABLE `row_index`, too.
 
-    `answers` holds finished tasks (`run_folder.sealed.ANSWERS_SCHEMA`), `kept` the pairs of key and
+    `answers` holds finished tasks (`checkpoint.sealed.ANSWERS_SCHEMA`), `kept` the pairs of key and
     hash whose older answer the user keeps. A row is matched with an answer to the same request: by
     key and hash, then by the hash alone, equal requests pairing off: no answer is paid for again because its
     row has another id now (a failure stays with its id). Rows left over are `CHANGED` or `KEPT` when an ok

@@ -121,7 +121,7 @@ class Tally:
 
 def reason_of(error: Error) -> str:
     """What answers of different rows have in common that fail by the schema: its first complaint (see
-    `chat.structured.Invalid`) without the value; empty for what the schema has no part in."""
+    `chat.schema.structured.Invalid`) without the value; empty for what the schema has no part in."""
     if error.type != "invalid_output":
         return ""
     if not error.message.startswith("$"):

@@ -73,7 +73,7 @@ class Chosen:
 
 
 def choose(rows: pl.LazyFrame, choice: Choice) -> Chosen:
-    """Find the rows that are wanted (see `run_folder.read.scan_run`).
+    """Find the rows that are wanted (see `run_folder.results.read.scan_run`).
 
     Raises UsageError when the predicate does not fit the columns, or an id is not there.
     """

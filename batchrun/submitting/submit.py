@@ -89,9 +89,9 @@ class _Submit:
 
     def submit(self) -> Summary:
         """All of it, in the order in which it happens."""
-        found = self._survey()
-        stop = self._ask(found, self._choose(found))  # the rows are not kept: the end takes some memory, too
-        return self._finish(found, stop)
+        survey = self._survey()
+        stop = self._ask(survey, self._choose(survey))  # the rows are not kept: the end takes memory, too
+        return self._finish(survey, stop)
 
     def _survey(self) -> Survey:
         """The input beside the answers that are there."""

@@ -43,7 +43,7 @@ KEPT_SCHEMA = {"key": pl.UInt64, "hash": pl.UInt64}
 class Checkpoint:
     """A checkpoint as it was found.
 
-    `unfinished` maps (key, request hash) to the tasks that were under way, each with what had
+    `unfinished` maps their numbers to the tasks that were under way, each with what had
     been received for it.
     """
 
