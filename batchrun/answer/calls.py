@@ -182,7 +182,7 @@ class Caller:
                     return
                 with permit:
                     if flight.ended:  # meanwhile
-                        permit.landed(CallFeedback("nothing", used=0), Amounts())
+                        permit.finished(CallFeedback("nothing", used=0), Amounts())
                         return
                     self._counters.hedged += 1
                     flight.rival = InFlightCall(call.question.model_index, self._clock.monotonic())

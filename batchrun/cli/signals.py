@@ -63,7 +63,10 @@ def stoppable(*, last: bool) -> Iterator[Received]:
 
 def _once_more(received: Received, tell: Callable[[Any], object], unraisable: Any) -> None:
     """Where what a signal raised was lost, as in a weak reference's callback, let it come again."""
-    if isinstance(unraisable.exc_value, Signalled):
-        threading.Timer(_SOON, _thread.interrupt_main, [received[-1]]).start()
-    else:
+    if not isinstance(unraisable.exc_value, Signalled):
         tell(unraisable)
+        return
+    try:
+        threading.Timer(_SOON, _thread.interrupt_main, [received[-1]]).start()
+    except Signalled:  # it came while the timer still started, as on a busy machine: lost again, here
+        _once_more(received, tell, unraisable)

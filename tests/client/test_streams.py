@@ -28,7 +28,7 @@ KIND = "content-type: text/event-stream; charset=utf-8\r\n"
 HEAD = f"HTTP/1.1 200 OK\r\n{KIND}transfer-encoding: chunked\r\n\r\n".encode()
 ASKED = b'{"stream":true}'
 END = b"0\r\n\r\n"
-SLACK = 0.5
+SLACK = 1.5
 """How much later than promised a busy machine may end a call, in seconds."""
 
 ROLE = event(chunk({"role": "assistant", "content": ""}))
@@ -279,11 +279,11 @@ def test_a_stream_that_stalls_ends_by_the_idle_timeout() -> None:
         await peer.silence()
 
     async def main() -> None:
-        exchange, _ = await one_stream(stalling, Timeouts(connect=5, idle=0.2, total=5))
+        exchange, _ = await one_stream(stalling, Timeouts(connect=5, idle=0.8, total=5))
         lost = unanswered(exchange)
         assert (lost.type, lost.sent) == ("timeout", True)
-        assert 0.5 <= lost.latency < 0.5 + SLACK
-        assert "not a byte for 0.2 s (idle timeout), after 6 events with 25 characters" in lost.message
+        assert 1.1 <= lost.latency < 1.1 + SLACK
+        assert "not a byte for 0.8 s (idle timeout), after 6 events with 25 characters" in lost.message
 
     anyio.run(main)
 

@@ -115,7 +115,8 @@ def test_limits_hold_for_all_workers_together(tmp_path: Path, cluster: Cluster) 
         calls = job.calls()
         times = sorted(call.at for call in calls)
         most = max(sum(start <= at < start + 0.99 for at in times) for start in times)
-        assert most <= 240 / 60 + 1  # one more where calls arrive a moment apart from when they went
+        assert most <= 2 * 240 / 60  # those of two windows where some arrive later than they went
+        assert times[-1] - times[0] > 60 / 4 - 2
         spans = [(call.at, call.answer.at) for call in calls if call.answer]
         assert max(sum(a <= at < b for a, b in spans) for at, _ in spans) <= 6
 

@@ -583,7 +583,8 @@ def test_answers_that_lie_scattered_are_read_in_order(
     """As `order: prefix` leaves them: they are sorted into files first, which are gone afterwards."""
     rows = 40
     script = {row: [says("odd", score=row)] for row in range(rows)}
-    with scripted(tmp_path, script, schema=schema(), retry={"reask": 0}) as (job, _seen):
+    never = {"failed": "100%", "after": 1_000}
+    with scripted(tmp_path, script, schema=schema(), retry={"reask": 0}, stop_when=never) as (job, _seen):
         job.submit_here(seal_rows=7)
         assert len(sealed_parts(job.checkpoint)) > 1
         job.edit(schema=schema(["odd"]))
