@@ -131,6 +131,7 @@ class Crew:
                 return
             member = Member(link)
             self._members.append(member)
+            self._log("worker_joined", node=link.name)
             self._tell_all()
             try:
                 async with anyio.create_task_group() as group:

@@ -58,7 +58,7 @@ def test_a_node_that_dies_loses_nothing_that_was_recorded(tmp_path: Path) -> Non
     """Its folder gone, too: only what it had in flight may be paid for again."""
     found = facts("kill", tmp_path)
     assert found["code"] == 0, found["said"]
-    assert (found["ok"], found["in_order"]) == (1500, True)
+    assert (found["ok"], found["in_order"]) == (4000, True)
     assert found["workers_on_it"] >= 1
     assert found["lost"], found["said"]
     assert found["again"] <= sum(found["lost"]) <= 48

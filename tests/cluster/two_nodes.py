@@ -26,7 +26,8 @@ from tests.runs import JobFolder, asked, run_batchrun, simulated
 
 HEAD, SECOND = "127.0.0.2", "127.0.0.3"
 PORT = 6379
-ENGINE = {"kind": "ray", "address": f"{HEAD}:{PORT}", "workers": 4, "cpus": 0.5}
+WORKERS = 4
+ENGINE = {"kind": "ray", "address": f"{HEAD}:{PORT}", "workers": WORKERS, "cpus": 0.5}
 SLOW = {"latency": {"kind": "uniform", "low": 0.1, "high": 0.3}}
 
 
@@ -165,15 +166,24 @@ def same(folder: Path) -> dict[str, Any]:
         }
 
 
+def joined(job: JobFolder) -> int:
+    """The workers that are at work: each may take seconds to start."""
+    log = job.run / "log.jsonl"
+    return log.read_text().count('"worker_joined"') if log.exists() else 0
+
+
 def kill(folder: Path) -> dict[str, Any]:
     """A node that dies with work in flight, with all that it had."""
-    with cluster(folder) as nodes, simulated(folder, rows=1500, config=SLOW, engine=ENGINE) as job:
+    with cluster(folder) as nodes, simulated(folder, rows=4000, config=SLOW, engine=ENGINE) as job:
         job.edit(endpoints={"local": {**job.endpoint(), "limits": {"concurrency": 48}}})
         process = subprocess.Popen(
             job.command("--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        while not job.ledger.exists() or len(job.calls()) < 400:
+        while joined(job) < WORKERS:
             assert process.poll() is None, process.communicate()[1][-2000:]
+            time.sleep(0.05)
+        before = len(job.calls())
+        while len(job.calls()) < before + 200:
             time.sleep(0.05)
         on_it = workers_of(nodes[1])
         flying = sum(call.answer is None for call in job.calls())
@@ -193,7 +203,7 @@ def kill(folder: Path) -> dict[str, Any]:
             "lost": [event["calls"] for event in lost],
             "again": sum(times - 1 for times in answered(job).values()),
             "ok": rows.filter(pl.col("status") == "ok").height,
-            "in_order": rows["row_index"].to_list() == list(range(1500)),
+            "in_order": rows["row_index"].to_list() == list(range(4000)),
         }
 
 
