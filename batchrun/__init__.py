@@ -22,7 +22,7 @@ submitting/    would an edit pay for it again? `forecast/` says the price; then 
 engines/       the local engine's workers, or `cluster/`, or `batches/`, as a task
 answer/        its conversation, to its outcome: turns, re-asks, attempts, models; `policy/` says what follows
 admission/     may its call go now? by `limits/`, `concurrency/` and `budget/`
-client/        one HTTP call; `chat/answer/` reads what comes back
+client/        one HTTP call; `chat/response/` reads what comes back
 run_folder/    `journal/` before and after each call, sealed in `checkpoint/`, published in `results/`
 report/        and `show/`, `export/`, `diff/`, `status/`: what is read of it, by `cli/` or `library.py`
 """

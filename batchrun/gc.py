@@ -73,7 +73,7 @@ class Garbage:
     small: int = 0
 
 
-def look(job: Job, *, say: Say = _nobody) -> Garbage:
+def preview(job: Job, *, say: Say = _nobody) -> Garbage:
     """Say what `collect` would drop. Raises RunLockedError while a submit is running.
 
     `say` is told what becomes of a run in object storage.
@@ -87,7 +87,7 @@ def look(job: Job, *, say: Say = _nobody) -> Garbage:
 
 
 def collect(job: Job, *, say: Say = _nobody) -> Garbage:
-    """Drop it, under the run folder's lock. Raises as `look`."""
+    """Drop it, under the run folder's lock. Raises as `preview`."""
     run = RunFolder(job.output_path)
     with held_run(job, say) as remote:
         run.require()
@@ -112,7 +112,7 @@ def _collect(job: Job, run: RunFolder) -> Garbage:
         unfinished = survey.checkpoint.unfinished.items()
         orphans = {task: history for task, history in unfinished if task not in wanted}
         prices = ModelPrices(job, SystemClock().wall())
-        keep_dropped(run.checkpoint_path, unfinished_spend(orphans, prices.spelled))
+        keep_dropped(run.checkpoint_path, unfinished_spend(orphans, prices.of_name))
         anyio.run(_renew_journal, survey)
     _drop(run.checkpoint_path, kept)
     _merge(run.checkpoint_path)

@@ -28,7 +28,7 @@ from batchrun.outcome import ERROR_TYPES
 from batchrun.planning import Plan
 from batchrun.planning import plan as plan_job
 from batchrun.remote.reading import open_copy, published_results
-from batchrun.reparsing import Reparsed, look
+from batchrun.reparsing import Reparsed, preview
 from batchrun.reparsing import reparse as reparse_job
 from batchrun.run_folder.diagnosis import reading
 from batchrun.run_folder.folder import RunFolder
@@ -141,13 +141,13 @@ def reparse(
     with tempfile.TemporaryDirectory(prefix="batchrun-") as folder:
         if input is not None:
             loaded = _load(job, name, model, set)
-            if loaded.output_place is None:
+            if loaded.output_address is None:
                 RunFolder(loaded.output_path).require()
             kept = Path(folder) if dry_run else _frames_of(loaded)
             set = _with_input(set, write_frame(input, kept))
         loaded = _load(job, name, model, set)
         with showing(as_json=False, silent=not show) as progress:
-            return (look if dry_run else reparse_job)(loaded, env=dict(os.environ), progress=progress)
+            return (preview if dry_run else reparse_job)(loaded, env=dict(os.environ), progress=progress)
 
 
 def scan_results(run: JobFile | Iterable[JobFile], *more: JobFile) -> pl.LazyFrame:
@@ -188,7 +188,7 @@ def _scan(given: JobFile) -> tuple[str, pl.LazyFrame]:
 def _frames_of(job: Job) -> Path:
     """Where a frame that is given as a job's input is kept: in its run folder, or beside the local copy of a
     run in object storage."""
-    if job.output_place is None:
+    if job.output_address is None:
         RunFolder(job.output_path).claim(job.name)
         return job.output_path
     frames = job.output_path.parent / "frames"
@@ -211,7 +211,7 @@ def _place(given: JobFile) -> tuple[Address | None, Path]:
     if path.is_dir():
         return None, path.resolve()
     job = _load(path, None, None, None)
-    return job.output_place, job.output_path
+    return job.output_address, job.output_path
 
 
 def _say(text: str) -> None:

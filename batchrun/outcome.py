@@ -1,7 +1,7 @@
 """What can happen to one call and to one row, as frozen values.
 
-A call ends as a `Reply` (the server answered, whatever the status) or as `Unanswered`
-(no whole answer arrived). A row ends as `Completed` or `Failed`. Nothing here does I/O.
+A call ends as a `Response` (whatever its status) or as `NoResponse` (none came whole).
+A row ends as `Completed` or `Failed`. Nothing here does I/O.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Error:
 
 
 @value(frozen=True, slots=True)
-class Reply:
-    """The server's answer to one call, whatever its status."""
+class Response:
+    """What the server said to one call, whatever its status."""
 
     status: int
     headers: Mapping[str, str]
@@ -71,8 +71,8 @@ class Reply:
 
 
 @value(frozen=True, slots=True)
-class Unanswered:
-    """A call without a whole answer."""
+class NoResponse:
+    """A call without a whole response."""
 
     type: Literal["connection", "timeout"]
     message: str
@@ -81,7 +81,7 @@ class Unanswered:
     latency: float
 
 
-Exchange: TypeAlias = Reply | Unanswered
+Exchange: TypeAlias = Response | NoResponse
 
 
 @value(frozen=True, slots=True)

@@ -19,7 +19,7 @@ import httpx
 
 from batchrun.admission import Admission, Unavailable
 from batchrun.answer.answerer import Answerer
-from batchrun.answer.attempts import Asker
+from batchrun.answer.attempts import Attempts
 from batchrun.answer.calls import Caller
 from batchrun.answer.in_flight import InFlightCalls
 from batchrun.answer.task import Task
@@ -159,7 +159,7 @@ class Stack:
             self.clock,
         )
         self.latencies = caller.latencies[0]
-        asker = Asker(
+        attempts = Attempts(
             caller,
             self.admission,
             retry_rules(job),
@@ -170,7 +170,7 @@ class Stack:
         )
         self.answerer = Answerer(
             job.models,
-            asker,
+            attempts,
             self.admission,
             self.journal,
             row_timeout=timeout.row,

@@ -104,7 +104,7 @@ INNER = """
     job checking
     chat schema
     chat request
-    chat answer
+    chat response
     run_folder journal
     run_folder columns
     run_folder checkpoint

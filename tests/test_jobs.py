@@ -30,7 +30,7 @@ def test_each_job_loads_and_satisfies_the_schema(path: Path) -> None:
     assert text.startswith("# yaml-language-server: $schema=job.schema.json\n")
     Draft7Validator(job_schema()).validate(yaml.safe_load(text))
     job = load_job(path, env=dict(os.environ), cwd=Path.cwd())
-    assert job.output_place or job.output_path == JOBS.parent / "runs" / job.name
+    assert job.output_address or job.output_path == JOBS.parent / "runs" / job.name
 
 
 OFFLINE = [

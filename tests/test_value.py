@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from batchrun.outcome import Completed, Failed, Reply, Usage
+from batchrun.outcome import Completed, Failed, Response, Usage
 
 
 def test_the_type_checker_finds_code_that_changes_a_value() -> None:
@@ -30,8 +30,8 @@ def test_values_compare_and_hash_by_their_members() -> None:
 
 def test_a_changed_copy_leaves_its_original() -> None:
     """`dataclasses` works on values as on any other of its classes."""
-    first = Reply(200, {}, b"{}", 0.1)
-    assert replace(first, status=500) == Reply(500, {}, b"{}", 0.1)
+    first = Response(200, {}, b"{}", 0.1)
+    assert replace(first, status=500) == Response(500, {}, b"{}", 0.1)
     assert first.status == 200
     assert asdict(Usage(1, 2, 3)) == {
         **asdict(Usage()),

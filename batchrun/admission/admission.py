@@ -102,7 +102,7 @@ class Admission:
             return self._take(route, size, bound)
         return None
 
-    def _land(
+    def _finish(
         self,
         route: Route,
         charges: tuple[Charge, Charge],
@@ -111,7 +111,7 @@ class Admission:
         paid: Amounts | None,
     ) -> None:
         """Let gates and budget learn from what came of a call; `paid` None keeps its reservation."""
-        route.landed(charges, feedback)
+        route.finished(charges, feedback)
         if self.budget and reservation:
             if paid is None:
                 self.budget.hold(reservation)
@@ -168,9 +168,9 @@ class Admission:
         gate = self._endpoints[endpoint] if model is None else self._routes[endpoint, model].model
         gate.close(reason, math.inf if seconds is None else self._clock.monotonic() + seconds)
 
-    def places(self) -> int:
+    def slots(self) -> int:
         """Calls that may be under way at once now, at all endpoints together."""
-        most = (gate.most_places for gate in self._endpoints.values())
+        most = (gate.most_slots for gate in self._endpoints.values())
         return sum(MOST_CONCURRENCY if each == math.inf else int(each) for each in most)
 
     def is_available(self, endpoint: str, model: str) -> bool:
@@ -251,7 +251,7 @@ class Admission:
     def _take(self, route: Route, size: Size, bound: Amounts) -> Permit:
         charges = route.take(size)
         reservation = self.budget.reserve(bound) if self.budget else None
-        return Permit(route.gates, partial(self._land, route, charges, reservation))
+        return Permit(route.gates, partial(self._finish, route, charges, reservation))
 
     def _gates(self) -> Iterator[Gate]:
         yield from self._endpoints.values()

@@ -22,7 +22,7 @@ import math
 from collections import deque
 from typing import Literal, TypeAlias
 
-from batchrun.outcome import Unanswered
+from batchrun.outcome import NoResponse
 from batchrun.policy.decision import RetryRules, backoff
 from batchrun.policy.judge import CallOutcome
 
@@ -49,7 +49,7 @@ def report(judged: CallOutcome) -> Report | None:
     error, exchange = judged.error, judged.exchange
     if error is None:
         return "ok"
-    if isinstance(exchange, Unanswered):
+    if isinstance(exchange, NoResponse):
         if exchange.sent:
             return "failed"
         no_time_left = exchange.type == "timeout" and exchange.latency <= 0

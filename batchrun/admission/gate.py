@@ -87,7 +87,7 @@ class Gate:
         return self._fixed if self.adaptive is None else self.adaptive.limit
 
     @property
-    def most_places(self) -> float:
+    def most_slots(self) -> float:
         """Calls that workers should be there for.
 
         Of a limit that is found out 20 at least, and while it may grow by the clock one more, which waits

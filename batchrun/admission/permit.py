@@ -20,29 +20,29 @@ class Slot(Protocol):
 class Permit:
     """A call that may be sent now: the `with` block is the call, and gives its slots back at the end.
 
-    `land` tells gates and budget what came of it, once.
+    `finish` tells gates and budget what came of it, once.
     """
 
-    __slots__ = ("_land", "_landed", "_slots")
+    __slots__ = ("_finish", "_finished", "_slots")
 
-    def __init__(self, slots: Iterable[Slot], land: Callable[[CallFeedback, Amounts | None], None]) -> None:
+    def __init__(self, slots: Iterable[Slot], finish: Callable[[CallFeedback, Amounts | None], None]) -> None:
         self._slots = slots
-        self._land = land
-        self._landed = False
+        self._finish = finish
+        self._finished = False
 
     def finished(self, feedback: CallFeedback, paid: Amounts | None) -> None:
         """What came of the call; `paid` None: it may have been paid, so that its reservation is kept.
 
         A block that ends without it counts as a call of which nothing is known.
         """
-        self._landed = True
-        self._land(feedback, paid)
+        self._finished = True
+        self._finish(feedback, paid)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._landed:
+        if not self._finished:
             self.finished(CallFeedback("nothing"), None)
         for slot in self._slots:
             slot.release()

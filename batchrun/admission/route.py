@@ -83,7 +83,7 @@ class Route:
         now = self._clock.monotonic()
         return self.model.take(now, size, self._jitter), self.endpoint.take(now, size, self._jitter)
 
-    def landed(self, charges: tuple[Charge, Charge], feedback: CallFeedback) -> None:
+    def finished(self, charges: tuple[Charge, Charge], feedback: CallFeedback) -> None:
         """Learn from what came of a call."""
         now = self._clock.monotonic()
         model, endpoint = self.gates

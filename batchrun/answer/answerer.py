@@ -1,4 +1,4 @@
-"""One row to its outcome: its conversation, ask by ask, through the models of the job in order.
+"""One row to its outcome: its conversation, step by step, through the models of the job in order.
 
 What an earlier submit received for the row is replayed first, so that no step is paid for twice.
 """
@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 from batchrun.admission import Admitting, Unavailable
 from batchrun.answer.attempts import Answer
-from batchrun.answer.chain import Asks, Chain, Conversation
+from batchrun.answer.chain import Attempting, Chain, Conversation
 from batchrun.answer.recovery import Recovery, note_received
 from batchrun.answer.task import OutOfTimeError, RowProgress, Task
 from batchrun.answer.tools import ToolRunner
 from batchrun.budget import Amounts
-from batchrun.chat.dialogue import Ask, Rejected, Reply, Run
+from batchrun.chat.dialogue import MoveResult, Rejected, RunTools, Step
 from batchrun.clock import Clock
 from batchrun.index import failure_hash
 from batchrun.job import ModelChoice
@@ -37,7 +37,7 @@ class Answerer:
     def __init__(
         self,
         models: Sequence[ModelChoice],
-        asker: Asks,
+        attempts: Attempting,
         admission: Admitting,
         journal: Recorder,
         *,
@@ -49,8 +49,8 @@ class Answerer:
         recovery: Recovery | None = None,
     ) -> None:
         self._models = models
-        self._asker = asker
-        self._chain = Chain(models, asker, admission, fallback_on, clock, recovery)
+        self._attempts = attempts
+        self._chain = Chain(models, attempts, admission, fallback_on, clock, recovery)
         self._admission = admission
         self._journal = journal
         self._row_timeout = row_timeout
@@ -62,7 +62,7 @@ class Answerer:
     @property
     def resting(self) -> int:
         """Rows that wait to try again."""
-        return self._asker.resting
+        return self._attempts.resting
 
     async def answer(self, task: Task) -> Done | Unavailable:
         """Ask for one row and give its outcome, not yet recorded.
@@ -120,7 +120,7 @@ class Answerer:
         progress.first_sent = min(sent.at for sent in history.sent.values())
         for answered in history.answered.values():
             note_received(progress, judge(answered.exchange))
-        spelled = [model.spelled for model in self._models]
+        spelled = [model.qualified_name for model in self._models]
         unknown = {sent.call for sent, answered in history.own_calls() if answered is None}
         await self._recovery.find_stored_answers(task, spelled, progress, self._journal.append)
         for sent, found in history.own_calls():
@@ -139,34 +139,31 @@ class Answerer:
     async def _converse(self, conversation: Conversation) -> Outcome | Unavailable:
         """Make the moves of the conversation until it ends."""
         moves = conversation.dialogue.moves()
-        reply: Reply = None
+        result: MoveResult = None
         while True:
             try:
-                move = moves.send(reply)
+                move = moves.send(result)
             except StopIteration:
                 break
             except RenderError as failure:  # of a later turn's template
                 return Failed(failure.error)
             match move:
-                case Ask():
+                case Step():
                     if move.error:
                         conversation.progress.note(conversation.call, move.error)
-                    result = await self._chain.ask(conversation, move)
-                    if isinstance(result, Unavailable) and conversation.rejection:
+                    answer = await self._chain.ask(conversation, move)
+                    if isinstance(answer, Unavailable) and conversation.rejection:
                         return conversation.rejection  # it was paid for
-                    if not isinstance(result, Answer):
-                        return result
+                    if not isinstance(answer, Answer):
+                        return answer
                     conversation.rejection = None
-                    conversation.call, conversation.answered_by, reply = (
-                        result.call,
-                        result.model_index,
-                        result.completion,
-                    )
-                case Run():
+                    conversation.call, conversation.answered_by = answer.call, answer.model_index
+                    result = answer.completion
+                case RunTools():
                     assert self._tools is not None, "a job without functions runs none"
-                    reply = await self._tools.run(conversation.task, move, conversation.progress)
+                    result = await self._tools.run(conversation.task, move, conversation.progress)
                 case Rejected():
                     conversation.progress.note(conversation.call, move.error)
-                    reply = self._chain.falls_back(conversation, move.error)
+                    result = self._chain.falls_back(conversation, move.error)
         error = conversation.dialogue.error
         return Failed(error, conversation.call) if error else Completed(conversation.call)

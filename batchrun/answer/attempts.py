@@ -1,4 +1,4 @@
-"""One ask of one model: attempts until it answers, fails, or is closed.
+"""One step at one model: attempts until it answers, fails, or is closed.
 
 Nothing is decided here: `policy` says what follows from a failure, `admission` when a call may go.
 """
@@ -12,10 +12,10 @@ from batchrun.admission import Admitting, Unavailable
 from batchrun.admission.states import Reason
 from batchrun.answer.calls import Caller
 from batchrun.answer.task import OutOfTimeError, Question, RowProgress, StepKey, Task
-from batchrun.chat.answer.completion import Completion
+from batchrun.chat.response.completion import Completion
 from batchrun.clock import Clock
 from batchrun.job import ANY_MODEL, ModelChoice
-from batchrun.outcome import PASSING, Error, Exchange, Failed, Reply, Unanswered
+from batchrun.outcome import PASSING, Error, Exchange, Failed, NoResponse, Response
 from batchrun.policy.decision import (
     Action,
     CloseEndpoint,
@@ -41,21 +41,21 @@ class Answer:
 
 
 @dataclass(slots=True)
-class _Attempts:
+class _Failures:
     """The failed attempts of one row at one model."""
 
     failed: int = 0
-    refused_in_a_row: int = 0
+    rate_limited_in_a_row: int = 0
 
     def note(self, error: Error) -> None:
         if error.type == "rate_limit":
-            self.refused_in_a_row += 1
+            self.rate_limited_in_a_row += 1
         else:
-            self.refused_in_a_row = 0
+            self.rate_limited_in_a_row = 0
             self.failed += 1
 
 
-class Asker:
+class Attempts:
     """Asks one model at a time.
 
     `jitter` gives numbers in [0, 1); `log` takes an event's name and fields; `advise` is told the first
@@ -87,7 +87,7 @@ class Asker:
     async def ask(self, question: Question) -> Answer | Failed | Unavailable:
         """Ask one model until it answers, fails, or is closed. Raises OutOfTimeError."""
         model, progress = question.model, question.progress
-        attempts, renewed = _Attempts(), False
+        failures, renewed = _Failures(), False
         while True:
             judged = await self._caller.call(question)
             if isinstance(judged, Unavailable):
@@ -100,11 +100,11 @@ class Asker:
             renewed = not renewed and _has_new_key(judged.exchange)
             if renewed or self._is_out_of_reach(model, judged.exchange):
                 continue  # admission lets the row wait, go on to another model, or says Unavailable
-            attempts.note(judged.error)
+            failures.note(judged.error)
             if judged.error.type == "invalid_request" and question.model_index not in self._advised:
                 self._advised.add(question.model_index)
                 self._advise(question.model_index, judged.error)
-            action = self._decide(model, judged, judged.error, attempts)
+            action = self._decide(model, judged, judged.error, failures)
             if isinstance(action, Retry):
                 await self._rest(action.after, progress)
             elif isinstance(action, PauseEndpoint):
@@ -125,33 +125,33 @@ class Asker:
         finally:
             self.resting -= 1
 
-    def recorded_failure(self, task: Task, ask: StepKey, model: ModelChoice) -> Failed | None:
+    def recorded_failure(self, task: Task, step: StepKey, model: ModelChoice) -> Failed | None:
         """What an earlier submit received from this model, where asking again cannot change it.
 
         Attempts that may go better now count anew.
         """
         for sent, answered in task.history.replayable():
-            if sent.model != model.spelled or sent.ask != ask.digest:
+            if sent.model != model.qualified_name or sent.step_digest != step.digest:
                 continue
             judged = judge(answered.exchange)
             if judged.error is None or judged.error.type in PASSING:
                 continue
-            if isinstance(self._decide(model, judged, judged.error, _Attempts()), NextModel):
+            if isinstance(self._decide(model, judged, judged.error, _Failures()), NextModel):
                 return Failed(judged.error)
         return None
 
     def _is_out_of_reach(self, model: ModelChoice, exchange: Exchange) -> bool:
         """Whether the call did not arrive at an endpoint that is down: that costs no row an attempt."""
-        unsent = isinstance(exchange, Unanswered) and not exchange.sent
+        unsent = isinstance(exchange, NoResponse) and not exchange.sent
         return unsent and self._admission.circuit_is_open(model.endpoint)
 
-    def _decide(self, model: ModelChoice, judged: CallOutcome, error: Error, attempts: _Attempts) -> Action:
-        headers = judged.exchange.headers if isinstance(judged.exchange, Reply) else {}
+    def _decide(self, model: ModelChoice, judged: CallOutcome, error: Error, failures: _Failures) -> Action:
+        headers = judged.exchange.headers if isinstance(judged.exchange, Response) else {}
         action = decide(
             error,
-            attempt=attempts.failed,
-            refusals=attempts.refused_in_a_row,
-            endpoint_refusals=self._caller.refusals.get(model.endpoint, 0),
+            attempt=failures.failed,
+            rate_limited=failures.rate_limited_in_a_row,
+            endpoint_rate_limited=self._caller.rate_limited.get(model.endpoint, 0),
             retry_after=retry_after(headers, self._clock.wall(), error.message),
             should_retry=should_retry(headers),
             jitter=self._jitter(),
@@ -183,4 +183,4 @@ class Asker:
 
 def _has_new_key(exchange: Exchange) -> bool:
     """Whether the call's key was refused, and there is another one now: that is no attempt of the row."""
-    return isinstance(exchange, Reply) and exchange.renewed
+    return isinstance(exchange, Response) and exchange.renewed

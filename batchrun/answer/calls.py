@@ -20,14 +20,14 @@ from batchrun.answer.tail import Latencies
 from batchrun.answer.task import OutOfTimeError, Question
 from batchrun.budget import Amounts
 from batchrun.client import EndpointClient
-from batchrun.client.body import MAX_REFUSAL
+from batchrun.client.body import MAX_ERROR_BODY
 from batchrun.clock import Clock
 from batchrun.errors import BudgetExhaustedError, OpenFilesError
 from batchrun.job import ANY_MODEL, ModelChoice
-from batchrun.outcome import Error, Exchange, Reply, Unanswered
+from batchrun.outcome import Error, Exchange, NoResponse, Response
 from batchrun.policy.judge import CallOutcome, judge
 from batchrun.prices import ModelPrices
-from batchrun.render.request import Request
+from batchrun.render.request import RowRequest
 from batchrun.run_folder.journal.journal import Recorder
 from batchrun.run_folder.journal.records import Answered, Sent
 from batchrun.spending.paid import cost_of, paid, taken
@@ -70,9 +70,9 @@ class Caller:
         self._counters = counters
         self._clock = clock
         self._recovery = recovery
-        self.refusals: dict[str, int] = {}
+        self.rate_limited: dict[str, int] = {}
         """429s in a row, by endpoint; those of calls that were under way at the first are one with it."""
-        self._refused_at: dict[str, float] = {}
+        self._rate_limited_at: dict[str, float] = {}
         """When the last of these came, in monotonic seconds."""
         self.latencies = [Latencies() for _ in models]
         self._estimator = Estimator(models, prices, admission.budget)
@@ -97,25 +97,25 @@ class Caller:
                 self._clock.monotonic(),
                 lambda flight: self._copy(call, flight, second),
             )
-            landed = await self._fly(call, permit, flight)
+            ended = await self._send(call, permit, flight)
             if flight.copy_ended:
-                await self._end_copy(flight, flight.copy_ended, landed)
-            if second and (landed is None or landed[1].completion is None):
-                landed = second[0]
-            if landed is None:  # the drain is over: the call stays as possibly paid
+                await self._end_copy(flight, flight.copy_ended, ended)
+            if second and (ended is None or ended[1].completion is None):
+                ended = second[0]
+            if ended is None:  # the drain is over: the call stays as possibly paid
                 await anyio.lowlevel.checkpoint()
                 raise AssertionError("a call is given up only when the run is cancelled")
-        question.progress.answered, judged = landed
+        question.progress.answered, judged = ended
         return judged
 
     def _needs(self, question: Question) -> Needs:
         request = question.task.request
-        assert isinstance(request, Request), "others have their outcome"
+        assert isinstance(request, RowRequest), "others have their outcome"
         return self._estimator.needs(
             request,
             question.model_index,
             question.body,
-            is_prompt=not question.ask.digest,
+            is_prompt=not question.step.digest,
             row_id=question.task.row_id,
         )
 
@@ -133,7 +133,9 @@ class Caller:
                 if self._clock.monotonic() >= call.question.progress.deadline:
                     raise  # else the run was paused meanwhile, which takes nothing of the row's time
 
-    async def _fly(self, call: _Call, permit: Permit, flight: InFlightCall) -> tuple[int, CallOutcome] | None:
+    async def _send(
+        self, call: _Call, permit: Permit, flight: InFlightCall
+    ) -> tuple[int, CallOutcome] | None:
         """Send it: its number, and what came of it; None when it was given up, and nothing is known."""
         progress = call.question.progress
         number = progress.next_call
@@ -158,7 +160,7 @@ class Caller:
         judged = judge(exchange)
         progress.note(number, judged.error)
         note_received(progress, judged)
-        self._land(call, permit, judged, sent.at, flight.started)
+        self._finish(call, permit, judged, sent.at, flight.started)
         return number, judged
 
     async def _exchange(self, question: Question, sent: Sent, flight: InFlightCall) -> Exchange:
@@ -186,24 +188,24 @@ class Caller:
                         return
                     self._counters.hedged += 1
                     flight.rival = InFlightCall(call.question.model_index, self._clock.monotonic())
-                    landed = await self._fly(call, permit, flight.rival)
+                    ended = await self._send(call, permit, flight.rival)
             except (BudgetExhaustedError, OutOfTimeError):
                 return
             finally:
                 flight.copy_ended.set()
-            if landed is not None and landed[1].completion is not None:
-                answers.append(landed)
+            if ended is not None and ended[1].completion is not None:
+                answers.append(ended)
                 flight.give_up()
 
     async def _end_copy(
-        self, flight: InFlightCall, copy_ended: anyio.Event, landed: tuple[int, CallOutcome] | None
+        self, flight: InFlightCall, copy_ended: anyio.Event, ended: tuple[int, CallOutcome] | None
     ) -> None:
         """Give up the copy of a call that has ended: no record of it may come after the row's outcome.
 
         A call that failed waits for its copy, which may do better, unless the run is stopping.
         """
         flight.ended = True
-        failed = landed is not None and landed[1].completion is None
+        failed = ended is not None and ended[1].completion is None
         with anyio.CancelScope(shield=True):  # a copy under way ends with the row's time, or the drain
             if failed and flight.rival is not None and not self._in_flight_calls.is_draining:
                 await copy_ended.wait()
@@ -213,7 +215,9 @@ class Caller:
                 flight.rival.give_up()
             await copy_ended.wait()
 
-    def _land(self, call: _Call, permit: Permit, judged: CallOutcome, sent_at: float, started: float) -> None:
+    def _finish(
+        self, call: _Call, permit: Permit, judged: CallOutcome, sent_at: float, started: float
+    ) -> None:
         """Tell gates, budget and counters what came of a call, and learn from it."""
         question, price = call.question, call.needs.price
         endpoint = question.model.endpoint
@@ -227,7 +231,7 @@ class Caller:
         )
         permit.finished(feedback, amounts)
         self._counters.paid(judged.bill.usage, cost)
-        if isinstance(judged.exchange, Reply):
+        if isinstance(judged.exchange, Response):
             self._learn(endpoint, judged.error, started)
         if judged.completion is not None:
             self.latencies[question.model_index].add(judged.exchange.latency)
@@ -236,10 +240,10 @@ class Caller:
 
     def _learn(self, endpoint: str, error: Error | None, started: float) -> None:
         if error is None or error.type != "rate_limit":
-            self.refusals[endpoint] = 0
-        elif started >= self._refused_at.get(endpoint, -math.inf) or not self.refusals.get(endpoint):
-            self.refusals[endpoint] = self.refusals.get(endpoint, 0) + 1
-            self._refused_at[endpoint] = self._clock.monotonic()
+            self.rate_limited[endpoint] = 0
+        elif started >= self._rate_limited_at.get(endpoint, -math.inf) or not self.rate_limited.get(endpoint):
+            self.rate_limited[endpoint] = self.rate_limited.get(endpoint, 0) + 1
+            self._rate_limited_at[endpoint] = self._clock.monotonic()
 
     def _sent(self, call: _Call, number: int) -> Sent:
         question = call.question
@@ -250,7 +254,7 @@ class Caller:
             row=task.row,
             key=task.key,
             request_hash=task.request_hash,
-            model=model.spelled,
+            model=model.qualified_name,
             endpoint=model.endpoint,
             model_index=question.model_index,
             at=self._clock.wall(),
@@ -258,23 +262,27 @@ class Caller:
             bound_usd=call.needs.bound.cost_usd,
             bound_tokens=call.needs.bound.tokens,
             named=call.needs.named if model.name == ANY_MODEL else "",
-            step=question.ask.step,
-            ask=question.ask.digest,
+            step=question.step.number,
+            step_digest=question.step.digest,
         )
 
 
 def _shortened(exchange: Exchange) -> Exchange:
     """A long success that holds no answer, cut as errors are: the journal keeps what an unfinished row has
     received in memory, and such a row is asked again and again."""
-    if not isinstance(exchange, Reply) or len(exchange.body) <= MAX_REFUSAL or judge(exchange).completion:
+    if (
+        not isinstance(exchange, Response)
+        or len(exchange.body) <= MAX_ERROR_BODY
+        or judge(exchange).completion
+    ):
         return exchange
-    return replace(exchange, body=exchange.body[:MAX_REFUSAL])
+    return replace(exchange, body=exchange.body[:MAX_ERROR_BODY])
 
 
 def _check_open_files(exchange: Exchange) -> None:
     """Raises OpenFilesError when no connection could be opened for want of a file: every other call would
     end alike, and no row is to blame."""
-    if isinstance(exchange, Unanswered) and not exchange.sent and _NO_FILES.search(exchange.message):
+    if isinstance(exchange, NoResponse) and not exchange.sent and _NO_FILES.search(exchange.message):
         raise OpenFilesError(
             f"no connection could be opened: {exchange.message}",
             hint="Raise the limit on open files (`ulimit -n 4096`), or lower limits.concurrency; then submit "

@@ -1,6 +1,6 @@
-"""One ask through the models of the job in order, as far as `fallback_on` allows.
+"""One step through the models of the job in order, as far as `fallback_on` allows.
 
-What an earlier submit received to the same ask is given again.
+What an earlier submit received to the same step is given again.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from batchrun.admission import Admitting, Unavailable
 from batchrun.answer.attempts import Answer
 from batchrun.answer.recovery import Recovery
 from batchrun.answer.task import Question, RowProgress, StepKey, Task
-from batchrun.chat.dialogue import Ask, Dialogue
+from batchrun.chat.dialogue import Dialogue, Step
 from batchrun.clock import Clock
 from batchrun.job import ModelChoice
 from batchrun.outcome import NEVER_SENT, Error, Failed
 from batchrun.policy.judge import judge
 from batchrun.render.evaluate import RenderError
-from batchrun.render.request import Request
+from batchrun.render.request import RowRequest
 
 _NO_REASON: frozenset[str] = frozenset()
 
@@ -30,15 +30,15 @@ _NEVER_ASKED = -1
 """No call yet."""
 
 
-class Asks(Protocol):
-    """Asks one model at a time (`attempts.Asker` says what each method does)."""
+class Attempting(Protocol):
+    """Asks one model at a time (`attempts.Attempts` says what each method does)."""
 
     @property
     def resting(self) -> int: ...
 
     async def ask(self, question: Question) -> Answer | Failed | Unavailable: ...
 
-    def recorded_failure(self, task: Task, ask: StepKey, model: ModelChoice) -> Failed | None: ...
+    def recorded_failure(self, task: Task, step: StepKey, model: ModelChoice) -> Failed | None: ...
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class Conversation:
     """A row's conversation under way: `position` in the task's models, and the last call that answered."""
 
     task: Task
-    request: Request
+    request: RowRequest
     dialogue: Dialogue
     progress: RowProgress
     position: int = 0
@@ -72,14 +72,14 @@ class Chain:
     def __init__(
         self,
         models: Sequence[ModelChoice],
-        asker: Asks,
+        attempts: Attempting,
         admission: Admitting,
         fallback_on: frozenset[str],
         clock: Clock,
         recovery: Recovery | None,
     ) -> None:
         self._models = models
-        self._asker = asker
+        self._attempts = attempts
         self._admission = admission
         self._fallback_on = fallback_on
         self._clock = clock
@@ -95,13 +95,13 @@ class Chain:
         conversation.position += 1
         return True
 
-    async def ask(self, conversation: Conversation, ask: Ask) -> Answer | Failed | Unavailable:
-        """The answer to one ask: as recorded, else from the task's models, as far as `fallback_on` allows.
+    async def ask(self, conversation: Conversation, step: Step) -> Answer | Failed | Unavailable:
+        """The answer to one step: as recorded, else from the task's models, as far as `fallback_on` allows.
 
         It begins with the model that gave the last answer. Those before it come last, but for those whose
         answers would not do.
         """
-        key = StepKey(ask.step, "" if ask.is_prompt else conversation.request.digest(ask))
+        key = StepKey(step.number, "" if step.is_prompt else conversation.request.digest(step))
         if conversation.task.history.sent and (recorded := self._recorded(conversation, key)):
             return recorded
         failed: Failed | None = None
@@ -116,7 +116,7 @@ class Chain:
             others = positions[at + 1 :]
             may_leave = others and self._any_open(models[other] for other in others)
             leave_for = self._fallback_on if may_leave else _NO_REASON
-            result = await self._ask_one(conversation, ask, key, leave_for)
+            result = await self._ask_one(conversation, step, key, leave_for)
             if isinstance(result, Answer):
                 return result
             if isinstance(result, Unavailable):
@@ -128,7 +128,7 @@ class Chain:
         conversation.position = decided
         asked = (models[position] for position in positions[: at + 1])
         if failed is None and self._any_open(asked):  # one has opened again meanwhile
-            return await self.ask(conversation, ask)
+            return await self.ask(conversation, step)
         assert failed or closed, "each model gave one of both"
         return failed or closed  # type: ignore[return-value] # the line above
 
@@ -140,38 +140,38 @@ class Chain:
         return False
 
     async def _ask_one(
-        self, conversation: Conversation, ask: Ask, key: StepKey, leave_for: frozenset[str]
+        self, conversation: Conversation, step: Step, key: StepKey, leave_for: frozenset[str]
     ) -> Answer | Failed | Unavailable:
         task, model_index = conversation.task, conversation.model_index
         model = self._models[model_index]
         if task.history.sent:
-            refused = self._asker.recorded_failure(task, key, model)
+            refused = self._attempts.recorded_failure(task, key, model)
             if refused is not None:
                 return refused
         try:
-            body = await self._body(conversation, ask, key)
+            body = await self._body(conversation, step, key)
         except RenderError as failure:
             return Failed(failure.error)
-        return await self._asker.ask(
+        return await self._attempts.ask(
             Question(task, key, model_index, model, body, conversation.progress, leave_for)
         )
 
-    async def _body(self, conversation: Conversation, ask: Ask, key: StepKey) -> bytes:
+    async def _body(self, conversation: Conversation, step: Step, key: StepKey) -> bytes:
         """What the model is sent; its stamp is what the answer is found by where that is stored."""
         task, model_index, stamp = conversation.task, conversation.model_index, None
         if self._recovery is not None and conversation.request.is_stored(model_index):
-            spelled = self._models[model_index].spelled
+            spelled = self._models[model_index].qualified_name
             stamp = self._recovery.stamp(task.row_id, task.request_hash, key.digest, spelled)
-        body = partial(conversation.request.body, model_index, ask.messages, last=ask.last, stamp=stamp)
+        body = partial(conversation.request.body, model_index, step.messages, last=step.last, stamp=stamp)
         if not conversation.request.media:
             return body()
         with conversation.progress.in_time(self._clock):
             return await anyio.to_thread.run_sync(body)  # files are read
 
     def _recorded(self, conversation: Conversation, key: StepKey) -> Answer | None:
-        """The answer that an earlier submit received to this very ask, whichever model gave it."""
+        """The answer that an earlier submit received to this very step, whichever model gave it."""
         for sent, answered in conversation.task.history.replayable():
-            if sent.ask != key.digest or sent.call in conversation.replayed:
+            if sent.step_digest != key.digest or sent.call in conversation.replayed:
                 continue
             judged = judge(answered.exchange)
             conversation.progress.note(sent.call, judged.error)
@@ -184,6 +184,6 @@ class Chain:
     def _go_to(self, conversation: Conversation, spelled: str) -> None:
         """Go on with the model that gave the recorded answer, if the row may still ask it."""
         for position, model_index in enumerate(conversation.task.model_indexes):
-            if position >= conversation.position and self._models[model_index].spelled == spelled:
+            if position >= conversation.position and self._models[model_index].qualified_name == spelled:
                 conversation.position = position
                 return

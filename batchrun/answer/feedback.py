@@ -6,7 +6,7 @@ from batchrun.admission.circuit import report
 from batchrun.admission.gate import CallFeedback
 from batchrun.concurrency import Result
 from batchrun.limits.headers import read_rate_headers
-from batchrun.outcome import Reply
+from batchrun.outcome import Response
 from batchrun.policy.judge import CallOutcome
 
 FAILURES = frozenset({"server", "connection", "timeout", "invalid_response"})
@@ -22,13 +22,13 @@ def feedback_of(judged: CallOutcome, *, row: int, now_wall: float, has_spare: bo
     `has_spare` says that the endpoint has further servers: one's failure is not the endpoint's.
     """
     error, exchange, usage = judged.error, judged.exchange, judged.bill.usage
-    replied = isinstance(exchange, Reply)
+    replied = isinstance(exchange, Response)
     told = report(judged)
     return CallFeedback(
         _result(judged),
         used=_used(judged),
         output_tokens=usage.completion_tokens if usage else None,
-        account=read_rate_headers(exchange.headers, now_wall) if isinstance(exchange, Reply) else None,
+        account=read_rate_headers(exchange.headers, now_wall) if isinstance(exchange, Response) else None,
         proves=replied and (error is None or error.type not in _PROVES_NOTHING),
         report=None if has_spare and told != "ok" else told,
         row=row,
@@ -41,7 +41,7 @@ def _used(judged: CallOutcome) -> int | None:
     exchange = judged.exchange
     if judged.bill.usage is not None:
         return judged.bill.usage.total_tokens
-    if isinstance(exchange, Reply):
+    if isinstance(exchange, Response):
         return None if 200 <= exchange.status < 300 else 0
     return None if exchange.sent else 0
 

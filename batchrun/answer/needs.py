@@ -12,7 +12,7 @@ from batchrun.limits import Size
 from batchrun.limits.estimates import TokenEstimates
 from batchrun.outcome import Usage
 from batchrun.prices import ModelPrices, Price
-from batchrun.render.request import Request
+from batchrun.render.request import RowRequest
 from batchrun.spending.bounds import Bounds, no_upper_bound
 from batchrun.value import value
 
@@ -53,7 +53,7 @@ class Estimator:
         """By model: what the last plain request named and asked for, and what bounded it."""
 
     def needs(
-        self, request: Request, model_index: int, body: bytes, *, is_prompt: bool, row_id: str
+        self, request: RowRequest, model_index: int, body: bytes, *, is_prompt: bool, row_id: str
     ) -> Needs:
         """What sending `body` to a model takes.
 
@@ -72,7 +72,7 @@ class Estimator:
         bound = self._bounds(request, model_index, parameters, named, price).most(len(body))
         if self._budget and (what := self._budget.unbounded(bound)):
             document = _document(request, parameters, named)
-            reason = no_upper_bound(document, price) or f"no price is known for {model.spelled}"
+            reason = no_upper_bound(document, price) or f"no price is known for {model.qualified_name}"
             raise BudgetExhaustedError(
                 f"budget.{what}: the request of row {row_id} has no upper bound: {reason}",
                 hint="Set budget.soft: true to let such requests pass.",
@@ -81,7 +81,7 @@ class Estimator:
 
     def _bounds(
         self,
-        request: Request,
+        request: RowRequest,
         model_index: int,
         parameters: Mapping[str, Any],
         named: str,
@@ -101,7 +101,7 @@ class Estimator:
         self._estimates[model_index].learn(needs.prompt, usage, needs.choices)
 
 
-def _document(request: Request, parameters: Mapping[str, Any], named: str) -> dict[str, Any]:
+def _document(request: RowRequest, parameters: Mapping[str, Any], named: str) -> dict[str, Any]:
     """The request as far as its cost depends on it."""
     extra = parameters.get("extra_body", {})
     return {**parameters, **extra, "messages": request.messages, "model": named}

@@ -19,7 +19,7 @@ from batchrun.answer.task import RowProgress, Task
 from batchrun.chat.stamps import REQUEST, ROW, RUN, Stamp, request_digest
 from batchrun.client import Resources
 from batchrun.clock import Clock
-from batchrun.outcome import Error, Exchange, Reply
+from batchrun.outcome import Error, Exchange, Response
 from batchrun.policy.judge import CallOutcome, judge
 from batchrun.run_folder.journal.history import History
 from batchrun.run_folder.journal.lines import encode
@@ -62,14 +62,14 @@ class Wanted:
         named = {f"metadata[{key}]": pairs[key] for key in (RUN, REQUEST)}
         return {**named, "order": "desc", "limit": _AT_MOST}
 
-    def newest(self, reply: Reply, now: float) -> dict[str, Any] | None:
+    def newest(self, response: Response, now: float) -> dict[str, Any] | None:
         """The newest of a listing that will do. Raises ValueError where it is no listing.
 
         `now` is our time, in seconds since the epoch. The stamp is looked at again: a server may not know
         the query.
         """
-        listed = _listed(reply.body)
-        theirs = _date(reply.headers)
+        listed = _listed(response.body)
+        theirs = _date(response.headers)
         earliest = self.since - UNKNOWN_SLACK if theirs is None else self.since + theirs - now - SLACK
         fitting = [found for found in listed if self._will_do(found, earliest)]
         return max(fitting, key=_created, default=None)
@@ -108,8 +108,8 @@ def _date(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def _reply(found: Mapping[str, Any], latency: float) -> Reply:
-    return Reply(200, {}, codec.dumps(found), latency)
+def _reply(found: Mapping[str, Any], latency: float) -> Response:
+    return Response(200, {}, codec.dumps(found), latency)
 
 
 class Recovery:
@@ -139,9 +139,9 @@ class Recovery:
         """Endpoints that have none."""
         self._first = {endpoint: anyio.Lock() for endpoint in resources}
 
-    def stamp(self, row_id: str, request_hash: str, ask: str, model: str) -> Stamp:
+    def stamp(self, row_id: str, request_hash: str, step_digest: str, model: str) -> Stamp:
         """What goes along with a call, by the members of its record (`Sent`)."""
-        return Stamp(self._job, self._run, row_id, request_digest(request_hash, ask, model))
+        return Stamp(self._job, self._run, row_id, request_digest(request_hash, step_digest, model))
 
     async def in_place_of(
         self, exchange: Exchange, task: Task, sent: Sent, progress: RowProgress
@@ -177,9 +177,9 @@ class Recovery:
 
     async def _find(
         self, task: Task, sent: Sent, progress: RowProgress, waits: Sequence[float]
-    ) -> Reply | None:
+    ) -> Response | None:
         """The stored answer to a call; None where none is found in time."""
-        stamp = self.stamp(task.row_id, sent.request_hash, sent.ask, sent.model)
+        stamp = self.stamp(task.row_id, sent.request_hash, sent.step_digest, sent.model)
         wanted = Wanted(stamp, min(progress.first_sent, sent.at), progress.received)
         found: dict[str, Any] | None = None
         with anyio.move_on_after(min(PATIENCE, progress.deadline - self._clock.monotonic())):
@@ -210,7 +210,7 @@ class Recovery:
     async def _listed(self, endpoint: str, wanted: Wanted) -> dict[str, Any] | None:
         # a look that nobody waits for any more would keep its connection until then
         exchange = await self._resources[endpoint].get(PATH, wanted.query(), total=PATIENCE)
-        if not isinstance(exchange, Reply):
+        if not isinstance(exchange, Response):
             self._log("not_looked_up", endpoint=endpoint, reason=exchange.message)
             return None
         if 200 <= exchange.status < 300:

@@ -14,16 +14,16 @@ from batchrun.budget import Amounts, Tally
 from batchrun.clock import Clock
 from batchrun.job import ModelChoice
 from batchrun.outcome import Error, ErrorType
-from batchrun.render.request import Request
+from batchrun.render.request import RowRequest
 from batchrun.run_folder.journal.history import History
 from batchrun.value import value
 
 
 @value(frozen=True, slots=True)
 class Task:
-    """A row to be answered.
+    """A row to be answered. One that is asked for again in a later submit is another task.
 
-    `models` are the positions in the chain to ask, in order; `history` holds what an earlier,
+    `model_indexes` are the positions in the chain to ask, in order; `history` holds what an earlier,
     killed submit received for this row.
     """
 
@@ -32,20 +32,20 @@ class Task:
     row_id: str
     key: int
     request_hash: str
-    request: Request | Error
+    request: RowRequest | Error
     model_indexes: tuple[int, ...]
     history: History = field(default_factory=History)
     earlier: dict[str, Any] | None = None
     """What the row took when it failed before (`Done.earlier`)."""
     goes_on: bool = False
-    """Whether `history` is of an asking that failed: its records are to be carried into this one's."""
+    """Whether `history` is of a task that failed: its records are to be carried into this one's."""
 
 
 @value(frozen=True, slots=True)
 class StepKey:
-    """Names one ask of a row: its number, and a digest of what is asked beyond the row's own request."""
+    """Names a step of a row: its number, and a digest of what is asked beyond the row's own request."""
 
-    step: int
+    number: int
     digest: str
 
 
@@ -66,7 +66,7 @@ class RowProgress:
     cost_usd: float | None = None
     """Of all calls whose cost is known."""
     tally: Tally = field(default_factory=Tally)
-    """What this asking took of the budget."""
+    """What this task took of the budget."""
     first_sent: float = math.inf
     """When the first of its calls was sent, in seconds since the epoch."""
     received: set[str] = field(default_factory=set)
@@ -94,10 +94,10 @@ class RowProgress:
 
 @value(frozen=True, slots=True)
 class Question:
-    """One ask of one model: what each of its calls says."""
+    """One step, put to one model: what each of its calls says."""
 
     task: Task
-    ask: StepKey
+    step: StepKey
     model_index: int
     """The model's position in the chain."""
     model: ModelChoice

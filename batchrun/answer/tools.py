@@ -9,8 +9,8 @@ import anyio
 
 from batchrun import codec
 from batchrun.answer.task import RowProgress, Task
-from batchrun.chat.answer.completion import ToolCall
-from batchrun.chat.dialogue import Run
+from batchrun.chat.dialogue import RunTools
+from batchrun.chat.response.completion import ToolCall
 from batchrun.clock import Clock
 from batchrun.run_folder.journal.journal import Recorder
 from batchrun.run_folder.journal.records import Ran
@@ -37,7 +37,7 @@ class ToolRunner:
         self._clock = clock
         self._log = log
 
-    async def run(self, task: Task, move: Run, progress: RowProgress) -> tuple[str, ...]:
+    async def run(self, task: Task, move: RunTools, progress: RowProgress) -> tuple[str, ...]:
         """What the called functions give: as recorded, else by running them, all at once.
 
         Raises OutOfTimeError, and StorageError when the journal cannot be written.
@@ -61,7 +61,7 @@ class ToolRunner:
     async def _run_one(self, call: ToolCall, results: list[str], at: int) -> None:
         results[at] = await self._functions.call(call.name or "", call.arguments or "")
 
-    def _count(self, task: Task, move: Run, results: Sequence[str]) -> None:
+    def _count(self, task: Task, move: RunTools, results: Sequence[str]) -> None:
         self._counters.tool_calls += len(results)
         for call, result in zip(move.calls, results, strict=True):
             if self._functions.is_error(result):

@@ -14,9 +14,9 @@ from batchrun.batches.lines import URL
 from batchrun.chat.stamps import BATCH
 from batchrun.client import Form, Resources
 from batchrun.clock import Clock
-from batchrun.outcome import Error, Exchange, Reply, Unanswered
+from batchrun.outcome import Error, Exchange, NoResponse, Response
 from batchrun.policy.decision import RetryRules, backoff
-from batchrun.policy.error_reply import classify
+from batchrun.policy.error_response import classify
 from batchrun.policy.retry_after import retry_after
 from batchrun.value import value
 
@@ -26,7 +26,7 @@ OVER = frozenset({"completed", "failed", "expired", "cancelled"})
 _LACKING = frozenset({404, 405, 501})
 _MAY_PASS = frozenset({408, 425, 429})
 _PAGE = 100
-_NOTHING = Reply(200, {}, b"", 0.0)
+_NOTHING = Response(200, {}, b"", 0.0)
 
 
 @value(frozen=True, slots=True)
@@ -57,17 +57,17 @@ class ApiError(Exception):
         self.error = error
         self.exchange = exchange
         self.unsure = unsure
-        self.lacking = isinstance(exchange, Reply) and exchange.status in _LACKING
+        self.lacking = isinstance(exchange, Response) and exchange.status in _LACKING
 
     @property
     def may_pass(self) -> bool:
         """Whether another time may go better."""
-        status = self.exchange.status if isinstance(self.exchange, Reply) else 0
+        status = self.exchange.status if isinstance(self.exchange, Response) else 0
         return not 400 <= status < 500 or status in _MAY_PASS
 
 
 @value(frozen=True, slots=True)
-class Told:
+class ProviderBatch:
     """What a provider says of a batch; times in seconds since the epoch."""
 
     id: str
@@ -116,7 +116,7 @@ class BatchApi:
         form = Form(fields, path, name, "application/jsonl")
         return text_of(await self._steadily(partial(self._resources.upload, says.path, form)), "id")
 
-    async def create(self, file_id: str, window: str, metadata: Mapping[str, str]) -> Told:
+    async def create(self, file_id: str, window: str, metadata: Mapping[str, str]) -> ProviderBatch:
         """Begin a batch: asked once, for a second time would make a second one."""
         asked = {
             "input_file_id": file_id,
@@ -126,7 +126,7 @@ class BatchApi:
         }
         return _told(_document(await self._resources.post("/batches", asked)))
 
-    async def get(self, batch_id: str) -> Told:
+    async def get(self, batch_id: str) -> ProviderBatch:
         """How a batch stands."""
         return _told(await self._steadily(partial(self._resources.get, f"/batches/{batch_id}")))
 
@@ -135,7 +135,7 @@ class BatchApi:
         with suppress(ApiError):  # the next look at it tells
             await self._steadily(partial(self._resources.post, f"/batches/{batch_id}/cancel"))
 
-    async def find(self, name: str, file_id: str) -> Told | None:
+    async def find(self, name: str, file_id: str) -> ProviderBatch | None:
         """The batch that was stamped with `name`, or made of that file; None where there is none.
 
         All are looked at: not every provider begins with the newest. Raises ApiError, `lacking` where batches
@@ -194,14 +194,14 @@ class BatchApi:
         wait = self._jitter() * backoff(attempt, self._retry)
         if not failure.may_pass:
             return None
-        if isinstance(failure.exchange, Reply):
+        if isinstance(failure.exchange, Response):
             wait = retry_after(failure.exchange.headers, self._clock.wall()) or wait
         return wait if attempt < self._retry.max_attempts and wait <= self._retry.max_wait else None
 
 
 def _document(exchange: Exchange, *, is_list: bool = False) -> dict[str, Any]:
     """What a good answer holds; some providers give a list as it is. Raises ApiError for any other."""
-    if isinstance(exchange, Unanswered):
+    if isinstance(exchange, NoResponse):
         raise ApiError(Error(exchange.type, exchange.message), exchange, unsure=exchange.sent)
     if not _is_good(exchange):
         unsure = exchange.status >= 500 or exchange.status == 408
@@ -216,10 +216,10 @@ def _document(exchange: Exchange, *, is_list: bool = False) -> dict[str, Any]:
 
 
 def _is_good(exchange: Exchange) -> bool:
-    return isinstance(exchange, Reply) and 200 <= exchange.status < 300
+    return isinstance(exchange, Response) and 200 <= exchange.status < 300
 
 
-def _told(document: Mapping[str, Any]) -> Told:
+def _told(document: Mapping[str, Any]) -> ProviderBatch:
     """A batch as its provider tells of it; Together wraps a new one in `job`."""
     if isinstance(document.get("job"), dict):
         document = document["job"]
@@ -228,7 +228,7 @@ def _told(document: Mapping[str, Any]) -> Told:
     errors = document.get("errors")
     listed = errors.get("data") if isinstance(errors, dict) else errors
     ended = (document.get(f"{state}_at") for state in OVER)
-    return Told(
+    return ProviderBatch(
         id=text_of(document, "id"),
         status=text_of(document, "status").lower(),
         output_file=document.get("output_file_id") or None,

@@ -9,7 +9,7 @@ from typing import BinaryIO, Protocol, Self
 
 from batchrun import codec
 from batchrun.batches.lines import read_line
-from batchrun.outcome import Exchange, Unanswered
+from batchrun.outcome import Exchange, NoResponse
 
 _MISSING = "the batch has ended without a line for this request"
 
@@ -78,7 +78,7 @@ class Arrived:
             line = read_line(self._files[at].readline(), self._latency)
             if line is not None:
                 return line.exchange
-        return Unanswered("connection", _MISSING, sent=True, latency=self._latency)
+        return NoResponse("connection", _MISSING, sent=True, latency=self._latency)
 
     def _look_through(self, at: int, file: BinaryIO) -> None:
         place = 0

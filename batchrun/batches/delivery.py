@@ -91,7 +91,7 @@ class AnswerDelivery:
         pairs = zip(self._assigner.tasks(here), lines, strict=True)
         async for chunk in in_thread(in_chunks(pairs)):
             for task, line in chunk:
-                if await self._land(record, task, line, arrived, took):
+                if await self._deliver(record, task, line, arrived, took):
                     again.append(task.row)
             await self._context.journal.ready()
             await anyio.lowlevel.checkpoint()
@@ -110,7 +110,7 @@ class AnswerDelivery:
             found = pl.concat([found, first.join(others, on="hash", how="inner").select(found.columns)])
         return found.unique(TASK).sort("row_index")
 
-    async def _land(
+    async def _deliver(
         self, record: BatchRecord, task: Task, line: dict[str, Any], arrived: Answers, took: BatchTotals
     ) -> bool:
         """One answer; whether its row is to be asked again."""
@@ -177,7 +177,7 @@ def _sent(record: BatchRecord, line: dict[str, Any]) -> Sent:
         bound_usd=line["bound_usd"],
         bound_tokens=line["bound_tokens"],
         step=line["step"],
-        ask=line["ask"],
+        step_digest=line["ask"],
         named=record.named,
         batch=record.batch_id,
     )

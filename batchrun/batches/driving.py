@@ -60,16 +60,16 @@ class ByBatches:
         """The engine for `rows`. Raises JobError, and RunFolderError for damaged records."""
         job = self.survey.job
         caller = parts.caller()
-        asker = parts.asker(caller)
+        attempts = parts.attempts(caller)
         context = self._context(parts, run_context)
         records = read_records(context.checkpoint)
         taken = self._tasks(records)
         assigner = Assigner(self.survey, self.chains, first=max(taken, default=0) + 1, taken=taken)
         engine = job.engine
-        deferring = Deferring(asker, attempts=job.retry.max_attempts, most=engine.max_bytes)
+        deferring = Deferring(attempts, max_attempts=job.retry.max_attempts, most=engine.max_bytes)
         answerer = parts.answerer(deferring)
         unfinished = self.survey.checkpoint.unfinished
-        delivery = AnswerDelivery(context, answerer, assigner, self.states, unfinished, parts.prices.spelled)
+        delivery = AnswerDelivery(context, answerer, assigner, self.states, unfinished, parts.prices.of_name)
         sender = Sender(context, min([context.clock.wall(), *(one.began for one in records)]), self.looks)
         hurry_at = _hurry_at(
             job, run_context.admission, sender.began, len(rows) + sum(one.lines for one in records)
@@ -89,7 +89,7 @@ class ByBatches:
             Estimator(job.models, parts.prices, run_context.admission.budget, in_batches=True),
             assigner,
             self.states,
-            partial(_in_realtime, parts, run_context, assigner, parts.answerer(asker)),
+            partial(_in_realtime, parts, run_context, assigner, parts.answerer(attempts)),
             self.canary,
         )
         work = partial(self._work, rounds, delivery, rows, records)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from batchrun.batches.api import ApiError, Told
+from batchrun.batches.api import ApiError, ProviderBatch
 from batchrun.batches.context import BatchContext
 from batchrun.batches.quotas import Quotas
 from batchrun.batches.sending import Sender, StoppedError, is_full
@@ -160,7 +160,7 @@ class Lane:
         await clock.sleep(pause)
         await self.mind_the_time()
 
-    async def _look(self, record: BatchRecord) -> Told | None:
+    async def _look(self, record: BatchRecord) -> ProviderBatch | None:
         """How a batch stands; None where that cannot be found out now."""
         context = self.context
         try:
@@ -197,7 +197,7 @@ class Lane:
         self.context.control.stop(Stop("batches", text))
         raise StoppedError
 
-    async def _take_up(self, record: BatchRecord, told: Told) -> None:
+    async def _take_up(self, record: BatchRecord, told: ProviderBatch) -> None:
         if is_full(told.errors):
             self._park(record, told.errors)
         else:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from batchrun import codec
-from batchrun.outcome import Exchange, Reply, Unanswered
+from batchrun.outcome import Exchange, NoResponse, Response
 from batchrun.value import value
 
 URL = "/v1/chat/completions"
@@ -45,7 +45,7 @@ def read_line(line: bytes, latency: float) -> Line | None:
     """What a line of an output file or an error file says; None where it is none.
 
     `latency` in seconds: what the batch took. A request that was not begun before its batch ended is an
-    `Unanswered` that was never sent.
+    `NoResponse` that was never sent.
     """
     try:
         document = codec.loads(line)
@@ -60,7 +60,7 @@ def read_line(line: bytes, latency: float) -> Line | None:
 def refused(error: Mapping[str, Any]) -> Exchange:
     """What a provider says of a line for which it does not take a whole file, as an answer to it."""
     said = {"message": error.get("message"), "code": error.get("code"), "type": "invalid_request_error"}
-    return Reply(400, {}, codec.dumps({"error": said}), 0.0)
+    return Response(400, {}, codec.dumps({"error": said}), 0.0)
 
 
 def _exchange(document: dict[str, Any], latency: float) -> Exchange:
@@ -68,13 +68,15 @@ def _exchange(document: dict[str, Any], latency: float) -> Exchange:
     if isinstance(response, dict) and isinstance(response.get("status_code"), int):
         request_id = response.get("request_id")
         headers = {"x-request-id": request_id} if isinstance(request_id, str) else {}
-        return Reply(response["status_code"], headers, _body(response.get("body")), latency)
+        return Response(response["status_code"], headers, _body(response.get("body")), latency)
     code = error.get("code") if isinstance(error, dict) else None
     if code in _NOT_BEGUN:
         why = "expired" if code == "batch_expired" else "was cancelled"
         message = f"the batch {why} before this request was answered"
-        return Unanswered("timeout", message, sent=False, latency=latency)
-    return Reply(500, {}, codec.dumps({"error": error or {"message": "a line without an answer"}}), latency)
+        return NoResponse("timeout", message, sent=False, latency=latency)
+    return Response(
+        500, {}, codec.dumps({"error": error or {"message": "a line without an answer"}}), latency
+    )
 
 
 def _body(body: Any) -> bytes:

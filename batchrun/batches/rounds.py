@@ -25,7 +25,7 @@ from batchrun.budget import Amounts, Budget
 from batchrun.engines.chunks import in_chunks, in_thread
 from batchrun.engines.tasks import Assigner
 from batchrun.errors import BudgetExhaustedError, JobError
-from batchrun.render.request import Request
+from batchrun.render.request import RowRequest
 from batchrun.run_folder.journal.records import Done
 from batchrun.summary import Stop
 from batchrun.wording import counted
@@ -142,8 +142,8 @@ class Rounds:
     async def _add(self, task: Task, wanted: Wanted) -> None:
         """Add a row's next call to the file of its model, sending what is full."""
         request = task.request
-        assert isinstance(request, Request), "others have their outcome"
-        is_prompt = not wanted.ask.digest
+        assert isinstance(request, RowRequest), "others have their outcome"
+        is_prompt = not wanted.step.digest
         needs = self.estimator.needs(
             request, wanted.model_index, wanted.body, is_prompt=is_prompt, row_id=task.row_id
         )
@@ -165,7 +165,7 @@ class Rounds:
         index, named = place
         if place not in self._files:
             model, limits = self.context.job.models[index], self.context.job.engine
-            most = self.lane.quotas.most_tokens(model.endpoint, model.spelled)
+            most = self.lane.quotas.most_tokens(model.endpoint, model.qualified_name)
             self._files[place] = OpenFile(self.context.checkpoint, index, named, limits, most)
         file, budget = self._files[place], self.context.budget
         if budget is None:

@@ -17,7 +17,7 @@ import anyio
 import anyio.lowlevel
 
 from batchrun.answer.in_flight import InFlightCall
-from batchrun.batches.api import ApiError, BatchApi, Told
+from batchrun.batches.api import ApiError, BatchApi, ProviderBatch
 from batchrun.batches.context import BatchContext
 from batchrun.batches.writing import Written
 from batchrun.chat.stamps import BATCH, JOB, RUN
@@ -60,7 +60,7 @@ class Sender:
             stem=written.stem,
             name="",
             endpoint=model.endpoint,
-            model=model.spelled,
+            model=model.qualified_name,
             model_index=written.model_index,
             named=written.named,
             lines=written.lines,
@@ -74,7 +74,7 @@ class Sender:
         context.reserve(record, written.reservation)
         return record
 
-    async def create(self, record: BatchRecord) -> Told | None:
+    async def create(self, record: BatchRecord) -> ProviderBatch | None:
         """Create the batch of an uploaded file; what the provider says of it. None: it has not been created,
         because the provider has enough of ours, or the run stops."""
         context = self._context
@@ -84,7 +84,7 @@ class Sender:
         context.keep(record)
         await anyio.to_thread.run_sync(context.ship)
         flight = InFlightCall(record.model_index, context.clock.monotonic())
-        told: Told | None = None
+        told: ProviderBatch | None = None
         error: ApiError | None = None
         known = False
         with context.in_flight_calls.under_way(flight):  # what is created must be written down
@@ -101,7 +101,7 @@ class Sender:
                 self._refused(record.endpoint, error, "a batch could not be created")
         return told
 
-    async def _asked(self, record: BatchRecord) -> tuple[Told | None, ApiError | None]:
+    async def _asked(self, record: BatchRecord) -> tuple[ProviderBatch | None, ApiError | None]:
         """The batch that is created, and not there already; else why there is none."""
         context, api = self._context, self._api(record.endpoint)
         stamps = {JOB: context.job.name[:512], RUN: context.run_id, BATCH: record.name}
@@ -122,7 +122,7 @@ class Sender:
             await context.clock.sleep(wait)
         return None, failure
 
-    async def look_for(self, record: BatchRecord) -> Told | None:
+    async def look_for(self, record: BatchRecord) -> ProviderBatch | None:
         """A batch that may have been created. None: it was not, or the run stops and asks."""
         context, api = self._context, self._api(record.endpoint)
         for wait in self._looks:
@@ -138,12 +138,12 @@ class Sender:
                 raise StoppedError from error
         return None
 
-    def adopt(self, record: BatchRecord, told: Told) -> None:
+    def adopt(self, record: BatchRecord, told: ProviderBatch) -> None:
         """Take up a batch that an earlier submit has created."""
         self._context.reserve(record)
         self._created(record, told)
 
-    def _created(self, record: BatchRecord, told: Told) -> None:
+    def _created(self, record: BatchRecord, told: ProviderBatch) -> None:
         context = self._context
         record = replace(record, batch_id=told.id, status=told.status)
         if all(one.stem != record.stem for one in context.outstanding):

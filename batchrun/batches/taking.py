@@ -11,7 +11,7 @@ import anyio.to_thread
 import polars as pl
 
 from batchrun.answer.in_flight import InFlightCall
-from batchrun.batches.api import ApiError, Told
+from batchrun.batches.api import ApiError, ProviderBatch
 from batchrun.batches.arrived import Answers, Arrived, Known
 from batchrun.batches.context import BatchContext
 from batchrun.batches.delivery import AnswerDelivery, BatchTotals
@@ -30,7 +30,7 @@ class Taking:
         self._context = context
         self._delivery = delivery
 
-    async def take_up(self, record: BatchRecord, told: Told) -> list[int]:
+    async def take_up(self, record: BatchRecord, told: ProviderBatch) -> list[int]:
         """Take up a batch that is over; the rows (by their indexes) that are to be asked again or further.
 
         Raises StoppedError, StorageError, and what reading the input raises.
@@ -61,7 +61,7 @@ class Taking:
         drop_record(context.checkpoint, record)
 
     async def _answered(
-        self, record: BatchRecord, told: Told, rows: pl.DataFrame
+        self, record: BatchRecord, told: ProviderBatch, rows: pl.DataFrame
     ) -> tuple[BatchTotals, list[int]]:
         """What has come back, of a batch that was worked on."""
         with ExitStack() as stack:
@@ -88,7 +88,7 @@ class Taking:
             self._context.end(record.endpoint, error, what)
             raise StoppedError from error
 
-    def _latency(self, record: BatchRecord, told: Told) -> float:
+    def _latency(self, record: BatchRecord, told: ProviderBatch) -> float:
         """Seconds that a batch took, of which providers tell whole ones."""
         took = self._context.clock.wall() - record.at
         if told.ended_at is not None and told.created_at is not None:
@@ -96,7 +96,7 @@ class Taking:
         return max(0.0, took)
 
     async def _refused(
-        self, record: BatchRecord, told: Told, rows: pl.DataFrame
+        self, record: BatchRecord, told: ProviderBatch, rows: pl.DataFrame
     ) -> tuple[BatchTotals, list[int]]:
         """A batch that was refused as a whole: nothing of it was worked on, nothing is billed.
 
@@ -121,19 +121,19 @@ class Taking:
     ) -> tuple[BatchTotals, list[int]]:
         """Give answers to their rows: they are paid for, so that whatever stops the run leaves them the time
         of the drain."""
-        flight, landed = InFlightCall(record.model_index, self._context.clock.monotonic()), None
+        flight, delivered = InFlightCall(record.model_index, self._context.clock.monotonic()), None
         with self._context.in_flight_calls.under_way(flight):
-            landed = await self._delivery.take_up(record, rows, answers)
-        if landed is None:
+            delivered = await self._delivery.take_up(record, rows, answers)
+        if delivered is None:
             raise StoppedError
-        return landed
+        return delivered
 
     def _rows_of(self, rows: pl.DataFrame) -> list[int]:
         """Where the rows of a batch stand in the input now."""
         found: list[int] = self._delivery.matched(rows)["row_index"].to_list()
         return found
 
-    def _tell(self, record: BatchRecord, told: Told, took: BatchTotals, again: list[int]) -> None:
+    def _tell(self, record: BatchRecord, told: ProviderBatch, took: BatchTotals, again: list[int]) -> None:
         context = self._context
         context.log(
             "batch_over",

@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from batchrun.chat.answer.completion import Choice, Completion, ToolCall
-from batchrun.chat.answer.reading import Reader
+from batchrun.chat.response.completion import Choice, Completion, ToolCall
+from batchrun.chat.response.reading import Reader
 from batchrun.chat.transcript import assistant_message, flattened, result_messages, said
 from batchrun.outcome import Error
 from batchrun.value import value
@@ -30,14 +30,14 @@ _MENDABLE = frozenset({"invalid_output", "truncated"})
 
 
 @value(frozen=True, slots=True)
-class Ask:
+class Step:
     """Send these messages; takes the Completion.
 
     `last` says whether the answer will be the row's own, so that the job's schema holds for it.
     `error` says why the answer before was not taken, if it was not.
     """
 
-    step: int
+    number: int
     messages: Sequence[Mapping[str, Any]]
     last: bool
     error: Error | None = None
@@ -46,8 +46,8 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """Run the functions that the answer to ask number `step` calls; takes their results, in order."""
+class RunTools:
+    """Run the functions that the answer to step number `step` calls; takes their results, in order."""
 
     step: int
     calls: tuple[ToolCall, ...]
@@ -60,8 +60,8 @@ class Rejected:
     error: Error
 
 
-Move: TypeAlias = Ask | Run | Rejected
-Reply: TypeAlias = Completion | tuple[str, ...] | bool | None
+Move: TypeAlias = Step | RunTools | Rejected
+MoveResult: TypeAlias = Completion | tuple[str, ...] | bool | None
 """What a move takes: a completion, results, whether to go on; None to begin."""
 
 
@@ -149,7 +149,7 @@ class Dialogue:
         reasks = runs = 0
         error: Error | None = None
         while True:
-            completion: Completion = yield Ask(self._step, wire, last, error, len(wire) == len(self.prompt))
+            completion: Completion = yield Step(self._step, wire, last, error, len(wire) == len(self.prompt))
             self._step += 1
             choice, error = completion.choices[0], None
             if refused := self.reader.refused(choice):
@@ -187,7 +187,7 @@ class Dialogue:
 
     def _run(self, choice: Choice) -> Generator[Move, Any, None]:
         calls = choice.tool_calls[:1] if self.legacy else choice.tool_calls
-        results: tuple[str, ...] = yield Run(self._step - 1, calls)
+        results: tuple[str, ...] = yield RunTools(self._step - 1, calls)
         self._keep(choice)
         self._kept = [*self._kept, *result_messages(calls, results, legacy=self.legacy)]
 
@@ -209,21 +209,21 @@ def replayed(
     dialogue: Dialogue,
     completions: Mapping[int, Completion],
     results: Mapping[int, tuple[str, ...]],
-    step: int,
-) -> Ask | None:
-    """The ask number `step` of a conversation, from what was received before it, by step.
+    number: int,
+) -> Step | None:
+    """The step number `number` of a conversation, from what was received before it, by step.
 
     None where something of that is not there.
     """
     moves = dialogue.moves()
-    reply: Reply = None
+    result: MoveResult = None
     with suppress(StopIteration, KeyError):
         while True:
-            move = moves.send(reply)
-            if isinstance(move, Ask):
-                if move.step == step:
+            move = moves.send(result)
+            if isinstance(move, Step):
+                if move.number == number:
                     return move
-                reply = completions[move.step]
+                result = completions[move.number]
             else:
-                reply = results[move.step] if isinstance(move, Run) else True
+                result = results[move.step] if isinstance(move, RunTools) else True
     return None

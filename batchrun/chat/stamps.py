@@ -26,14 +26,14 @@ _OURS = frozenset({JOB, RUN, ROW, REQUEST, BATCH})
 
 @value(frozen=True, slots=True)
 class Stamp:
-    """Whose a stored completion is: of which job and run, of which row, and to which ask of which model."""
+    """Whose a stored completion is: of which job and run, of which row, and to which step of which model."""
 
     job: str
     run: str
     """The run's own id, which no other run has."""
     row: str
     request: str
-    """A digest that names one ask of a row's conversation, and the model that is asked."""
+    """A digest that names one step of a row's conversation, and the model that is asked."""
 
     def pairs(self) -> dict[str, str]:
         """As `metadata`, values cut to what it may hold."""
@@ -41,10 +41,10 @@ class Stamp:
         return {key: _as_value(text) for key, text in named.items()}
 
 
-def request_digest(request_hash: str, ask: str, model: str) -> str:
-    """Names one ask of a model: by the hash of the row's request, the digest of what is asked beyond it
-    (`Sent.ask`), and ENDPOINT/MODEL."""
-    return codec.digest(codec.canonical([request_hash, ask, model]))
+def request_digest(request_hash: str, step_digest: str, model: str) -> str:
+    """Names one step at a model: by the hash of the row's request, the digest of what is asked beyond it
+    (`Sent.step_digest`), and ENDPOINT/MODEL."""
+    return codec.digest(codec.canonical([request_hash, step_digest, model]))
 
 
 def stamped(document: dict[str, Any], stamp: Stamp) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from batchrun import codec
-from batchrun.chat.answer.completion import Choice, ToolCall
+from batchrun.chat.response.completion import Choice, ToolCall
 
 Message: TypeAlias = Mapping[str, Any]
 

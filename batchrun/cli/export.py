@@ -140,10 +140,10 @@ def _lines(
 
     job = arguments.load_any()
     run, left_out, maker = RunFolder(job.output_path), LeftOut(), form.maker()
-    if job.output_place is not None:
+    if job.output_address is not None:
         from batchrun.remote.reading import find_copy
 
-        find_copy(job.output_place, job.output_path, say=_say)
+        find_copy(job.output_address, job.output_path, say=_say)
     with reading(run) if run.identity_path.exists() else nullcontext():
         with showing(as_json=as_json) as progress:
             lines = maker.lines(job, run, where, left_out, progress)

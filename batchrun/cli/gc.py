@@ -35,10 +35,10 @@ def command(arguments: JobArguments, yes: bool, as_json: bool) -> None:
     far because taking an edit back then costs nothing; afterwards it is paid for again. Results stay
     as they are.
     """
-    from batchrun.gc import collect, look
+    from batchrun.gc import collect, preview
 
     job = arguments.load()
-    found = (collect if yes else look)(job, say=lambda text: click.echo(text, err=True))
+    found = (collect if yes else preview)(job, say=lambda text: click.echo(text, err=True))
 
     def tell(console: Console) -> None:
         from batchrun.cli.terminal import headline

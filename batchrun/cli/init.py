@@ -85,10 +85,10 @@ class _Given:
 
 def _table(data: str | None, cwd: Path, *, asking: bool) -> tuple[str, Table]:
     """The table that is meant, and what is in it; asked for until it can be read."""
-    from batchrun.init import look
+    from batchrun.init import inspect_table
 
     if data is not None:
-        return data, look(data, cwd)
+        return data, inspect_table(data, cwd)
     if not asking:
         raise UsageError(
             "no table is named", hint="Name one in JSONL, CSV or Parquet: batchrun init my.jsonl"
@@ -96,7 +96,7 @@ def _table(data: str | None, cwd: Path, *, asking: bool) -> tuple[str, Table]:
     while True:
         named = click.prompt("Which table (JSONL, CSV or Parquet)", err=True)
         try:
-            return named, look(named, cwd)
+            return named, inspect_table(named, cwd)
         except (UsageError, InputError) as error:
             click.echo(clean(f"{error}"), err=True)
 

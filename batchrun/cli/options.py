@@ -157,7 +157,7 @@ class JobArguments:
         if self.names_run:
             return None, self.path.resolve()
         job = self.load()
-        return job.output_place, job.output_path
+        return job.output_address, job.output_path
 
     @property
     def names_run(self) -> bool:

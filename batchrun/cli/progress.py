@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batchrun.cli.standing import batches, details, figures, hindrance
+from batchrun.cli.snapshot import batches, details, figures, hindrance
 from batchrun.cli.text import Lenient
 from batchrun.progress.display import Progress, View
 from batchrun.wording import clean, clock, counted
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console, Group
     from rich.live import Live
 
-    from batchrun.progress.standing import Standing
+    from batchrun.progress.snapshot import Snapshot
 
 REDRAW = 0.25
 """Seconds between two drawings of the live display."""
@@ -71,10 +71,10 @@ class LineProgress:
         self._stream.flush()
 
     async def watch(self, view: View) -> None:
-        async for standing in looks(view, LINE):
-            done = f"{standing.finished:,} of {counted(standing.to_do, 'row')}"
-            told = ", ".join([done, *figures(standing)])
-            more = [batches(standing), *details(standing), hindrance(standing)]
+        async for snapshot in looks(view, LINE):
+            done = f"{snapshot.finished:,} of {counted(snapshot.to_do, 'row')}"
+            told = ", ".join([done, *figures(snapshot)])
+            more = [batches(snapshot), *details(snapshot), hindrance(snapshot)]
             self.say("; ".join(filter(None, [told, *more])))
 
 
@@ -96,8 +96,8 @@ class JsonProgress:
         self._tell("message", text=text)
 
     async def watch(self, view: View) -> None:
-        async for standing in looks(view, LINE):
-            self._tell("progress", **standing.document())
+        async for snapshot in looks(view, LINE):
+            self._tell("progress", **snapshot.document())
 
     def _tell(self, event: str, **fields: Any) -> None:
         from batchrun.wording import json_line
@@ -108,17 +108,17 @@ class JsonProgress:
         self._stream.flush()
 
 
-async def looks(view: View, every: float) -> AsyncIterator[Standing]:
+async def looks(view: View, every: float) -> AsyncIterator[Snapshot]:
     """How a running engine stands, each `every` seconds."""
     from anyio import sleep  # loaded by now: rows are being asked
 
-    from batchrun.progress.standing import Watcher
+    from batchrun.progress.snapshot import Watcher
 
     watcher = Watcher(view, span=max(20.0, 2 * every))
-    watcher.look()
+    watcher.snapshot()
     while True:
         await sleep(every)
-        yield watcher.look()
+        yield watcher.snapshot()
 
 
 @contextmanager
@@ -156,11 +156,11 @@ class LiveProgress:
     async def watch(self, view: View) -> None:
         from anyio import sleep  # loaded by now: rows are being asked
 
-        from batchrun.progress.standing import Watcher
+        from batchrun.progress.snapshot import Watcher
 
         watcher = Watcher(view)
         while True:
-            self._live.update(screen(watcher.look(), self._live.console.width), refresh=True)
+            self._live.update(screen(watcher.snapshot(), self._live.console.width), refresh=True)
             await sleep(REDRAW)
 
     def _draw_text(self, text: str) -> None:
@@ -170,21 +170,21 @@ class LiveProgress:
         self._live.update(Text(f"{clean(text)} …", no_wrap=True, overflow="ellipsis"), refresh=True)
 
 
-def screen(standing: Standing, width: int) -> Group:
+def screen(snapshot: Snapshot, width: int) -> Group:
     """The live display of so many columns: a bar, the figures, and what keeps calls from going."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
-    share = standing.finished / standing.to_do if standing.to_do else 1.0
+    share = snapshot.finished / snapshot.to_do if snapshot.to_do else 1.0
     bar = Table.grid(expand=True, padding=(0, 1))
     bar.add_column(ratio=1)
     bar.add_column(no_wrap=True)
-    place = f"{share:.0%} of {counted(standing.to_do, 'row')}"
-    bar.add_row(ProgressBar(total=max(1, standing.to_do), completed=standing.finished), place)
-    told = [" · ".join(figures(standing)), batches(standing), " · ".join(details(standing))]
+    place = f"{share:.0%} of {counted(snapshot.to_do, 'row')}"
+    bar.add_row(ProgressBar(total=max(1, snapshot.to_do), completed=snapshot.finished), place)
+    told = [" · ".join(figures(snapshot)), batches(snapshot), " · ".join(details(snapshot))]
     lines = [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in told if line]
-    if why := hindrance(standing, width):
+    if why := hindrance(snapshot, width):
         lines.append(Text(clean(why), style="yellow", no_wrap=True, overflow="ellipsis"))
     return Group(bar, *lines)

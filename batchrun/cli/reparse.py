@@ -55,11 +55,11 @@ def command(arguments: JobArguments, dry_run: bool, as_json: bool) -> int:
     """
     keep_memory_small()
     from batchrun.cli.progress import showing
-    from batchrun.reparsing import look, reparse
+    from batchrun.reparsing import preview, reparse
 
     job, env = arguments.load(), arguments.environment()
     with showing(as_json=as_json) as progress:
-        found = (look if dry_run else reparse)(job, env=env, progress=progress)
+        found = (preview if dry_run else reparse)(job, env=env, progress=progress)
     code = found.summary.exit_code if found.summary else 0
     answer(found.document(), lambda console: _tell(console, found, arguments), as_json=as_json)
     return code

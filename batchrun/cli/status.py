@@ -137,18 +137,18 @@ def _tell_live(console: Console, found: Status) -> None:
     """How the running submit gets on."""
     if found.live is None:
         return
-    from batchrun.cli.standing import batches, details, figures, hindrance
+    from batchrun.cli.snapshot import batches, details, figures, hindrance
     from batchrun.cli.terminal import fact
-    from batchrun.progress.standing import Standing
+    from batchrun.progress.snapshot import Snapshot
 
     with suppress(TypeError, LookupError):  # another version's
-        standing = Standing.from_document(found.live)
-        done = f"{standing.finished:,} of {counted(standing.to_do, 'row')}"
-        fact(console, "this submit", ", ".join([done, *figures(standing)]))
-        for more in (batches(standing), ", ".join(details(standing))):
+        snapshot = Snapshot.from_document(found.live)
+        done = f"{snapshot.finished:,} of {counted(snapshot.to_do, 'row')}"
+        fact(console, "this submit", ", ".join([done, *figures(snapshot)]))
+        for more in (batches(snapshot), ", ".join(details(snapshot))):
             if more:
                 fact(console, "", more)
-        if why := hindrance(standing):
+        if why := hindrance(snapshot):
             fact(console, "now", why, style="yellow")
 
 

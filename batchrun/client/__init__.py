@@ -1,6 +1,6 @@
 """One HTTP attempt at a chat completion, and what became of it as a value.
 
-    endpoint.py       `Client`: one attempt at one server; `Reply` or `Unanswered`, never an exception
+    endpoint.py       `Client`: one attempt at one server; `Response` or `NoResponse`, never an exception
     server.py         `Server`: its address, what every request carries, what is hidden of its answers
     resources.py      `Resources`: files, batches and stored completions of an endpoint
     replica_set.py    `ReplicaSet`: several servers as one endpoint; `EndpointClient`: either of both

@@ -11,7 +11,7 @@ from batchrun.client.transport import CallError, LateError
 MAX_BODY = 56_000_000
 """Bytes of one answer that are read, unpacked. The longest known are spoken: 13 minutes as WAV in base64."""
 
-MAX_REFUSAL = 262_144
+MAX_ERROR_BODY = 262_144
 """Bytes of an answer that are kept where its status is no success: the reason comes first."""
 
 FREE = 250_000
@@ -101,7 +101,7 @@ async def whole(chunks: AsyncIterable[bytes]) -> bytes:
     return b"".join([chunk async for chunk in chunks])
 
 
-async def beginning(chunks: AsyncIterable[bytes], most: int = MAX_REFUSAL) -> AsyncIterator[bytes]:
+async def beginning(chunks: AsyncIterable[bytes], most: int = MAX_ERROR_BODY) -> AsyncIterator[bytes]:
     """The chunks up to `most` bytes; what follows is not read."""
     left = most
     async for chunk in chunks:

@@ -16,7 +16,7 @@ from batchrun.client.server import Server
 from batchrun.client.streamed import StreamedAnswer, event_stream
 from batchrun.client.timeouts import Timeouts
 from batchrun.client.transport import CallError, LateError, Transport
-from batchrun.outcome import Exchange, Reply, Unanswered
+from batchrun.outcome import Exchange, NoResponse, Response
 
 if TYPE_CHECKING:
     import httpx
@@ -71,22 +71,22 @@ class Client:
     async def call(self, body: bytes, *, timeout: float | None = None) -> Exchange:
         """Send `body`, a JSON document, once, and read the whole answer.
 
-        A streamed one is accumulated: the reply's body is the document that the server would have
-        sent unstreamed. A stream that ends before its answer is whole is `Unanswered`.
+        A streamed one is accumulated: the response's body is the document that the server would have
+        sent unstreamed. A stream that ends before its answer is whole is `NoResponse`.
 
         `timeout` (seconds: what is left of the row's time) caps the total timeout further.
-        `Unanswered.sent` is False only when it is certain that nothing reached the server. An
-        answer of more than `max_body` bytes, decompressed, ends as `Unanswered`; of one that is no success
+        `NoResponse.sent` is False only when it is certain that nothing reached the server. An
+        answer of more than `max_body` bytes, decompressed, ends as `NoResponse`; of one that is no success
         only the beginning is read.
 
         When a key that a command gives is refused (401), the command is run within what is left of the time,
-        and `Reply.renewed` says that there is another key to try. The repetition is a call of its own: it
+        and `Response.renewed` says that there is another key to try. The repetition is a call of its own: it
         is counted, paced and paid like any other.
         """
         total = self._timeouts.total if timeout is None else min(timeout, self._timeouts.total)
         started = self._clock()
         if total <= 0:
-            return Unanswered(
+            return NoResponse(
                 "timeout", self._message("no time was left", sent=False), sent=False, latency=0.0
             )
         number = self._key.number if self._key else 0
@@ -95,7 +95,7 @@ class Client:
             exchange = await self._exchange(body, total, started)
         except CallError as error:
             exchange = self._unanswered(error, total, self._clock() - started)
-        if self._key and isinstance(exchange, Reply) and exchange.status == 401:
+        if self._key and isinstance(exchange, Response) and exchange.status == 401:
             with anyio.move_on_after(total - (self._clock() - started)):
                 return replace(exchange, renewed=await self._key.renew(number))
         return exchange
@@ -108,7 +108,7 @@ class Client:
         """Close the transport and its connections."""
         await self._transport.aclose()
 
-    async def _exchange(self, body: bytes, total: float, started: float) -> Reply:
+    async def _exchange(self, body: bytes, total: float, started: float) -> Response:
         asked = _asks_for_stream(body)
         answer = await self._transport.send(self._url, self._server.headers, body, total, at_once=asked)
         chunks = unpacked(answer, answer.headers)
@@ -125,17 +125,17 @@ class Client:
             else:
                 text = await whole(chunks if 200 <= answer.status < 300 else beginning(chunks))
                 latency = self._clock() - started
-            return Reply(answer.status, received, self._server.hide(text), latency, ttft)
+            return Response(answer.status, received, self._server.hide(text), latency, ttft)
         finally:
             arriving.release()
             await answer.aclose()
 
-    def _unanswered(self, error: CallError, total: float, latency: float) -> Unanswered:
+    def _unanswered(self, error: CallError, total: float, latency: float) -> NoResponse:
         after = f", after {error.arrived}" if error.arrived else ""
         if isinstance(error, LateError):
             reason = self._which_timeout(error, total, latency) + after
-            return Unanswered("timeout", self._message(reason, sent=error.sent), error.sent, latency)
-        return Unanswered(
+            return NoResponse("timeout", self._message(reason, sent=error.sent), error.sent, latency)
+        return NoResponse(
             "connection", self._message(f"{error}{after}", sent=error.sent), error.sent, latency
         )
 

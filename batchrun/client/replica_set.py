@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from batchrun.client.replicas import Replicas, Result
-from batchrun.outcome import Exchange, Reply, Unanswered
+from batchrun.outcome import Exchange, NoResponse, Response
 
 WORTH_SAYING = 4.0
 """Seconds aside from which a replica is called down: it has failed three times by then, over 3 s. What comes
@@ -103,15 +103,15 @@ class ReplicaSet:
 
 def _result(exchange: Exchange) -> Result | None:
     match exchange:
-        case Reply():
+        case Response():
             return "failed" if exchange.status in _RESTARTING else "ok"
-        case Unanswered(type="connection", sent=False):
+        case NoResponse(type="connection", sent=False):
             return "unreachable"
-        case Unanswered(type="timeout", sent=False, latency=0.0):
+        case NoResponse(type="timeout", sent=False, latency=0.0):
             return None  # no time was left for it
         case _:
             return "failed"
 
 
 def _reason(exchange: Exchange) -> str:
-    return exchange.message if isinstance(exchange, Unanswered) else f"it answers {exchange.status}"
+    return exchange.message if isinstance(exchange, NoResponse) else f"it answers {exchange.status}"

@@ -14,7 +14,7 @@ from batchrun.client.body import MAX_BODY, beginning, whole
 from batchrun.client.packed import unpacked
 from batchrun.client.server import Server
 from batchrun.client.transport import Arriving, CallError, Form, LateError, Transport
-from batchrun.outcome import Exchange, Reply, Unanswered
+from batchrun.outcome import Exchange, NoResponse, Response
 
 BRIEF = 60.0
 """Seconds that a request may take which moves no file."""
@@ -70,7 +70,7 @@ class Resources:
         key = self._server.key
         number = key.number if key else 0
         exchange = await self._once(method, path, body, total, to)
-        refused = isinstance(exchange, Reply) and exchange.status == 401
+        refused = isinstance(exchange, Response) and exchange.status == 401
         if key and refused and await key.renew(number):
             return await self._once(method, path, body, total, to)
         return exchange
@@ -93,10 +93,10 @@ class Resources:
         except CallError as error:
             message = self._server.message(f"{method} {url}", str(error), sent=error.sent)
             late = isinstance(error, LateError)
-            return Unanswered(
+            return NoResponse(
                 "timeout" if late else "connection", message, error.sent, time.monotonic() - started
             )
-        return Reply(answer.status, headers, self._server.hide(text), time.monotonic() - started)
+        return Response(answer.status, headers, self._server.hide(text), time.monotonic() - started)
 
     async def _write(self, chunks: AsyncIterable[bytes], to: Path) -> None:
         """Write whole lines, so that no key in them is cut in two."""

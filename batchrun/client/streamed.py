@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import anyio
 
-from batchrun.chat.answer.stream import Accumulator
+from batchrun.chat.response.stream import Accumulator
 from batchrun.client.body import TooLongError
 from batchrun.client.transport import CallError
 

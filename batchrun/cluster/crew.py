@@ -173,7 +173,7 @@ class Crew:
                 group.start_soon(self._permits.serve, member, message, lease)
             case CallFinished():
                 if known := member.leases.get(message.call):
-                    known.land(message.feedback, message.paid)
+                    known.finish(message.feedback, message.paid)
             case Freed() | Forgone():
                 if known := member.leases.get(message.call):
                     known.end()
@@ -290,6 +290,6 @@ class Crew:
 
     def _tell_all(self) -> None:
         """How things stand, where that has changed since the last time."""
-        now = self._permits.standing(len(self._members))
+        now = self._permits.allowance(len(self._members))
         for member in self._members:
             member.stand(now)

@@ -74,6 +74,6 @@ def over_ray(
 def setup_of(survey: Survey, chains: Chains, env: Mapping[str, str], drain: float) -> Setup:
     """What workers are told of the run. What endpoints take from variables is not: that may be a key."""
     document = {key: value for key, value in survey.job.document.items() if key != "endpoints"}
-    retry = survey.job.models[chains.retry[0]].spelled if chains.retry_types else None
+    retry = survey.job.models[chains.retry[0]].qualified_name if chains.retry_types else None
     variables = variables_in(document, env)
     return Setup(__version__, survey.renderer.snapshot(), variables, retry, drain, survey.run.run_id)

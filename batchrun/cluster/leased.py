@@ -17,6 +17,7 @@ from batchrun.admission.states import Reason
 from batchrun.budget import Amounts, Budget
 from batchrun.clock import Clock
 from batchrun.cluster.messages import (
+    Allowance,
     CallFinished,
     Carried,
     Forgone,
@@ -27,12 +28,11 @@ from batchrun.cluster.messages import (
     Recorded,
     RecordKind,
     Shut,
-    Standing,
 )
 from batchrun.cluster.post import Post
 from batchrun.errors import BudgetExhaustedError, StorageError
 from batchrun.limits import Size
-from batchrun.outcome import Error, Failed, Unanswered
+from batchrun.outcome import Error, Failed, NoResponse
 from batchrun.run_folder.journal.lines import encode
 from batchrun.run_folder.journal.records import Answered, Continues, Done, Ran, Record, Sent
 
@@ -41,7 +41,7 @@ _NO_REASON: frozenset[str] = frozenset()
 _LEASE: ContextVar[int] = ContextVar("lease")
 """The permit that the row at work was given last: by it a call's record says whose it is."""
 
-_NOT_SENT = Unanswered("connection", "the run stopped before the call was made", sent=False, latency=0.0)
+_NOT_SENT = NoResponse("connection", "the run stopped before the call was made", sent=False, latency=0.0)
 
 _KINDS: dict[type, RecordKind] = {
     Sent: "sent",
@@ -55,12 +55,12 @@ _KINDS: dict[type, RecordKind] = {
 class LeasedAdmission:
     """`Admission` as far as a worker's rows see it: each permit is the driver's to give.
 
-    `standing` is how things stood when the driver said so last.
+    `allowance` is how things stood when the driver said so last.
     """
 
     def __init__(self, post: Post, clock: Clock) -> None:
         self.budget: Budget | None = None
-        self.standing = Standing(1, frozenset(), frozenset(), is_paused=False)
+        self.allowance = Allowance(1, frozenset(), frozenset(), is_paused=False)
         self.let_go = anyio.Event()
         """Set unless the run is paused."""
         self.let_go.set()
@@ -96,7 +96,7 @@ class LeasedAdmission:
         if answer.closed is not None:
             return answer.closed
         _LEASE.set(number)
-        return Permit([_Slot(number, self._post)], partial(self._landed, number))
+        return Permit([_Slot(number, self._post)], partial(self._finished, number))
 
     def granted(self, answer: Granted) -> None:
         """The driver's answer to a call that asked; one that has given up waiting has said so."""
@@ -113,14 +113,14 @@ class LeasedAdmission:
 
     def is_available(self, endpoint: str, model: str) -> bool:
         """Whether it was, by the last word."""
-        return (endpoint, model) in self.standing.open
+        return (endpoint, model) in self.allowance.open
 
     def correct_past_call(self, at: float, counted: Amounts, actual: Amounts) -> None:
         """Nothing: the driver's books keep the call at its bound until the next submit reads the records."""
 
     def circuit_is_open(self, endpoint: str) -> bool:
         """See `Admission.circuit_is_open`."""
-        return endpoint in self.standing.tripped
+        return endpoint in self.allowance.tripped
 
     def pause(self, endpoint: str, until: float, reason: Reason = "retry-after") -> None:
         """See `Admission.pause`; it holds for all workers."""
@@ -132,9 +132,9 @@ class LeasedAdmission:
         """See `Admission.close`; it holds for all workers."""
         self._post.put(Shut(endpoint, model, reason, seconds))
 
-    def places(self) -> int:
+    def slots(self) -> int:
         """Calls of this worker that may be under way at once, about: the driver counts them all."""
-        return self.standing.places
+        return self.allowance.slots
 
     def reasons(self) -> list[Unavailable]:
         """The driver says why a run stops."""
@@ -144,7 +144,7 @@ class LeasedAdmission:
         """The driver keeps the books."""
         return {}
 
-    def _landed(self, number: int, feedback: CallFeedback, paid: Amounts | None) -> None:
+    def _finished(self, number: int, feedback: CallFeedback, paid: Amounts | None) -> None:
         self._post.put(CallFinished(number, feedback, paid))
 
 

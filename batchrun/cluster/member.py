@@ -13,7 +13,7 @@ from batchrun.admission import Permit
 from batchrun.admission.gate import CallFeedback
 from batchrun.budget import Amounts
 from batchrun.cluster.link import Link
-from batchrun.cluster.messages import FromDriver, Standing
+from batchrun.cluster.messages import Allowance, FromDriver
 from batchrun.cluster.shards import Given
 
 
@@ -26,13 +26,13 @@ class GrantedCall:
     permit: Permit | None = None
     is_sent: bool = False
     """Whether its record is written: then it may be paid for."""
-    has_landed: bool = False
+    has_ended: bool = False
     has_answer: bool = False
 
-    def land(self, feedback: CallFeedback, paid: Amounts | None) -> None:
+    def finish(self, feedback: CallFeedback, paid: Amounts | None) -> None:
         """What came of it, once."""
-        if self.permit and not self.has_landed:
-            self.has_landed, self.has_answer = True, feedback.result == "ok"
+        if self.permit and not self.has_ended:
+            self.has_ended, self.has_answer = True, feedback.result == "ok"
             self.permit.finished(feedback, paid)
 
     def end(self) -> None:
@@ -56,14 +56,14 @@ class Member:
     received: int = 0
     told_to_stop: float = math.inf
     has_ended: bool = False
-    standing: Standing | None = None
+    allowance: Allowance | None = None
     in_flight: int = 0
     """Calls that it had sent when it was lost."""
 
-    def stand(self, now: Standing) -> None:
+    def stand(self, now: Allowance) -> None:
         """How things stand, if that is news."""
-        if now != self.standing:
-            self.standing = now
+        if now != self.allowance:
+            self.allowance = now
             self.tell(now)
 
     def finish(self, task: int) -> None:
@@ -75,7 +75,7 @@ class Member:
 
     def release(self) -> None:
         """It is lost, or has ended: its calls are over."""
-        self.in_flight = sum(lease.is_sent and not lease.has_landed for lease in self.leases.values())
+        self.in_flight = sum(lease.is_sent and not lease.has_ended for lease in self.leases.values())
         for lease in self.leases.values():
             lease.end()
 

@@ -68,7 +68,7 @@ class Recorded:
 
 @value(frozen=True, slots=True)
 class Carried:
-    """Records of an asking that failed, from which the task goes on."""
+    """Records of a task that failed, from which the task goes on."""
 
     task: int
     lines: Sequence[bytes]
@@ -200,11 +200,11 @@ class Granted:
 
 
 @value(frozen=True, slots=True)
-class Standing:
-    """How things stand for all: places for this worker, models that are open by (endpoint, name), endpoints
-    whose circuit is not closed, and whether the run is paused."""
+class Allowance:
+    """What a worker may do now: `slots` calls at once, at models that are open by (endpoint, name). And which
+    endpoints have a circuit that is not closed, and whether the run is paused."""
 
-    places: int
+    slots: int
     open: frozenset[tuple[str, str]]
     tripped: frozenset[str]
     is_paused: bool
@@ -222,7 +222,7 @@ class StopNow:
     drain: float
 
 
-FromDriver: TypeAlias = Granted | Standing | Shard | NoMoreShards | StopNow
+FromDriver: TypeAlias = Granted | Allowance | Shard | NoMoreShards | StopNow
 
 
 @dataclass(frozen=True, slots=True)

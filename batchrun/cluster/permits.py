@@ -14,7 +14,7 @@ from batchrun.answer.tail import Latencies
 from batchrun.budget import Amounts
 from batchrun.clock import PausableClock
 from batchrun.cluster.member import GrantedCall, Member
-from batchrun.cluster.messages import Granted, PermitRequest, Standing
+from batchrun.cluster.messages import Allowance, Granted, PermitRequest
 from batchrun.engines.control import Control
 from batchrun.errors import BudgetExhaustedError, StorageError
 from batchrun.run_folder.journal.journal import Journal
@@ -49,13 +49,13 @@ class Permits:
         self._clock = clock
         self._latencies = latencies
 
-    def standing(self, workers: int) -> Standing:
+    def allowance(self, workers: int) -> Allowance:
         """How things stand now, for each of so many workers."""
         admission = self._admission
-        share = math.ceil(admission.places() * MARGIN / max(1, workers))
+        share = math.ceil(admission.slots() * MARGIN / max(1, workers))
         models = frozenset(pair for pair in self._models if admission.is_available(*pair))
         tripped = frozenset(endpoint for endpoint, _ in self._models if admission.circuit_is_open(endpoint))
-        return Standing(max(_LEAST, share), models, tripped, is_paused=self._clock.is_paused)
+        return Allowance(max(_LEAST, share), models, tripped, is_paused=self._clock.is_paused)
 
     async def serve(self, member: Member, asked: PermitRequest, lease: GrantedCall) -> None:
         """Give a call its permit when its turn comes, and hold it until the call is over."""
@@ -77,16 +77,16 @@ class Permits:
         if isinstance(found, Permit):
             with found:
                 lease.permit = found
-                await self._fly(member, asked, lease)
+                await self._hold(member, asked, lease)
         member.leases.pop(asked.call, None)
 
-    async def _fly(self, member: Member, asked: PermitRequest, lease: GrantedCall) -> None:
+    async def _hold(self, member: Member, asked: PermitRequest, lease: GrantedCall) -> None:
         index = self._models.index((asked.endpoint, asked.model))
         flight = InFlightCall(index, self._clock.monotonic())
         with self._control.in_flight_calls.under_way(flight):
             member.tell(Granted(asked.call))
             await lease.over.wait()
         if not lease.is_sent:  # its worker was lost before, or gave it back: nothing can have been paid
-            lease.land(CallFeedback("nothing", used=0), Amounts())
+            lease.finish(CallFeedback("nothing", used=0), Amounts())
         elif index == 0 and lease.has_answer:
             self._latencies.add(self._clock.monotonic() - flight.started)

@@ -20,6 +20,7 @@ from batchrun.budget.opening import open_budget
 from batchrun.clock import PausableClock, SystemClock
 from batchrun.cluster.leased import ForwardedJournal, LeasedAdmission
 from batchrun.cluster.messages import (
+    Allowance,
     Delivery,
     Ended,
     FromDriver,
@@ -30,7 +31,6 @@ from batchrun.cluster.messages import (
     Said,
     Setup,
     Shard,
-    Standing,
     StopNow,
 )
 from batchrun.cluster.post import Post
@@ -82,8 +82,8 @@ class Worker:
             match message:
                 case Granted():
                     self._admission.granted(message)
-                case Standing():
-                    self._stand(message)
+                case Allowance():
+                    self._allow(message)
                 case Shard():
                     self._shards.put(message)
                 case NoMoreShards():
@@ -94,13 +94,13 @@ class Worker:
                     if self._control:
                         self._control.obey(message)
 
-    def _stand(self, standing: Standing) -> None:
+    def _allow(self, allowance: Allowance) -> None:
         admission = self._admission
-        admission.standing = standing
-        if standing.is_paused and not self._clock.is_paused:
+        admission.allowance = allowance
+        if allowance.is_paused and not self._clock.is_paused:
             self._clock.pause()
             admission.let_go = anyio.Event()
-        elif self._clock.is_paused and not standing.is_paused:
+        elif self._clock.is_paused and not allowance.is_paused:
             self._clock.resume()
             admission.let_go.set()
 
@@ -136,7 +136,7 @@ class Worker:
             self._control = control
             if self._stop:
                 control.obey(self._stop)
-            engine = LocalEngine(parts.answerer(parts.asker(parts.caller())), control, parts.spare_rows)
+            engine = LocalEngine(parts.answerer(parts.attempts(parts.caller())), control, parts.spare_rows)
             chunks = Rows(job, renderer).chunks(self._ranges())
             return await control.run(lambda: engine.work(chunks))
 

@@ -9,13 +9,13 @@ from functools import cached_property
 
 from batchrun.admission import Admitting
 from batchrun.answer.answerer import Answerer
-from batchrun.answer.attempts import Asker
+from batchrun.answer.attempts import Attempts
 from batchrun.answer.calls import Caller
-from batchrun.answer.chain import Asks
+from batchrun.answer.chain import Attempting
 from batchrun.answer.in_flight import InFlightCalls
 from batchrun.answer.recovery import Recovery
 from batchrun.answer.tools import ToolRunner
-from batchrun.chat.request.families import refusals
+from batchrun.chat.request.families import unsupported
 from batchrun.client import EndpointClient, Resources
 from batchrun.clock import Clock
 from batchrun.engines.restore import retry_rules
@@ -65,9 +65,9 @@ class Parts:
             self.recovery,
         )
 
-    def asker(self, caller: Caller) -> Asker:
+    def attempts(self, caller: Caller) -> Attempts:
         """What asks a model until it answers."""
-        return Asker(
+        return Attempts(
             caller,
             self.admission,
             retry_rules(self.job),
@@ -77,17 +77,17 @@ class Parts:
             advise=self._advise,
         )
 
-    def answerer(self, asker: Asks) -> Answerer:
+    def answerer(self, attempts: Attempting) -> Answerer:
         """What takes rows through their conversations."""
         job = self.job
         return Answerer(
             job.models,
-            asker,
+            attempts,
             self.admission,
             self.journal,
             row_timeout=job.retry.timeout.row,
             fallback_on=frozenset(job.fallback_on),
-            price_of=self.prices.spelled,
+            price_of=self.prices.of_name,
             clock=self.clock,
             tools=self._tools(),
             recovery=self.recovery,
@@ -124,5 +124,5 @@ class Parts:
     def _advise(self, model_index: int, error: Error) -> None:
         """Say which parameters a model is known to refuse, once it has refused a request."""
         model = self.job.models[model_index]
-        if known := refusals(model.name, model.request):
-            self.say(f"{model.spelled} refuses requests: {error.message}\n" + "\n".join(known))
+        if known := unsupported(model.name, model.parameters):
+            self.say(f"{model.qualified_name} refuses requests: {error.message}\n" + "\n".join(known))

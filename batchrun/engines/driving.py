@@ -21,7 +21,7 @@ def in_this_process(
 ) -> ReadyEngine:
     """The engine for `rows` (see `index.match`)."""
     caller = parts.caller()
-    engine = LocalEngine(parts.answerer(parts.asker(caller)), run_context.control, parts.spare_rows)
+    engine = LocalEngine(parts.answerer(parts.attempts(caller)), run_context.control, parts.spare_rows)
     beside: tuple[Beside, ...] = ()
     if hedging := survey.job.tail:
         after, clock = hedging.hedge_after, run_context.clock

@@ -67,7 +67,7 @@ class LocalEngine:
 
     def _wanted(self) -> int:
         """Workers to fill every place there is now, and for every row that waits to try again."""
-        return self._control.admission.places() + self._answerer.resting + self._spare
+        return self._control.admission.slots() + self._answerer.resting + self._spare
 
     async def _feed(self, chunks: Iterator[list[Task]]) -> None:
         sent, canary = 0, self._control.canary
@@ -88,7 +88,7 @@ class LocalEngine:
         try:
             while task := await self._supply.take():
                 await self._finish(task)
-                wanted = self._wanted()  # the places grow when calls land
+                wanted = self._wanted()  # the slots grow when calls end
                 if self._workers < wanted:
                     self._hire()
                 elif self._workers > wanted:

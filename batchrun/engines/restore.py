@@ -8,9 +8,9 @@ from batchrun.admission import Admission
 from batchrun.budget import Budget
 from batchrun.clock import Clock
 from batchrun.job import Job
-from batchrun.outcome import Reply
+from batchrun.outcome import Response
 from batchrun.policy.decision import RetryRules
-from batchrun.policy.error_reply import classify
+from batchrun.policy.error_response import classify
 from batchrun.policy.retry_after import retry_after
 from batchrun.run_folder.checkpoint.checkpoint import Checkpoint
 
@@ -37,8 +37,8 @@ def gates(job: Job, checkpoint: Checkpoint, clock: Clock, budget: Budget | None 
         if sent.batch:  # not of these windows
             continue
         admission.charge_past_call(sent.endpoint, sent.model.partition("/")[2], sent.at, sent.tokens)
-    for sent, answered in checkpoint.refusals:
-        if sent.endpoint in endpoints and isinstance(answered.exchange, Reply):
+    for sent, answered in checkpoint.back_offs:
+        if sent.endpoint in endpoints and isinstance(answered.exchange, Response):
             _honour(admission, sent.endpoint, answered.exchange, answered.at, clock, job.retry.max_wait)
     return admission
 
@@ -50,10 +50,10 @@ def retry_rules(job: Job) -> RetryRules:
 
 
 def _honour(
-    admission: Admission, endpoint: str, reply: Reply, at: float, clock: Clock, max_wait: float
+    admission: Admission, endpoint: str, response: Response, at: float, clock: Clock, max_wait: float
 ) -> None:
-    error = classify(reply)
-    told = retry_after(reply.headers, at, error.message)
+    error = classify(response)
+    told = retry_after(response.headers, at, error.message)
     left = at + told - clock.wall() if told is not None else 0.0
     if told is not None and told > max_wait and left > 0:
         admission.close(endpoint, error, seconds=left)

@@ -162,7 +162,7 @@ class _FailedRows:
         return earlier_askings(self._parts.take(part, [position]).to_pylist()[0])
 
     def continued(self, part: int, position: int, task: int, error_type: str) -> History | None:
-        """The records of its last asking as those of `task`, where answers in them need not be paid again.
+        """The records of its last task as those of `task`, where answers in them need not be paid again.
 
         A failure that needed a decision takes back the answers that led to it. None where nothing is left.
         """

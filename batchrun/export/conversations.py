@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from batchrun.chat.answer.completion import Choice, ToolCall
+from batchrun.chat.response.completion import Choice, ToolCall
 from batchrun.chat.transcript import assistant_message
 from batchrun.export.left_out import LeftOut
 from batchrun.export.lines import Written
@@ -20,7 +20,7 @@ from batchrun.export.prompts import UNRENDERED, Prompts
 from batchrun.job import Job
 from batchrun.progress.display import Progress
 from batchrun.render.evaluate import RenderError
-from batchrun.render.request import Request
+from batchrun.render.request import RowRequest
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.results.read import scan_run
 from batchrun.show.show import Choice as RowChoice
@@ -66,7 +66,7 @@ def _conversations(prompts: Prompts, chosen: Chosen, left_out: LeftOut) -> Itera
             left_out.add(UNRENDERED, f"{result['row_id']}: {failure.error.message}")
 
 
-def _messages(request: Request, result: Result) -> Messages | None:
+def _messages(request: RowRequest, result: Result) -> Messages | None:
     """The whole conversation; None where its last message says nothing."""
     legacy = "functions" in request.parameters(0)
     if request.renderer.dialogue_rules.keep_messages:
@@ -78,7 +78,7 @@ def _messages(request: Request, result: Result) -> Messages | None:
     return [*request.messages, *later] if any(last.get(name) for name in _SAID) else None
 
 
-def _later(request: Request, transcript: Sequence[Result], *, legacy: bool) -> Messages:
+def _later(request: RowRequest, transcript: Sequence[Result], *, legacy: bool) -> Messages:
     """What a transcript (column `messages`) holds after the prompt, as it was sent."""
     further = iter(request.dialogue().turns)
     answers: list[str] = []
@@ -105,9 +105,9 @@ def _assistant(entry: Result, *, legacy: bool) -> Mapping[str, Any]:
     return {name: value for name, value in message.items() if value is not None}
 
 
-def _tools(request: Request, result: Result) -> dict[str, Any]:
+def _tools(request: RowRequest, result: Result) -> dict[str, Any]:
     """The tools that the model which answered was offered; of the job's first where it is there no more."""
     models, at = request.renderer.models, result["model_index"]
-    asked = at if at < len(models) and models[at].spelled == result["model"] else 0
+    asked = at if at < len(models) and models[at].qualified_name == result["model"] else 0
     document = request.renderer.document(request, asked, request.messages, last=True)
     return {name: document[name] for name in _TOOLS if name in document}

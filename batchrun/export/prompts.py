@@ -11,7 +11,7 @@ from batchrun.index import Identifier
 from batchrun.job import Job
 from batchrun.outcome import Error
 from batchrun.render.renderer import Renderer
-from batchrun.render.request import Request
+from batchrun.render.request import RowRequest
 from batchrun.show.show import Chosen
 from batchrun.source import Row, Source
 from batchrun.survey.previous import open_input
@@ -39,7 +39,7 @@ class Prompts:
 
     def asked(
         self, chosen: Chosen, columns: list[str], left_out: LeftOut
-    ) -> Iterator[tuple[Mapping[str, Any], Request]]:
+    ) -> Iterator[tuple[Mapping[str, Any], RowRequest]]:
         """Rows of the results by these columns, each with the request that it answers.
 
         A row whose request is another one by now is left out.

@@ -18,7 +18,7 @@ from batchrun.job import Job
 from batchrun.outcome import Error
 from batchrun.progress.display import Progress
 from batchrun.render.evaluate import RenderError
-from batchrun.render.request import Request
+from batchrun.render.request import RowRequest
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.results.read import scan_run
 from batchrun.show.show import Choice, Chosen, choose
@@ -94,7 +94,7 @@ def _of_results(prompts: Prompts, chosen: Chosen, left_out: LeftOut) -> Iterator
             left_out.add(UNRENDERED, f"{result['row_id']}: {failure.error.message}")
 
 
-def _line(row_id: str, request: Request) -> dict[str, Any]:
+def _line(row_id: str, request: RowRequest) -> dict[str, Any]:
     body: Mapping[str, Any] = request.renderer.document(request, 0, request.messages, last=True)
     kept = {name: value for name, value in body.items() if name not in _NOT_IN_BATCHES}
     return {"custom_id": row_id, "method": "POST", "url": _URL, "body": request.with_media(kept)}

@@ -13,7 +13,7 @@ from batchrun.forecast.estimate import (
     prompt_tokens,
 )
 from batchrun.forecast.figures import number
-from batchrun.forecast.looking import Look, turn_tokens
+from batchrun.forecast.sampling import RequestSample, turn_tokens
 from batchrun.forecast.taken import Taken, cached_share, cost_of
 from batchrun.outcome import Usage
 from batchrun.prices import Price
@@ -24,13 +24,13 @@ _RETURNED = 100.0
 """Tokens that the results of functions, or the word on what was wrong, are taken for."""
 
 
-def assumed(survey: Survey, seen: Look, price: Price | None) -> Taken:
-    """What the rows of `seen` take by their requests."""
-    rows = seen.rows
-    answer = answer_tokens(seen.limit, choices=seen.choices)
+def assumed(survey: Survey, sample: RequestSample, price: Price | None) -> Taken:
+    """What the rows of `sample` take by their requests."""
+    rows = sample.rows
+    answer = answer_tokens(sample.limit, choices=sample.choices)
     answers = answers_of(survey)
-    added = _RETURNED if survey.job.run_tools else max(map(turn_tokens, seen.requests), default=0.0)
-    prompt = conversation_prompts(prompt_tokens(seen.size / rows if rows else 0.0), answers, answer, added)
+    added = _RETURNED if survey.job.run_tools else max(map(turn_tokens, sample.requests), default=0.0)
+    prompt = conversation_prompts(prompt_tokens(sample.size / rows if rows else 0.0), answers, answer, added)
     output = answers.each(answer)
     cost = _cost(price, prompt, output, answers) if price else None
     if cost and price and survey.job.order == "prefix":
@@ -42,7 +42,7 @@ def assumed(survey: Survey, seen: Look, price: Price | None) -> Taken:
         calls=answers.times(rows),
         seconds=answers.each(call_seconds(answer)),
         cost=cost.times(rows) if cost else None,
-        basis=_basis(survey, seen, answers),
+        basis=_basis(survey, sample, answers),
     )
 
 
@@ -67,13 +67,13 @@ def _cost(price: Price, prompt: Range, output: Range, answers: Range) -> Range |
     return Range(low, likely, high)
 
 
-def _basis(survey: Survey, seen: Look, answers: Range) -> tuple[str, ...]:
+def _basis(survey: Survey, sample: RequestSample, answers: Range) -> tuple[str, ...]:
     media = f" and {MEDIA_TOKENS:,} for each image, clip or file" if survey.renderer.uses_media else ""
     said = [f"prompts of {BYTES_PER_TOKEN} bytes a token{media}"]
-    if seen.limit is None:
+    if sample.limit is None:
         said.append(f"answers of {UNLIMITED_ANSWER:.0f} tokens, as requests set no limit to them")
     else:
-        said.append(f"answers of half the {number(seen.limit)} tokens that a request allows")
+        said.append(f"answers of half the {number(sample.limit)} tokens that a request allows")
     if answers.high != 1:
         most = f" to {answers.high:g}" if answers.high != answers.likely else ""
         said.append(f"{answers.likely:g}{most} answers a row")

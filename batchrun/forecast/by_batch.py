@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from batchrun.forecast.estimate import Range
-from batchrun.forecast.looking import Look
+from batchrun.forecast.sampling import RequestSample
 from batchrun.forecast.taken import Taken
 from batchrun.job import Job
 from batchrun.prices import Price
@@ -52,20 +52,22 @@ def goes_by_batch(job: Job) -> bool:
     return job.engine.kind == "provider_batch"
 
 
-def batches_of(job: Job, seen: Look, canary: int | None, answers: Range, price: Price | None) -> Batches:
-    """How the rows of `seen` are divided; `price` is that of a call of its own."""
-    rows = seen.rows
+def batches_of(
+    job: Job, sample: RequestSample, canary: int | None, answers: Range, price: Price | None
+) -> Batches:
+    """How the rows of `sample` are divided; `price` is that of a call of its own."""
+    rows = sample.rows
     engine, first = job.engine, min(canary or 0, rows)
     left = rows - first
-    line = max(1.0, fmean(seen.lines)) if seen.lines else 1.0
-    tokens = seen.size / rows if rows else 0.0
+    line = max(1.0, fmean(sample.lines)) if sample.lines else 1.0
+    tokens = sample.size / rows if rows else 0.0
     by = [float(engine.max_lines), engine.max_bytes / line]
     if engine.enqueued_tokens is not None and tokens:
         by.append(engine.enqueued_tokens / tokens)
     most = max(1, math.floor(min(by)))
     rounds = answers if engine.leftovers == "batch" else Range(1.0, 1.0, 1.0)
     return Batches(
-        number=max(math.ceil(left / most), min(left, len(seen.names))),
+        number=max(math.ceil(left / most), min(left, len(sample.names))),
         rows=min(left, most),
         bytes=round(min(left, most) * line),
         canary=first,

@@ -180,7 +180,7 @@ def duration(
     if not rows:
         return exactly(0.0), None
     worst: Hindrance = "calls under way"
-    slowest = _flying(rows, seconds, pace.at_once)
+    slowest = _in_flight(rows, seconds, pace.at_once)
     for kind, amount, limit in ((_RPM, calls, pace.rpm), (_TPM, tokens, pace.tpm)):
         if limit is None:
             continue
@@ -195,7 +195,7 @@ _RPM: Hindrance = "requests a minute"
 _TPM: Hindrance = "tokens a minute"
 
 
-def _flying(rows: int, seconds: Range, at_once: Range) -> Range:
+def _in_flight(rows: int, seconds: Range, at_once: Range) -> Range:
     """How long rows take that each are under way for `seconds`, when nothing but their number holds them."""
 
     def taken(each: float, slots: float | None) -> float:

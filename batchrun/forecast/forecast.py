@@ -14,8 +14,8 @@ from batchrun.forecast.canary import canary
 from batchrun.forecast.estimate import Hindrance, Range, duration
 from batchrun.forecast.figures import estimated_usd, number, spread
 from batchrun.forecast.learned import Samples, learned, samples
-from batchrun.forecast.looking import Look, look
 from batchrun.forecast.pace import pace_of, tokens_counted, windowed
+from batchrun.forecast.sampling import RequestSample, sample_requests
 from batchrun.forecast.taken import Taken, cost_of
 from batchrun.job import ANY_MODEL
 from batchrun.prices import ModelPrices, Price
@@ -73,17 +73,17 @@ def forecast(survey: Survey, states: pl.DataFrame, wanted: pl.DataFrame, *, now:
     submit moves a file meanwhile.
     """
     job, known = survey.job, samples(survey, states)
-    seen = look(survey, states, wanted, known.rows)
-    rows = seen.rows
+    sample = sample_requests(survey, states, wanted, known.rows)
+    rows = sample.rows
     prices = ModelPrices(job, now)
-    price = _first_price(survey, seen, prices)
-    taken = _taken(survey, known, seen, price)
+    price = _first_price(survey, sample, prices)
+    taken = _taken(survey, known, sample, price)
     first = canary(job, lambda: states).rows
     batches = None
     if goes_by_batch(job):
-        batches = batches_of(job, seen, first, answers_of(survey), price)
+        batches = batches_of(job, sample, first, answers_of(survey), price)
         price = price.in_batch if price else None
-        batched = _taken(survey, known, seen, price, in_batches=True)
+        batched = _taken(survey, known, sample, price, in_batches=True)
         taken = priced(job, batched, taken, rows, batches, answers_of(survey))
     by_itself = not known.rows["batched"].sum()
     pace = pace_of(
@@ -94,7 +94,7 @@ def forecast(survey: Survey, states: pl.DataFrame, wanted: pl.DataFrame, *, now:
         calls=taken.calls.likely / max(1, rows),
         canary=first is not None,
     )
-    counted = tokens_counted(job, taken.prompts, taken.outputs, taken.calls, seen.limit)
+    counted = tokens_counted(job, taken.prompts, taken.outputs, taken.calls, sample.limit)
     seconds, held_by = duration(rows, taken.calls, counted, taken.seconds, pace)
     if batches is not None and rows:
         seconds, held_by = batches.seconds, "completion window"
@@ -111,21 +111,21 @@ def forecast(survey: Survey, states: pl.DataFrame, wanted: pl.DataFrame, *, now:
         reached=pace.reached,
         per_million=price.document() if price else None,
         basis=taken.basis,
-        notes=tuple(_notes(survey, seen, taken, price, prices)) if rows else (),
-        unpriced=unpriced(_first_name(survey, seen)) if taken.cost is None else None,
+        notes=tuple(_notes(survey, sample, taken, price, prices)) if rows else (),
+        unpriced=unpriced(_first_name(survey, sample)) if taken.cost is None else None,
         batches=batches if rows else None,
     )
 
 
 def _taken(
-    survey: Survey, known: Samples, seen: Look, price: Price | None, *, in_batches: bool = False
+    survey: Survey, known: Samples, sample: RequestSample, price: Price | None, *, in_batches: bool = False
 ) -> Taken:
     """What the rows take at `price`: by the samples, where there are any."""
-    taken = assumed(survey, seen, price)
-    if not seen.rows or known.rows.is_empty():
+    taken = assumed(survey, sample, price)
+    if not sample.rows or known.rows.is_empty():
         return taken
     alike = survey.job.order == "prefix"
-    return learned(known, seen, price, taken, alike=alike, in_batches=in_batches)
+    return learned(known, sample, price, taken, alike=alike, in_batches=in_batches)
 
 
 def price_of(survey: Survey, changed: pl.DataFrame, *, now: float) -> str:
@@ -143,41 +143,41 @@ def price_of(survey: Survey, changed: pl.DataFrame, *, now: float) -> str:
     return f"{tokens}; {said.unpriced}"
 
 
-def _first_price(survey: Survey, seen: Look, prices: ModelPrices) -> Price | None:
+def _first_price(survey: Survey, sample: RequestSample, prices: ModelPrices) -> Price | None:
     model = survey.job.models[0]
-    return prices.of(model, next(iter(seen.names), None) if model.name == ANY_MODEL else None)
+    return prices.of(model, next(iter(sample.names), None) if model.name == ANY_MODEL else None)
 
 
-def _first_name(survey: Survey, seen: Look) -> str:
+def _first_name(survey: Survey, sample: RequestSample) -> str:
     model = survey.job.models[0]
-    return f"{model.endpoint}/{next(iter(seen.names), model.name)}"
+    return f"{model.endpoint}/{next(iter(sample.names), model.name)}"
 
 
 def _notes(
-    survey: Survey, seen: Look, taken: Taken, price: Price | None, prices: ModelPrices
+    survey: Survey, sample: RequestSample, taken: Taken, price: Price | None, prices: ModelPrices
 ) -> Iterator[str]:
     by_batch = goes_by_batch(survey.job)
     yield from () if by_batch else windowed(survey.job)
     if price is not None and price.doubt:
         yield price.doubt
     if by_batch and price is not None and not price.knows_batch:
-        spelled = _first_name(survey, seen)
+        spelled = _first_name(survey, sample)
         yield (
             f"what {spelled} costs in a batch is not known, and the full price is counted: "
             f"prices: {{{spelled}: {{input: …, output: …}}}} counts half of it in a batch"
         )
-    if len(seen.names) > 1:
-        yield f"rows name {len(seen.names)} models: all are taken for {_first_name(survey, seen)}"
+    if len(sample.names) > 1:
+        yield f"rows name {len(sample.names)} models: all are taken for {_first_name(survey, sample)}"
     first = cost_of(price, *_likely(taken)) if price else None
     for model in survey.job.models[1:]:
         other = prices.of(model)
         other = other.in_batch if other and by_batch else other
         cost = cost_of(other, *_likely(taken)) if other else None
         if cost is None and price is not None:
-            yield f"rows that fall back: {unpriced(model.spelled)}"
+            yield f"rows that fall back: {unpriced(model.qualified_name)}"
         elif cost and first is not None and cost > first * _DEARER:
             more = f"{cost / first:.2g} times as much" if first else f"{estimated_usd(cost)} for all"
-            yield f"rows that fall back to {model.spelled} cost more, about {more}"
+            yield f"rows that fall back to {model.qualified_name} cost more, about {more}"
 
 
 def _likely(taken: Taken) -> tuple[float, float, float]:

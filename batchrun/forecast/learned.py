@@ -11,7 +11,7 @@ import polars as pl
 
 from batchrun.forecast.estimate import Range, projected
 from batchrun.forecast.figures import number
-from batchrun.forecast.looking import Look
+from batchrun.forecast.sampling import RequestSample
 from batchrun.forecast.taken import Taken, cached_share, cost_of, prompt_price
 from batchrun.index import State
 from batchrun.outcome import Usage
@@ -45,31 +45,31 @@ def samples(survey: Survey, states: pl.DataFrame) -> Samples:
 
 
 def learned(
-    known: Samples, seen: Look, price: Price | None, fresh: Taken, *, alike: bool, in_batches: bool
+    known: Samples, sample: RequestSample, price: Price | None, fresh: Taken, *, alike: bool, in_batches: bool
 ) -> Taken:
-    """What the rows of `seen` take by the samples `known`.
+    """What the rows of `sample` take by the samples `known`.
 
     `fresh` is what is assumed without samples: of an edited prompt only that knows the length. `alike`:
     prompts that begin alike go together, and more of them may come from a cache than of the samples.
     `in_batches`: the rows go by batches, and `price` is that.
     """
-    rows = seen.rows
+    rows = sample.rows
     usages = [Usage(**(usage or _NOTHING)) for usage in known.rows["usage"]]
     prompts = [float(usage.prompt_tokens or 0) for usage in usages]
     outputs = [float(usage.completion_tokens or 0) for usage in usages]
     calls = cast("list[int]", known.rows["calls"].to_list())
-    sizes = _sizes(known, seen)
-    prompt, cost = projected(prompts, rows, sizes, seen.size), None
+    sizes = _sizes(known, sample)
+    prompt, cost = projected(prompts, rows, sizes, sample.size), None
     if costs := _costs(known, usages, price, in_batches=in_batches):
-        cost = projected(costs, rows, *_by_prompt(costs, prompts, sizes, seen, price))
+        cost = projected(costs, rows, *_by_prompt(costs, prompts, sizes, sample, price))
     if known.older:
         longer = fresh.prompts.likely - prompt.likely
         if cost and price:
             cost = cost.spanning(max(0.0, cost.likely + longer * prompt_price(price, prompts)))
         prompt = prompt.spanning(fresh.prompts.likely)
     asked, answers = projected(calls, rows), projected(outputs, rows)
-    if seen.limit is not None and asked.high is not None:
-        answers = answers.at_most(asked.high * seen.limit)
+    if sample.limit is not None and asked.high is not None:
+        answers = answers.at_most(asked.high * sample.limit)
         most = _most(price, prompt, answers, asked)
         cost = cost.at_most(max(cost.likely, most)) if cost and most is not None else cost
     if cost and (alike or any(usage.cached_tokens for usage in usages)):
@@ -84,9 +84,9 @@ def learned(
     )
 
 
-def _sizes(known: Samples, seen: Look) -> list[float]:
+def _sizes(known: Samples, sample: RequestSample) -> list[float]:
     """The estimate for each sample's first prompt as it is now; none where that says nothing of its usage."""
-    sizes = [float(seen.prompt_tokens.get(index, 0)) for index in known.rows["row_index"]]
+    sizes = [float(sample.prompt_tokens.get(index, 0)) for index in known.rows["row_index"]]
     return sizes if all(sizes) and not known.older else []
 
 
@@ -126,7 +126,7 @@ def _by_prompt(
     costs: Sequence[float],
     prompts: Sequence[float],
     sizes: Sequence[float],
-    seen: Look,
+    sample: RequestSample,
     price: Price | None,
 ) -> tuple[list[float], float]:
     """What each sample, and all rows to do, would cost if only prompts differed: `projected`'s sizes."""
@@ -134,7 +134,7 @@ def _by_prompt(
         return [], 0.0
     each = prompt_price(price, prompts) * sum(prompts) / sum(sizes)
     rest = max(0.0, fmean(costs) - each * fmean(sizes))
-    return [each * one + rest for one in sizes], each * seen.size + rest * seen.rows
+    return [each * one + rest for one in sizes], each * sample.size + rest * sample.rows
 
 
 def _basis(known: Samples, prompt: float, output: float, calls: float) -> tuple[str, ...]:

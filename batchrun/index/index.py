@@ -28,7 +28,7 @@ from batchrun.value import value
 
 if TYPE_CHECKING:
     from batchrun.render.renderer import Renderer
-    from batchrun.render.request import Request
+    from batchrun.render.request import RowRequest
     from batchrun.selection import Selection
     from batchrun.source import ColumnTypes, Row
 
@@ -75,7 +75,7 @@ class Identified:
 
     key: int
     row_id: str
-    request: Request | Error
+    request: RowRequest | Error
     request_hash: str
 
 
@@ -132,7 +132,7 @@ def build(
     *,
     sendable: bool = False,
     prefixes: bool = False,
-    is_unbounded: Callable[[Request], bool] | None = None,
+    is_unbounded: Callable[[RowRequest], bool] | None = None,
 ) -> Index:
     """Read the input once. `types` learns the columns; `on_rows` is told how many rows were read.
 
@@ -164,11 +164,13 @@ def build(
     return Index(frame, Facts(**counted))
 
 
-_More: TypeAlias = dict[str, tuple["array[int]", Callable[["Request | Error"], int]]]
+_More: TypeAlias = dict[str, tuple["array[int]", Callable[["RowRequest | Error"], int]]]
 """Columns that only some jobs have: their values, and what gives a row's."""
 
 
-def _more_columns(is_unbounded: Callable[[Request], bool] | None, *, sendable: bool, prefixes: bool) -> _More:
+def _more_columns(
+    is_unbounded: Callable[[RowRequest], bool] | None, *, sendable: bool, prefixes: bool
+) -> _More:
     more: _More = {}
     if sendable:
         more[SENDABLE] = array("b"), lambda request: not isinstance(request, Error)
@@ -189,7 +191,7 @@ def _frame(columns: list[array[int]], more: _More) -> pl.DataFrame:
     return frame
 
 
-def _prefix(request: Request | Error) -> int:
+def _prefix(request: RowRequest | Error) -> int:
     """The row's `prefix_key`, media by their identity; rows without a request come first."""
     if isinstance(request, Error):
         return 0

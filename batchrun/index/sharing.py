@@ -62,7 +62,7 @@ def holders(place: pl.Series, own: pl.Series, shown: pl.Series) -> pl.Series:
 
 def asked_once(rows: pl.DataFrame) -> pl.DataFrame:
     """Of equal requests among `rows` the one to ask, in input order: the first that was asked before, else
-    the first. What an earlier asking took is that row's own."""
+    the first. What an earlier task took is that row's own."""
     order = [pl.col(HOLDER).is_not_null(), pl.col("row_index")]
     once = rows.filter(SENDABLE).sort(order).unique("hash", keep="first", maintain_order=True)
     return pl.concat([once, rows.filter(~pl.col(SENDABLE))]).sort("row_index")

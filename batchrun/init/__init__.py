@@ -1,7 +1,7 @@
 """`init`: a job file to begin with, fitted to a prompt table."""
 
 from batchrun.init.job_file import SCHEMA_FILE, Wish, checked_endpoint, refuse_taken, write_job
-from batchrun.init.table import Table, look
+from batchrun.init.table import Table, inspect_table
 from batchrun.init.tasks import TASK_KINDS, TaskKind
 
 __all__ = [
@@ -11,7 +11,7 @@ __all__ = [
     "TaskKind",
     "Wish",
     "checked_endpoint",
-    "look",
+    "inspect_table",
     "refuse_taken",
     "write_job",
 ]

@@ -53,7 +53,7 @@ class Table:
     requests: bool = False
 
 
-def look(data: str, cwd: Path) -> Table:
+def inspect_table(data: str, cwd: Path) -> Table:
     """Look at a prompt table: its first rows, and all values of the column that may be its id.
 
     Raises InputError when it cannot be read or has no row, UsageError when no column can be put into a

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from batchrun.chat.request.families import refusals, thinks
+from batchrun.chat.request.families import thinks, unsupported
 
 TaskKind = Literal["classify", "extract", "summarize", "generate"]
 TASK_KINDS: tuple[TaskKind, ...] = get_args(TaskKind)
@@ -33,7 +33,7 @@ class Task:
 
     def parameters(self, model: str) -> Iterator[str]:
         """The lines of `request`, for a model as its endpoint names it."""
-        if not refusals(model, {"temperature": self.temperature}):
+        if not unsupported(model, {"temperature": self.temperature}):
             yield f"  temperature: {self.temperature:g}"
         tokens = self.tokens + _TO_THINK * thinks(model, {})
         yield f"  max_completion_tokens: {tokens}{'  # its reasoning counts' if tokens > _TO_THINK else ''}"

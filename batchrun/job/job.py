@@ -27,20 +27,20 @@ class ModelChoice:
     """A model to ask.
 
     Attributes:
-        spelled: ENDPOINT/MODEL, as in the results' `model` column.
+        qualified_name: ENDPOINT/MODEL, as in the results' `model` column.
         endpoint: a key of `Job.endpoints`.
         name: what the endpoint calls the model; ANY_MODEL where each row names it.
         limits: within the endpoint's own.
-        request: the parameters for this model: the job's, with its own laid over them and those
+        parameters: the parameters for this model: the job's, with its own laid over them and those
             that are null left out. `extra_body` is a member of its own.
         removed: the parameters that are null: they are taken out of a row's own request.
     """
 
-    spelled: str
+    qualified_name: str
     endpoint: str
     name: str
     limits: Limits
-    request: Mapping[str, Any]
+    parameters: Mapping[str, Any]
     removed: frozenset[str] = frozenset()
 
 
@@ -64,7 +64,7 @@ class Job:
         prices: those that the job itself gives, by ENDPOINT/MODEL.
         finish_by: seconds from the first batch on.
         output_path: the run folder, absolute; of a run in object storage its local copy.
-        output_place: where a run in object storage is kept; None for one of this machine.
+        output_address: where a run in object storage is kept; None for one of this machine.
         document: the job as a plain value with the shell's options applied and `${VAR}`
             unexpanded: what the run folder keeps.
         places: the origin of every value, for messages.
@@ -95,14 +95,14 @@ class Job:
     engine: Engine
     finish_by: float | None
     output_path: Path
-    output_place: Address | None
+    output_address: Address | None
     document: Mapping[str, Any] = field(repr=False)
     places: Places = field(repr=False)
 
     @property
     def output_shown(self) -> str:
         """Where the run is kept, for people."""
-        return str(self.output_place or self.output_path)
+        return str(self.output_address or self.output_path)
 
     def where(self, *loc: str | int) -> str:
         """Say place and key of a value: `jobs/x.yaml:12: endpoints.flaky.simulator.rpm`."""

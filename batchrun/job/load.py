@@ -159,7 +159,7 @@ def _job(
 ) -> Job:
     name = file.name or path.stem
     models = tuple(_choice(model, file.request) for model in (file.model, *file.fallbacks))
-    output_path, output_place = paths.output(file.output, name, renamed=renamed)
+    output_path, output_address = paths.output(file.output, name, renamed=renamed)
     specs = {**{model.endpoint: EndpointSpec() for model in models}, **file.endpoints}
     return Job(
         path=path,
@@ -187,7 +187,7 @@ def _job(
         engine=file.engine,
         finish_by=file.finish_by,
         output_path=output_path,
-        output_place=output_place,
+        output_address=output_address,
         document=document.value,
         places=paths.places,
     )
@@ -202,7 +202,7 @@ def _choice(model: str | ModelSpec, request: Request) -> ModelChoice:
         endpoint,
         name,
         limits_of(spec.limits),
-        request={key: value for key, value in spelled.items() if value is not None},
+        parameters={key: value for key, value in spelled.items() if value is not None},
         removed=frozenset(key for key, value in spelled.items() if value is None),
     )
 

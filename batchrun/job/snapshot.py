@@ -95,5 +95,5 @@ def load_submitted(
             "This is the run folder's copy of the job: put that right, or name the job file (.yaml) itself."
         )
         raise JobError(error.message, hint=hint) from error
-    place = job.output_place if job.output_path == kept.parent else None  # else it is a copy of its own
-    return replace(job, output_path=kept.parent, output_place=place)
+    place = job.output_address if job.output_path == kept.parent else None  # else it is a copy of its own
+    return replace(job, output_path=kept.parent, output_address=place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from batchrun.chat.request.families import no_logprobs, refusals, thinks
+from batchrun.chat.request.families import no_logprobs, thinks, unsupported
 from batchrun.chat.schema.json_schema import plain
 from batchrun.chat.schema.strict import strict_fault
 from batchrun.forecast.by_batch import goes_by_batch
@@ -30,7 +30,7 @@ def doubts(survey: Survey, shown: Sequence[Example], *, answered: bool) -> Itera
     """
     renderer = survey.renderer
     for model in renderer.models:
-        yield from refusals(model.name, model.request)
+        yield from unsupported(model.name, model.parameters)
     if not answered:
         yield from _cut_off(renderer, shown)
     yield from dict.fromkeys(filter(None, map(_alike, renderer.models)))
@@ -48,7 +48,7 @@ def _cut_off(renderer: Renderer, shown: Sequence[Example]) -> Iterator[str]:
     """Models that reason, whose answers have no room for that."""
     first, *others = renderer.models
     asked = [(first, dict(example.request)) for example in shown]
-    asked += [(model, _flat(model.request)) for model in others]
+    asked += [(model, _flat(model.parameters)) for model in others]
     said: set[str] = set()
     for model, parameters in asked:
         name = str(parameters.get("model", model.name))
@@ -69,14 +69,14 @@ def _limit(model: str, parameters: Mapping[str, Any]) -> tuple[str, int] | None:
     """The parameter that limits the tokens of an answer, one that the model takes, with its value."""
     for name in ("max_completion_tokens", "max_tokens"):
         value = parameters.get(name)
-        if isinstance(value, int) and not refusals(model, {name: value}):
+        if isinstance(value, int) and not unsupported(model, {name: value}):
             return name, value
     return None
 
 
 def _alike(model: ModelChoice) -> str | None:
     """Several answers to one request that are the same."""
-    number, temperature = model.request.get("n"), model.request.get("temperature")
+    number, temperature = model.parameters.get("n"), model.parameters.get("temperature")
     if not (isinstance(number, int) and number > 1 and temperature == 0):
         return None
     return (
@@ -97,10 +97,10 @@ def _not_strict(job: Job, renderer: Renderer) -> Iterator[str]:
             f"it writes, and answers that do not fit {then}. Change that place for a strict one."
         )
     for model in strictly:
-        for place, described, inner in _own_schemas(model.request):
+        for place, described, inner in _own_schemas(model.parameters):
             if fault := strict_fault(plain(inner)):
                 yield (
-                    f"{model.spelled}: {place} is strict, and its schema is refused so ({fault}): "
+                    f"{model.qualified_name}: {place} is strict, and its schema is refused so ({fault}): "
                     f"change that place, or set strict: false of {described}."
                 )
 
@@ -124,7 +124,7 @@ def _own_schemas(request: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping
 def _unsure(renderer: Renderer) -> Iterator[str]:
     """Columns that will hold nothing although the schema has labels."""
     if renderer.labels is None:
-        if renderer.answer_schema is not None and renderer.models[0].request.get("logprobs"):
+        if renderer.answer_schema is not None and renderer.models[0].parameters.get("logprobs"):
             yield (
                 "`confidence` and `probabilities` will be null: they are those of a schema's one enum of "
                 "texts, and this schema has none at its top, or several."
@@ -132,10 +132,10 @@ def _unsure(renderer: Renderer) -> Iterator[str]:
         return
     for model in renderer.models:
         if no_logprobs(model.name):
-            yield f"{model.spelled} gives no logprobs: `confidence` and `probabilities` will be null."
-        elif not model.request.get("logprobs") or not model.request.get("top_logprobs"):
+            yield f"{model.qualified_name} gives no logprobs: `confidence` and `probabilities` will be null."
+        elif not model.parameters.get("logprobs") or not model.parameters.get("top_logprobs"):
             yield (
-                f"{model.spelled}: `confidence` and `probabilities` will be null: "
+                f"{model.qualified_name}: `confidence` and `probabilities` will be null: "
                 "request.logprobs: true and request.top_logprobs give what they are computed from."
             )
 
@@ -145,7 +145,7 @@ def _in_batches(survey: Survey) -> Iterator[str]:
     job = survey.job
     if not goes_by_batch(job):
         return
-    if any(model.request.get("stream") for model in survey.renderer.models):
+    if any(model.parameters.get("stream") for model in survey.renderer.models):
         yield "request.stream has no effect in a batch: `ttft` will be null. Leave it out."
     several = [
         *(["prompt.turns"] if survey.renderer.prompt.spelled_turns else []),

@@ -11,7 +11,7 @@ import polars as pl
 from batchrun.errors import UsageError
 from batchrun.forecast import first_request, rendered
 from batchrun.outcome import Error
-from batchrun.render.request import Request
+from batchrun.render.request import RowRequest
 from batchrun.source import Row
 from batchrun.survey.survey import Survey
 
@@ -75,7 +75,7 @@ def _places(survey: Survey, candidates: pl.DataFrame) -> Iterator[tuple[str, pl.
         yield "further", near.slice(at, _TRIED)
 
 
-def _first(survey: Survey, rows: pl.DataFrame, shown: set[int]) -> tuple[Row, Request] | None:
+def _first(survey: Survey, rows: pl.DataFrame, shown: set[int]) -> tuple[Row, RowRequest] | None:
     """The first of `rows` that can be rendered and is not `shown` yet."""
     return next(rendered(survey, (at for at in rows["row_index"].head(_TRIED) if at not in shown)), None)
 
@@ -99,7 +99,7 @@ def example_of(survey: Survey, row_id: str) -> Example:
     )
 
 
-def _example(survey: Survey, row: Row, request: Request, *, why: str) -> Example:
+def _example(survey: Survey, row: Row, request: RowRequest, *, why: str) -> Example:
     return Example(
         row_id=survey.identifier.row_id(row),
         why=why,

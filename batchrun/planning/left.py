@@ -24,7 +24,7 @@ def spent_so_far(survey: Survey, now: float) -> Amounts:
     per = survey.job.budget.per
     if per == "submit":
         return Amounts()
-    spend = survey.checkpoint.spend(ModelPrices(survey.job, now).spelled)
+    spend = survey.checkpoint.spend(ModelPrices(survey.job, now).of_name)
     return spend.total() if per == "run" else spend.day(now)
 
 

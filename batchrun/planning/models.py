@@ -64,7 +64,7 @@ def planned_models(job: Job, admission: Admission, checkpoint: Checkpoint) -> It
     """Every model of the chain; `admission` as `checkpoint` left it (`restore.gates`)."""
     for at, model in enumerate(job.models):
         yield PlannedModel(
-            model.spelled,
+            model.qualified_name,
             job.endpoints[model.endpoint].base_url,
             rpm=tighter(job, model, "rpm"),
             tpm=tighter(job, model, "tpm"),

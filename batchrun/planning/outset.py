@@ -16,8 +16,8 @@ from batchrun.engines.closings import describe
 from batchrun.forecast import canary, first_request
 from batchrun.forecast.by_batch import goes_by_batch
 from batchrun.job import Job
+from batchrun.planning.job_state import JobState
 from batchrun.planning.left import holds, over_budget
-from batchrun.planning.looked import Looked
 from batchrun.prices import ModelPrices
 from batchrun.render.evaluate import RenderError
 from batchrun.survey.survey import Survey
@@ -45,13 +45,13 @@ class Outset:
     sends: bool
 
 
-def outset(seen: Looked, admission: Admission, *, retrying: bool, now: float) -> Outset:
+def outset(state: JobState, admission: Admission, *, retrying: bool, now: float) -> Outset:
     """What `admission`, as an earlier submit left it (`restore.gates`), and the job's canary say.
 
     `retrying`: failed rows are asked again; `now` in seconds since the epoch.
     """
-    found, job = seen.survey, seen.survey.job
-    first = canary(job, lambda: seen.states, retrying=retrying)
+    survey, job = state.survey, state.survey.job
+    first = canary(job, lambda: state.states, retrying=retrying)
     at, closed = _open_model(job, admission)
     reasons = "; ".join(dict.fromkeys(map(describe, closed)))
     stops, warnings, opens = [], [], None
@@ -59,18 +59,18 @@ def outset(seen: Looked, admission: Admission, *, retrying: bool, now: float) ->
         stops.append(f"no model is left to ask: {reasons}. A submit sends nothing and can be continued.")
         opens = min((each.until for each in closed if each.until is not None), default=None)
     elif closed:
-        warnings.append(f"{reasons}. Until then rows go to {job.models[at].spelled}.")
+        warnings.append(f"{reasons}. Until then rows go to {job.models[at].qualified_name}.")
     if first.failed is not None:
         stops.append(first.failed)
     in_batches = goes_by_batch(job) and first.rows is None
-    next_call = _first_bound(found, seen.to_do, at or 0, now=now, in_batches=in_batches)
-    stops = stops if seen.forecast.rows else []
+    next_call = _first_bound(survey, state.to_do, at or 0, now=now, in_batches=in_batches)
+    stops = stops if state.forecast.rows else []
     return Outset(
         tuple(stops),
         tuple(warnings),
         opens,
-        tuple(over_budget(job, seen.forecast, seen.spent, next_call, now=now)),
-        sends=not stops and holds(job, seen.spent, next_call),
+        tuple(over_budget(job, state.forecast, state.spent, next_call, now=now)),
+        sends=not stops and holds(job, state.spent, next_call),
     )
 
 
@@ -89,8 +89,8 @@ def _open_model(job: Job, admission: Admission) -> tuple[int | None, list[Unavai
 
 
 def _closed(admission: Admission, endpoint: str, model: str) -> Unavailable | None:
-    found = (why for why in admission.reasons() if why.endpoint == endpoint and why.model in (None, model))
-    return next(found, None)
+    survey = (why for why in admission.reasons() if why.endpoint == endpoint and why.model in (None, model))
+    return next(survey, None)
 
 
 def _first_bound(

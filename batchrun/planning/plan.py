@@ -18,8 +18,8 @@ from batchrun.index import Facts, State, counts
 from batchrun.job import Job
 from batchrun.planning.doubts import doubts
 from batchrun.planning.examples import Example, example_of, examples
+from batchrun.planning.job_state import JobState, inspect
 from batchrun.planning.left import left
-from batchrun.planning.looked import Looked, look
 from batchrun.planning.models import PlannedModel, planned_models
 from batchrun.planning.outset import Outset, outset
 from batchrun.remote.reading import find_copy, is_at_work
@@ -116,14 +116,14 @@ class _Edits(NamedTuple):
     left_behind: str | None = None
 
 
-def _edits(seen: Looked, retry_failed: frozenset[str], *, rerun_changed: bool) -> _Edits:
+def _edits(state: JobState, retry_failed: frozenset[str], *, rerun_changed: bool) -> _Edits:
     if rerun_changed:
         return _Edits()
-    said, error = None, left_behind(seen.survey, seen.states)
+    said, error = None, left_behind(state.survey, state.states)
     if error is not None:
         said = f"a submit stops with exit code {error.exit_code}: {error.message}. {error.hint}"
-    unfit = len(failed_by_form(seen.survey, seen.states, retry_failed))
-    return _Edits(bool(said or unfit or counts(seen.states)[State.CHANGED]), unfit, said)
+    unfit = len(failed_by_form(state.survey, state.states, retry_failed))
+    return _Edits(bool(said or unfit or counts(state.states)[State.CHANGED]), unfit, said)
 
 
 def plan(
@@ -142,22 +142,22 @@ def plan(
     """
     check_simulators(job)
     now, at_work = time(), _at_work_elsewhere(job)
-    seen = look(job, on_rows, retry_failed, now, rerun_changed=rerun_changed)
-    running = at_work or is_locked(seen.survey.run.lock)
-    admission = gates(job, seen.survey.checkpoint, SystemClock())
+    state = inspect(job, on_rows, retry_failed, now, rerun_changed=rerun_changed)
+    running = at_work or is_locked(state.survey.run.lock)
+    admission = gates(job, state.survey.checkpoint, SystemClock())
     return _told(
-        seen,
-        outset(seen, admission, retrying=bool(retry_failed), now=now),
-        _edits(seen, retry_failed, rerun_changed=rerun_changed),
-        models=planned_models(job, admission, seen.survey.checkpoint),
-        examples=_shown(seen, example),
-        obstacles=_obstacles(seen, env, now, running=running, rerun_changed=rerun_changed),
+        state,
+        outset(state, admission, retrying=bool(retry_failed), now=now),
+        _edits(state, retry_failed, rerun_changed=rerun_changed),
+        models=planned_models(job, admission, state.survey.checkpoint),
+        examples=_shown(state, example),
+        obstacles=_obstacles(state, env, now, running=running, rerun_changed=rerun_changed),
         running=running,
     )
 
 
 def _told(
-    seen: Looked,
+    state: JobState,
     met: Outset,
     edits: _Edits,
     *,
@@ -166,39 +166,39 @@ def _told(
     obstacles: Iterable[str],
     running: bool,
 ) -> Plan:
-    found, job = seen.survey, seen.survey.job
-    number = counts(seen.states)
+    survey, job = state.survey, state.survey.job
+    number = counts(state.states)
     return Plan(
         name=job.name,
-        rows={**{state.name.lower(): rows for state, rows in number.items()}, "removed": seen.removed},
-        to_do=len(seen.to_do),
-        with_provider=seen.with_provider,
-        duplicates=seen.duplicates,
-        forecast=seen.forecast,
-        spent=seen.spent,
-        left=left(job, seen.spent),
+        rows={**{kind.name.lower(): rows for kind, rows in number.items()}, "removed": state.removed},
+        to_do=len(state.to_do),
+        with_provider=state.with_provider,
+        duplicates=state.duplicates,
+        forecast=state.forecast,
+        spent=state.spent,
+        left=left(job, state.spent),
         over_budget=met.over_budget,
         stops=met.stops,
         undecided=edits.undecided,
         unfit=edits.unfit,
         left_behind=edits.left_behind,
-        reparse=is_of_form(edited_since(found)),
+        reparse=is_of_form(edited_since(survey)),
         sends=met.sends,
         opens=met.opens,
-        facts=found.facts,
+        facts=survey.facts,
         input=job.input.place,
-        columns={field.name: str(field.type) for field in found.columns},
+        columns={field.name: str(field.type) for field in survey.columns},
         models=tuple(models),
         checks={check.name: str(check.wanted) for check in job.checks},
         examples=examples,
         warnings=(
-            *doubts(found, examples, answered=bool(number[State.OK])),
+            *doubts(survey, examples, answered=bool(number[State.OK])),
             *met.warnings,
-            *filter(None, [not_there(job, found.source)]),
+            *filter(None, [not_there(job, survey.source)]),
         ),
         obstacles=tuple(obstacles),
         running=running,
-        batches=tuple(map(Batch.of, seen.records)),
+        batches=tuple(map(Batch.of, state.records)),
         run_folder=job.output_shown,
         results=f"{job.output_shown}/results/*.parquet",
     )
@@ -206,23 +206,23 @@ def _told(
 
 def _at_work_elsewhere(job: Job) -> bool:
     """Whether a machine works on the run in object storage, of which the local copy is brought up to date."""
-    if job.output_place is None:
+    if job.output_address is None:
         return False
-    find_copy(job.output_place, job.output_path, say=lambda _text: None)
-    return is_at_work(job.output_place)
+    find_copy(job.output_address, job.output_path, say=lambda _text: None)
+    return is_at_work(job.output_address)
 
 
-def _shown(seen: Looked, wanted: str | None) -> tuple[Example, ...]:
+def _shown(state: JobState, wanted: str | None) -> tuple[Example, ...]:
     """Rows that would be asked, where there are any, or the one that is `wanted`."""
     if wanted is not None:
-        return (example_of(seen.survey, wanted),)
-    return tuple(examples(seen.survey, seen.to_do if len(seen.to_do) else seen.states))
+        return (example_of(state.survey, wanted),)
+    return tuple(examples(state.survey, state.to_do if len(state.to_do) else state.states))
 
 
 def _obstacles(
-    seen: Looked, env: Mapping[str, str], now: float, *, running: bool, rerun_changed: bool
+    state: JobState, env: Mapping[str, str], now: float, *, running: bool, rerun_changed: bool
 ) -> Iterator[str]:
-    job, run = seen.survey.job, seen.survey.run
+    job, run = state.survey.job, state.survey.run
     try:
         if job.engine.kind != "ray":
             check_keys(job, env)
@@ -237,9 +237,9 @@ def _obstacles(
             )
     if running:
         yield "another submit is running on the run folder. Wait until it has ended, or stop it."
-    if seen.records:
+    if state.records:
         try:
-            require_same(seen.survey, seen.states, job, rerun=rerun_changed, given=())
+            require_same(state.survey, state.states, job, rerun=rerun_changed, given=())
         except ChangedRowsError as error:
             yield ". ".join(filter(None, [error.message, error.hint]))
-    yield from unbounded(job, first_requests(seen.survey, seen.to_do), now=now)
+    yield from unbounded(job, first_requests(state.survey, state.to_do), now=now)

@@ -76,7 +76,7 @@ def _unused_columns(survey: Survey, named: set[str]) -> Iterator[str]:
 def _named(renderer: Renderer) -> set[str] | None:
     """The columns and vars that templates name; None where they may read others, too."""
     templates, prompt = renderer.templates, renderer.prompt
-    requests = [dict(model.request) for model in renderer.models]
+    requests = [dict(model.parameters) for model in renderer.models]
     named: set[str] = set()
     for text in texts([prompt.spelled, prompt.spelled_turns, requests]):
         if has_markup(text):

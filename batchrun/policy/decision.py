@@ -1,6 +1,6 @@
 """What follows from a failed attempt: retry, pause, next model, close. Pure: never sleeps, never logs.
 
-`error_reply.classify` says what a reply means, `retry_after` when the server wants to be asked
+`error_response.classify` says what a response means, `retry_after` when the server wants to be asked
 again; `decide` turns both into an action, which the caller carries out.
 """
 
@@ -68,8 +68,8 @@ def decide(
     error: Error,
     *,
     attempt: int,
-    refusals: int,
-    endpoint_refusals: int,
+    rate_limited: int,
+    endpoint_rate_limited: int,
     retry_after: float | None,
     should_retry: bool | None,
     jitter: float,
@@ -77,8 +77,8 @@ def decide(
 ) -> Action:
     """What follows from an attempt that failed with `error`.
 
-    `attempt` counts the attempts of this row at this model without its 429s, `refusals` its 429s in
-    a row, `endpoint_refusals` those of all rows since a call went well: one row that is always
+    `attempt` counts the attempts of this row at this model without its 429s, `rate_limited` its 429s in
+    a row, `endpoint_rate_limited` those of all rows since a call went well: one row that is always
     refused must not stop the others for longer than the server says. Each includes the one that just
     failed. `jitter` in [0, 1) is drawn by the caller: full jitter. `should_retry` is the server's word,
     which overrules ours except where a key, the credit or the model is refused. Nobody asks earlier
@@ -95,9 +95,9 @@ def decide(
     if should_retry is False:
         return NextModel(retry_after)
     if error.type == "rate_limit":
-        row_wait = jitter * backoff(refusals, retry)
+        row_wait = jitter * backoff(rate_limited, retry)
         if retry_after is None:
-            return PauseEndpoint(jitter * backoff(endpoint_refusals, retry), row_wait=row_wait)
+            return PauseEndpoint(jitter * backoff(endpoint_rate_limited, retry), row_wait=row_wait)
         return PauseEndpoint(retry_after, row_wait=row_wait)
     if attempt >= retry.max_attempts:
         return NextModel(retry_after)

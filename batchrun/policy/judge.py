@@ -1,11 +1,11 @@
-"""What an exchange means for the call: the protocol read by `chat`, refusals by `error_reply`."""
+"""What an exchange means for the call: the protocol read by `chat`, refusals by `error_response`."""
 
 from __future__ import annotations
 
-from batchrun.chat.answer.completion import Completion, ErrorInside, NoAnswer, read_completion
-from batchrun.chat.answer.usage import NO_BILL, Bill
-from batchrun.outcome import Error, Exchange, Unanswered
-from batchrun.policy.error_reply import classify, classify_error_body
+from batchrun.chat.response.completion import Completion, ErrorInside, NoAnswer, read_completion
+from batchrun.chat.response.usage import NO_BILL, Bill
+from batchrun.outcome import Error, Exchange, NoResponse
+from batchrun.policy.error_response import classify, classify_error_body
 from batchrun.value import value
 
 
@@ -22,7 +22,7 @@ class CallOutcome:
 
 def judge(exchange: Exchange) -> CallOutcome:
     """Read what came of a call. Whether the job takes the answer is not decided here."""
-    if isinstance(exchange, Unanswered):
+    if isinstance(exchange, NoResponse):
         return CallOutcome(exchange, None, Error(exchange.type, exchange.message))
     if not 200 <= exchange.status < 300:
         return CallOutcome(exchange, None, classify(exchange))

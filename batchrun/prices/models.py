@@ -27,22 +27,22 @@ class ModelPrices:
 
     def of(self, model: ModelChoice, name: str | None = None) -> Price | None:
         """The price of a model, None where none is known; `name` where each row names its model."""
-        return self._of(model.endpoint, name or model.name, model.spelled)
+        return self._of(model.endpoint, name or model.name, model.qualified_name)
 
-    def _of(self, endpoint: str, name: str, spelled: str) -> Price | None:
+    def _of(self, endpoint: str, name: str, qualified_name: str) -> Price | None:
         key = (endpoint, name)
         if key not in self._known:
             given = self._job.prices
             self._known[key] = find_price(
                 name,
                 base_urls=self._job.endpoints[endpoint].base_urls,
-                given=given.get("/".join(key)) or given.get(spelled),
+                given=given.get("/".join(key)) or given.get(qualified_name),
                 now=self._now,
             )
         return self._known[key]
 
-    def spelled(self, model: str, named: str = "") -> Price | None:
-        """The price of a model by the job's spelling of it, and by the name that a row gave it, if any.
+    def of_name(self, model: str, named: str = "") -> Price | None:
+        """The price of a model by its ENDPOINT/MODEL, and by the name that a row gave it, if any.
 
         Also for a model that the job has no more, at an endpoint that it still has.
         """

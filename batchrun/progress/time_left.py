@@ -59,7 +59,7 @@ class TimeLeft:
         """Seconds for which no call has been under way."""
         self._last: float | None = None
 
-    def look(self, now: Moment) -> float | None:
+    def estimate(self, now: Moment) -> float | None:
         """Seconds until the last row is done; None before anything says how long, or while nothing moves."""
         self._pass(now)
         mark = _Mark(self._active, self._idle, now.finished, now.finished + now.in_flight / 2)

@@ -18,10 +18,10 @@ from batchrun.summary import Summary
 @contextmanager
 def held_run(job: Job, say: Callable[[str], None], *, ttl: float = TTL) -> Iterator[LeasedRun | None]:
     """Hold a job's run in the block as `held` does; None for one that is kept on this machine alone."""
-    if job.output_place is None:
+    if job.output_address is None:
         yield None
         return
-    with held(LocalCopy(job.output_place, job.output_path), job.name, say, ttl=ttl) as remote:
+    with held(LocalCopy(job.output_address, job.output_path), job.name, say, ttl=ttl) as remote:
         yield remote
 
 

@@ -28,12 +28,12 @@ class Parameters:
     """
 
     def __init__(self, job: Job, model: ModelChoice, templates: Templates) -> None:
-        self.constant = {name: value for name, value in model.request.items() if not has_markup(value)}
+        self.constant = {name: value for name, value in model.parameters.items() if not has_markup(value)}
         """Those that are the same for every row."""
         self._run_tools = job.run_tools.functions if job.run_tools else ()
         self._removed = model.removed | _NOT_PARAMETERS
         self._dynamic: dict[str, Prepared] = {}
-        for name, value in model.request.items():
+        for name, value in model.parameters.items():
             if name not in self.constant:
                 with at(job.where("request", name), value):
                     self._dynamic[name] = templates.value(value)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from batchrun.chat.answer.reading import Reader
+from batchrun.chat.response.reading import Reader
 from batchrun.chat.schema.json_schema import SchemaError
 from batchrun.chat.schema.structured import AnswerSchema, ArgumentsReader
 

@@ -16,9 +16,9 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from batchrun import codec
-from batchrun.chat.answer.reading import Reader
 from batchrun.chat.dialogue import Rules as DialogueRules
 from batchrun.chat.request.wire import translated
+from batchrun.chat.response.reading import Reader
 from batchrun.chat.schema.structured import AnswerSchema
 from batchrun.errors import JobError
 from batchrun.job import ANY_MODEL, Job, ModelChoice, job_snapshot
@@ -29,7 +29,7 @@ from batchrun.render.evaluate import RenderError, no_json, unfit
 from batchrun.render.parameters import Parameters
 from batchrun.render.prompt import BODY, Prompt
 from batchrun.render.readers import READ_FROM, reader
-from batchrun.render.request import Request
+from batchrun.render.request import RowRequest
 from batchrun.template.template import Context, Templates
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Renderer:
             schema=self.answer_schema.schema if self.answer_schema else None,
         )
 
-    def render(self, values: Mapping[str, Any]) -> Request:
+    def render(self, values: Mapping[str, Any]) -> RowRequest:
         """The request for a row with these values. A column hides a var of the same name.
 
         Raises RenderError.
@@ -85,7 +85,7 @@ class Renderer:
             raise RenderError(Error("media", str(error))) from error
         except TypeError as error:
             raise no_json(error) from error
-        return Request(messages, request_hash, context, self, media, {0: parameters})
+        return RowRequest(messages, request_hash, context, self, media, {0: parameters})
 
     def _spelled(
         self, messages: list[dict[str, Any]], parameters: Mapping[str, Any], context: Context
@@ -103,7 +103,7 @@ class Renderer:
     @cached_property
     def _spelled_once(self) -> dict[str, Any]:
         """The part of it that is the same for every row."""
-        spelled: dict[str, Any] = {"v": HASH_VERSION, "model": self.models[0].spelled}
+        spelled: dict[str, Any] = {"v": HASH_VERSION, "model": self.models[0].qualified_name}
         if not self._varies:
             spelled["request"] = _hashed(self._parameters[0].constant)
         if self.answer_schema is not None:
@@ -131,12 +131,12 @@ class Renderer:
         name = context[BODY].get("model")
         if not isinstance(name, str) or not name:
             raise unfit(
-                f"{BODY}.model: must name the model, because the job's model is {self.models[0].spelled}"
+                f"{BODY}.model: must name the model, because the job's is {self.models[0].qualified_name}"
             )
         return name
 
     def document(
-        self, request: Request, model_index: int, messages: Sequence[Mapping[str, Any]], *, last: bool
+        self, request: RowRequest, model_index: int, messages: Sequence[Mapping[str, Any]], *, last: bool
     ) -> dict[str, Any]:
         """The request's body for one model, media as markers."""
         model = self.models[model_index]
@@ -176,14 +176,14 @@ class Renderer:
         """Bytes of tools and schema that go along with every prompt."""
         tools = self.functions.tools if self.functions else ()
         schema = self.answer_schema.schema if self.answer_schema else ()
-        own = [self.models[0].request.get(name) or () for name in sorted(_ORDERED)]
+        own = [self.models[0].parameters.get(name) or () for name in sorted(_ORDERED)]
         return len(codec.dumps([tools, schema, own])) if tools or schema or any(own) else 0
 
     @cached_property
     def uses_media(self) -> bool:
         """Whether the job's templates read files or bytes."""
         job = self._job
-        parameters = [dict(model.request) for model in job.models]
+        parameters = [dict(model.parameters) for model in job.models]
         included = list(self.templates.included.values())
         spelled = str([self.prompt.spelled, self.prompt.spelled_turns, parameters, included])
         return any(name in spelled for name in ("data_url", "base64"))
@@ -191,13 +191,13 @@ class Renderer:
     @property
     def asks_again(self) -> bool:
         """Whether one row may take several answers: turns, functions, or answers that are asked for again."""
-        tools = {"tools", "functions"} & self.models[0].request.keys()
+        tools = {"tools", "functions"} & self.models[0].parameters.keys()
         return bool(self.keeps_transcript or self.answer_schema or tools or self.prompt.from_body)
 
     @property
     def may_store(self) -> bool:
         """Whether a provider may be asked to keep answers: by the job, or by what a row has."""
-        stored = (model.request.get("store") for model in self.models)
+        stored = (model.parameters.get("store") for model in self.models)
         return self.prompt.from_body or any(value not in (None, False) for value in stored)
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from batchrun import codec
-from batchrun.chat.dialogue import Ask, Dialogue
+from batchrun.chat.dialogue import Dialogue, Step
 from batchrun.chat.stamps import Stamp, is_stored, stamped
 from batchrun.media import MediaError, MediaRef, collecting, content, replace
 from batchrun.outcome import Error
@@ -26,7 +26,7 @@ MEDIA_TOKENS = 1_000
 
 
 @value(frozen=True, slots=True)
-class Request:
+class RowRequest:
     """What is to be asked for one row, before a model is chosen."""
 
     messages: list[dict[str, Any]]
@@ -78,13 +78,13 @@ class Request:
         except MediaError as error:
             raise RenderError(Error("media", str(error))) from error
 
-    def document(self, model_index: int, ask: Ask | None = None) -> dict[str, Any]:
+    def document(self, model_index: int, step: Step | None = None) -> dict[str, Any]:
         """What one model is sent, for people: media are named, not read. By default the first ask.
 
         Raises RenderError.
         """
-        messages = ask.messages if ask else self.messages
-        last = ask.last if ask else not self.renderer.prompt.has_turns
+        messages = step.messages if step else self.messages
+        last = step.last if step else not self.renderer.prompt.has_turns
         document: dict[str, Any] = self.shown(self.renderer.document(self, model_index, messages, last=last))
         return document
 
@@ -105,9 +105,9 @@ class Request:
             show=self.shown,
         )
 
-    def digest(self, ask: Ask) -> str:
+    def digest(self, step: Step) -> str:
         """Names an ask of this row's conversation, media by their identity."""
-        asked = replace([list(ask.messages), ask.last], self.media, lambda ref: ref.identity)
+        asked = replace([list(step.messages), step.last], self.media, lambda ref: ref.identity)
         return codec.digest(codec.canonical(asked))
 
     @property

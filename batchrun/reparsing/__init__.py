@@ -1,6 +1,6 @@
 """`reparse`: the answers of a run read by another schema, without a call."""
 
 from batchrun.reparsing.counting import Reason, Reparsed
-from batchrun.reparsing.reparse import look, reparse
+from batchrun.reparsing.reparse import preview, reparse
 
-__all__ = ["Reason", "Reparsed", "look", "reparse"]
+__all__ = ["Reason", "Reparsed", "preview", "reparse"]

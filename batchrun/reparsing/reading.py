@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
-from batchrun.chat.answer.completion import Completion
-from batchrun.chat.dialogue import Dialogue, Reply, Run
+from batchrun.chat.dialogue import Dialogue, MoveResult, RunTools
+from batchrun.chat.response.completion import Completion
 from batchrun.outcome import Completed, Error, ErrorType, Failed
 from batchrun.policy.judge import judge
-from batchrun.render.request import Request
+from batchrun.render.request import RowRequest
 from batchrun.run_folder.journal.history import History
 from batchrun.run_folder.journal.records import Done
 
 
-def reread(history: History, request: Request) -> Done | None:
+def reread(history: History, request: RowRequest) -> Done | None:
     """The outcome of a finished task for `request`, which asks the same but for the form of the answer.
 
     The answer that the row shows counts first; where it will not do, the latest other one to the same
@@ -45,7 +45,7 @@ def reread(history: History, request: Request) -> Done | None:
     return shown and _noted(shown, errors)
 
 
-def _is_last_turn(done: Done, request: Request) -> bool:
+def _is_last_turn(done: Done, request: RowRequest) -> bool:
     """Whether the last question of the row was its last turn, for whose answer alone the schema holds."""
     if not request.renderer.prompt.has_turns:
         return True
@@ -64,16 +64,16 @@ def _answers(history: History, *, alone: bool) -> Iterator[tuple[int, Completion
             yield call, completion
 
 
-def _read(request: Request, completion: Completion) -> Dialogue | None:
+def _read(request: RowRequest, completion: Completion) -> Dialogue | None:
     """A conversation of this answer alone, ended; None where it calls functions instead of answering."""
     reader = request.renderer.reader(request.parameters(0))
     rules = replace(request.renderer.dialogue_rules, reask=0, keep_messages=False)
     dialogue = Dialogue(request.messages, (), reader, rules)
     moves = dialogue.moves()
     next(moves)
-    another_model: Reply = False
+    another_model: MoveResult = False
     with suppress(StopIteration):
-        if isinstance(moves.send(completion), Run):
+        if isinstance(moves.send(completion), RunTools):
             return None
         moves.send(another_model)
     return dialogue

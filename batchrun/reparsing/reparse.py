@@ -46,7 +46,7 @@ from batchrun.survey.survey import Survey, take_survey
 from batchrun.wording import counted
 
 
-def look(job: Job, *, env: Mapping[str, str], progress: Progress) -> Reparsed:
+def preview(job: Job, *, env: Mapping[str, str], progress: Progress) -> Reparsed:
     """Say what `reparse` would come to. Nothing is written.
 
     Raises as `reparse`.
@@ -73,7 +73,7 @@ def reparse(job: Job, *, env: Mapping[str, str], progress: Progress) -> Reparsed
         run = _run_of(job)
         result = _reparse(job, run, env, progress, started)
         if remote:
-            progress.phase(f"uploading to {job.output_place}")
+            progress.phase(f"uploading to {job.output_address}")
             remote.finish()
         return result
 

@@ -34,7 +34,7 @@ def as_answered(job: Job, before: Job) -> Job:
     first, was = job.models[0], before.models[0]
     model = replace(
         first,
-        request={**_without(first.request), **_only(was.request)},
+        parameters={**_without(first.parameters), **_only(was.parameters)},
         removed=(first.removed - {_FORMAT}) | (was.removed & {_FORMAT}),
     )
     models = (model, *job.models[1:])

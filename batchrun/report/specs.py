@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchrun.report.labels import label
-from batchrun.report.look import AREA, CONFIG, FAINT, SERIES
+from batchrun.report.style import AREA, CONFIG, FAINT, SERIES
 
 Spec = dict[str, Any]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from batchrun.job import ANY_MODEL, Job
 from batchrun.prices import ModelPrices
 from batchrun.render.evaluate import RenderError
-from batchrun.render.request import Request
+from batchrun.render.request import RowRequest
 from batchrun.spending.bounds import no_upper_bound
 
 
@@ -24,8 +24,8 @@ def uncounted(job: Job, prices: ModelPrices) -> Iterator[str]:
     for model in job.models:
         if model.name != ANY_MODEL and prices.of(model) is None:
             yield (
-                f"budget.cost_usd: {unpriced(model.spelled)}. Until then its calls count for nothing against "
-                "the cap, unless the endpoint says what they cost"
+                f"budget.cost_usd: {unpriced(model.qualified_name)}. Until then its calls count for nothing "
+                "against the cap, unless the endpoint says what they cost"
             )
 
 
@@ -43,11 +43,11 @@ class BoundCheck:
         self._prices = ModelPrices(job, now)
         self._costs = job.budget.cost_usd is not None
 
-    def is_unbounded(self, request: Request) -> bool:
+    def is_unbounded(self, request: RowRequest) -> bool:
         """Whether there is a reason."""
         return next(self.reasons(request), None) is not None
 
-    def reasons(self, request: Request) -> Iterator[str]:
+    def reasons(self, request: RowRequest) -> Iterator[str]:
         """A sentence each, for the request as it goes to every model of the job."""
         cap = "budget.cost_usd" if self._costs else "budget.tokens"
         for at, model in enumerate(self._job.models):
@@ -63,7 +63,7 @@ class BoundCheck:
             document["messages"] = [*document["messages"], *request.renderer.prompt.spelled_turns]
             if why := no_upper_bound(document, price):
                 yield (
-                    f"{cap}: what a request to {model.spelled} takes has no upper bound: {why}. "
+                    f"{cap}: what a request to {model.qualified_name} takes has no upper bound: {why}. "
                     "Set budget.soft: true to let it pass."
                 )
 
@@ -80,7 +80,7 @@ class Boundless:
 
     rows: int
     number: int
-    first: tuple[tuple[str, Request], ...] = ()
+    first: tuple[tuple[str, RowRequest], ...] = ()
 
 
 def unbounded(job: Job, found: Boundless, *, now: float) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from batchrun.budget import Amounts
-from batchrun.outcome import Unanswered
+from batchrun.outcome import NoResponse
 from batchrun.policy.judge import CallOutcome
 from batchrun.prices import Price
 
@@ -19,7 +19,7 @@ def paid(judged: CallOutcome, price: Price | None, at: float) -> Amounts | None:
     figures are below nothing: no answer gives a part of the budget back.
     """
     exchange = judged.exchange
-    if isinstance(exchange, Unanswered):
+    if isinstance(exchange, NoResponse):
         return None if exchange.sent else Amounts()
     if not 200 <= exchange.status < 300:
         return None if exchange.status in _OUT_OF_SIGHT else Amounts(requests=1)
@@ -42,7 +42,7 @@ def may_be_stored(judged: CallOutcome) -> bool:
     if judged.completion is not None:
         return False
     exchange = judged.exchange
-    if isinstance(exchange, Unanswered) or exchange.status in _OUT_OF_SIGHT:
+    if isinstance(exchange, NoResponse) or exchange.status in _OUT_OF_SIGHT:
         return paid(judged, None, 0.0) is None
     cut = judged.error is not None and judged.error.type == "invalid_response"
     return cut and paid(judged, None, 0.0) is None

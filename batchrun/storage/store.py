@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from batchrun.errors import ObjectStorageError
 from batchrun.storage.address import Address
-from batchrun.storage.refusals import require_bucket, translated
+from batchrun.storage.errors import require_bucket, translated
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig

@@ -15,9 +15,7 @@ from batchrun.endpoints.checks import check_endpoints
 from batchrun.endpoints.endpoints import open_resources
 from batchrun.outcome import Exchange
 from batchrun.stored.asking import asked, is_unknown
-from batchrun.stored.filters import Filters
-from batchrun.stored.place import Place
-from batchrun.stored.refusals import (
+from batchrun.stored.errors import (
     check_id,
     document_of,
     is_missing,
@@ -25,6 +23,8 @@ from batchrun.stored.refusals import (
     not_understood,
     without_stored,
 )
+from batchrun.stored.filters import Filters
+from batchrun.stored.place import Place
 
 PATH = "/chat/completions"
 

@@ -6,9 +6,9 @@ import random
 from collections.abc import Awaitable, Callable
 
 from batchrun.clock import Clock
-from batchrun.outcome import Error, Exchange, Reply, Unanswered
+from batchrun.outcome import Error, Exchange, NoResponse, Response
 from batchrun.policy.decision import PauseEndpoint, Retry, RetryRules, decide
-from batchrun.policy.error_reply import classify
+from batchrun.policy.error_response import classify
 from batchrun.policy.retry_after import retry_after, should_retry
 
 _RULES = RetryRules(max_attempts=5, max_wait=60.0, backoff_initial=0.5, backoff_max=8.0)
@@ -19,14 +19,14 @@ _UNKNOWN = frozenset({405, 501})
 
 def error_of(exchange: Exchange) -> Error | None:
     """Why a request came to nothing; None where it went well."""
-    if isinstance(exchange, Unanswered):
+    if isinstance(exchange, NoResponse):
         return Error(exchange.type, exchange.message)
     return None if 200 <= exchange.status < 300 else classify(exchange)
 
 
 def is_unknown(exchange: Exchange) -> bool:
     """Whether the endpoint does not know such requests at all."""
-    return isinstance(exchange, Reply) and exchange.status in _UNKNOWN
+    return isinstance(exchange, Response) and exchange.status in _UNKNOWN
 
 
 async def asked(request: Callable[[], Awaitable[Exchange]], clock: Clock) -> Exchange:
@@ -50,15 +50,15 @@ def _wait(exchange: Exchange, attempt: int, clock: Clock) -> float | None:
     error = error_of(exchange)
     if error is None or attempt == _RULES.max_attempts or is_unknown(exchange):
         return None
-    headers = exchange.headers if isinstance(exchange, Reply) else {}
+    headers = exchange.headers if isinstance(exchange, Response) else {}
     action = decide(
         error,
         attempt=attempt,
         retry_after=retry_after(headers, clock.wall(), error.message),
         jitter=random.random(),
         retry=_RULES,
-        refusals=attempt,
-        endpoint_refusals=attempt,
+        rate_limited=attempt,
+        endpoint_rate_limited=attempt,
         should_retry=should_retry(headers),
     )
     match action:

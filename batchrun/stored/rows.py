@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 
 from batchrun import codec
-from batchrun.chat.answer.lenient import is_integer
+from batchrun.chat.response.lenient import is_integer
 from batchrun.chat.stamps import ROW
 from batchrun.job import ANY_MODEL, Job, ModelChoice
-from batchrun.outcome import Completed, Error, Failed, Reply
+from batchrun.outcome import Completed, Error, Failed, Response
 from batchrun.policy.judge import CallOutcome, judge
 from batchrun.prices import ModelPrices
 from batchrun.render.renderer import Renderer
@@ -77,10 +77,10 @@ class Rows:
 
     def _history(self, number: int, completion: Document) -> History:
         """A completion as the only call of a row."""
-        reply = Reply(200, {}, codec.dumps(completion), latency=0.0)
-        judged = judge(reply)
+        response = Response(200, {}, codec.dumps(completion), latency=0.0)
+        judged = judge(response)
         index, choice = self._model(completion.get("model"))
-        spelled = choice.spelled if choice else f"{self.place.name}/{completion.get('model')}"
+        spelled = choice.qualified_name if choice else f"{self.place.name}/{completion.get('model')}"
         reading, error = self._read(judged)
         at = (created(completion) or 0) / 1e6
         price = self.prices.of(choice) if self.prices and choice else None
@@ -91,7 +91,7 @@ class Rows:
         cost = cost_of(judged, price, at)
         row_id = _row_id(completion)
         done = Done(number, number, row_id, 0, "", at, index, outcome, errors, None, reading, cost)
-        return History({0: sent}, {0: Answered(*task, at, reply)}, done=done)
+        return History({0: sent}, {0: Answered(*task, at, response)}, done=done)
 
     def _read(self, judged: CallOutcome) -> tuple[dict[str, Any] | None, Error | None]:
         """What the job makes of an answer, and why it does not take it, if so."""

@@ -10,10 +10,10 @@ import anyio
 
 from batchrun.errors import EndpointError, cause
 from batchrun.stored.api import CONNECTIONS, Document, StoredCompletions, check_place, open_stored
+from batchrun.stored.errors import check_id
 from batchrun.stored.filters import Filters
 from batchrun.stored.metadata import Change
 from batchrun.stored.place import Place
-from batchrun.stored.refusals import check_id
 
 _T = TypeVar("_T")
 

@@ -88,7 +88,7 @@ class Ending:
                 hint="This is a bug in batchrun: please report it. The checkpoint is intact, keep it.",
             )
         totals, records = read_totals(self.run.results), read_records(self.run.checkpoint_path)
-        spent = with_held(survey.checkpoint.spend(self.prices.spelled).total(), records)
+        spent = with_held(survey.checkpoint.spend(self.prices.of_name).total(), records)
         checks = () if stop and stop.at_once else self._evaluate(survey)
         exit_code = _exit_code(stop, pending, checks)
         earlier = self.earlier
@@ -146,7 +146,7 @@ class Ending:
 
     def _saved(self, usages: Mapping[str, Usage]) -> float | None:
         """What the providers' caches saved, where prices are known and anything was cached."""
-        price = self.prices.spelled
+        price = self.prices.of_name
         saved = [found.saved(usage) for model, usage in usages.items() if (found := price(model))]
         return sum(saved) if any(saved) else None
 

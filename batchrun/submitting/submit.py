@@ -48,8 +48,8 @@ def submit(job: Job, options: Options, *, env: Mapping[str, str], progress: Prog
     check_simulators(all_models)
     _check_waiting(job, options)
     run = RunFolder(job.output_path)
-    if job.output_place:
-        progress.phase(f"fetching {job.output_place}")
+    if job.output_address:
+        progress.phase(f"fetching {job.output_address}")
     with held_run(job, progress.say, ttl=options.lease) as remote:
         run.claim(job.name)
         with storage_of(run), locked(run.lock), open_log(run.log) as log:
@@ -129,10 +129,12 @@ class _Submit:
         if first.failed:
             return Stop("canary", first.failed)
         self._announce(survey, rows)
-        from batchrun.submitting.asking import Asking  # what makes calls takes a seventh of a start to load
+        from batchrun.submitting.engine_run import (
+            EngineRun,
+        )  # what makes calls takes a seventh of a start to load
 
         wall_time = self.job.budget.wall_time
-        asking = Asking(
+        engine_run = EngineRun(
             survey,
             self.options,
             self.env,
@@ -144,7 +146,7 @@ class _Submit:
             first.rows,
             None if wall_time is None else wall_time - (time.time() - self.started),
         )
-        return asking.ask(wanted.rows, wanted.states)
+        return engine_run.run(wanted.rows, wanted.states)
 
     def _finish(self, survey: Survey, stop: Stop | None) -> Summary:
         """Publish what is there, and add it up."""

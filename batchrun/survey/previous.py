@@ -69,7 +69,7 @@ def _run(job: Job, spelled: str) -> RunFolder:
 
 def _fetched(job: Job, place: Address) -> RunFolder:
     """The local copy of a run in object storage, as uploaded last."""
-    if place == job.output_place:
+    if place == job.output_address:
         raise InputError(
             f"{job.where('input', 'run')}: {place} is this job's own run",
             hint="Name the run of another job, or give this one another name or output.path.",

@@ -166,7 +166,7 @@ def _identity(job: Job, source: Source, renderer: Renderer) -> str:
         "schema": _in_order(renderer.answer_schema.schema if renderer.answer_schema else None),
         "run_tools": _in_order(renderer.functions.tools if renderer.functions else None),
         "included": renderer.templates.included,
-        "model": [model.spelled, _in_order(dict(model.request)), sorted(model.removed)],
+        "model": [model.qualified_name, _in_order(dict(model.parameters)), sorted(model.removed)],
         "columns": [job.dedupe, job.order],
         "files": [file.kept.identity for file in source.files],
     }
@@ -183,7 +183,9 @@ def _index_identity(job: Job, identity: str) -> str:
     costs = job.budget.cost_usd is not None
     parts: dict[str, Any] = {
         "rows": identity,
-        "models": [[one.spelled, _in_order(dict(one.request)), sorted(one.removed)] for one in job.models],
+        "models": [
+            [one.qualified_name, _in_order(dict(one.parameters)), sorted(one.removed)] for one in job.models
+        ],
     }
     if costs:
         parts["prices"] = {name: price.model_dump() for name, price in job.prices.items()}

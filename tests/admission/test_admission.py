@@ -649,7 +649,7 @@ def test_rows_with_another_model_leave_the_line_when_the_circuit_opens() -> None
             for number in range(100, 130):  # calls that were under way fail, one after another
                 charge = permits.rates.charge(clock.monotonic(), Size(1, 1))
                 feedback = CallFeedback("failed", report="failed", row=number, error=down)
-                gate.route("e", "m").landed((charge, charge), feedback)
+                gate.route("e", "m").finished((charge, charge), feedback)
             assert gate.circuit_is_open("e")
             await clock.sleep(0.1)
             group.start_soon(partial(row, 3, leave_for=leaves))

@@ -9,7 +9,7 @@ from itertools import count
 import pytest
 
 from batchrun.admission.circuit import Circuit, Report, report
-from batchrun.outcome import Exchange, Reply, Unanswered
+from batchrun.outcome import Exchange, NoResponse, Response
 from batchrun.policy.decision import RetryRules
 from batchrun.policy.judge import judge
 
@@ -187,26 +187,26 @@ def test_random_failures_do_not_open_it() -> None:
         assert circuit.state(now) == "closed"
 
 
-def body(text: bytes) -> Reply:
-    return Reply(200, {}, text, 0.1)
+def body(text: bytes) -> Response:
+    return Response(200, {}, text, 0.1)
 
 
 @pytest.mark.parametrize(
     ("exchange", "said"),
     [
         (body(b'{"choices":[{"message":{"content":"a"}}]}'), "ok"),
-        *((Reply(status, {}, b"", 0.1), "failed") for status in (408, 498, 500, 502, 503, 504, 529)),
+        *((Response(status, {}, b"", 0.1), "failed") for status in (408, 498, 500, 502, 503, 504, 529)),
         (body(b'{"error":{"code":502,"message":"m"}}'), "failed"),
-        *((Reply(status, {}, b"", 0.1), "ok") for status in (301, 400, 401, 402, 403, 404, 413, 422, 429)),
-        (Reply(500, {}, b"exceed context window", 0.1), "ok"),
-        *((Reply(status, {}, b"", 0.1), None) for status in (409, 424, 425, 499)),
+        *((Response(status, {}, b"", 0.1), "ok") for status in (301, 400, 401, 402, 403, 404, 413, 422, 429)),
+        (Response(500, {}, b"exceed context window", 0.1), "ok"),
+        *((Response(status, {}, b"", 0.1), None) for status in (409, 424, 425, 499)),
         (body(b'{"choices":[]}'), None),
         (body(b'{"error":{"message":"m"}}'), None),
-        (Unanswered("connection", "refused", sent=False, latency=0.001), "unreached"),
-        (Unanswered("timeout", "connect", sent=False, latency=10.0), "unreached"),
-        (Unanswered("connection", "reset", sent=True, latency=1.0), "failed"),
-        (Unanswered("timeout", "silent", sent=True, latency=120.0), "failed"),
-        (Unanswered("timeout", "no time was left", sent=False, latency=0.0), None),
+        (NoResponse("connection", "refused", sent=False, latency=0.001), "unreached"),
+        (NoResponse("timeout", "connect", sent=False, latency=10.0), "unreached"),
+        (NoResponse("connection", "reset", sent=True, latency=1.0), "failed"),
+        (NoResponse("timeout", "silent", sent=True, latency=120.0), "failed"),
+        (NoResponse("timeout", "no time was left", sent=False, latency=0.0), None),
     ],
 )
 def test_what_a_call_says_of_its_endpoint(exchange: Exchange, said: Report | None) -> None:

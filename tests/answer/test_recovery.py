@@ -22,7 +22,7 @@ from batchrun.chat.stamps import JOB, REQUEST, ROW, RUN, Stamp
 from batchrun.client import Resources, Server, Timeouts
 from batchrun.client.over_httpx import HttpxTransport
 from batchrun.job import load_job
-from batchrun.outcome import Exchange, Reply, Unanswered
+from batchrun.outcome import Exchange, NoResponse, Response
 from batchrun.render.renderer import Renderer
 from batchrun.run_folder.journal.records import Sent
 from batchrun.submitting.options import Options
@@ -343,7 +343,7 @@ def stored(name: Any = "c1", created: Any = NOW + 1, **changed: Any) -> dict[str
 )
 def test_which_of_a_listing_will_do(listed: list[Any], headers: dict[str, str], found: str | None) -> None:
     """The newest with the stamp, not used before, an answer, and of this asking by the server's own clock."""
-    reply = Reply(200, headers, json.dumps({"data": listed}).encode(), 0.1)
+    reply = Response(200, headers, json.dumps({"data": listed}).encode(), 0.1)
     newest = Wanted(STAMP, NOW, {"used"}).newest(reply, NOW)
     assert (newest and newest["id"]) == found
 
@@ -352,10 +352,10 @@ def test_which_of_a_listing_will_do(listed: list[Any], headers: dict[str, str], 
 def test_what_is_no_listing_is_refused(body: bytes) -> None:
     """So that it is not asked for again."""
     with pytest.raises(ValueError, match="its answer is no list"):
-        Wanted(STAMP, NOW).newest(Reply(200, {}, body, 0.1), NOW)
+        Wanted(STAMP, NOW).newest(Response(200, {}, body, 0.1), NOW)
 
 
-LOST = Unanswered("connection", "it died", sent=True, latency=2.0)
+LOST = NoResponse("connection", "it died", sent=True, latency=2.0)
 
 
 class Looked:
@@ -419,7 +419,7 @@ def test_there_are_three_looks_in_four_seconds(
     assert looked.times == times
     assert looked.counters.recovered == found
     if found:
-        assert isinstance(looked.exchange, Reply)
+        assert isinstance(looked.exchange, Response)
         assert (looked.exchange.status, looked.exchange.latency) == (200, 2.0 + times[-1])
     else:
         assert looked.exchange is LOST

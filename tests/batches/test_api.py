@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from batchrun.batches.api import DIALECTS, OPENAI, ApiError, BatchApi, Told
+from batchrun.batches.api import DIALECTS, OPENAI, ApiError, BatchApi, ProviderBatch
 from batchrun.client import Resources, Server, Timeouts, build_transport
 from batchrun.clock import SystemClock
 from batchrun.errors import cause
@@ -25,14 +25,16 @@ TOGETHER = {
 }
 
 
-def told_by(document: object, *, dialect: str = "", find: bool = False, create: bool = False) -> Told | None:
+def told_by(
+    document: object, *, dialect: str = "", find: bool = False, create: bool = False
+) -> ProviderBatch | None:
     """What is understood of an answer."""
 
     async def answering(peer: Peer) -> None:
         await peer.request()
         await peer.send(answer(json.dumps(document).encode()))
 
-    async def ask() -> Told | None:
+    async def ask() -> ProviderBatch | None:
         async with serving(answering) as server:
             transport = build_transport(Timeouts(5, 5, 5), max_connections=1)
             resources = Resources(Server(server.url, headers={}), transport)
@@ -64,7 +66,7 @@ def test_a_batch_of_openai_is_understood() -> None:
         "metadata": {"a": "b"},
     }
     found = told_by(document)
-    assert found == Told("batch_1", "completed", "file-2", None, 10, 2, (), 100.0, 160.0)
+    assert found == ProviderBatch("batch_1", "completed", "file-2", None, 10, 2, (), 100.0, 160.0)
     assert found.is_over
 
 
@@ -72,13 +74,13 @@ def test_a_batch_of_openai_is_understood() -> None:
 def test_together_spells_it_otherwise(create: bool) -> None:
     """States in capitals, times as text, and a new one wrapped in `job`."""
     found = told_by({"job": TOGETHER} if create else TOGETHER, dialect="together", create=create)
-    assert found == Told("batch-1", "in_progress")
+    assert found == ProviderBatch("batch-1", "in_progress")
 
 
 @pytest.mark.parametrize("listed", [[TOGETHER], {"data": [TOGETHER]}])
 def test_a_batch_without_metadata_is_found_by_its_file(listed: object) -> None:
     """Some providers keep none, and give a list as it is."""
-    assert told_by(listed, find=True) == Told("batch-1", "in_progress")
+    assert told_by(listed, find=True) == ProviderBatch("batch-1", "in_progress")
 
 
 @pytest.mark.parametrize("listed", [[], None, {"data": []}, [{**TOGETHER, "input_file_id": "file-2"}]])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from batchrun.batches.api import BatchApi
-from batchrun.outcome import Reply
+from batchrun.outcome import Response
 from batchrun.policy.decision import RetryRules
 from tests.batches.batched import COST, batched
 from tests.runs import JobFolder
@@ -146,8 +146,8 @@ def test_a_batch_is_found_in_a_list_that_begins_with_the_oldest() -> None:
     mine = {"id": "mine", "status": "validating", "created_at": 1000, "metadata": {"batchrun_batch": "n"}}
 
     class Lists:
-        async def get(self, path: str, query: Any = None) -> Reply:
-            return Reply(200, {}, json.dumps({"data": [old, mine]}).encode(), 0.0)
+        async def get(self, path: str, query: Any = None) -> Response:
+            return Response(200, {}, json.dumps({"data": [old, mine]}).encode(), 0.0)
 
     api = BatchApi(Lists(), RetryRules(2, 10, 0.1, 0.1), None, lambda: 0.5)  # type: ignore[arg-type]
     found = asyncio.run(api.find("n", "f1"))

@@ -15,7 +15,7 @@ from batchrun import codec
 from batchrun.batches.arrived import Arrived
 from batchrun.batches.lines import custom_id, read_line, request_line
 from batchrun.batches.quotas import spoken_limit
-from batchrun.outcome import Reply, Unanswered
+from batchrun.outcome import NoResponse, Response
 
 HASHES = st.text("0123456789abcdef", min_size=64, max_size=64)
 JSON = st.recursive(
@@ -55,33 +55,33 @@ def test_a_text_that_speaks_of_streams_stays() -> None:
     [
         (
             {"response": {"status_code": 200, "request_id": "req_1", "body": {"id": "x"}}, "error": None},
-            Reply(200, {"x-request-id": "req_1"}, b'{"id":"x"}', 9.0),
+            Response(200, {"x-request-id": "req_1"}, b'{"id":"x"}', 9.0),
         ),
         (
             {"response": {"status_code": 400, "body": {"error": {"message": "no"}}}, "error": None},
-            Reply(400, {}, b'{"error":{"message":"no"}}', 9.0),
+            Response(400, {}, b'{"error":{"message":"no"}}', 9.0),
         ),
         (
             {"response": None, "error": {"code": "batch_expired", "message": "late"}},
-            Unanswered(
+            NoResponse(
                 "timeout", "the batch expired before this request was answered", sent=False, latency=9.0
             ),
         ),
         (
             {"response": None, "error": {"code": "batch_cancelled", "message": "gone"}},
-            Unanswered(
+            NoResponse(
                 "timeout", "the batch was cancelled before this request was answered", sent=False, latency=9.0
             ),
         ),
         (
             {"response": None, "error": {"code": "server_error", "message": "oops"}},
-            Reply(500, {}, b'{"error":{"code":"server_error","message":"oops"}}', 9.0),
+            Response(500, {}, b'{"error":{"code":"server_error","message":"oops"}}', 9.0),
         ),
-        ({}, Reply(500, {}, b'{"error":{"message":"a line without an answer"}}', 9.0)),
+        ({}, Response(500, {}, b'{"error":{"message":"a line without an answer"}}', 9.0)),
     ],
 )
 def test_a_line_that_comes_back_is_what_a_call_would_have_met(
-    line: dict[str, Any], exchange: Reply | Unanswered
+    line: dict[str, Any], exchange: Response | NoResponse
 ) -> None:
     """So that rows of a batch are judged, counted and retried like any others."""
     found = read_line(json.dumps({"custom_id": "a", **line}).encode(), 9.0)
@@ -110,11 +110,11 @@ def test_answers_are_found_by_their_ids_in_whatever_order_they_stand(tmp_path: P
     with Arrived([good, bad], 3.0) as arrived:
         for name in names:
             exchange = arrived.of(name)
-            assert isinstance(exchange, Reply)
+            assert isinstance(exchange, Response)
             assert json.loads(exchange.body) == {"n": name}
         assert arrived.strange == 3
         missing = arrived.of("777-0-ab")
-        assert isinstance(missing, Unanswered)
+        assert isinstance(missing, NoResponse)
         assert missing.sent
 
 

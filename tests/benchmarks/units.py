@@ -47,7 +47,7 @@ from batchrun.engines.control import Control
 from batchrun.engines.tasks import Assignment
 from batchrun.job import load_job
 from batchrun.limits import Limits, Size
-from batchrun.outcome import Completed, Reply
+from batchrun.outcome import Completed, Response
 from batchrun.policy.breaker import Breaker
 from batchrun.remote.manifest import Entry, Manifest
 from batchrun.run_folder.journal.history import History
@@ -162,7 +162,7 @@ class _Worker:
 
     def _answer(self, task: int, row: int) -> None:
         sent = Sent(task, 0, row, row, f"{row:064x}", "e/m", "e", 0, 0.0, 300)
-        answer = Answered(task, 0, 0.0, Reply(200, {}, _BODY, 0.5))
+        answer = Answered(task, 0, 0.0, Response(200, {}, _BODY, 0.5))
         done = Done(task, row, f"r{row}", row, sent.request_hash, 0.0, 0, Completed(0))
         self._put(
             Recorded(task, "sent", encode(sent), call=task),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from batchrun.outcome import Reply
+from batchrun.outcome import Response
 from batchrun.run_folder.columns.values import result_table
 from batchrun.run_folder.journal.records import Record
 from tests.chat.streaming import Cut, accumulated, chunks, stream
@@ -16,7 +16,7 @@ _OF_THE_CALL = frozenset({"attempts", "latency", "ttft", "started_at", "finished
 
 def row_of(body: bytes) -> dict[str, Any]:
     """The row of a task that this body answered, as Arrow gives it back."""
-    records: list[Record] = [sent(1), answered(1, exchange=Reply(200, {}, body, 0.25)), done(1)]
+    records: list[Record] = [sent(1), answered(1, exchange=Response(200, {}, body, 0.25)), done(1)]
     row: dict[str, Any] = result_table([history(records)]).to_pylist()[0]
     return row
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, TypeAlias
 
-from batchrun.chat.answer.stream import Accumulator
+from batchrun.chat.response.stream import Accumulator
 
 DONE = b"data: [DONE]\n\n"
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchrun.chat.answer.completion import Audio, Completion, ErrorInside, NoAnswer, read_completion
+from batchrun.chat.response.completion import Audio, Completion, ErrorInside, NoAnswer, read_completion
 from batchrun.outcome import Usage
 
 

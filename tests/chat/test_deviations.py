@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from batchrun.chat.answer.completion import Completion, ErrorInside, NoAnswer, read_completion
-from batchrun.outcome import Reply
+from batchrun.chat.response.completion import Completion, ErrorInside, NoAnswer, read_completion
+from batchrun.outcome import Response
 from batchrun.policy.judge import judge
 from tests.chat.rows import answer_of, row_of
 
@@ -239,7 +239,7 @@ def test_there_are_many_of_them() -> None:
 def test_a_200_that_is_no_answer_says_what_it_is(data: bytes, error_type: str) -> None:
     """Never an empty answer."""
     assert isinstance(read_completion(data), ErrorInside | NoAnswer)
-    error = judge(Reply(200, {}, data, 0.1)).error
+    error = judge(Response(200, {}, data, 0.1)).error
     assert error is not None
     assert error.type == error_type
     assert row_of(data)["completion"] is None

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from batchrun import codec
-from batchrun.chat.answer.completion import Completion, read_completion
-from batchrun.chat.answer.reading import Reader
-from batchrun.chat.dialogue import Ask, Dialogue, Move, Rejected, Rules, Run
+from batchrun.chat.dialogue import Dialogue, Move, Rejected, Rules, RunTools, Step
+from batchrun.chat.response.completion import Completion, read_completion
+from batchrun.chat.response.reading import Reader
 from batchrun.chat.schema.structured import AnswerSchema, ArgumentsReader
 
 PROMPT = [{"role": "user", "content": "question"}]
@@ -52,7 +52,7 @@ def talk(dialogue: Dialogue, *replies: Any) -> list[Move]:
 
 def contents(ask: Move) -> Sequence[tuple[str, str | None]]:
     """Who says what in the messages of an ask."""
-    assert isinstance(ask, Ask)
+    assert isinstance(ask, Step)
     return [(message["role"], message.get("content")) for message in ask.messages]
 
 
@@ -74,9 +74,9 @@ def test_a_turn_sees_the_answers_before_it() -> None:
         Rules(keep_messages=True),
     )
     first, second = talk(dialogue, said("free text"), said('{"n": 1}'))
-    assert isinstance(first, Ask)
-    assert isinstance(second, Ask)
-    assert (first.step, first.last, second.step, second.last) == (0, False, 1, True)
+    assert isinstance(first, Step)
+    assert isinstance(second, Step)
+    assert (first.number, first.last, second.number, second.last) == (0, False, 1, True)
     assert contents(second) == [
         ("user", "question"),
         ("assistant", "free text"),
@@ -96,8 +96,8 @@ def test_a_wrong_answer_is_asked_for_again_with_what_is_wrong() -> None:
     """The model sees its answer and the error; the row keeps only the exchange that did."""
     dialogue = Dialogue(PROMPT, [], Reader(ALL, schema=AnswerSchema(SCHEMA)), Rules(reask=2))
     first, second = talk(dialogue, said('{"n": "one"}'), said('{"n": 1}'))
-    assert isinstance(first, Ask)
-    assert isinstance(second, Ask)
+    assert isinstance(first, Step)
+    assert isinstance(second, Step)
     assert [role for role, _ in contents(second)] == ["user", "assistant", "user"]
     assert "integer" in str(contents(second)[-1][1])
     assert second.error is not None
@@ -110,7 +110,7 @@ def test_what_stays_wrong_is_rejected_after_the_reasks() -> None:
     """Three answers with two re-asks; the error tells what was wrong, and the paid answer is kept."""
     dialogue = Dialogue(PROMPT, [], Reader(ALL, schema=AnswerSchema(SCHEMA)), Rules(reask=2))
     moves = talk(dialogue, said("no"), said("no"), said("still no"), False)
-    assert [type(move) for move in moves] == [Ask, Ask, Ask, Rejected]
+    assert [type(move) for move in moves] == [Step, Step, Step, Rejected]
     assert dialogue.error is not None
     assert dialogue.error.type == "invalid_output"
 
@@ -119,9 +119,9 @@ def test_another_model_begins_the_turn_anew() -> None:
     """It does not see the answers that would not do, and has its own re-asks."""
     dialogue = Dialogue(PROMPT, [], Reader(ALL, schema=AnswerSchema(SCHEMA)), Rules(reask=1))
     moves = talk(dialogue, said("no"), said("no"), True, said("no"), said('{"n": 2}'))
-    assert [type(move) for move in moves] == [Ask, Ask, Rejected, Ask, Ask]
+    assert [type(move) for move in moves] == [Step, Step, Rejected, Step, Step]
     assert contents(moves[3]) == [("user", "question")]
-    assert [move.step for move in moves if isinstance(move, Ask)] == [0, 1, 2, 3]
+    assert [move.number for move in moves if isinstance(move, Step)] == [0, 1, 2, 3]
     assert dialogue.error is None
     assert dialogue.found["parsed"] == {"n": 2}
 
@@ -131,7 +131,7 @@ def test_a_wrong_answer_is_taken_when_the_job_says_so() -> None:
     reader = Reader(frozenset(), schema=AnswerSchema(SCHEMA))
     dialogue = Dialogue(PROMPT, [], reader, Rules(reask=1))
     moves = talk(dialogue, said("no"), said("no"))
-    assert [type(move) for move in moves] == [Ask, Ask]
+    assert [type(move) for move in moves] == [Step, Step]
     assert dialogue.error is None
     assert "parsed" not in dialogue.found
 
@@ -140,7 +140,7 @@ def test_a_cut_answer_fails_as_truncated() -> None:
     """It was asked for again, with the advice to be brief."""
     dialogue = Dialogue(PROMPT, [], Reader(ALL, schema=AnswerSchema(SCHEMA)), Rules(reask=1))
     moves = talk(dialogue, said('{"n": ', "length"), said('{"n"', "length"), False)
-    assert [type(move) for move in moves] == [Ask, Ask, Rejected]
+    assert [type(move) for move in moves] == [Step, Step, Rejected]
     assert "cut off" in str(contents(moves[1])[-1][1])
     assert dialogue.error is not None
     assert dialogue.error.type == "truncated"
@@ -150,14 +150,14 @@ def test_an_answer_that_is_all_reasoning_is_not_asked_for_again() -> None:
     """The limit was used up before the first word: the same request would be paid for in vain."""
     dialogue = Dialogue(PROMPT, [], Reader(ALL, schema=AnswerSchema(SCHEMA)), Rules(reask=2))
     moves = talk(dialogue, said("", "length"), False)
-    assert [type(move) for move in moves] == [Ask, Rejected]
+    assert [type(move) for move in moves] == [Step, Rejected]
 
 
 def test_a_refusal_is_rejected_at_once() -> None:
     """Asking again costs a second refusal."""
     dialogue = Dialogue(PROMPT, [], Reader(ALL, schema=AnswerSchema(SCHEMA)), Rules(reask=2))
     moves = talk(dialogue, said(None, refusal="I will not"), False)
-    assert [type(move) for move in moves] == [Ask, Rejected]
+    assert [type(move) for move in moves] == [Step, Rejected]
     assert dialogue.error is not None
     assert dialogue.error.type == "refusal"
 
@@ -167,7 +167,7 @@ def test_called_functions_are_run_and_their_results_told() -> None:
     rules = Rules(functions=frozenset({"f", "g"}), keep_messages=True)
     dialogue = Dialogue(PROMPT, [], Reader(ALL), rules)
     ask, run, again = talk(dialogue, calling("f", "g"), ("one", "two"), said("done"))
-    assert isinstance(run, Run)
+    assert isinstance(run, RunTools)
     assert [call.name for call in run.calls] == ["f", "g"]
     assert run.step == 0
     assert contents(again) == [
@@ -176,7 +176,7 @@ def test_called_functions_are_run_and_their_results_told() -> None:
         ("tool", "one"),
         ("tool", "two"),
     ]
-    assert isinstance(ask, Ask)
+    assert isinstance(ask, Step)
     assert dialogue.reading is not None
     assert [entry["role"] for entry in dialogue.reading["transcript"]] == [
         "user",
@@ -192,7 +192,7 @@ def test_a_model_that_never_stops_calling_is_stopped() -> None:
     dialogue = Dialogue(PROMPT, [], Reader(ALL), Rules(functions=frozenset({"f"}), max_turns=2))
     call = calling("f")
     moves = talk(dialogue, call, ("1",), call, ("2",), call, False)
-    assert [type(move) for move in moves] == [Ask, Run, Ask, Run, Ask, Rejected]
+    assert [type(move) for move in moves] == [Step, RunTools, Step, RunTools, Step, Rejected]
     assert dialogue.error is not None
     assert "2 rounds" in dialogue.error.message
 
@@ -201,14 +201,14 @@ def test_a_call_of_a_tool_without_function_ends_the_conversation() -> None:
     """The job offers it to see it called; the call is the answer."""
     reader = Reader(ALL, offered=frozenset({"other"}))
     dialogue = Dialogue(PROMPT, [], reader, Rules(functions=frozenset({"f"})))
-    assert [type(move) for move in talk(dialogue, calling("other"))] == [Ask]
+    assert [type(move) for move in talk(dialogue, calling("other"))] == [Step]
     assert dialogue.error is None
 
 
 def test_a_name_that_nobody_offered_is_run_so_that_the_model_is_told() -> None:
     """What runs functions answers that there is no such function."""
     dialogue = Dialogue(PROMPT, [], Reader(ALL), Rules(functions=frozenset({"f"})))
-    assert [type(move) for move in talk(dialogue, calling("imagined"))] == [Ask, Run]
+    assert [type(move) for move in talk(dialogue, calling("imagined"))] == [Step, RunTools]
 
 
 def test_wrong_arguments_are_asked_for_again_call_by_call() -> None:

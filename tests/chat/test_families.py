@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batchrun.chat.request.families import no_logprobs, refusals
+from batchrun.chat.request.families import no_logprobs, unsupported
 
 SAMPLING: dict[str, Any] = {"temperature": 0, "top_p": 0.5, "logprobs": True, "top_logprobs": 3}
 
@@ -79,7 +79,7 @@ def test_a_refused_parameter_is_named_with_the_way_out(
     model: str, parameters: dict[str, Any], sentences: list[str]
 ) -> None:
     """One sentence a parameter; a vendor's prefix does not hide the model."""
-    assert refusals(model, parameters) == sentences
+    assert unsupported(model, parameters) == sentences
 
 
 @pytest.mark.parametrize(
@@ -105,12 +105,12 @@ def test_a_refused_parameter_is_named_with_the_way_out(
 )
 def test_what_a_model_takes_is_not_spoken_of(model: str, parameters: dict[str, Any]) -> None:
     """Defaults are taken everywhere, null is left out, and a model that is not known takes everything."""
-    assert refusals(model, parameters) == []
+    assert unsupported(model, parameters) == []
 
 
 def test_everything_that_is_refused_is_told_at_once() -> None:
     """In one list, for a plan."""
-    found = refusals("o3", {**SAMPLING, "logit_bias": {"5": 1}, "max_tokens": 5})
+    found = unsupported("o3", {**SAMPLING, "logit_bias": {"5": 1}, "max_tokens": 5})
     assert [sentence.split(":")[0] for sentence in found] == [
         "o3 refuses temperature",
         "o3 refuses top_p",

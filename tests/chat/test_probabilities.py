@@ -13,7 +13,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from batchrun.chat.answer.probabilities import Probabilities, label_probabilities, one_token
+from batchrun.chat.response.probabilities import Probabilities, label_probabilities, one_token
 
 Token = dict[str, Any]
 

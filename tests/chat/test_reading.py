@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrun import codec
-from batchrun.chat.answer.completion import Completion, read_completion
-from batchrun.chat.answer.probabilities import content_tokens, one_token
-from batchrun.chat.answer.reading import Reader
+from batchrun.chat.response.completion import Completion, read_completion
+from batchrun.chat.response.probabilities import content_tokens, one_token
+from batchrun.chat.response.reading import Reader
 from batchrun.chat.schema.structured import AnswerSchema
 
 TOKENS = st.lists(st.sampled_from(["a", " a", "b", "ab", " ", "\n", "", "<s>", "<|end|>"]), max_size=7)

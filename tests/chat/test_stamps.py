@@ -149,7 +149,7 @@ def test_metadata_that_leave_no_room_are_refused_before_anything_is_sent(
             job.submit_here()
         assert not job.ledger.exists() or not job.calls()
         job.edit(request={"metadata": metadata})
-        assert load_job(job.job, env={}, cwd=tmp_path).models[0].request["metadata"] == metadata
+        assert load_job(job.job, env={}, cwd=tmp_path).models[0].parameters["metadata"] == metadata
         own = {"model": "local/small", "request": {**STORED, "metadata": metadata}}
         job.edit(request={}, fallbacks=[own])
         with pytest.raises(JobError, match=r"fallbacks\.0\.request\.metadata: "):

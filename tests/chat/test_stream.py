@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from batchrun.chat.answer.completion import Completion, ErrorInside, read_completion
-from batchrun.chat.answer.server_sent_events import Event, EventReader
-from batchrun.chat.answer.stream import Accumulator
+from batchrun.chat.response.completion import Completion, ErrorInside, read_completion
+from batchrun.chat.response.server_sent_events import Event, EventReader
+from batchrun.chat.response.stream import Accumulator
 from batchrun.outcome import Usage
 from tests.chat.streaming import DONE, accumulated, chunk, document, event, stop, stream
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from batchrun import codec
-from batchrun.chat.answer.completion import Choice, Completion, read_completion
+from batchrun.chat.response.completion import Choice, Completion, read_completion
 from batchrun.chat.transcript import assistant_message, flattened, result_messages
 
 

@@ -19,14 +19,14 @@ from batchrun.answer.in_flight import InFlightCalls
 from batchrun.answer.tail import Latencies
 from batchrun.budget import Amounts, Budget, Caps
 from batchrun.cli.progress import JsonProgress, LineProgress, screen
-from batchrun.cli.standing import batches, details, figures, hindrance, spent
+from batchrun.cli.snapshot import batches, details, figures, hindrance, spent
 from batchrun.cli.text import Lenient
 from batchrun.clock import Clock, PausableClock, SystemClock
 from batchrun.engines.run_context import UnderWay
 from batchrun.limits import Limits, Size
 from batchrun.outcome import Error
 from batchrun.progress.display import View
-from batchrun.progress.standing import Standing, Watcher
+from batchrun.progress.snapshot import Snapshot, Watcher
 from batchrun.summary import Counters
 from batchrun.wording import clean, duration
 from tests.cli.conftest import NewJob
@@ -65,20 +65,20 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
     """A slow start does not lower the rate for ever."""
     counters = Counters(to_do=350)
     watcher = Watcher(a_view(an_admission(SystemClock()), counters), span=20)
-    assert watcher.look(-1).seconds_left is None
+    assert watcher.snapshot(-1).seconds_left is None
     for second in range(100):
         counters.ok = 0 if second < 50 else (second - 50) * 4
-        standing = watcher.look(second)
-    assert standing.rows_per_second == pytest.approx(4)
+        snapshot = watcher.snapshot(second)
+    assert snapshot.rows_per_second == pytest.approx(4)
 
 
 def a_view(admission: Admission, counters: Counters, first: tuple[str, str] = ("openai", "small")) -> View:
     return View(counters, InFlightCalls(), admission, PausableClock(VirtualClock()), first, Latencies())
 
 
-def stands(view: View) -> Standing:
+def taken(view: View) -> Snapshot:
     """How it stands at first sight."""
-    return Watcher(view).look(0)
+    return Watcher(view).snapshot(0)
 
 
 def an_admission(clock: Clock) -> Admission:
@@ -93,7 +93,7 @@ def test_a_wait_is_told_with_its_reason() -> None:
         clock = VirtualClock()
         admission = an_admission(clock)
         view = a_view(admission, Counters(to_do=10))
-        assert hindrance(stands(view)) == ""
+        assert hindrance(taken(view)) == ""
         admission.pause("openai", clock.monotonic() + 40, "rate limit")
 
         async def call() -> None:
@@ -103,10 +103,10 @@ def test_a_wait_is_told_with_its_reason() -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(call)
             await clock.sleep(1)
-            assert hindrance(stands(view)) == "waiting 39 s for openai: rate limit"
+            assert hindrance(taken(view)) == "waiting 39 s for openai: rate limit"
             group.cancel_scope.cancel()
         admission.close("openai", Error("auth", "no"))
-        assert hindrance(stands(view)) == "closed: openai (auth)"
+        assert hindrance(taken(view)) == "closed: openai (auth)"
 
     run_virtual(main)
 
@@ -126,8 +126,8 @@ def test_a_long_name_does_not_hide_the_reason() -> None:
         admission.close("provider-with-a-long-name", Error("model_not_found", "no"), model=MODEL)
         admission.close("local", Error("quota", "no"), model="small")
         whole = f"closed: provider-with-a-long-name/{MODEL} (model_not_found), local/small (quota)"
-        assert hindrance(stands(view)) == hindrance(stands(view), 200) == whole
-        said = hindrance(stands(view), 80)
+        assert hindrance(taken(view)) == hindrance(taken(view), 200) == whole
+        said = hindrance(taken(view), 80)
         assert len(said) <= 80
         assert said.startswith("closed: provider-with")
         assert said.endswith("-11-21 (model_not_found), local/small (quota)")
@@ -154,10 +154,10 @@ def test_a_wait_for_a_long_name_fits() -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(call)
             await clock.sleep(1)
-            assert hindrance(stands(view)) == f"waiting 39 s for {name}: rate limit"
+            assert hindrance(taken(view)) == f"waiting 39 s for {name}: rate limit"
             console = Console(file=StringIO(), width=80, force_terminal=True, color_system=None)
             with console.capture() as drawn:
-                console.print(screen(stands(view), 80))
+                console.print(screen(taken(view), 80))
             group.cancel_scope.cancel()
         last = drawn.get().splitlines()[-1]
         assert len(last) <= 80
@@ -173,22 +173,22 @@ def test_the_figures() -> None:
     admission = Admission({"openai": Limits(rpm=300)}, limits, clock=SystemClock(), jitter=lambda: 0.5)
     counters = Counters(to_do=100)
     watcher = Watcher(a_view(admission, counters))
-    watcher.look(0)
+    watcher.snapshot(0)
     counters.ok, counters.failed, counters.calls = 38, 2, 45
     counters.prompt_tokens, counters.completion_tokens = 1200, 34
     counters.errors.update(timeout=1, server=1)
-    standing = watcher.look(10)
-    assert figures(standing) == [
+    snapshot = watcher.snapshot(10)
+    assert figures(snapshot) == [
         *("38 ok", "2 failed", "4.0 rows/s"),
         *("0:15 left", "0 in flight", "1,234 tokens"),
     ]
-    assert details(standing) == [
+    assert details(snapshot) == [
         *("7,404 of 40,000 tokens/min", "270 of 300 requests/min"),
         "failed: 1 timeout, 1 server",
     ]
     console = Console(file=StringIO(), width=60, force_terminal=True, color_system=None)
     with console.capture() as drawn:
-        console.print(screen(standing, 60))
+        console.print(screen(snapshot, 60))
     lines = drawn.get().splitlines()
     assert [len(line) <= 60 for line in lines] == [True, True, True]
     assert "40% of 100 rows" in lines[0]
@@ -204,18 +204,18 @@ def test_batches_are_waited_for_without_a_pace() -> None:
     clock, counters = SystemClock(), Counters(to_do=50_010)
     under_way = [UnderWay(f"batch_{n}", "in_progress", 25_000, 600, clock.wall() - n * 3_600) for n in (1, 2)]
     watcher = Watcher(a_view_of_batches(clock, counters, under_way))
-    watcher.look(0)
+    watcher.snapshot(0)
     counters.ok, counters.calls = 10, 10
-    standing = watcher.look(100)
-    assert figures(standing) == ["10 ok", "0 tokens"]
-    assert batches(standing) == "waiting for 2 batches: 1,200 of 50,000 answered, 2:00:00 so far"
-    assert standing.seconds_left is None
-    assert Standing.from_document(json.loads(json.dumps(standing.document()))) == standing
-    assert standing.document()["batches"][0]["done"] == 600
+    snapshot = watcher.snapshot(100)
+    assert figures(snapshot) == ["10 ok", "0 tokens"]
+    assert batches(snapshot) == "waiting for 2 batches: 1,200 of 50,000 answered, 2:00:00 so far"
+    assert snapshot.seconds_left is None
+    assert Snapshot.from_document(json.loads(json.dumps(snapshot.document()))) == snapshot
+    assert snapshot.document()["batches"][0]["done"] == 600
     console = Console(file=StringIO(), width=80, force_terminal=True, color_system=None)
     with console.capture() as drawn:
-        console.print(screen(standing, 80))
-    assert batches(standing) in drawn.get().splitlines()
+        console.print(screen(snapshot, 80))
+    assert batches(snapshot) in drawn.get().splitlines()
 
 
 def test_rows_that_a_batch_brings_are_no_pace_for_the_others() -> None:
@@ -223,13 +223,13 @@ def test_rows_that_a_batch_brings_are_no_pace_for_the_others() -> None:
     clock, counters = SystemClock(), Counters(to_do=51_000)
     under_way = [UnderWay("batch_1", "in_progress", 50_000, 0, clock.wall())]
     watcher = Watcher(a_view_of_batches(clock, counters, under_way))
-    watcher.look(0)
+    watcher.snapshot(0)
     counters.ok = 50_000
-    assert watcher.look(86_400).seconds_left is None
+    assert watcher.snapshot(86_400).seconds_left is None
     under_way.clear()
-    assert batches(watcher.look(86_401)) == ""
+    assert batches(watcher.snapshot(86_401)) == ""
     counters.ok = 50_010
-    assert watcher.look(86_411).seconds_left == pytest.approx(990, rel=0.1)
+    assert watcher.snapshot(86_411).seconds_left == pytest.approx(990, rel=0.1)
 
 
 def test_a_line_of_the_log_tells_what_is_waited_for() -> None:
@@ -253,11 +253,11 @@ def test_a_submit_that_stops_promises_no_end() -> None:
     in_flight_calls, counters = InFlightCalls(), Counters(to_do=100)
     view = replace(a_view(an_admission(SystemClock()), counters), in_flight_calls=in_flight_calls)
     watcher = Watcher(view)
-    watcher.look(0)
+    watcher.snapshot(0)
     counters.ok = 40
-    assert "0:15 left" in figures(watcher.look(10))
+    assert "0:15 left" in figures(watcher.snapshot(10))
     in_flight_calls.drain_until(30)
-    assert [text for text in figures(watcher.look(11)) if "left" in text] == []
+    assert [text for text in figures(watcher.snapshot(11)) if "left" in text] == []
 
 
 def test_the_time_left_holds_the_wait_that_is_told_beside_it() -> None:
@@ -268,9 +268,9 @@ def test_the_time_left_holds_the_wait_that_is_told_beside_it() -> None:
         admission = an_admission(clock)
         counters = Counters(to_do=100)
         watcher = Watcher(a_view(admission, counters))
-        watcher.look(0)
+        watcher.snapshot(0)
         counters.ok = 40
-        assert "0:15 left" in figures(watcher.look(10))
+        assert "0:15 left" in figures(watcher.snapshot(10))
         admission.pause("openai", clock.monotonic() + 29, "rate limit")
 
         async def call() -> None:
@@ -280,24 +280,24 @@ def test_the_time_left_holds_the_wait_that_is_told_beside_it() -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(call)
             await clock.sleep(1)
-            standing = watcher.look(10)
-            assert hindrance(standing) == "waiting 28 s for openai: rate limit"
-            assert "0:43 left" in figures(standing)
+            snapshot = watcher.snapshot(10)
+            assert hindrance(snapshot) == "waiting 28 s for openai: rate limit"
+            assert "0:43 left" in figures(snapshot)
             group.cancel_scope.cancel()
 
     run_virtual(main)
 
 
-def test_a_standing_is_the_same_after_its_way_through_a_file() -> None:
+def test_a_snapshot_is_the_same_after_its_way_through_a_file() -> None:
     """With what is waited for and what is closed."""
 
     async def main() -> None:
         clock = VirtualClock()
         admission = an_admission(clock)
         admission.close("openai", Error("quota", "no credit"))
-        standing = stands(a_view(admission, Counters(to_do=3, ok=1)))
-        assert standing.closed
-        assert Standing.from_document(json.loads(json.dumps(standing.document()))) == standing
+        snapshot = taken(a_view(admission, Counters(to_do=3, ok=1)))
+        assert snapshot.closed
+        assert Snapshot.from_document(json.loads(json.dumps(snapshot.document()))) == snapshot
 
     run_virtual(main)
 
@@ -317,7 +317,7 @@ def test_money_that_is_not_known_is_not_shown_as_none(
     limits = {("openai", "small"): Limits()}
     clock = SystemClock()
     admission = Admission({"openai": Limits()}, limits, clock=clock, jitter=lambda: 0.5, budget=budget)
-    assert spent(stands(a_view(admission, Counters(cost_usd=cost)))) == [said]
+    assert spent(taken(a_view(admission, Counters(cost_usd=cost)))) == [said]
 
 
 def test_a_display_that_cannot_be_written_is_no_error() -> None:

@@ -26,7 +26,13 @@ except SystemExit as ended:
 sys.stderr.write("\\n" + json.dumps({"code": code, "looks": len(looks), "loaded": sorted(sys.modules)}))
 """
 
-CALLS = {"pyreqwest", "httpx", "batchrun.client", "batchrun.submitting.asking", "batchrun.answer.answerer"}
+CALLS = {
+    "pyreqwest",
+    "httpx",
+    "batchrun.client",
+    "batchrun.submitting.engine_run",
+    "batchrun.answer.answerer",
+}
 """What makes calls."""
 
 RARE = {

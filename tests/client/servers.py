@@ -19,7 +19,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.tls import TLSListener
 
 from batchrun.client import Client, Timeouts, build_transport
-from batchrun.outcome import Exchange, Reply, Unanswered
+from batchrun.outcome import Exchange, NoResponse, Response
 
 _TLS_FOLDER = tempfile.TemporaryDirectory()
 TLS = Path(_TLS_FOLDER.name)
@@ -145,13 +145,13 @@ async def one_call(handler: Handler, timeouts: Timeouts = RELAXED) -> tuple[Exch
         return await client.call(b"{}"), server
 
 
-def replied(exchange: Exchange) -> Reply:
-    assert isinstance(exchange, Reply), exchange
+def replied(exchange: Exchange) -> Response:
+    assert isinstance(exchange, Response), exchange
     return exchange
 
 
-def unanswered(exchange: Exchange) -> Unanswered:
-    assert isinstance(exchange, Unanswered), exchange
+def unanswered(exchange: Exchange) -> NoResponse:
+    assert isinstance(exchange, NoResponse), exchange
     assert KEY not in exchange.message
     return exchange
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from batchrun.client import Client
-from batchrun.client.body import FREE, MAX_BODY, MAX_REFUSAL, Body, BodyMemory, TooLongError, whole
+from batchrun.client.body import FREE, MAX_BODY, MAX_ERROR_BODY, Body, BodyMemory, TooLongError, whole
 from batchrun.client.packed import STEP, unpacked
 from batchrun.client.streamed import StreamedAnswer
 from batchrun.client.transport import CallError, LateError
@@ -252,7 +252,7 @@ def test_of_a_refusal_only_the_beginning_is_read() -> None:
 
     async def main() -> None:
         reply = replied((await one_call(endless))[0])
-        assert (reply.status, len(reply.body)) == (503, MAX_REFUSAL)
+        assert (reply.status, len(reply.body)) == (503, MAX_ERROR_BODY)
         assert reply.body.startswith(b"so sorry")
 
     anyio.run(main)

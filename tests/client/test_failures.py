@@ -1,4 +1,4 @@
-"""How a call without a whole answer ends: as an `Unanswered` that says whether it was sent."""
+"""How a call without a whole answer ends: as an `NoResponse` that says whether it was sent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pyreqwest import exceptions
 from batchrun.client import Client
 from batchrun.client.over_pyreqwest import translate
 from batchrun.client.transport import CallError, LateError
-from batchrun.outcome import Reply
+from batchrun.outcome import Response
 from tests.client.servers import (
     KEY,
     RELAXED,
@@ -222,7 +222,7 @@ def test_a_close_that_crosses_a_request_loses_or_sends_it_once() -> None:
         async with serving(racing) as server, calling(server.url) as client:
             for _ in range(100):
                 exchange = await client.call(b"{}")
-                if isinstance(exchange, Reply):
+                if isinstance(exchange, Response):
                     answered += 1
                 else:
                     possibly_paid += unanswered(exchange).sent

@@ -16,7 +16,7 @@ import pytest
 
 from batchrun.client import Client, CommandKey, KeyCommand, build_transport
 from batchrun.errors import UsageError
-from batchrun.outcome import Exchange, Reply
+from batchrun.outcome import Exchange, Response
 from tests.client.servers import RELAXED, Peer, Server, answer, replied, serving
 
 COUNTING = """\
@@ -94,7 +94,7 @@ async def at(door: Door, given: KeyCommand, told: list[str]) -> AsyncIterator[tu
             await client.aclose()
 
 
-async def call(client: Client) -> Reply:
+async def call(client: Client) -> Response:
     """One call, made again where its key was refused and there is another: as a row's attempts do."""
     reply = replied(await client.call(b"{}"))
     return replied(await client.call(b"{}")) if reply.renewed else reply

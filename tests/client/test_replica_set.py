@@ -16,7 +16,7 @@ import anyio
 import pytest
 
 from batchrun.client import Client, ReplicaSet, build_transport
-from batchrun.outcome import Exchange, Reply, Unanswered
+from batchrun.outcome import Exchange, NoResponse, Response
 from batchrun.simulator.ledger import Call, read_ledger
 from tests.client.servers import RELAXED, Peer, Server, answer, answering, serving
 from tests.runs import JobFolder, write_rows
@@ -47,7 +47,7 @@ def unused() -> str:
 async def statuses(several: ReplicaSet, calls: int) -> list[int | str]:
     """Calls one after the other: their statuses, or what they ended with."""
     exchanges: list[Exchange] = [await several.call(b"{}") for _ in range(calls)]
-    return [one.status if isinstance(one, Reply) else one.type for one in exchanges]
+    return [one.status if isinstance(one, Response) else one.type for one in exchanges]
 
 
 def test_calls_go_round_three_servers() -> None:
@@ -70,7 +70,7 @@ def test_a_refused_call_is_its_rows_attempt_and_the_next_goes_elsewhere() -> Non
         down = unused()
         async with serving(answering) as server, replicas(down, server.url) as several:
             exchange = await several.call(b"{}")
-            assert isinstance(exchange, Unanswered)
+            assert isinstance(exchange, NoResponse)
             assert down in exchange.message
             assert await statuses(several, 5) == [200] * 5
 

@@ -1,4 +1,4 @@
-"""What a call sends, and how a server's answer comes back as a `Reply`."""
+"""What a call sends, and how a server's answer comes back as a `Response`."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_reply_carries_status_lower_case_headers_body_and_latency() -> None:
     ],
 )
 def test_any_whole_answer_is_a_reply(pieces: list[bytes], status: int, body: bytes) -> None:
-    """Whatever the status, framing or coding, an answer that came whole is a `Reply`."""
+    """Whatever the status, framing or coding, an answer that came whole is a `Response`."""
 
     async def main() -> None:
         reply = replied((await one_call(sending(*pieces)))[0])

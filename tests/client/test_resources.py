@@ -13,7 +13,7 @@ import pytest
 
 from batchrun.client import Form, Resources, Server, Timeouts, Transport, build_transport
 from batchrun.client.over_httpx import HttpxTransport
-from batchrun.outcome import Exchange, Reply, Unanswered
+from batchrun.outcome import Exchange, NoResponse, Response
 from batchrun.simulator import SimulatorConfig, serve
 from tests.client.servers import Peer, serving
 
@@ -47,7 +47,7 @@ def played(scene: Scene, transport: Callable[[], Transport] = pyreqwest, **confi
 
 
 def document(exchange: Exchange, status: int = 200) -> dict[str, Any]:
-    assert isinstance(exchange, Reply), exchange
+    assert isinstance(exchange, Response), exchange
     assert exchange.status == status
     found: dict[str, Any] = json.loads(exchange.body)
     return found
@@ -66,7 +66,7 @@ def test_a_file_comes_back_as_it_was_sent(tmp_path: Path, transport: Callable[[]
         assert document(await resources.get("/files", {"purpose": "batch"}))["data"] == [made]
         assert document(await resources.get("/files", {"purpose": "other"}))["data"] == []
         answer = await resources.download(f"/files/{made['id']}/content", received)
-        assert isinstance(answer, Reply)
+        assert isinstance(answer, Response)
         assert received.read_bytes() == sent.read_bytes()
         assert document(await resources.delete(f"/files/{made['id']}"))["deleted"]
         assert document(await resources.get(f"/files/{made['id']}"), 404)["error"]
@@ -96,7 +96,7 @@ def test_a_server_that_is_not_there_is_no_exception() -> None:
         )
         resources = Resources(server, pyreqwest())
         answer = await resources.post("/batches", {})
-        assert isinstance(answer, Unanswered)
+        assert isinstance(answer, NoResponse)
         assert not answer.sent
         assert "POST http://127.0.0.1:9/v1/batches: " in answer.message
         assert "hidden" not in answer.message

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from batchrun.client import Timeouts
-from batchrun.outcome import Exchange, Reply
+from batchrun.outcome import Exchange, Response
 from tests.chat.streaming import DONE, chunk, event, stop
 from tests.client.servers import (
     KEY,
@@ -64,7 +64,7 @@ async def one_stream(handler: Handler, timeouts: Timeouts = RELAXED) -> tuple[Ex
         return await client.call(ASKED), server
 
 
-def content(reply: Reply) -> Any:
+def content(reply: Response) -> Any:
     return json.loads(reply.body)["choices"][0]["message"]["content"]
 
 

@@ -136,7 +136,7 @@ def test_what_an_endpoint_adds_has_the_type_its_variable_spells(
 ) -> None:
     """Where any value is taken a variable is read as YAML reads it, words apart; quoted it is text."""
     text = f"{MINIMAL}request:\n  user: '${{V}}'\n  extra_body:\n    a: ['${{V}}']\n    b: ${{V}}\n"
-    request = load(tmp_path, text, env={"V": held}).models[0].request
+    request = load(tmp_path, text, env={"V": held}).models[0].parameters
     assert request == {"user": held, "extra_body": {"a": [held], "b": value}}
     assert type(request["user"]) is type(request["extra_body"]["a"][0]) is str
 
@@ -159,7 +159,7 @@ def test_a_parameter_has_the_type_it_must_have(
 ) -> None:
     """A variable is a number where a number is expected and text where text is, with or without quotes."""
     text = f"{MINIMAL}request:\n  {key}: {quote}${{V}}{quote}\n"
-    request = load(tmp_path, text, env={"V": held}).models[0].request
+    request = load(tmp_path, text, env={"V": held}).models[0].parameters
     assert request == {key: value}
     assert type(request[key]) is type(value)
 
@@ -168,5 +168,5 @@ def test_a_parameter_has_the_type_it_must_have(
 def test_an_empty_variable_leaves_a_parameter_out(tmp_path: Path, key: str) -> None:
     """`${VAR:-}` is how a job makes a parameter optional."""
     job = load(tmp_path, f"{MINIMAL}request:\n  {key}: ${{V:-}}\n")
-    assert job.models[0].request == {}
+    assert job.models[0].parameters == {}
     assert job.models[0].removed == {key}

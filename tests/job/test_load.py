@@ -82,13 +82,19 @@ def test_schema_and_functions_are_named_not_read(full: Job) -> None:
 def test_each_model_has_its_own_request(full: Job) -> None:
     """A fallback's parameters lie over the job's, and null leaves one out."""
     first, second, third = full.models
-    assert (first.spelled, first.endpoint, first.name) == ("openai/gpt-4.1-mini", "openai", "gpt-4.1-mini")
+    assert (first.qualified_name, first.endpoint, first.name) == (
+        "openai/gpt-4.1-mini",
+        "openai",
+        "gpt-4.1-mini",
+    )
     assert (second.endpoint, second.name) == ("lunos", "openai/gpt-4.1-mini")
-    assert first.request == yaml.safe_load(FULL)["request"]
-    assert type(first.request["temperature"]) is int
-    assert first.request == third.request
-    left = {name: value for name, value in first.request.items() if name not in ("logprobs", "top_logprobs")}
-    assert second.request == left | {"stream": "{{ live }}"}
+    assert first.parameters == yaml.safe_load(FULL)["request"]
+    assert type(first.parameters["temperature"]) is int
+    assert first.parameters == third.parameters
+    left = {
+        name: value for name, value in first.parameters.items() if name not in ("logprobs", "top_logprobs")
+    }
+    assert second.parameters == left | {"stream": "{{ live }}"}
     assert first.removed == frozenset()
     assert second.removed == {"logprobs", "top_logprobs"}
     assert second.limits == Limits(concurrency=32)
@@ -140,7 +146,7 @@ def test_a_short_job_has_the_documented_defaults(tmp_path: Path) -> None:
     """What a job leaves out has the value that the documentation gives."""
     job = load(tmp_path, MINIMAL)
     assert (job.name, job.path, job.folder) == ("job", tmp_path / "job.yaml", tmp_path)
-    assert job.models[0].request == {}
+    assert job.models[0].parameters == {}
     assert job.endpoints.keys() == {"simulator"}
     assert job.fail_on == {"invalid_output", "refusal", "content_filter"}
     assert (job.answer_schema, job.run_tools, job.media_root, job.retry.reask) == (None, None, None, 2)
@@ -296,18 +302,18 @@ def test_the_kept_document_is_what_was_submitted(tmp_path: Path) -> None:
         "request": {"user": "${WHO}", "seed": 7},
         "name": "again",
     }
-    assert job.models[0].request == {"user": "me", "seed": 7}
+    assert job.models[0].parameters == {"user": "me", "seed": 7}
 
 
 def test_model_replaces_only_the_model(tmp_path: Path) -> None:
     """--model puts another model first and leaves fallbacks and parameters as they are."""
     job = load(tmp_path, FULL, model="vllm/Qwen/Qwen3-32B")
-    assert [model.spelled for model in job.models] == [
+    assert [model.qualified_name for model in job.models] == [
         "vllm/Qwen/Qwen3-32B",
         "lunos/openai/gpt-4.1-mini",
         "flaky/any",
     ]
-    assert job.models[0].request["temperature"] == 0
+    assert job.models[0].parameters["temperature"] == 0
     with pytest.raises(
         JobError, match=r"--model vlm/x: model: there is no endpoint vlm\. Did you mean vllm\?"
     ):
@@ -366,8 +372,8 @@ model: openai/*
 def test_whole_requests_need_no_prompt(tmp_path: Path) -> None:
     """An openai-batch row names its model, and null in `request` is taken out of it."""
     job = load(tmp_path, f"{BATCH}request: {{user: null, top_logprobs: 2}}\n")
-    assert (job.models[0].name, job.models[0].spelled) == (ANY_MODEL, "openai/*")
-    assert job.models[0].request == {"top_logprobs": 2}
+    assert (job.models[0].name, job.models[0].qualified_name) == (ANY_MODEL, "openai/*")
+    assert job.models[0].parameters == {"top_logprobs": 2}
     assert job.models[0].removed == {"user"}
     assert (job.prompt.messages, job.prompt.turns, job.prompt.messages_column) == ((), (), None)
     assert load(tmp_path, f"{BATCH}prompt: {{vars: {{a: 1}}}}\n").prompt.vars == {"a": 1}
@@ -410,4 +416,4 @@ def test_paths_from_the_shell_start_there(tmp_path: Path) -> None:
 def test_more_stops_than_openai_takes_are_another_servers_affair(tmp_path: Path) -> None:
     """vLLM has no limit."""
     text = MINIMAL.replace("simulator/small", "vllm/a") + "request: {stop: [a, b, c, d, e]}\n"
-    assert load(tmp_path, text).models[0].request == {"stop": ["a", "b", "c", "d", "e"]}
+    assert load(tmp_path, text).models[0].parameters == {"stop": ["a", "b", "c", "d", "e"]}

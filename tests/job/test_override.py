@@ -126,7 +126,7 @@ def test_a_wrong_set_is_named_by_its_option(tmp_path: Path, text: str, message: 
 def test_a_set_value_takes_the_place_of_what_the_file_said(tmp_path: Path) -> None:
     """Lines of the file that no longer hold are not named any more."""
     job = load(tmp_path, f"{MINIMAL}request:\n  top_p: 1\n  seed: 2\n", sets=["request={top_p: 0.3}"])
-    assert job.models[0].request == {"top_p": 0.3}
+    assert job.models[0].parameters == {"top_p": 0.3}
     assert job.where("request", "top_p") == "--set request: request.top_p"
     assert job.where("model") == "job.yaml:5: model"
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchrun.outcome import ERROR_TYPES, Error, ErrorType, Reply
+from batchrun.outcome import ERROR_TYPES, Error, ErrorType, Response
 from batchrun.policy.decision import (
     CloseEndpoint,
     CloseModel,
@@ -21,13 +21,13 @@ from batchrun.policy.decision import (
     backoff,
     decide,
 )
-from batchrun.policy.error_reply import classify, classify_error_body
+from batchrun.policy.error_response import classify, classify_error_body
 from batchrun.policy.retry_after import retry_after, should_retry
 
 
-def reply(status: int, body: object, headers: dict[str, str] | None = None) -> Reply:
+def reply(status: int, body: object, headers: dict[str, str] | None = None) -> Response:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Reply(status, headers or {}, data, 0.1)
+    return Response(status, headers or {}, data, 0.1)
 
 
 def openai(
@@ -40,7 +40,7 @@ CURRENT_QUOTA = "You exceeded your current quota, please check your plan and bil
 RATE = "Rate limit reached for gpt-4.1 on tokens per min (TPM): Limit 30000, Used 29000, Requested 2000."
 HTML_502 = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502</h1>nginx</body></html>"
 
-REPLIES: list[tuple[str, ErrorType, Reply]] = [
+REPLIES: list[tuple[str, ErrorType, Response]] = [
     # 429: a pace, or an empty account
     ("OpenAI rate", "rate_limit", reply(429, openai(RATE, type="tokens", code="rate_limit_exceeded"))),
     (
@@ -375,7 +375,7 @@ REPLIES: list[tuple[str, ErrorType, Reply]] = [
 
 
 @pytest.mark.parametrize(("expected", "answer"), [pytest.param(e, r, id=name) for name, e, r in REPLIES])
-def test_status_and_body_decide_together(expected: ErrorType, answer: Reply) -> None:
+def test_status_and_body_decide_together(expected: ErrorType, answer: Response) -> None:
     """Each reply has one meaning, with its status and a message that is never empty."""
     error = classify(answer)
 
@@ -419,7 +419,7 @@ def test_an_error_inside_a_200_is_read_by_its_code(
         (reply(500, b"\xff\xfe"), "\ufffd\ufffd"),
     ],
 )
-def test_messages_are_one_clean_line_with_a_hint(answer: Reply, expected: str) -> None:
+def test_messages_are_one_clean_line_with_a_hint(answer: Response, expected: str) -> None:
     """No control characters, no markup, no credentials of a URL, and what to do where it is known."""
     message = classify(answer).message
     assert expected in message
@@ -457,7 +457,7 @@ def test_the_code_is_the_servers_own(error: dict[str, Any], code: str | None) ->
 )
 def test_any_reply_has_a_meaning(status: int, body: bytes) -> None:
     """No body can raise: an error of ours while reading an error would hide it."""
-    error = classify(Reply(status, {}, body, 0.0))
+    error = classify(Response(status, {}, body, 0.0))
     assert error.type in ERROR_TYPES
     assert 0 < len(error.message) <= 500
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batchrun.chat.answer.probabilities import Probabilities, label_probabilities
+from batchrun.chat.response.probabilities import Probabilities, label_probabilities
 from tests.real_engine.engine import Engine
 
 LABELS = ["ask", "ship", "test"]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import polars as pl
 
-from batchrun.outcome import Reply
+from batchrun.outcome import Response
 from batchrun.run_folder.journal.lines import DamagedRecordError, decode
 from batchrun.run_folder.journal.records import Answered, Sent
 from tests.reliability.disk import Disk
@@ -168,5 +168,5 @@ def _answers(new: Sequence[Change], step: Step, rows: dict[int, int]) -> Iterato
                 match decode(line):
                     case Sent() as sent:
                         tasks[sent.task] = rows.setdefault(sent.key, step.numbers[sent.row])
-                    case Answered(exchange=Reply(status=200)) as answered:
+                    case Answered(exchange=Response(status=200)) as answered:
                         yield tasks[answered.task], change.end

@@ -14,7 +14,7 @@ import pytest
 from batchrun.errors import JobError
 from batchrun.render.evaluate import RenderError
 from batchrun.render.renderer import Renderer
-from batchrun.render.request import Request
+from batchrun.render.request import RowRequest
 from tests.job.jobs import load
 
 JOB: dict[str, Any] = {
@@ -55,7 +55,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def render(folder: Path, job: Mapping[str, Any] = JOB, row: Mapping[str, Any] = ROW) -> Request:
+def render(folder: Path, job: Mapping[str, Any] = JOB, row: Mapping[str, Any] = ROW) -> RowRequest:
     return Renderer(load(folder, json.dumps(job))).render(row)
 
 

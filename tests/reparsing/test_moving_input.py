@@ -13,7 +13,7 @@ import pytest
 
 from batchrun.errors import InputError
 from batchrun.job import load_job
-from batchrun.reparsing import Reparsed, look, reparse
+from batchrun.reparsing import Reparsed, preview, reparse
 from tests.reparsing.test_reparse import LABELS, schema
 from tests.runs import JobFolder, Silent, row_of
 from tests.scripted import answering, completion
@@ -64,7 +64,7 @@ def meanwhile(job: JobFolder, act: Act, edit: Callable[[], object]) -> None:
 ROWS = [{"id": f"r{n}", "text": f"row {n}: please answer"} for n in range(3)]
 
 
-@pytest.mark.parametrize("act", [look, reparse])
+@pytest.mark.parametrize("act", [preview, reparse])
 @pytest.mark.parametrize("input", [{"path": "rows.jsonl", "id": "id"}, {"path": "rows.jsonl"}])
 def test_rows_that_change_places_do_not_change_answers(
     tmp_path: Path, act: Act, input: dict[str, Any]
@@ -82,7 +82,7 @@ def test_rows_that_change_places_do_not_change_answers(
         assert job.results()["parsed"].struct.field("score").to_list() == [0, 2, 1]
 
 
-@pytest.mark.parametrize("act", [look, reparse])
+@pytest.mark.parametrize("act", [preview, reparse])
 def test_an_image_that_changes_takes_no_answer_along(tmp_path: Path, act: Act) -> None:
     """It is another question then."""
     image = tmp_path / "a.png"
@@ -98,7 +98,7 @@ def test_an_image_that_changes_takes_no_answer_along(tmp_path: Path, act: Act) -
             meanwhile(job, act, lambda: image.write_bytes(b"\x89PNG\r\n\x1a\n another"))
 
 
-@pytest.mark.parametrize("act", [look, reparse])
+@pytest.mark.parametrize("act", [preview, reparse])
 def test_an_included_file_that_changes_takes_no_answer_along(tmp_path: Path, act: Act) -> None:
     """It is another prompt then."""
     rules = tmp_path / "rules.md"

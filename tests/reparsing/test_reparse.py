@@ -20,7 +20,7 @@ import pytest
 import batchrun.reparsing.stored as stored_records
 from batchrun.errors import ChangedRowsError, JobError, RunLockedError
 from batchrun.job import load_job
-from batchrun.reparsing import Reparsed, look, reparse
+from batchrun.reparsing import Reparsed, preview, reparse
 from batchrun.run_folder.checkpoint.sealed import sealed_parts
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.lock import locked
@@ -241,7 +241,7 @@ def test_a_dry_run_says_the_same_and_writes_nothing(tmp_path: Path) -> None:
         unseal(job, min(sealed_parts(job.checkpoint)))
         job.edit(schema=schema(["odd"]))
         before = everything(job.run)
-        looked = here(job, act=look)
+        looked = here(job, act=preview)
         assert everything(job.run) == before
         done = here(job)
     assert looked.dry_run
@@ -291,7 +291,7 @@ def test_another_edit_beside_the_schema_is_refused_by_name(
             job.results(),
             (job.run / "job.yaml").read_text(),
         )
-        for act in (look, reparse):
+        for act in (preview, reparse):
             with pytest.raises(ChangedRowsError, match=named) as refused:
                 here(job, act=act)
             assert "Take that edit back" in (refused.value.hint or "")
@@ -706,7 +706,7 @@ def test_answers_of_older_versions_are_read(tmp_path: Path, name: str) -> None:
         held = unpack(name, job)
         (job.run / "job.yaml").write_text(job.job.read_text())  # the folders are without
         job.edit(schema={"type": "array"})
-        looked, found = here(job, act=look), here(job)
+        looked, found = here(job, act=preview), here(job)
         assert found.reread == looked.reread
         assert 10 <= found.reread <= len(held)
         assert set(found.errors) <= {"invalid_output", "truncated", "refusal"}
@@ -737,7 +737,7 @@ def test_no_reparse_beside_a_submit(tmp_path: Path) -> None:
     with scripted(tmp_path, {0: [says("bug")]}) as (job, _seen):
         job.submit_here()
         with locked(RunFolder(job.run).lock):
-            for act in (look, reparse):
+            for act in (preview, reparse):
                 with pytest.raises(RunLockedError):
                     here(job, act=act)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from batchrun.outcome import Completed, Error, ErrorType, Exchange, Failed, Outcome, Reply, Unanswered
+from batchrun.outcome import Completed, Error, ErrorType, Exchange, Failed, NoResponse, Outcome, Response
 from batchrun.run_folder.journal.history import History
 from batchrun.run_folder.journal.lines import encode
 from batchrun.run_folder.journal.records import Answered, Done, Header, Record, Sent
@@ -48,13 +48,13 @@ def body(content: Any = "hi", **document: Any) -> bytes:
     return json.dumps({"choices": [{"message": {"content": content}}], **document}).encode()
 
 
-def reply(data: bytes | None = None, status: int = 200, **headers: str) -> Reply:
+def reply(data: bytes | None = None, status: int = 200, **headers: str) -> Response:
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Reply(status, names, body() if data is None else data, 0.25)
+    return Response(status, names, body() if data is None else data, 0.25)
 
 
-LOST = Unanswered("timeout", "no answer within 600 s", True, 600.0)
-UNREACHED = Unanswered("connection", "refused", False, 0.01)
+LOST = NoResponse("timeout", "no answer within 600 s", True, 600.0)
+UNREACHED = NoResponse("connection", "refused", False, 0.01)
 
 
 def answered(task: int, call: int = 0, exchange: Exchange | None = None) -> Answered:

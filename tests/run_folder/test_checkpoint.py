@@ -137,7 +137,7 @@ def test_what_the_rate_windows_held_is_the_newest_of_it(tmp_path: Path, state: d
     assert found.admitted == (state or {"windows": [1.0]})
     assert sent(2) in found.sent
     assert (sent(1) in found.sent) is not bool(state)
-    assert [call.task for call, _ in found.refusals] == [2]
+    assert [call.task for call, _ in found.back_offs] == [2]
 
 
 def test_a_damaged_note_of_the_windows_is_none(tmp_path: Path) -> None:
@@ -179,4 +179,4 @@ def test_answers_that_say_when_to_come_back_are_remembered(
     """A Retry-After binds whatever the status of the refusal; it is honoured after a kill."""
     headers = {"retry-after": "8"} if header else {}
     write_journal(tmp_path, 1, [sent(1), answered(1, exchange=reply(b"{}", status, **headers))])
-    assert bool(read_checkpoint(tmp_path).refusals) == kept
+    assert bool(read_checkpoint(tmp_path).back_offs) == kept

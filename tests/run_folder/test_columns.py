@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from batchrun.outcome import Completed, Error, Failed, Reply
+from batchrun.outcome import Completed, Error, Failed, Response
 from batchrun.run_folder.columns.columns import RESULT_SCHEMA, earlier_askings
 from batchrun.run_folder.columns.values import result_table
 from batchrun.run_folder.journal.lines import decode, encode
@@ -287,7 +287,7 @@ def test_all_choices_are_kept_when_there_are_several() -> None:
 
 def read_row(data: bytes, reading: dict[str, Any], *, ttft: float | None = None) -> dict[str, Any]:
     """The results' row of a task, with what the job made of its answer."""
-    answer = answered(1, exchange=Reply(200, {}, data, 0.25, ttft))
+    answer = answered(1, exchange=Response(200, {}, data, 0.25, ttft))
     records: list[Record] = [sent(1), answer, replace(done(1), reading=reading)]
     row: dict[str, Any] = result_table([history(records)]).to_pylist()[0]
     return row
@@ -340,7 +340,7 @@ def test_a_failed_row_without_an_answer_keeps_what_was_made_of_it() -> None:
 
 def test_ttft_is_that_of_the_call_that_answered() -> None:
     """Seconds; null where the answer was not streamed. The journal keeps it."""
-    record = answered(1, exchange=Reply(200, {}, body(), 0.25, 0.125))
+    record = answered(1, exchange=Response(200, {}, body(), 0.25, 0.125))
     assert decode(encode(record)[:-1]) == record
     assert read_row(body(), {}, ttft=0.125)["ttft"] == 0.125
     assert read_row(body(), {})["ttft"] is None

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from batchrun.errors import ChangedRowsError, RunFolderError
-from batchrun.outcome import Reply
+from batchrun.outcome import Response
 from batchrun.run_folder.checkpoint import upgrade
 from batchrun.run_folder.checkpoint.checkpoint import read_checkpoint
 from batchrun.run_folder.checkpoint.sealed import (
@@ -63,7 +63,7 @@ def unpack(name: str, job: JobFolder) -> set[int]:
         next(iter(task.sent.values())).row
         for task in tasks
         for answered in task.answered.values()
-        if isinstance(answered.exchange, Reply) and answered.exchange.status == 200
+        if isinstance(answered.exchange, Response) and answered.exchange.status == 200
     }
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchrun.outcome import ERROR_TYPES, Completed, Error, Failed, Reply, Unanswered
+from batchrun.outcome import ERROR_TYPES, Completed, Error, Failed, NoResponse, Response
 from batchrun.run_folder.journal.lines import DamagedRecordError, decode, encode
 from batchrun.run_folder.journal.records import Admitted, Answered, Done, Header, Record, Sent
 from tests.run_folder.recorded import answered, asked, reply, sent
@@ -26,8 +26,8 @@ KEPT_HEADERS = st.dictionaries(
     st.sampled_from(["retry-after", "x-request-id", "x-ratelimit-remaining-tokens", "x-should-retry"]), TEXT
 )
 BODY = st.binary(max_size=30) | TEXT.map(lambda text: text.encode(errors="surrogatepass"))
-EXCHANGE = st.builds(Reply, st.integers(100, 599), KEPT_HEADERS, BODY, SECONDS) | st.builds(
-    Unanswered, st.sampled_from(["connection", "timeout"]), TEXT, st.booleans(), SECONDS
+EXCHANGE = st.builds(Response, st.integers(100, 599), KEPT_HEADERS, BODY, SECONDS) | st.builds(
+    NoResponse, st.sampled_from(["connection", "timeout"]), TEXT, st.booleans(), SECONDS
 )
 ERROR = st.builds(Error, TYPE, TEXT, st.none() | TEXT, st.none() | st.integers(100, 599))
 OUTCOME = st.builds(Completed, NUMBER) | st.builds(Failed, ERROR, st.none() | NUMBER)
@@ -128,7 +128,7 @@ def test_a_body_that_is_not_utf_8_is_kept_byte_by_byte() -> None:
 )
 def test_of_headers_only_those_with_a_use_are_kept(name: str, kept: bool) -> None:
     """A cookie is a secret."""
-    record = decode(encode(answered(1, exchange=Reply(200, {name: "v"}, b"{}", 0.1)))[:-1])
+    record = decode(encode(answered(1, exchange=Response(200, {name: "v"}, b"{}", 0.1)))[:-1])
     assert isinstance(record, Answered)
-    assert isinstance(record.exchange, Reply)
+    assert isinstance(record.exchange, Response)
     assert (name in record.exchange.headers) is kept

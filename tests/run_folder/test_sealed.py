@@ -170,7 +170,7 @@ def test_a_journal_is_read_into_finished_and_unfinished_tasks(tmp_path: Path) ->
     assert found.unfinished[2].sent.keys() == {0, 1}
     assert found.admitted == {"a": 1}
     assert [(item.task, item.call) for item in found.sent] == [(2, 0), (1, 0), (2, 1), (3, 0)]
-    assert found.refusals == [(sent(2), refusal)]
+    assert found.back_offs == [(sent(2), refusal)]
     assert list(found.damage) == []
 
 
@@ -180,7 +180,7 @@ def test_what_the_end_of_a_journal_says_of_the_windows_counts_all_calls_before_i
     records: list[Record] = [Admitted({"a": 1}), sent(1), sent(2), refusal, Admitted({"a": 2})]
     found = JournalContents(write_journal(tmp_path, 1, [*records, sent(3)]))
     assert found.admitted == {"a": 2}
-    assert ([item.task for item in found.sent], found.refusals) == ([3], [])
+    assert ([item.task for item in found.sent], found.back_offs) == ([3], [])
     assert found.unfinished.keys() == {1, 2, 3}
 
 
@@ -211,7 +211,7 @@ def test_an_answer_whose_call_is_lost_counts_when_its_row_was_finished(tmp_path:
     assert len(found.finished) == 1
     refused: list[Record] = [sent(1), answered(1, 0, reply(b"{}", 429)), sent(1, 1)]
     found = damaged(write_journal(tmp_path, 2, refused), 1)
-    assert found.refusals == []
+    assert found.back_offs == []
     assert found.unfinished[1].answered == {}, "nobody knows which model gave it"
 
 

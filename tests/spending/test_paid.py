@@ -10,7 +10,7 @@ import pytest
 
 from batchrun.budget import Amounts
 from batchrun.job.sections.spending import PriceSpec
-from batchrun.outcome import Exchange, Reply, Unanswered
+from batchrun.outcome import Exchange, NoResponse, Response
 from batchrun.policy.judge import judge
 from batchrun.prices import Price
 from batchrun.prices.table import find_price
@@ -27,9 +27,9 @@ def price(model: str | None = None, url: str = "https://api.openai.com/v1") -> P
     return found
 
 
-def answer(usage: Any = None, status: int = 200, **members: Any) -> Reply:
+def answer(usage: Any = None, status: int = 200, **members: Any) -> Response:
     document = {"choices": [{"message": {"content": "yes"}}], "usage": usage, **members}
-    return Reply(status, {}, json.dumps(document).encode(), 0.1)
+    return Response(status, {}, json.dumps(document).encode(), 0.1)
 
 
 USED = {"prompt_tokens": 1_000, "completion_tokens": 100, "total_tokens": 1_100}
@@ -50,8 +50,8 @@ USED = {"prompt_tokens": 1_000, "completion_tokens": 100, "total_tokens": 1_100}
         (answer({"prompt_tokens": -9_000, "completion_tokens": 5, "total_tokens": 7}), BOUND),
         (answer(USED, status=500), Amounts(requests=1)),
         (answer(USED, status=504), BOUND),
-        (Unanswered("timeout", "silent", True, 9.0), BOUND),
-        (Unanswered("connection", "refused", False, 0.1), Amounts()),
+        (NoResponse("timeout", "silent", True, 9.0), BOUND),
+        (NoResponse("connection", "refused", False, 0.1), Amounts()),
     ],
     ids=lambda value: str(value)[:60],
 )
@@ -66,14 +66,14 @@ def test_what_a_call_took(exchange: Exchange, took: Amounts) -> None:
         (answer(), False),
         (answer(USED, choices=[]), False),
         (answer(choices=[]), True),
-        (Reply(200, {}, b'{"choices": [{"mess', 0.1), True),
-        (Reply(200, {}, b'{"error": {"code": 502, "message": "overloaded"}}', 0.1), False),
-        (Reply(429, {}, b"{}", 0.1), False),
-        (Reply(500, {}, b"{}", 0.1), False),
-        (Reply(408, {}, b"{}", 0.1), True),
-        (Reply(524, {}, b"<html>", 0.1), True),
-        (Unanswered("timeout", "silent", True, 9.0), True),
-        (Unanswered("connection", "refused", False, 0.1), False),
+        (Response(200, {}, b'{"choices": [{"mess', 0.1), True),
+        (Response(200, {}, b'{"error": {"code": 502, "message": "overloaded"}}', 0.1), False),
+        (Response(429, {}, b"{}", 0.1), False),
+        (Response(500, {}, b"{}", 0.1), False),
+        (Response(408, {}, b"{}", 0.1), True),
+        (Response(524, {}, b"<html>", 0.1), True),
+        (NoResponse("timeout", "silent", True, 9.0), True),
+        (NoResponse("connection", "refused", False, 0.1), False),
     ],
     ids=lambda value: str(value)[:60],
 )

@@ -18,10 +18,10 @@ from batchrun.answer.task import Task
 from batchrun.clock import PausableClock
 from batchrun.outcome import Completed
 from batchrun.progress.display import View
-from batchrun.progress.standing import Watcher
+from batchrun.progress.snapshot import Watcher
 from batchrun.progress.time_left import Moment, TimeLeft
 from batchrun.render.renderer import Renderer
-from batchrun.render.request import Request
+from batchrun.render.request import RowRequest
 from batchrun.run_folder.journal.records import Done
 from tests.clock import run_virtual
 from tests.stack import Stack, completion, job_of
@@ -99,7 +99,7 @@ def seen(folder: Path, case: Case) -> tuple[list[tuple[float, float, float | Non
         async def work() -> None:
             for row in left:
                 request = renderer.render({"text": f"row {row}"})
-                assert isinstance(request, Request)
+                assert isinstance(request, RowRequest)
                 done = await stack.answerer.answer(
                     Task(row, row, f"r{row}", row, request.request_hash, request, (0,))
                 )
@@ -111,8 +111,8 @@ def seen(folder: Path, case: Case) -> tuple[list[tuple[float, float, float | Non
             watcher = Watcher(view)
             while True:
                 now = stack.clock.monotonic()
-                standing = watcher.look(now)
-                looks.append((now, counters.finished / case.rows, standing.seconds_left))
+                snapshot = watcher.snapshot(now)
+                looks.append((now, counters.finished / case.rows, snapshot.seconds_left))
                 await anyio.sleep(1)
 
         async with anyio.create_task_group() as group:
@@ -146,7 +146,7 @@ def steadily(until: int) -> tuple[TimeLeft, Moment]:
     follower = TimeLeft()
     for second in range(until + 1):
         now = Moment(float(second), to_do=1_000, finished=second, in_flight=2)
-        follower.look(now)
+        follower.estimate(now)
     return follower, now
 
 
@@ -155,7 +155,7 @@ def test_a_long_wait_is_added_and_does_not_slow_the_pace() -> None:
     follower, now = steadily(200)
     for waited in range(0, 3_000, 10):
         stood = replace(now, at=now.at + waited, in_flight=0, away=3_600.0 - waited)
-        left = follower.look(stood)
+        left = follower.estimate(stood)
         assert left == pytest.approx(800 + 3_600 - waited, rel=0.02)
 
 
@@ -163,8 +163,8 @@ def test_a_pause_does_not_slow_the_pace() -> None:
     """After an hour in which nothing was sent the same is left as before."""
     follower, now = steadily(200)
     for second in range(3_600):
-        follower.look(replace(now, at=now.at + second, in_flight=0, is_paused=True))
-    left = follower.look(replace(now, at=now.at + 3_600))
+        follower.estimate(replace(now, at=now.at + second, in_flight=0, is_paused=True))
+    left = follower.estimate(replace(now, at=now.at + 3_600))
     assert left == pytest.approx(800, rel=0.02)
 
 
@@ -172,4 +172,4 @@ def test_nothing_is_said_before_a_row_is_done() -> None:
     """Calls under way alone do not tell how long they take."""
     follower = TimeLeft()
     for second in range(10):
-        assert follower.look(Moment(float(second), to_do=10, finished=0, in_flight=5)) is None
+        assert follower.estimate(Moment(float(second), to_do=10, finished=0, in_flight=5)) is None

@@ -58,7 +58,7 @@ def thinks(model: str, parameters: Mapping[str, Any]) -> bool:
     return _THINKS.search(name) is not None
 
 
-def refusals(model: str, parameters: Mapping[str, Any]) -> list[str]:
+def unsupported(model: str, parameters: Mapping[str, Any]) -> list[str]:
     """What `model`, as its endpoint names it, refuses of these parameters: a sentence each, with the way out.
 
     A parameter that is null counts as left out, one that is a template as given.

@@ -55,7 +55,7 @@ class Checkpoint:
     admitted: dict[str, Any] = field(default_factory=dict)
     sent: list[Sent] = field(default_factory=list)
     """Calls sent since `admitted` was taken."""
-    refusals: list[tuple[Sent, Answered]] = field(default_factory=list)
+    back_offs: list[tuple[Sent, Answered]] = field(default_factory=list)
     """Calls refused for now (429, 503) since then."""
     damage: list[Damage] = field(default_factory=list)
     journals: dict[int, Path] = field(default_factory=dict)
@@ -152,9 +152,9 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         contents = JournalContents(path)
         found.damage += contents.damage
         if contents.admitted:
-            found.admitted, found.sent, found.refusals = contents.admitted, [], []
+            found.admitted, found.sent, found.back_offs = contents.admitted, [], []
         found.sent += contents.sent
-        found.refusals += contents.refusals
+        found.back_offs += contents.back_offs
         if contents.finished and number not in sealed:
             found.unsealed[number] = contents.finished
         finished.update(history.done.task for history in contents.finished if history.done)

@@ -20,7 +20,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batchrun.outcome import ERROR_TYPES, Failed, Reply
+from batchrun.outcome import ERROR_TYPES, Failed, Response
 from batchrun.run_folder import checksum
 from batchrun.run_folder.checkpoint.row_groups import pieces, row_groups
 from batchrun.run_folder.checkpoint.spend import Spends, finished_spends, footer
@@ -82,12 +82,12 @@ class JournalContents:
         self.unfinished: dict[int, History] = {}
         self.admitted: dict[str, object] = {}
         self.sent: list[Sent] = []
-        self.refusals: list[tuple[Sent, Answered]] = []
+        self.back_offs: list[tuple[Sent, Answered]] = []
         for record, line in reader.records():
             if isinstance(record, Admitted):  # it knows of all calls before it
                 self.admitted = record.state
                 self.sent.clear()
-                self.refusals.clear()
+                self.back_offs.clear()
                 continue
             assert not isinstance(record, Header)
             history = self.unfinished.get(record.task)
@@ -96,8 +96,8 @@ class JournalContents:
             history.add(record, line)
             if isinstance(record, Sent):
                 self.sent.append(record)
-            elif isinstance(record, Answered) and record.call in history.sent and _is_refusal(record):
-                self.refusals.append((history.sent[record.call], record))
+            elif isinstance(record, Answered) and record.call in history.sent and _asks_to_wait(record):
+                self.back_offs.append((history.sent[record.call], record))
             if history.done and history.is_whole:
                 self.finished.append(self.unfinished.pop(record.task))
         for history in self.unfinished.values():
@@ -105,12 +105,12 @@ class JournalContents:
         self.damage: Sequence[Damage] = reader.damage
 
 
-def _is_refusal(answered: Answered) -> bool:
+def _asks_to_wait(answered: Answered) -> bool:
     """Whether the server said, or may have said in words, when to come back."""
-    reply = answered.exchange
-    if not isinstance(reply, Reply) or reply.status < 300:
+    response = answered.exchange
+    if not isinstance(response, Response) or response.status < 300:
         return False
-    return reply.status == 429 or any("retry-after" in name for name in reply.headers)
+    return response.status == 429 or any("retry-after" in name for name in response.headers)
 
 
 def seal(finished: list[History], folder: Path, number: int) -> Path | None:

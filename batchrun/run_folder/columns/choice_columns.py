@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 from batchrun import codec
-from batchrun.chat.answer.completion import Audio, Choice, ToolCall
-from batchrun.chat.answer.lenient import is_integer, members, number, objects
-from batchrun.chat.answer.logprobs import Token
+from batchrun.chat.response.completion import Audio, Choice, ToolCall
+from batchrun.chat.response.lenient import is_integer, members, number, objects
+from batchrun.chat.response.logprobs import Token
 from batchrun.run_folder.columns.arrays import list_array, struct_array
 
 TEXT = pa.string()

@@ -6,17 +6,19 @@ from contextlib import suppress
 
 from batchrun import codec
 from batchrun.chat.dialogue import replayed
-from batchrun.outcome import Reply
+from batchrun.outcome import Response
 from batchrun.policy.judge import judge
 from batchrun.render.evaluate import RenderError
-from batchrun.render.request import Request
+from batchrun.render.request import RowRequest
 from batchrun.run_folder.journal.history import History
 
 
-def raw_request(request: Request | None, history: History, model: str | None, model_index: int) -> str | None:
+def raw_request(
+    request: RowRequest | None, history: History, model: str | None, model_index: int
+) -> str | None:
     """The body that `model` was sent last, with media named; None where the job's chain holds it no more, and
     where an answer to an older request counts for this one (`reparse`)."""
-    chain = [choice.spelled for choice in request.renderer.models] if request else []
+    chain = [choice.qualified_name for choice in request.renderer.models] if request else []
     if request is None or model not in chain:
         return None
     at = model_index if model_index < len(chain) and chain[model_index] == model else chain.index(model)
@@ -31,8 +33,8 @@ def raw_request(request: Request | None, history: History, model: str | None, mo
     }
     results = {step: ran.results for step, ran in history.ran.items()}
     with suppress(RenderError):
-        ask = replayed(request.dialogue(), completions, results, history.sent[call].step)
-        return codec.dumps(request.document(at, ask)).decode() if ask else None
+        step = replayed(request.dialogue(), completions, results, history.sent[call].step)
+        return codec.dumps(request.document(at, step)).decode() if step else None
     return None
 
 
@@ -40,6 +42,6 @@ def raw_response(history: History) -> str | None:
     """The body of the answer that decided the row."""
     call = history.done.outcome.call if history.done else None
     answered = history.answered.get(call) if call is not None else None
-    if answered is None or not isinstance(answered.exchange, Reply):
+    if answered is None or not isinstance(answered.exchange, Response):
         return None
     return answered.exchange.body.decode(errors="replace")

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from batchrun import codec
-from batchrun.chat.answer.completion import Choice, Completion, ErrorInside, NoAnswer, read_completion
-from batchrun.chat.answer.usage import NO_BILL
-from batchrun.outcome import Completed, Error, Exchange, Reply, Unanswered, Usage
+from batchrun.chat.response.completion import Choice, Completion, ErrorInside, NoAnswer, read_completion
+from batchrun.chat.response.usage import NO_BILL
+from batchrun.outcome import Completed, Error, Exchange, NoResponse, Response, Usage
 from batchrun.run_folder.columns.arrays import list_array, struct_array, struct_array_of_rows
 from batchrun.run_folder.columns.choice_columns import CHOICES, PROMPT_LOGPROBS, choice_arrays
 from batchrun.run_folder.columns.columns import ATTEMPT, ATTEMPTS, ERROR, RESULT_SCHEMA, USAGE
@@ -88,30 +88,30 @@ def _row(history: History) -> _Row:
 
 
 def _read(exchange: Exchange) -> _Read | None:
-    if not isinstance(exchange, Reply) or not 200 <= exchange.status < 300:
+    if not isinstance(exchange, Response) or not 200 <= exchange.status < 300:
         return None
     return read_completion(exchange.body)
 
 
 def _attempt(sent: Sent, answered: Answered | None, read: _Read | None, done: Done) -> _Attempt:
     exchange = answered.exchange if answered else None
-    reply = exchange if isinstance(exchange, Reply) else None
+    response = exchange if isinstance(exchange, Response) else None
     return (
         sent.model,
         sent.endpoint,
         _micros(sent.at),
         exchange.latency if exchange else None,
-        reply.status if reply else None,
+        response.status if response else None,
         done.errors[sent.call] if sent.call < len(done.errors) else None,
-        request_id(reply.headers) if reply else None,
+        request_id(response.headers) if response else None,
         read.bill.usage if read else None,
-        exchange.sent if isinstance(exchange, Unanswered) else True,
+        exchange.sent if isinstance(exchange, NoResponse) else True,
         _encodable(sent.batch) or None,
     )
 
 
 def _earlier_attempt(attempt: Mapping[str, Any]) -> _Attempt:
-    """One of an asking that failed before, as `earlier_askings` spells it."""
+    """One of a task that failed before, as `earlier_askings` spells it."""
     values = {**attempt, "started_at": _micros(attempt["started_at"]), "usage": _usage(attempt.get("usage"))}
     return tuple(values.get(field.name) for field in ATTEMPT)
 
@@ -219,7 +219,7 @@ def _calls(rows: Sequence[_Row]) -> dict[str, Any]:
         "endpoint": [row.sent and row.sent.endpoint for row in rows],
         "batch_id": [(row.sent and _encodable(row.sent.batch)) or None for row in rows],
         "latency": [exchange and exchange.latency for exchange in exchanges],
-        "ttft": [exchange.ttft if isinstance(exchange, Reply) else None for exchange in exchanges],
+        "ttft": [exchange.ttft if isinstance(exchange, Response) else None for exchange in exchanges],
         "attempts": list_array([row.attempts for row in rows], _attempts, ATTEMPTS),
         "started_at": [row.attempts[0][_STARTED_AT] if row.attempts else None for row in rows],
     }

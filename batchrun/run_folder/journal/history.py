@@ -83,7 +83,7 @@ class History:
         return history
 
     def own_calls(self) -> Iterator[tuple[Sent, Answered | None]]:
-        """The calls of this asking, each with its answer, without those of the one that it continues."""
+        """The calls of this task, each with its answer, without those of the one that it continues."""
         first = self.continues.first if self.continues else 0
         for call, sent in sorted(self.sent.items()):
             if call >= first:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from batchrun import codec
-from batchrun.outcome import Completed, Error, Exchange, Failed, Outcome, Reply, Unanswered
+from batchrun.outcome import Completed, Error, Exchange, Failed, NoResponse, Outcome, Response
 from batchrun.run_folder.journal.records import Admitted, Answered, Continues, Done, Header, Ran, Record, Sent
 
 _KEPT = ("retry", "ratelimit", "request-id", "generation-id")
@@ -96,7 +96,7 @@ def _sent_to_json(record: Sent) -> dict[str, Any]:
         "bound": [record.bound_usd, record.bound_tokens],
     }
     if record.step:
-        document["step"], document["ask"] = record.step, record.ask
+        document["step"], document["ask"] = record.step, record.step_digest
     if record.named:
         document["named"] = record.named
     if record.batch:
@@ -107,7 +107,7 @@ def _sent_to_json(record: Sent) -> dict[str, Any]:
 def _answered_to_json(record: Answered) -> dict[str, Any]:
     document: dict[str, Any] = {"answer": record.task, "call": record.call, "at": record.at}
     exchange = record.exchange
-    if isinstance(exchange, Unanswered):
+    if isinstance(exchange, NoResponse):
         document["error"], document["message"] = exchange.type, exchange.message
         document["was_sent"], document["latency"] = exchange.sent, exchange.latency
         return document
@@ -204,9 +204,9 @@ def _from_json(line: dict[str, Any]) -> Record:
 
 def _exchange(line: dict[str, Any]) -> Exchange:
     if "status" not in line:
-        return Unanswered(line["error"], line["message"], line["was_sent"], line["latency"])
+        return NoResponse(line["error"], line["message"], line["was_sent"], line["latency"])
     body = line["body"].encode() if "body" in line else base64.b64decode(line["body64"])
-    return Reply(line["status"], line["headers"], body, line["latency"], line.get("ttft"))
+    return Response(line["status"], line["headers"], body, line["latency"], line.get("ttft"))
 
 
 def _outcome(line: dict[str, Any]) -> Outcome:

@@ -1,6 +1,6 @@
 """The journal's records.
 
-The records of one asking of a row share a `task` number. `Sent` stands before each call,
+The records of one task, a row asked for in a submit, share a `task` number. `Sent` stands before each call,
 `Answered` after it, `Ran` after the functions that an answer called, `Done` when the row has its
 outcome.
 """
@@ -42,8 +42,8 @@ class Sent:
     bound_tokens: int | None = None
     """The most tokens that it can take, likewise."""
     step: int = 0
-    """Which ask of the row's conversation the call makes: 0 the first, then re-asks, turns, tool results."""
-    ask: str = ""
+    """The step of the row's conversation: 0 the first, then re-asks, turns, tool results."""
+    step_digest: str = ""
     """A digest of what is asked beyond the row's own request: an answer is replayed for that alone."""
     named: str = ""
     """The model that the row itself names, where the job's `model` leaves it to the rows."""
@@ -63,9 +63,9 @@ class Ran:
 
 @value(frozen=True, slots=True)
 class Continues:
-    """The task goes on from the records of an asking that failed, which stand before its own.
+    """The task goes on from the records of a task that failed, which stand before its own.
 
-    `again` are calls whose answers are asked for again. `earlier` is that asking's own (`Done.earlier`).
+    `again` are calls whose answers are asked for again. `earlier` is that task's own (`Done.earlier`).
     """
 
     task: int
@@ -103,7 +103,7 @@ class Done:
     reading: dict[str, Any] | None = None
     """What the job made of the answer (`Reading.document`)."""
     cost_usd: float | None = None
-    """What the calls of this asking cost, as far as it is known; without `earlier`."""
+    """What the calls of this task cost, as far as it is known; without `earlier`."""
     spend: dict[str, list[Any]] | None = None
     """What its own calls took of the budget, those without an answer at their bounds (`Spend.document`)."""
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from batchrun.chat.transcript import flattened
 from batchrun.index import Identifier
 from batchrun.outcome import Error
-from batchrun.render.request import Request
+from batchrun.render.request import RowRequest
 from batchrun.run_folder.columns.layout import Layout
 from batchrun.source import Row
 
@@ -67,7 +67,7 @@ class Piece:
             yield self
 
 
-def _added(request: Request, layout: Layout) -> dict[str, Any]:
+def _added(request: RowRequest, layout: Layout) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if layout.prompts:
         values["messages"] = [flattened(message) for message in request.shown(request.messages)]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchrun import codec
-from batchrun.chat.answer.completion import Choice, Completion
-from batchrun.chat.answer.probabilities import (
+from batchrun.chat.response.completion import Choice, Completion
+from batchrun.chat.response.probabilities import (
     ONE_TOKEN,
     Probabilities,
     content_tokens,

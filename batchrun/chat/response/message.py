@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from batchrun.chat.answer.lenient import first_text, integer, members, objects, some_text, text
+from batchrun.chat.response.lenient import first_text, integer, members, objects, some_text, text
 from batchrun.value import value
 
 _REASONING = ("reasoning_content", "reasoning", "thinking")

@@ -1,4 +1,4 @@
-"""What a reply that is no success means: one of the `error.type` names. Pure.
+"""What a response that is no success means: one of the `error.type` names. Pure.
 
 Status alone does not tell: a 429 is a pace or an empty account, a 403 a bad key or a long prompt, a
 200 may hold an error. So each status has its list of signs in the body, codes before texts, and a
@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from batchrun import codec
-from batchrun.outcome import Error, ErrorType, Reply
+from batchrun.outcome import Error, ErrorType, Response
 from batchrun.policy.retry_after import retry_after, spoken_delay
 
 _MESSAGE_LENGTH = 500
@@ -150,28 +150,28 @@ _READINGS: dict[int, _Reading] = {
 """By status, or by its hundred."""
 
 
-def classify(reply: Reply) -> Error:
-    """Read a reply whose status is no success (outside 200 to 299).
+def classify(response: Response) -> Error:
+    """Read a response whose status is no success (outside 200 to 299).
 
     A redirect, a 404 and a 405 say that the endpoint does not have what the job names; they become
     `model_not_found`, which ends the model after one call instead of failing row after row.
     """
-    timed = retry_after(reply.headers, 0.0) is not None
-    text = reply.body[:_TEXT_LENGTH].decode("utf-8", errors="replace")
-    body = _json(reply.body)
+    timed = retry_after(response.headers, 0.0) is not None
+    text = response.body[:_TEXT_LENGTH].decode("utf-8", errors="replace")
+    body = _json(response.body)
     if isinstance(body, Mapping):
-        return _explained(classify_error_body(reply.status, body, timed=timed), reply)
-    if reply.status == 403 and re.search(r"<html|<!doctype", text, re.IGNORECASE):
+        return _explained(classify_error_body(response.status, body, timed=timed), response)
+    if response.status == 403 and re.search(r"<html|<!doctype", text, re.IGNORECASE):
         # A firewall's page, no API's answer: it may object to this one prompt, which must not close
         # the endpoint. If it objects to all of them, the breaker ends the run.
         return Error("invalid_request", clean(_plain(text)), None, 403)
-    return _explained(_classify(reply.status, frozenset(), _plain(text), timed=timed), reply)
+    return _explained(_classify(response.status, frozenset(), _plain(text), timed=timed), response)
 
 
 def classify_error_body(status: int, error: Mapping[str, Any], *, timed: bool = False) -> Error:
     """Read an error object: OpenAI's `{error: {…}}` or what is in it, a flat one, FastAPI's `detail`.
 
-    `status` is the reply's; in a 200, a numeric `code` of 400 to 599 takes its place.
+    `status` is the response's; in a 200, a numeric `code` of 400 to 599 takes its place.
     `timed` says that a header named the time to retry at.
     """
     inner = _innermost(error)
@@ -259,21 +259,21 @@ def _text(value: object) -> str | None:
     return str(value) or None
 
 
-def _explained(error: Error, reply: Reply) -> Error:
+def _explained(error: Error, response: Response) -> Error:
     """The error with what the status means for the job file, where it says so."""
     hint = ""
-    if 300 <= reply.status < 400:
-        hint = f"{_redirect(reply.headers.get('location', ''))}; base_url must be the final URL"
+    if 300 <= response.status < 400:
+        hint = f"{_redirect(response.headers.get('location', ''))}; base_url must be the final URL"
     elif (
         error.type == "model_not_found"
-        and reply.status in (404, 405)
+        and response.status in (404, 405)
         and error.code != "model_not_found"
         and not _names_model(error.message)
     ):
         hint = "no chat completions at this URL, or no such model there; check base_url and model"
     elif error.message:
         return error
-    parts = (f"HTTP {reply.status}", hint, error.message)
+    parts = (f"HTTP {response.status}", hint, error.message)
     return replace(error, message=clean(": ".join(part for part in parts if part)))
 
 

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from batchrun.chat.answer.label_places import Quoted, Whole, find
+from batchrun.chat.response.label_places import Quoted, Whole, find
 
 ONE_TOKEN = 4
 """At most so many tokens are an answer of one token and special ones around it."""

@@ -36,7 +36,7 @@ class Waited:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Snapshot:
     """A moment of a running submit.
 
     Attributes:
@@ -89,7 +89,7 @@ class Standing:
         return asdict(self)
 
     @classmethod
-    def from_document(cls, document: dict[str, Any]) -> Standing:
+    def from_document(cls, document: dict[str, Any]) -> Snapshot:
         """It again. Raises TypeError and LookupError for what is none, as another version may write."""
         waits = tuple(Wait(**wait) for wait in document["waits"])
         closed = tuple(Unavailable(**{**one, "reason": Error(**one["reason"])}) for one in document["closed"])
@@ -115,7 +115,7 @@ class Watcher:
         self._seen: deque[_Seen] = deque()
         self._time_left = TimeLeft()
 
-    def look(self, now: float | None = None) -> Standing:
+    def snapshot(self, now: float | None = None) -> Snapshot:
         """How it stands `now` (monotonic seconds)."""
         view, counters = self._view, self._view.counters
         tokens = counters.prompt_tokens + counters.completion_tokens
@@ -127,7 +127,7 @@ class Watcher:
         waits = tuple(wait for wait in view.admission.waiting() if wait.seconds >= _WORTH_TELLING)
         gone, cap = self._budget()
         batches = self._batches()
-        return Standing(
+        return Snapshot(
             to_do=counters.to_do,
             ok=counters.ok,
             failed=counters.failed,
@@ -168,7 +168,7 @@ class Watcher:
         if batches:
             self._time_left = TimeLeft()
             return None
-        return self._time_left.look(self._moment(at, waits))
+        return self._time_left.estimate(self._moment(at, waits))
 
     def _moment(self, at: float, waits: tuple[Wait, ...]) -> Moment:
         view, counters = self._view, self._view.counters
@@ -217,5 +217,5 @@ async def tell_others(view: View, run: RunFolder) -> None:
     """Say in the run folder how a running engine stands, every second until cancelled."""
     watcher = Watcher(view)
     while True:
-        write_live(run, watcher.look().document())
+        write_live(run, watcher.snapshot().document())
         await anyio.sleep(1)

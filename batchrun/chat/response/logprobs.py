@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any, TypeAlias
 
-from batchrun.chat.answer.lenient import integer, members, number, objects, text
+from batchrun.chat.response.lenient import integer, members, number, objects, text
 
 Token: TypeAlias = Mapping[str, Any]
 """A `ChatCompletionTokenLogprob`, as the server gave it."""

@@ -12,15 +12,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from batchrun import codec
-from batchrun.chat.answer.lenient import is_integer, objects, some_text, text
-from batchrun.chat.answer.logprobs import (
+from batchrun.chat.response.lenient import is_integer, objects, some_text, text
+from batchrun.chat.response.logprobs import (
     PromptToken,
     Token,
     read_logprobs,
     read_prompt_logprobs,
     read_token_ids,
 )
-from batchrun.chat.answer.message import (
+from batchrun.chat.response.message import (
     Audio,
     ToolCall,
     holds_unread,
@@ -30,7 +30,7 @@ from batchrun.chat.answer.message import (
     read_refusal,
     read_tool_calls,
 )
-from batchrun.chat.answer.usage import NO_BILL, Bill, read_bill
+from batchrun.chat.response.usage import NO_BILL, Bill, read_bill
 from batchrun.value import value
 
 __all__ = ["Audio", "Choice", "Completion", "ErrorInside", "NoAnswer", "ToolCall", "read_completion"]

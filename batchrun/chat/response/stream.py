@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from batchrun import codec
-from batchrun.chat.answer import json_pieces
-from batchrun.chat.answer.choice_deltas import ChoiceDeltas
-from batchrun.chat.answer.lenient import is_integer, members, objects
-from batchrun.chat.answer.server_sent_events import Event, EventReader
+from batchrun.chat.response import json_pieces
+from batchrun.chat.response.choice_deltas import ChoiceDeltas
+from batchrun.chat.response.lenient import is_integer, members, objects
+from batchrun.chat.response.server_sent_events import Event, EventReader
 
 _FIRST_COUNTS = frozenset({"id", "created", "model", "system_fingerprint"})
 """Members of which the first value counts that is not empty: Azure's first chunk has none."""

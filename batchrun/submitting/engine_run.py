@@ -32,7 +32,7 @@ from batchrun.errors import cause as ended_by
 from batchrun.policy.breaker import Breaker
 from batchrun.prices import ModelPrices
 from batchrun.progress.display import Progress, View
-from batchrun.progress.standing import tell_others
+from batchrun.progress.snapshot import tell_others
 from batchrun.remote.leased_run import LeasedRun
 from batchrun.run_folder.journal.journal import Journal
 from batchrun.run_folder.live import read_live, remove_live
@@ -47,7 +47,7 @@ _COLLECT = 50_000, 20, 50
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class EngineRun:
     """One run of the engine. The job's last model is that of `options.retry_model`, if there is one."""
 
     survey: Survey
@@ -64,7 +64,7 @@ class Asking:
     time_left: float | None
     """Seconds until the wall time is over."""
 
-    def ask(self, rows: pl.DataFrame, states: pl.DataFrame | None) -> Stop | None:
+    def run(self, rows: pl.DataFrame, states: pl.DataFrame | None) -> Stop | None:
         """Ask for `rows` (see `index.match`); what stopped it, None when all have their outcome.
 
         `states` are all rows of the job, where they go by batches. Raises what reading the input or opening
@@ -115,7 +115,7 @@ class Asking:
         """Open the run, and have the rows asked by what `prepare` makes over them."""
         job, checkpoint = self.survey.job, self.survey.checkpoint
         clock, in_flight_calls = PausableClock(SystemClock()), InFlightCalls()
-        budget = open_budget(job, checkpoint.spend(self.prices.spelled), clock)
+        budget = open_budget(job, checkpoint.spend(self.prices.of_name), clock)
         admission = gates(job, checkpoint, clock, budget)
         async with open_journal(checkpoint, admission) as (journal, spare):
             control = self._control(admission, journal, in_flight_calls)

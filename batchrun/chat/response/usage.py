@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from batchrun.chat.answer import lenient
-from batchrun.chat.answer.lenient import members
+from batchrun.chat.response import lenient
+from batchrun.chat.response.lenient import members
 from batchrun.outcome import Usage
 from batchrun.value import value
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from batchrun import codec
 from batchrun.errors import EndpointError, UsageError
-from batchrun.outcome import Error, Exchange, Reply
+from batchrun.outcome import Error, Exchange, Response
 from batchrun.stored.asking import error_of
 from batchrun.stored.place import Place
 
@@ -17,7 +17,7 @@ _PASSING = frozenset({"rate_limit", "server", "connection", "timeout", "quota"})
 
 def is_missing(exchange: Exchange) -> bool:
     """Whether there is nothing at the path."""
-    return isinstance(exchange, Reply) and exchange.status == _NOTHING
+    return isinstance(exchange, Response) and exchange.status == _NOTHING
 
 
 def document_of(exchange: Exchange, place: Place, doing: str) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def document_of(exchange: Exchange, place: Place, doing: str) -> dict[str, Any]:
     error = error_of(exchange)
     if error is not None:
         raise refused(error, place, doing)
-    assert isinstance(exchange, Reply)
+    assert isinstance(exchange, Response)
     try:
         found = _without_surrogates(codec.loads(exchange.body))
     except ValueError:
@@ -68,7 +68,7 @@ def refused(error: Error, place: Place, doing: str) -> EndpointError:
 
 def without_stored(place: Place, doing: str, exchange: Exchange) -> EndpointError:
     """The error for an endpoint that keeps nothing, or does not say what."""
-    status = exchange.status if isinstance(exchange, Reply) else None
+    status = exchange.status if isinstance(exchange, Response) else None
     return EndpointError(
         f"cannot {doing}: {place.name} ({place.endpoint.base_url}) has no stored completions, "
         f"it answers with status {status}",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from batchrun.wording import clock, counted, usd
 
 if TYPE_CHECKING:
-    from batchrun.progress.standing import Standing
+    from batchrun.progress.snapshot import Snapshot
 
 _REASONS = {"limits": "its limits", "retry-after": "it asks to wait", "unreachable": "it fails"}
 
@@ -16,28 +16,28 @@ _SHORTEST = 12
 """Columns that a name keeps at least."""
 
 
-def figures(standing: Standing) -> list[str]:
+def figures(snapshot: Snapshot) -> list[str]:
     """What has been done, the most important first."""
-    left = None if standing.paused or standing.landing else standing.seconds_left
+    left = None if snapshot.paused or snapshot.landing else snapshot.seconds_left
     return [
-        f"{standing.ok:,} ok",
-        *([f"{standing.failed:,} failed"] if standing.failed else []),
-        *([] if _only_batches(standing) else [f"{standing.rows_per_second:,.1f} rows/s"]),
+        f"{snapshot.ok:,} ok",
+        *([f"{snapshot.failed:,} failed"] if snapshot.failed else []),
+        *([] if _only_batches(snapshot) else [f"{snapshot.rows_per_second:,.1f} rows/s"]),
         *([f"{clock(left)} left"] if left is not None else []),
-        *spent(standing),
-        *([] if _only_batches(standing) else [f"{standing.in_flight} in flight"]),
-        counted(standing.tokens, "token"),
+        *spent(snapshot),
+        *([] if _only_batches(snapshot) else [f"{snapshot.in_flight} in flight"]),
+        counted(snapshot.tokens, "token"),
     ]
 
 
-def _only_batches(standing: Standing) -> bool:
+def _only_batches(snapshot: Snapshot) -> bool:
     """Whether rows go by batches, and no call of its own is under way: there is no pace then."""
-    return standing.batches is not None and not standing.in_flight
+    return snapshot.batches is not None and not snapshot.in_flight
 
 
-def batches(standing: Standing) -> str:
+def batches(snapshot: Snapshot) -> str:
     """What is waited for, and for how long; empty where no batch is under way."""
-    waited = standing.batches
+    waited = snapshot.batches
     if not waited:
         return ""
     rows, done = sum(one.rows for one in waited), sum(one.done for one in waited)
@@ -46,51 +46,51 @@ def batches(standing: Standing) -> str:
     return f"waiting for {what}: {done:,} of {rows:,} answered, {longest} so far"
 
 
-def spent(standing: Standing) -> list[str]:
+def spent(snapshot: Snapshot) -> list[str]:
     """The money that is gone, of what may go; nothing where no price is known."""
-    if standing.cap_usd is not None:
-        said = "cost not known" if standing.gone_usd is None else usd(standing.gone_usd)
-        return [f"{said} of {usd(standing.cap_usd)}"]
-    return [usd(standing.cost_usd)] if standing.cost_usd else []
+    if snapshot.cap_usd is not None:
+        said = "cost not known" if snapshot.gone_usd is None else usd(snapshot.gone_usd)
+        return [f"{said} of {usd(snapshot.cap_usd)}"]
+    return [usd(snapshot.cost_usd)] if snapshot.cost_usd else []
 
 
-def details(standing: Standing) -> list[str]:
+def details(snapshot: Snapshot) -> list[str]:
     """How near the limits of a minute the pace is, and why rows failed."""
-    return [*([] if _only_batches(standing) else _against_limits(standing)), *_failures(standing)]
+    return [*([] if _only_batches(snapshot) else _against_limits(snapshot)), *_failures(snapshot)]
 
 
-def _against_limits(standing: Standing) -> Iterator[str]:
+def _against_limits(snapshot: Snapshot) -> Iterator[str]:
     for pace, limit, what in (
-        (standing.tokens_per_minute, standing.token_limit, "tokens/min"),
-        (standing.requests_per_minute, standing.request_limit, "requests/min"),
+        (snapshot.tokens_per_minute, snapshot.token_limit, "tokens/min"),
+        (snapshot.requests_per_minute, snapshot.request_limit, "requests/min"),
     ):
         if limit is not None:
             yield f"{pace:,.0f} of {limit:,.0f} {what}"
 
 
-def _failures(standing: Standing) -> Iterator[str]:
-    if standing.errors:
-        yield "failed: " + ", ".join(f"{number:,} {kind}" for kind, number in standing.errors.items())
+def _failures(snapshot: Snapshot) -> Iterator[str]:
+    if snapshot.errors:
+        yield "failed: " + ", ".join(f"{number:,} {kind}" for kind, number in snapshot.errors.items())
 
 
-def hindrance(standing: Standing, width: int | None = None) -> str:
+def hindrance(snapshot: Snapshot, width: int | None = None) -> str:
     """What keeps calls from going, and for how long; empty when nothing does.
 
     Within `width` columns, long names of models give way before the reason does.
     """
-    under_way = f"{counted(standing.in_flight, 'call')} under way"
-    if standing.landing:
+    under_way = f"{counted(snapshot.in_flight, 'call')} under way"
+    if snapshot.landing:
         return f"stopping: waiting for {under_way}"
-    if standing.paused:
-        return "paused: `batchrun resume` goes on" + (f"; {under_way}" if standing.in_flight else "")
-    if standing.waits:
-        longest = max(standing.waits, key=lambda wait: wait.seconds)
+    if snapshot.paused:
+        return "paused: `batchrun resume` goes on" + (f"; {under_way}" if snapshot.in_flight else "")
+    if snapshot.waits:
+        longest = max(snapshot.waits, key=lambda wait: wait.seconds)
         why = _REASONS.get(longest.reason, longest.reason)
         begin, place = f"waiting {longest.seconds:.0f} s for ", _place(longest.endpoint, longest.model)
         return f"{begin}{_shortened([place], width, len(begin) + len(why) + 2)[0]}: {why}"
-    if standing.near_budget:
+    if snapshot.near_budget:
         return f"near the budget: waiting for {under_way}"
-    closed = {_place(one.endpoint, one.model): f"({one.reason.type})" for one in standing.closed}
+    closed = {_place(one.endpoint, one.model): f"({one.reason.type})" for one in snapshot.closed}
     if not closed:
         return ""
     places = _shortened(list(closed), width, len("closed: ") + sum(len(why) + 3 for why in closed.values()))

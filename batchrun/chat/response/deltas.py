@@ -11,8 +11,8 @@ import base64
 from dataclasses import dataclass, field
 from typing import Any
 
-from batchrun.chat.answer.lenient import objects, text
-from batchrun.chat.answer.message import joined_text
+from batchrun.chat.response.lenient import objects, text
+from batchrun.chat.response.message import joined_text
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from batchrun.index import UNBOUNDED, State
 from batchrun.index.prefix import PREFIX
 from batchrun.outcome import NEVER_SENT, Error
 from batchrun.render.evaluate import RenderError
-from batchrun.render.request import BYTES_PER_TOKEN, Request
+from batchrun.render.request import BYTES_PER_TOKEN, RowRequest
 from batchrun.source import Row
 from batchrun.spending.bounds import output_bound
 from batchrun.spending.caps import Boundless
@@ -32,7 +32,7 @@ _WITHIN = 100_000
 
 
 @dataclass(slots=True)
-class Look:
+class RequestSample:
     """What the requests of rows to do to the first model are, by those of some of them."""
 
     rows: int = 0
@@ -47,7 +47,7 @@ class Look:
     """The most answers that one request asks for."""
     names: dict[str, None] = field(default_factory=dict)
     """The models that are named."""
-    requests: list[Request] = field(default_factory=list)
+    requests: list[RowRequest] = field(default_factory=list)
     """Of a few rows to do."""
     lines: list[int] = field(default_factory=list)
     """Bytes of requests as lines of a batch's file, of rows to do; none where they do not go by batches."""
@@ -59,7 +59,9 @@ class Look:
         return fmean(known) if known and len(known) == len(self.limits) else None
 
 
-def look(survey: Survey, states: pl.DataFrame, wanted: pl.DataFrame, others: pl.DataFrame) -> Look:
+def sample_requests(
+    survey: Survey, states: pl.DataFrame, wanted: pl.DataFrame, others: pl.DataFrame
+) -> RequestSample:
     """Render rows to do (`wanted`, lines of `states`) and, for comparison, some that are answered (`others`).
 
     Rows that cannot be rendered are passed over.
@@ -69,14 +71,14 @@ def look(survey: Survey, states: pl.DataFrame, wanted: pl.DataFrame, others: pl.
     end = (first if isinstance(first, int) else 0) + _WITHIN
     chosen = _spread(indices.filter(indices < end))
     compared = _spread(others["row_index"].filter(others["row_index"] < end))
-    seen = Look(_sent_rows(survey, states, wanted))
+    sample = RequestSample(_sent_rows(survey, states, wanted))
     by_batch = survey.job.engine.kind == "provider_batch"
     for row, request in rendered(survey, chosen | compared):
-        seen.prompt_tokens[row.index] = request.prompt_tokens
+        sample.prompt_tokens[row.index] = request.prompt_tokens
         if row.index in chosen:
-            _add(seen, request, by_batch=by_batch)
-    seen.size = _prompt_size(survey, wanted, seen)
-    return seen
+            _add(sample, request, by_batch=by_batch)
+    sample.size = _prompt_size(survey, wanted, sample)
+    return sample
 
 
 def _sent_rows(survey: Survey, states: pl.DataFrame, wanted: pl.DataFrame) -> int:
@@ -87,39 +89,39 @@ def _sent_rows(survey: Survey, states: pl.DataFrame, wanted: pl.DataFrame) -> in
     return len(wanted) - min(new, max(0, never - failed))
 
 
-def _prompt_size(survey: Survey, wanted: pl.DataFrame, seen: Look) -> float:
+def _prompt_size(survey: Survey, wanted: pl.DataFrame, sample: RequestSample) -> float:
     """The estimate for the first prompts of all rows to do.
 
     Exact where all of them, or all others, were looked at; else their share of what the index pass counted.
     """
-    facts, known = survey.facts, pl.Series(list(seen.prompt_tokens), dtype=pl.Int64)
+    facts, known = survey.facts, pl.Series(list(sample.prompt_tokens), dtype=pl.Int64)
     asked = known.is_in(wanted["row_index"].implode()).to_list()
-    tokens = list(zip(asked, seen.prompt_tokens.values(), strict=True))
-    if sum(asked) == seen.rows:
+    tokens = list(zip(asked, sample.prompt_tokens.values(), strict=True))
+    if sum(asked) == sample.rows:
         return float(sum(size for is_asked, size in tokens if is_asked))
     sendable = facts.rows - facts.bad_rows - facts.unrendered
-    if len(asked) - sum(asked) == sendable - seen.rows:
+    if len(asked) - sum(asked) == sendable - sample.rows:
         return float(facts.prompt_tokens - sum(size for is_asked, size in tokens if not is_asked))
-    return facts.prompt_tokens * min(1.0, seen.rows / sendable) if sendable else 0.0
+    return facts.prompt_tokens * min(1.0, sample.rows / sendable) if sendable else 0.0
 
 
 def _spread(indices: pl.Series) -> set[int]:
     return set(indices.gather_every(max(1, -(-len(indices) // MOST))).to_list())
 
 
-def _add(seen: Look, request: Request, *, by_batch: bool) -> None:
+def _add(sample: RequestSample, request: RowRequest, *, by_batch: bool) -> None:
     document = request.document(0)
     if by_batch:
         media = sum(ref.size for ref in request.media) * 4 // 3
-        seen.lines.append(len(codec.dumps(document)) + media + _AROUND)
-    seen.limits.append(output_bound(document))
-    seen.choices = max(seen.choices, document.get("n") or 1)
-    seen.names[document["model"]] = None
-    if len(seen.requests) < _KEPT:
-        seen.requests.append(request)
+        sample.lines.append(len(codec.dumps(document)) + media + _AROUND)
+    sample.limits.append(output_bound(document))
+    sample.choices = max(sample.choices, document.get("n") or 1)
+    sample.names[document["model"]] = None
+    if len(sample.requests) < _KEPT:
+        sample.requests.append(request)
 
 
-def rendered(survey: Survey, indices: Iterable[int]) -> Iterator[tuple[Row, Request]]:
+def rendered(survey: Survey, indices: Iterable[int]) -> Iterator[tuple[Row, RowRequest]]:
     """The rows at these positions of the input that can be rendered for the first model, in input order."""
     wanted = set(indices)
     last = max(wanted, default=-1)
@@ -146,7 +148,7 @@ def first_requests(survey: Survey, rows: pl.DataFrame) -> Boundless:
     return Boundless(len(rows), len(indices), tuple((row.location, request) for row, request in first))
 
 
-def first_request(survey: Survey, rows: pl.DataFrame) -> tuple[Row, Request] | None:
+def first_request(survey: Survey, rows: pl.DataFrame) -> tuple[Row, RowRequest] | None:
     """The first of `rows` (lines of `index.match`) that is asked for, in the order of a submit.
 
     None where none of the first can be rendered.
@@ -156,7 +158,7 @@ def first_request(survey: Survey, rows: pl.DataFrame) -> tuple[Row, Request] | N
     return next(rendered(survey, rows["row_index"].head(_NAMED)), None)
 
 
-def _has_document(request: Request) -> bool:
+def _has_document(request: RowRequest) -> bool:
     try:
         request.document(0)
     except RenderError:
@@ -164,7 +166,7 @@ def _has_document(request: Request) -> bool:
     return True
 
 
-def turn_tokens(request: Request) -> float:
+def turn_tokens(request: RowRequest) -> float:
     """Tokens that a further turn adds on average, its answers aside."""
     turns = request.renderer.prompt.turns(request.context, [])
     if not turns:

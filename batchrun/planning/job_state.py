@@ -25,7 +25,7 @@ _TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class JobState:
     """What a job's input and checkpoint say together.
 
     Attributes:
@@ -49,32 +49,32 @@ class Looked:
     with_provider: int
 
 
-def look(
+def inspect(
     job: Job,
     on_rows: Callable[[int], None],
     retry_failed: frozenset[str],
     now: float,
     *,
     rerun_changed: bool,
-) -> Looked:
+) -> JobState:
     """Read both; `on_rows` is told how many rows were read, `now` in seconds since the epoch."""
     for left_over in reversed(range(_TRIES)):
         try:
-            return _looked(job, on_rows, retry_failed, now, rerun_changed=rerun_changed)
+            return _inspect(job, on_rows, retry_failed, now, rerun_changed=rerun_changed)
         except FileNotFoundError:  # a running submit sealed the journal file that was about to be read
             if not left_over:
                 raise
     raise AssertionError
 
 
-def _looked(
+def _inspect(
     job: Job,
     on_rows: Callable[[int], None],
     retry_failed: frozenset[str],
     now: float,
     *,
     rerun_changed: bool,
-) -> Looked:
+) -> JobState:
     survey = take_survey(job, on_rows=on_rows, keep_index=False)
     answers, kept = pl.DataFrame(schema=ANSWERS_SCHEMA), pl.DataFrame(schema=KEPT_SCHEMA)
     if survey.run.checkpoint_path.exists():
@@ -92,7 +92,7 @@ def _looked(
     wanted, with_provider = _not_there(survey, wanted, records)
     expected = forecast(survey, states, wanted, now=now)
     spent = with_held(spent_so_far(survey, now), records)
-    return Looked(
+    return JobState(
         survey,
         states,
         wanted,

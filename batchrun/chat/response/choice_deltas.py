@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from batchrun.chat.answer import json_pieces
-from batchrun.chat.answer.deltas import Call, Calls, Content, Details, Sound, Text
+from batchrun.chat.response import json_pieces
+from batchrun.chat.response.deltas import Call, Calls, Content, Details, Sound, Text
 
 _TEXTS = frozenset({"refusal", "reasoning_content", "reasoning", "thinking"})
 

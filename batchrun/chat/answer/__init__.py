@@ -1,1 +1,0 @@
-"""What is answered: completions and streams read leniently, and what can be made of their logprobs."""
