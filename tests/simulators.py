@@ -16,11 +16,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 from batchrun.simulator import SimulatorConfig
 from batchrun.simulator.process import main
 
 ROOT = Path(__file__).parents[1]
+_STARTING = Lock()
 
 
 @contextmanager
@@ -29,7 +31,9 @@ def start_simulator(config: SimulatorConfig, *, ledger: Path | None = None) -> I
     theirs, orders = os.pipe()
     told, says = os.pipe()
     try:
-        socket.send_fds(_nursery()[0], [b"f"], [theirs, says])
+        with _STARTING:  # tests start simulators in threads, too
+            way, _process = _nursery()
+        socket.send_fds(way, [b"f"], [theirs, says])
     finally:
         os.close(theirs)
         os.close(says)

@@ -10,7 +10,7 @@ import math
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,13 +118,16 @@ def said(name: str, served: Sequence[Served]) -> str:
 AUTO: Mapping[str, Any] = {"local": {"limits": {"concurrency": "auto"}}}
 
 
-def run_for(job: JobFolder, seconds: float, *arguments: str) -> list[Call]:
-    """Submit, interrupt `seconds` after the first call, and give the ledger."""
-    process = subprocess.Popen(job.command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def run_for(job: JobFolder, seconds: float, *, once: Callable[[list[Call]], bool] = bool) -> list[Call]:
+    """Submit, interrupt it `seconds` after `once` holds of its calls, and give them.
+
+    By default that is after the first call.
+    """
+    process = subprocess.Popen(job.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     begun = len(job.calls()) if job.ledger.exists() else 0
     give_up = time.monotonic() + _STARTED
     while process.poll() is None and time.monotonic() < give_up:
-        if job.ledger.exists() and len(job.calls()) > begun:
+        if job.ledger.exists() and once(job.calls()[begun:]):
             break
         time.sleep(0.05)
     try:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from batchrun.simulator import Call
-from tests.reliability.serving import AUTO, Phase, run_for, serve
+from tests.reliability.serving import AUTO, Phase, Served, run_for, serve
 from tests.runs import simulated
 
 _QUEUEING = [Phase(4, 40), Phase(4, 10), Phase(5, 60)]
@@ -31,10 +31,22 @@ def test_auto_uses_a_hidden_capacity_that_changes(tmp_path: Path) -> None:
     for served in queueing.result():
         assert served.refused == 0
         assert served.share(2) >= 0.5
+        assert peak(served, 2) >= 0.6  # twenty calls, the start, would be half of 40 places
     assert queueing.result()[0].slowest <= 3  # doubling was taken back at 160 calls: 1.2 s by itself
     for served in refusing.result():
         assert served.refused <= 50  # doubling goes from 40 to 80 once
         assert served.share(4.3) >= 0.5
+        assert peak(served, 4) >= 0.6
+
+
+def peak(served: Served, start: int) -> float:
+    """The best second of a phase, from `start` on."""
+    return max(served.share(at, at + 1) for at in range(start, int(served.phase.seconds)))
+
+
+def was_refused(calls: list[Call]) -> bool:
+    """Whether the capacity was met: a call was answered, and not with 200."""
+    return any(call.answer and call.answer.status != 200 for call in calls)
 
 
 def most_at_once(calls: list[Call], seconds: float) -> int:
@@ -53,7 +65,7 @@ def test_a_second_submit_starts_from_what_the_first_learned(tmp_path: Path) -> N
     limits = {"concurrency": 40, "queue": False}
     config = {"latency": {"kind": "constant", "seconds": 0.3}, "limits": limits}
     with simulated(tmp_path, rows=3_000, config=config, endpoints=AUTO) as job:
-        run_for(job, 3)
+        run_for(job, 1, once=was_refused)
         admitted = json.loads((job.checkpoint / "admitted.json").read_text())
         again = run_for(job, 1.2)
         learned = [gate["concurrency"] for gate in admitted["gates"] if "concurrency" in gate]
