@@ -67,9 +67,11 @@ def batch(folder: Path, seed: int, seen: Seen) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     faults = [_fault(drawn) for _ in range(drawn.randint(0, 5))]
     rules: dict[str, Any] = {"seconds": drawn.uniform(0.05, 1.5), "faults": faults, "cancelling": 0.1}
+    engine = {"max_lines": drawn.choice([50, 100, 240]), "leftovers": drawn.choice(["batch", "realtime"])}
     if drawn.random() < 0.3:
         rules["expires_after"] = drawn.uniform(0.5, 1.5)
-    engine = {"max_lines": drawn.choice([50, 100, 240]), "leftovers": drawn.choice(["batch", "realtime"])}
+        if engine["leftovers"] == "batch":  # else its last row could expire for ever, whole seconds as they are
+            rules["expires_after"] = rules["seconds"] + drawn.uniform(0.7, 1.0)
     sections: dict[str, Any] = {"retry": {"backoff": {"initial": 0.01, "max": 0.1}}}
     if drawn.random() < 0.3:
         sections["finish_by"] = f"{drawn.randint(2, 6)}s"
