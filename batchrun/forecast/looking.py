@@ -70,11 +70,10 @@ def look(survey: Survey, states: pl.DataFrame, wanted: pl.DataFrame, others: pl.
     chosen = _spread(indices.filter(indices < end))
     compared = _spread(others["row_index"].filter(others["row_index"] < end))
     seen = Look(_sent_rows(survey, states, wanted))
-    by_batch = survey.job.engine.kind == "provider_batch"
     for row, request in rendered(survey, chosen | compared):
         seen.prompt_tokens[row.index] = request.prompt_tokens
         if row.index in chosen:
-            _add(seen, request, by_batch=by_batch)
+            _add(seen, request, by_batch=survey.job.engine.by_batch)
     seen.size = _prompt_size(survey, wanted, seen)
     return seen
 

@@ -170,7 +170,7 @@ def require_same(
     rows = pl.concat([read_rows(checkpoint, record, ["key", "hash"]) for record in records])
     are = "is" if len(rows) == 1 else "are"
     with_provider = f"{counted(len(rows), 'row')} {are} with a provider in {counted(len(records), 'batch')}"
-    if job.engine.kind != "provider_batch":
+    if not job.engine.by_batch:
         raise ChangedRowsError(
             f"{job.where('engine', 'kind')}: {with_provider}, and would be asked, and paid for, again",
             hint="Submit once more with engine.kind: provider_batch, which fetches what is answered: with "
