@@ -12,7 +12,7 @@ import polars as pl
 from batchrun.admission import Admission
 from batchrun.answer.answerer import Answerer
 from batchrun.answer.needs import Estimator
-from batchrun.batches.api import DIALECTS, OPENAI, BatchApi
+from batchrun.batches.api import BatchApi
 from batchrun.batches.context import BatchContext
 from batchrun.batches.delivery import AnswerDelivery
 from batchrun.batches.drawing import Deferring
@@ -139,13 +139,7 @@ class ByBatches:
             run_id=self.survey.run.run_id,
             checkpoint=self.survey.run.checkpoint_path,
             apis={
-                name: BatchApi(
-                    one,
-                    retry,
-                    run_context.clock,
-                    random.random,
-                    DIALECTS.get(job.endpoints[name].preset or "", OPENAI),
-                )
+                name: BatchApi(one, retry, run_context.clock, random.random, job.endpoints[name].uploads)
                 for name, one in resources.items()
             },
             budget=run_context.admission.budget,
