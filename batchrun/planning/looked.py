@@ -14,7 +14,7 @@ from batchrun.index.sharing import HOLDER
 from batchrun.job import Job
 from batchrun.planning.left import spent_so_far
 from batchrun.run_folder.checkpoint.batches import BatchRecord, read_rows
-from batchrun.run_folder.checkpoint.checkpoint import KEPT_SCHEMA, read_kept
+from batchrun.run_folder.checkpoint.checkpoint import PAIRS_SCHEMA, read_kept
 from batchrun.run_folder.checkpoint.sealed import ANSWERS_SCHEMA
 from batchrun.run_folder.checkpoint.shared import read_shared
 from batchrun.run_folder.checkpoint.with_providers import recorded, with_held
@@ -76,7 +76,7 @@ def _looked(
     rerun_changed: bool,
 ) -> Looked:
     survey = take_survey(job, on_rows=on_rows, keep_index=False)
-    answers, kept = pl.DataFrame(schema=ANSWERS_SCHEMA), pl.DataFrame(schema=KEPT_SCHEMA)
+    answers, kept = pl.DataFrame(schema=ANSWERS_SCHEMA), pl.DataFrame(schema=PAIRS_SCHEMA)
     if survey.run.checkpoint_path.exists():
         answers = survey.checkpoint.answers()
         kept = (
