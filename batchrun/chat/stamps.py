@@ -44,7 +44,7 @@ class Stamp:
 def request_digest(request_hash: str, ask: str, model: str) -> str:
     """Names one ask of a model: by the hash of the row's request, the digest of what is asked beyond it
     (`Sent.ask`), and ENDPOINT/MODEL."""
-    return codec.digest(codec.canonical([request_hash, ask, model]))
+    return codec.digest_of([request_hash, ask, model])
 
 
 def stamped(document: dict[str, Any], stamp: Stamp) -> dict[str, Any]:

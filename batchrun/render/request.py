@@ -108,7 +108,7 @@ class Request:
     def digest(self, ask: Ask) -> str:
         """Names an ask of this row's conversation, media by their identity."""
         asked = replace([list(ask.messages), ask.last], self.media, lambda ref: ref.identity)
-        return codec.digest(codec.canonical(asked))
+        return codec.digest_of(asked)
 
     @property
     def named_model(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from batchrun.codec import hash_prefix
 from batchrun.errors import ChangedRowsError
 from batchrun.forecast import price_of
 from batchrun.index import State
@@ -17,7 +18,6 @@ from batchrun.job.sections.rows import usual_id
 from batchrun.job.snapshot import read_snapshot
 from batchrun.run_folder.checkpoint.batches import read_records, read_rows
 from batchrun.run_folder.checkpoint.checkpoint import read_kept, write_kept
-from batchrun.run_folder.checkpoint.sealed import hash_prefix
 from batchrun.submitting.edits import edited, is_of_form
 from batchrun.survey.survey import Survey
 from batchrun.wording import counted

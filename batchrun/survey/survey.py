@@ -170,7 +170,7 @@ def _identity(job: Job, source: Source, renderer: Renderer) -> str:
         "columns": [job.dedupe, job.order],
         "files": [file.kept.identity for file in source.files],
     }
-    return codec.digest(codec.canonical(parts))
+    return codec.digest_of(parts)
 
 
 def _index_identity(job: Job, identity: str) -> str:
@@ -189,7 +189,7 @@ def _index_identity(job: Job, identity: str) -> str:
         parts["prices"] = {name: price.model_dump() for name, price in job.prices.items()}
         parts["list"] = version("genai-prices")
         parts["urls"] = [list(job.endpoints[model.endpoint].base_urls) for model in job.models]
-    return codec.digest(codec.canonical(parts))
+    return codec.digest_of(parts)
 
 
 def _in_order(value: Any) -> str:

@@ -20,6 +20,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from batchrun.codec import hash_prefix
 from batchrun.outcome import ERROR_TYPES, Failed, Reply
 from batchrun.run_folder import checksum
 from batchrun.run_folder.checkpoint.row_groups import pieces, row_groups
@@ -60,11 +61,6 @@ ANSWERS_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
 """What is done, a line for each finished task: where it lies, whose it is, how it ended."""
 
 _NAME = re.compile(r"sealed-(\d{6})\.parquet")
-
-
-def hash_prefix(request_hash: str) -> int:
-    """The first 64 bits of a request hash: beside the row's key, enough to tell requests apart."""
-    return int(request_hash[:16], 16)
 
 
 def sealed_parts(folder: Path) -> dict[int, Path]:
