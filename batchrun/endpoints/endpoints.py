@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 from batchrun.client import (
@@ -17,6 +17,7 @@ from batchrun.client import (
     Resources,
     Server,
     Timeouts,
+    Transport,
     build_transport,
     key_header,
 )
@@ -95,11 +96,8 @@ async def open_resources(
     `open_endpoints`.
     """
     key = await _command_key(job, endpoint, env, say)
-    resources = _resources(job, endpoint, endpoint.base_urls[0], env, key, connections)
-    try:
+    async with aclosing(_resources(job, endpoint, endpoint.base_urls[0], env, key, connections)) as resources:
         yield resources
-    finally:
-        await resources.aclose()
 
 
 async def _command_key(
@@ -121,17 +119,11 @@ def _client(
 ) -> Client:
     waits = job.retry.timeout
     timeouts = Timeouts(waits.connect, waits.idle, waits.total)
-    transport = build_transport(
-        timeouts,
-        proxy=endpoint.proxy,
-        ca_file=endpoint.ca_file,
-        max_connections=endpoint.limits.most_in_flight or 1,
-    )
     return Client(
         base_url,
         headers=_headers(endpoint, env),
         timeouts=timeouts,
-        transport=transport,
+        transport=_transport(endpoint, timeouts, endpoint.limits.most_in_flight or 1),
         secrets=[*_secrets(job, endpoint, env)],
         key=command_key,
         memory=memory,
@@ -150,10 +142,12 @@ def _resources(
     server = Server(base_url, headers=_headers(endpoint, env), secrets=secrets, key=key)
     retry = job.retry if job else Retry()
     timeouts = Timeouts(retry.timeout.connect, PATIENT, PATIENT)  # each request has a total of its own
-    transport = build_transport(
-        timeouts, proxy=endpoint.proxy, ca_file=endpoint.ca_file, max_connections=connections
-    )
-    return Resources(server, transport)
+    return Resources(server, _transport(endpoint, timeouts, connections))
+
+
+def _transport(endpoint: Endpoint, timeouts: Timeouts, connections: int) -> Transport:
+    proxy, ca_file = endpoint.proxy, endpoint.ca_file
+    return build_transport(timeouts, proxy=proxy, ca_file=ca_file, max_connections=connections)
 
 
 def _headers(endpoint: Endpoint, env: Mapping[str, str]) -> dict[str, str]:
