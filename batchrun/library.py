@@ -79,16 +79,11 @@ def submit(
     Gives the Summary, whatever the rows came to: `exit_code` says it as the command would. Raises a
     BatchrunError when the run cannot go on.
     """
-    if rerun_changed and keep_changed:
-        raise UsageError(
-            "rerun_changed and keep_changed exclude each other",
-            hint="Choose one: rerun_changed asks changed rows again, keep_changed leaves their answers.",
-        )
+    types = _types(retry_failed)
+    options = Options(rerun_changed, keep_changed, types, limit=limit, drain=drain, wait=wait)
     if input is not None:
         set = _with_input(set, write_frame(input, _frames_of(_load(job, name, model, set))))
-    loaded, types = _load(job, name, model, set), _types(retry_failed)
-    options = Options(rerun_changed, keep_changed, types, limit=limit, drain=drain, wait=wait)
-    return _apart(partial(_submit, loaded, options, show=show))
+    return _apart(partial(_submit, _load(job, name, model, set), options, show=show))
 
 
 def _submit(job: Job, options: Options, interrupts: Callable[[], int], *, show: bool) -> Summary:

@@ -107,19 +107,17 @@ def command(
     from batchrun.submitting.options import Options
     from batchrun.submitting.submit import submit
 
-    _require_one(rerun_changed=rerun_changed, keep_changed=keep_changed)
-    types = error_types(retry_failed, "--retry-failed", retryable())
-    job, retry_model = _loaded(arguments, retrying=retry_failed is not None)
     options = Options(
         rerun_changed=rerun_changed,
         keep_changed=keep_changed,
-        retry_failed=types,
-        retry_model=retry_model,
+        retry_failed=error_types(retry_failed, "--retry-failed", retryable()),
         limit=limit,
         drain=drain,
         wait=wait,
         batches=_given(batches),
     )
+    job, retry_model = _loaded(arguments, retrying=retry_failed is not None)
+    options = replace(options, retry_model=retry_model)
     with showing(as_json=as_json) as progress:
         summary = submit(job, options, env=arguments.environment(), progress=progress)
     append_summary(summary)
@@ -130,14 +128,6 @@ def command(
     with suppress(BrokenPipeError):  # the exit code counts more than a reader that has gone
         write_json(summary.document())
     return summary.exit_code
-
-
-def _require_one(*, rerun_changed: bool, keep_changed: bool) -> None:
-    if rerun_changed and keep_changed:
-        raise UsageError(
-            "--rerun-changed and --keep-changed exclude each other",
-            hint="Choose one: --rerun-changed asks changed rows again, --keep-changed leaves their answers.",
-        )
 
 
 def _given(batches: tuple[str, ...]) -> dict[str, str]:
