@@ -11,7 +11,6 @@ import os
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from batchrun.run_folder.columns.arrays import list_array
 from batchrun.run_folder.columns.columns import RESULT_SCHEMA
 from batchrun.run_folder.columns.values import result_table
 from batchrun.run_folder.damaged import readable
-from batchrun.run_folder.disk import storage_error, sync_folder
+from batchrun.run_folder.disk import replacing
 from batchrun.run_folder.journal.format_version import check_stamp, stamp
 from batchrun.run_folder.journal.history import History
 from batchrun.run_folder.journal.lines import decode
@@ -152,7 +151,7 @@ def write_parquet(tables: Iterable[pa.Table], path: Path, schema: pa.Schema) -> 
     Raises StorageError when the disk refuses it.
     """
     unfinished = path.with_suffix(".tmp")
-    try:
+    with replacing(path, unfinished):
         unfinished.unlink(missing_ok=True)
         os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))  # Arrow would make it 0666
         with pq.ParquetWriter(unfinished, schema, compression="zstd", write_page_checksum=True) as writer:
@@ -160,17 +159,8 @@ def write_parquet(tables: Iterable[pa.Table], path: Path, schema: pa.Schema) -> 
                 writer.write_table(table, row_group_size=max(1, table.num_rows))
             writer.add_key_value_metadata(checksum.place())
         checksum.fill_in(unfinished)
-        fd = os.open(unfinished, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.replace(unfinished, path)  # noqa: PTH105
-        sync_folder(path.parent)
-    except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise storage_error(error, path) from error
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def read_answers(folder: Path) -> pl.DataFrame:
