@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,9 @@ SETS = click.option(
 )
 NAME = click.option("--name", metavar="NAME", help="Another name, and so another run folder.")
 _MODEL = click.option("--model", metavar="ENDPOINT/MODEL", help="Another model than the job's.")
+out_file = partial(click.option, "--out", type=click.Path(path_type=Path), metavar="FILE")
+"""Where a verb writes to; its help is the verb's own, as that of the next."""
+at_most = partial(click.option, "--limit", type=click.IntRange(min=1), metavar="N")
 ENV_FILE = click.option(
     "--env-file",
     type=click.Path(path_type=Path),

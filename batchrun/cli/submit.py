@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from batchrun.cli.memory import keep_memory_small
-from batchrun.cli.options import TYPES, JobArguments, OptionalValues, as_json, error_types, job_options
+from batchrun.cli.options import (
+    TYPES,
+    JobArguments,
+    OptionalValues,
+    as_json,
+    at_most,
+    error_types,
+    job_options,
+)
 from batchrun.cli.text import write_json
 from batchrun.errors import UsageError
 
@@ -51,9 +59,7 @@ EXIT_CODES = {
 
 @click.command(cls=OptionalValues, examples=EXAMPLES, exit_codes=EXIT_CODES)
 @job_options
-@click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="At most N rows now; the rest stays pending."
-)
+@at_most(help="At most N rows now; the rest stays pending.")
 @click.option("--rerun-changed", is_flag=True, help="Ask changed rows again, replacing their answers.")
 @click.option("--keep-changed", is_flag=True, help="Keep the answers of changed rows, marked stale.")
 @click.option(
