@@ -53,12 +53,18 @@ class PathOrAddress(click.Path):
     def convert(
         self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
     ) -> Any:
-        if isinstance(value, str) and is_remote(value):
-            try:
-                return Address.parse(value)
-            except ValueError as error:
-                raise UsageError(f"{value}: {error}", hint="Name a job file (.yaml) or a run.") from None
-        return super().convert(value, param, ctx)
+        found = path_or_address(value)
+        return found if isinstance(found, Address) else super().convert(value, param, ctx)
+
+
+def path_or_address(value: str | os.PathLike[str]) -> Path | Address:
+    """What a text means. Raises UsageError."""
+    if isinstance(value, str) and is_remote(value):
+        try:
+            return Address.parse(value)
+        except ValueError as error:
+            raise UsageError(f"{value}: {error}", hint="Name a job file (.yaml) or a run.") from None
+    return Path(value)
 
 
 @dataclass(frozen=True, slots=True)
