@@ -19,10 +19,8 @@ from batchrun.outcome import Error, Exchange, Reply, Unanswered
 from batchrun.policy.decision import RetryRules, backoff
 from batchrun.policy.error_reply import classify
 from batchrun.policy.retry_after import retry_after
+from batchrun.run_folder.checkpoint.with_providers import OVER
 from batchrun.value import value
-
-OVER = frozenset({"completed", "failed", "expired", "cancelled"})
-"""States that a batch does not leave."""
 
 _LACKING = frozenset({404, 405, 501})
 _MAY_PASS = frozenset({408, 425, 429})
