@@ -83,19 +83,14 @@ async def open_endpoints(
 
 @asynccontextmanager
 async def open_resources(
-    endpoint: Endpoint,
-    env: Mapping[str, str],
-    *,
-    job: Job | None = None,
-    connections: int = 2,
-    say: Callable[[str], None] = lambda text: None,
+    endpoint: Endpoint, env: Mapping[str, str], *, job: Job | None = None, connections: int = 2
 ) -> AsyncIterator[Resources]:
     """The other paths of one endpoint with one base URL; closed with the block.
 
     `job` is the one that describes the endpoint, None where only the command line names it. Raises as
     `open_endpoints`.
     """
-    key = await _command_key(job, endpoint, env, say)
+    key = await _command_key(job, endpoint, env, lambda text: None)
     async with aclosing(_resources(job, endpoint, endpoint.base_urls[0], env, key, connections)) as resources:
         yield resources
 
