@@ -82,7 +82,6 @@ class Completion:
     repaired: bool
     """A lone surrogate was replaced by U+FFFD."""
     prompt_logprobs: tuple[tuple[PromptToken, ...] | None, ...] | None = None
-    prompt_token_ids: tuple[int, ...] | None = None
 
 
 @value(frozen=True, slots=True)
@@ -130,7 +129,6 @@ def read_completion(body: bytes) -> Completion | ErrorInside | NoAnswer:
         bill=bill,
         repaired=repaired,
         prompt_logprobs=read_prompt_logprobs(document.get("prompt_logprobs")),
-        prompt_token_ids=read_token_ids(document.get("prompt_token_ids")),
     )
 
 
