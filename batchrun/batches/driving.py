@@ -128,7 +128,7 @@ class ByBatches:
 
     def _context(self, parts: Parts, run_context: RunContext) -> BatchContext:
         job, resources = self.survey.job, parts.resources
-        for name in {model.endpoint for model in job.models} - resources.keys():
+        for name in job.used_endpoints.keys() - resources.keys():
             raise JobError(
                 f"{job.where('endpoints', name, 'base_url')}: names several servers, and a batch is one's",
                 hint="Give one base_url, or set engine.kind: local.",

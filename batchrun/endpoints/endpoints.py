@@ -29,7 +29,7 @@ from batchrun.job import Endpoint, Job, Retry
 
 def key_sources(job: Job) -> dict[str, str]:
     """By the endpoints of the job's models: where the key comes from that each of them is sent."""
-    return {name: _key_source(job.endpoints[name]) for name in {model.endpoint for model in job.models}}
+    return {name: _key_source(endpoint) for name, endpoint in job.used_endpoints.items()}
 
 
 def _key_source(endpoint: Endpoint) -> str:
@@ -66,8 +66,7 @@ async def open_endpoints(
     async with AsyncExitStack() as stack:
         opened = Opened()
         memory = BodyMemory()
-        for name in dict.fromkeys(model.endpoint for model in job.models):
-            endpoint = job.endpoints[name]
+        for name, endpoint in job.used_endpoints.items():
             key = await _command_key(job, endpoint, env, say)
             base_urls = endpoint.base_urls or (stack.enter_context(_simulator(job, endpoint)),)
             replicas: dict[str, EndpointClient] = {}

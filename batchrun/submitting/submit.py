@@ -196,7 +196,7 @@ def _check_waiting(job: Job, options: Options) -> None:
             f"{said[0]} is for engine.kind: provider_batch, and this job makes its calls itself",
             hint=f"Set engine.kind: provider_batch, or leave {said[0]} out.",
         )
-    if not all(job.endpoints[model.endpoint].base_urls for model in job.models):
+    if not all(endpoint.base_urls for endpoint in job.used_endpoints.values()):
         raise UsageError(
             f"{said[0]}: the simulator of this job ends with its submit, and its batches with it",
             hint="Start one with `batchrun simulate`, and give its address as base_url.",
