@@ -126,6 +126,16 @@ def digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
+def digest_of(value: Any) -> str:
+    """The same of a value's canonical form."""
+    return digest(canonical(value))
+
+
+def hash_prefix(request_hash: str) -> int:
+    """The first 64 bits of a request hash: beside the row's key, enough to tell requests apart."""
+    return int(request_hash[:16], 16)
+
+
 def hash64(data: bytes) -> int:
     """The 64-bit BLAKE2b hash of `data`, as an unsigned integer."""
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")

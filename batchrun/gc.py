@@ -19,19 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchrun.clock import SystemClock
+from batchrun.codec import hash_prefix
 from batchrun.engines.restore import gates
 from batchrun.job import Job
 from batchrun.prices import ModelPrices
 from batchrun.remote.work import held_run
 from batchrun.run_folder.checkpoint.checkpoint import write_admitted
 from batchrun.run_folder.checkpoint.row_groups import row_groups, sliced
-from batchrun.run_folder.checkpoint.sealed import (
-    SEALED_SCHEMA,
-    hash_prefix,
-    schema_with,
-    sealed_parts,
-    write_parquet,
-)
+from batchrun.run_folder.checkpoint.sealed import SEALED_SCHEMA, schema_with, sealed_parts, write_parquet
 from batchrun.run_folder.checkpoint.spend import Spends, keep_dropped, part_spends, unfinished_spend
 from batchrun.run_folder.disk import sync_folder
 from batchrun.run_folder.folder import RunFolder

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
+from batchrun.cli.options import JobArguments, path_or_address
 from batchrun.cli.progress import showing
 from batchrun.errors import JobError, UsageError
 from batchrun.job import Job, load_job
@@ -33,7 +34,7 @@ from batchrun.reparsing import reparse as reparse_job
 from batchrun.run_folder.diagnosis import reading
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.results.read import scan_run
-from batchrun.storage import Address, copy_path, is_remote, polars_options
+from batchrun.storage import polars_options
 from batchrun.submitting.frames import Frame, write_frame
 from batchrun.submitting.options import Options
 from batchrun.submitting.submit import submit as submit_job
@@ -79,16 +80,11 @@ def submit(
     Gives the Summary, whatever the rows came to: `exit_code` says it as the command would. Raises a
     BatchrunError when the run cannot go on.
     """
-    if rerun_changed and keep_changed:
-        raise UsageError(
-            "rerun_changed and keep_changed exclude each other",
-            hint="Choose one: rerun_changed asks changed rows again, keep_changed leaves their answers.",
-        )
+    types = _types(retry_failed)
+    options = Options(rerun_changed, keep_changed, types, limit=limit, drain=drain, wait=wait)
     if input is not None:
         set = _with_input(set, write_frame(input, _frames_of(_load(job, name, model, set))))
-    loaded, types = _load(job, name, model, set), _types(retry_failed)
-    options = Options(rerun_changed, keep_changed, types, limit=limit, drain=drain, wait=wait)
-    return _apart(partial(_submit, loaded, options, show=show))
+    return _apart(partial(_submit, _load(job, name, model, set), options, show=show))
 
 
 def _submit(job: Job, options: Options, interrupts: Callable[[], int], *, show: bool) -> Summary:
@@ -175,7 +171,7 @@ def scan_results(run: JobFile | Iterable[JobFile], *more: JobFile) -> pl.LazyFra
 
 def _scan(given: JobFile) -> tuple[str, pl.LazyFrame]:
     """A run's name, and its rows: where they are in object storage, if they are all published there."""
-    place, folder = _place(given)
+    place, folder = JobArguments(path_or_address(given)).place()
     if place is not None and (parts := published_results(place, folder)):
         options = polars_options(place)
         return place.name, pl.scan_parquet([str(part) for part in parts], glob=False, storage_options=options)
@@ -194,24 +190,6 @@ def _frames_of(job: Job) -> Path:
     frames = job.output_path.parent / "frames"
     frames.mkdir(0o700, parents=True, exist_ok=True)
     return frames
-
-
-def _place(given: JobFile) -> tuple[Address | None, Path]:
-    """Where the run is kept that a job file, a folder or an address means: in object storage, if it is, and
-    its run folder on this machine."""
-    if isinstance(given, str) and is_remote(given):
-        try:
-            place = Address.parse(given)
-        except ValueError as error:
-            raise UsageError(f"{given}: {error}", hint="Name a job file (.yaml) or a run.") from None
-        return place, copy_path(place)
-    path = Path(given)
-    if not path.exists():
-        raise UsageError(f"{path}: no such file or folder", hint="Name a job file (.yaml) or a run folder.")
-    if path.is_dir():
-        return None, path.resolve()
-    job = _load(path, None, None, None)
-    return job.output_address, job.output_path
 
 
 def _say(text: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from batchrun.errors import RunFolderError, UsageError
 from batchrun.run_folder.folder import RunFolder
@@ -15,7 +14,7 @@ _PATIENCE = 5.0
 _LOOK = 0.1
 
 
-def pause(run: RunFolder, *, sleep: Callable[[float], None] = time.sleep) -> int | None:
+def pause(run: RunFolder) -> int | None:
     """Let the submit that runs on a folder send nothing; calls under way land.
 
     Gives how many there are, once it has said that it is paused; None where it says nothing in time: it is
@@ -30,10 +29,10 @@ def pause(run: RunFolder, *, sleep: Callable[[float], None] = time.sleep) -> int
             f"cannot write {run.pause}: {error.strerror}",
             hint="Free some space, or stop the submit with Ctrl-C: it can be continued.",
         ) from error
-    return _said(run, paused=True, sleep=sleep)
+    return _said(run, paused=True)
 
 
-def resume(run: RunFolder, *, sleep: Callable[[float], None] = time.sleep) -> int | None:
+def resume(run: RunFolder) -> int | None:
     """Let a paused submit go on; the calls under way once it has said that it does, None as `pause` has it.
 
     Raises UsageError when no submit is running, or it is not paused.
@@ -44,7 +43,7 @@ def resume(run: RunFolder, *, sleep: Callable[[float], None] = time.sleep) -> in
             f"the submit on {run.path} is not paused", hint="`batchrun status` says how it stands."
         )
     run.pause.unlink(missing_ok=True)
-    return _said(run, paused=False, sleep=sleep)
+    return _said(run, paused=False)
 
 
 def _require_running(run: RunFolder, verb: str) -> None:
@@ -55,11 +54,11 @@ def _require_running(run: RunFolder, verb: str) -> None:
         )
 
 
-def _said(run: RunFolder, *, paused: bool, sleep: Callable[[float], None]) -> int | None:
+def _said(run: RunFolder, *, paused: bool) -> int | None:
     """The calls under way, by what the submit says once it is paused, or goes on."""
     for _ in range(round(_PATIENCE / _LOOK)):
         live = read_live(run)
         if live and live.get("paused") is paused:
             return int(live.get("in_flight") or 0)
-        sleep(_LOOK)
+        time.sleep(_LOOK)
     return None

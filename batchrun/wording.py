@@ -10,7 +10,7 @@ import base64
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -85,6 +85,12 @@ def counted(number: int, noun: str) -> str:
     if number == 1:
         return f"{number:,} {noun}"
     return f"{number:,} {noun}{'es' if noun.endswith('ch') else 's'}"
+
+
+def tokens_of(usage: Mapping[str, int | None]) -> str:
+    """`1,200 prompt + 300 completion`; empty where neither is known."""
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    return "" if prompt is completion is None else f"{prompt or 0:,} prompt + {completion or 0:,} completion"
 
 
 def usd(amount: float) -> str:

@@ -14,35 +14,18 @@ from batchrun.batches.lines import URL
 from batchrun.chat.stamps import BATCH
 from batchrun.client import Form, Resources
 from batchrun.clock import Clock
+from batchrun.job.presets import CUSTOM, Uploads
 from batchrun.outcome import Error, Exchange, NoResponse, Response
 from batchrun.policy.decision import RetryRules, backoff
 from batchrun.policy.error_response import classify
 from batchrun.policy.retry_after import retry_after
+from batchrun.run_folder.checkpoint.with_providers import OVER
 from batchrun.value import value
-
-OVER = frozenset({"completed", "failed", "expired", "cancelled"})
-"""States that a batch does not leave."""
 
 _LACKING = frozenset({404, 405, 501})
 _MAY_PASS = frozenset({408, 425, 429})
 _PAGE = 100
 _NOTHING = Response(200, {}, b"", 0.0)
-
-
-@value(frozen=True, slots=True)
-class Dialect:
-    """How a provider wants files uploaded: where to, and the fields beside the file."""
-
-    path: str = "/files"
-    purpose: str = "batch"
-    says_name: bool = False
-    """Whether the file's name is a field of its own."""
-
-
-OPENAI = Dialect()
-
-DIALECTS = {"together": Dialect("/files/upload", "batch-api", says_name=True)}
-"""By preset, where it is not OpenAI's (Together, API reference, Upload a file)."""
 
 
 class ApiError(Exception):
@@ -101,17 +84,17 @@ class BatchApi:
         retry: RetryRules,
         clock: Clock,
         jitter: Callable[[], float],
-        dialect: Dialect = OPENAI,
+        uploads: Uploads = CUSTOM.uploads,
     ) -> None:
         self._resources = resources
-        self._dialect = dialect
+        self._uploads = uploads
         self._retry = retry
         self._clock = clock
         self._jitter = jitter
 
     async def upload(self, path: Path, name: str) -> str:
         """Upload a file of requests; its id there. Raises OSError where it cannot be read."""
-        says = self._dialect
+        says = self._uploads
         fields = {"purpose": says.purpose, **({"file_name": name} if says.says_name else {})}
         form = Form(fields, path, name, "application/jsonl")
         return text_of(await self._steadily(partial(self._resources.upload, says.path, form)), "id")

@@ -7,8 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
-from batchrun import codec
-from batchrun.batches.lines import read_line
+from batchrun.batches.lines import named, read_line
 from batchrun.outcome import Exchange, NoResponse
 
 _MISSING = "the batch has ended without a line for this request"
@@ -83,18 +82,9 @@ class Arrived:
     def _look_through(self, at: int, file: BinaryIO) -> None:
         place = 0
         for line in file:
-            name = _name(line)
+            name, _document = named(line)
             if name is None or name in self._places:
                 self.strange += bool(line.strip())
             else:
                 self._places[name] = at, place
             place += len(line)
-
-
-def _name(line: bytes) -> str | None:
-    try:
-        document = codec.loads(line)
-    except ValueError:
-        return None
-    name = document.get("custom_id") if isinstance(document, dict) else None
-    return name if isinstance(name, str) else None

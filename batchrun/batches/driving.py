@@ -12,7 +12,7 @@ import polars as pl
 from batchrun.admission import Admission
 from batchrun.answer.answerer import Answerer
 from batchrun.answer.needs import Estimator
-from batchrun.batches.api import DIALECTS, OPENAI, BatchApi
+from batchrun.batches.api import BatchApi
 from batchrun.batches.context import BatchContext
 from batchrun.batches.delivery import AnswerDelivery
 from batchrun.batches.drawing import Deferring
@@ -128,7 +128,7 @@ class ByBatches:
 
     def _context(self, parts: Parts, run_context: RunContext) -> BatchContext:
         job, resources = self.survey.job, parts.resources
-        for name in {model.endpoint for model in job.models} - resources.keys():
+        for name in job.used_endpoints.keys() - resources.keys():
             raise JobError(
                 f"{job.where('endpoints', name, 'base_url')}: names several servers, and a batch is one's",
                 hint="Give one base_url, or set engine.kind: local.",
@@ -139,13 +139,7 @@ class ByBatches:
             run_id=self.survey.run.run_id,
             checkpoint=self.survey.run.checkpoint_path,
             apis={
-                name: BatchApi(
-                    one,
-                    retry,
-                    run_context.clock,
-                    random.random,
-                    DIALECTS.get(job.endpoints[name].preset or "", OPENAI),
-                )
+                name: BatchApi(one, retry, run_context.clock, random.random, job.endpoints[name].uploads)
                 for name, one in resources.items()
             },
             budget=run_context.admission.budget,

@@ -47,14 +47,18 @@ def read_line(line: bytes, latency: float) -> Line | None:
     `latency` in seconds: what the batch took. A request that was not begun before its batch ended is an
     `NoResponse` that was never sent.
     """
+    name, document = named(line)
+    return None if name is None else Line(name, _exchange(document, latency))
+
+
+def named(line: bytes) -> tuple[str | None, dict[str, Any]]:
+    """A line's `custom_id`, None where it has none, and its document."""
     try:
         document = codec.loads(line)
     except ValueError:
-        return None
+        return None, {}
     name = document.get("custom_id") if isinstance(document, dict) else None
-    if not isinstance(name, str):
-        return None
-    return Line(name, _exchange(document, latency))
+    return name if isinstance(name, str) else None, document
 
 
 def refused(error: Mapping[str, Any]) -> Exchange:

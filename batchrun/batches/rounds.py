@@ -152,7 +152,7 @@ class Rounds:
         if (file := self._files.get(place)) and not file.takes(line, needs.prompt):
             await self._send(place)
         kept = _kept(needs)
-        while not self._afford(place, needs, kept):
+        while not self._afford(place, kept):
             if not self._enough:
                 await self._earn(needs)
             if self._enough:
@@ -160,7 +160,7 @@ class Rounds:
         self._files[place].add(line, task, wanted, needs, kept)
         self._held += 1
 
-    def _afford(self, place: tuple[int, str], needs: Needs, kept: Amounts) -> bool:
+    def _afford(self, place: tuple[int, str], kept: Amounts) -> bool:
         """Keep free what the call can take; False where the budget does not hold it now."""
         index, named = place
         if place not in self._files:

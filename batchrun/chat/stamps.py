@@ -44,7 +44,7 @@ class Stamp:
 def request_digest(request_hash: str, step_digest: str, model: str) -> str:
     """Names one step at a model: by the hash of the row's request, the digest of what is asked beyond it
     (`Sent.step_digest`), and ENDPOINT/MODEL."""
-    return codec.digest(codec.canonical([request_hash, step_digest, model]))
+    return codec.digest_of([request_hash, step_digest, model])
 
 
 def stamped(document: dict[str, Any], stamp: Stamp) -> dict[str, Any]:

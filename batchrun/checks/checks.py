@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from batchrun.errors import JobError
 from batchrun.job import Check, Job
 from batchrun.job.checking.known import did_you_mean
 from batchrun.predicate import Predicate, PredicateError
-from batchrun.run_folder.results.published import published_groups
+from batchrun.run_folder.damaged import readable
 from batchrun.summary import CheckOutcome
 
 _OK, _FAILED = "status = 'ok'", "status = 'failed'"
@@ -85,6 +87,17 @@ def evaluate(job: Job, columns: pa.Schema, results: Path) -> tuple[CheckOutcome,
         for count in counts:
             count.add(frame)
     return tuple(count.outcome(rows) for count in counts)
+
+
+def published_groups(results: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """These columns of the parts below `results`, a row group at a time: answers may be large.
+
+    Raises RunFolderError where a part is damaged.
+    """
+    for part in sorted(results.glob("*.parquet")):
+        with readable(part), pq.ParquetFile(part, pre_buffer=False) as file:
+            for group in range(file.num_row_groups):
+                yield pl.DataFrame(file.read_row_group(group, columns=list(columns), use_threads=False))
 
 
 class _Count:

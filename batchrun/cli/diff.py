@@ -8,7 +8,7 @@ import click
 
 from batchrun.cli.help import Explained
 from batchrun.cli.memory import keep_memory_small
-from batchrun.cli.options import JobArguments, as_json, runs_options
+from batchrun.cli.options import JobArguments, as_json, at_most, out_file, runs_options
 from batchrun.cli.text import answer, shown_path
 from batchrun.export import TABLES, named_by, replacing
 from batchrun.wording import clean_line, counted, listed
@@ -27,20 +27,8 @@ EXAMPLES = [
 @runs_options
 @click.option("--field", metavar="PATH", help="Compare this member of the results: parsed.label")
 @click.option("--truth", metavar="COLUMN", help="The column of the input that holds the right answers.")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=0),
-    metavar="N",
-    default=5,
-    show_default=True,
-    help="At most so many examples.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help=f"Write all rows side by side: {listed([form.suffixes[0] for form in TABLES.values()], 'or')}.",
-)
+@at_most(type=click.IntRange(min=0), default=5, show_default=True, help="At most so many examples.")
+@out_file(help=f"Write all rows side by side: {listed([one.suffixes[0] for one in TABLES.values()], 'or')}.")
 @as_json
 def command(
     jobs: list[JobArguments],

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import click
 
 from batchrun.cli.help import Explained
-from batchrun.cli.options import JobArguments, as_json, run_options
+from batchrun.cli.options import JobArguments, as_json, out_file, run_options
 from batchrun.cli.text import shown_path, wrapped, write, write_json
 from batchrun.errors import UsageError
 from batchrun.export import FORMATS, TABLES, USUAL, Lines, Table, named_by
@@ -69,12 +69,7 @@ def _help() -> str:
     type=click.Choice(list(FORMATS)),
     help=f"What to write. Default: by the suffix of --out; {USUAL} without one.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The file to write. Default: standard output.",
-)
+@out_file(help="The file to write. Default: standard output.")
 @click.option("--where", metavar="SQL", help="Rows for which this holds: \"status = 'ok' AND latency > 2\"")
 @click.option("--columns", metavar="A,B,…", help="These columns of the results, or members: parsed.label.")
 @as_json

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batchrun.cli.help import Explained
-from batchrun.cli.options import as_json
+from batchrun.cli.options import as_json, out_file
 from batchrun.cli.text import command_line, shown_path, wrapped, write, write_json
 from batchrun.errors import InputError, UsageError
 from batchrun.wording import clean, clean_line
@@ -37,12 +37,7 @@ EXAMPLES = [
 )
 @click.option("--endpoint", metavar="NAME", help="Where to send it: a preset. Default: the simulator.")
 @click.option("--model", metavar="MODEL", help="The model, by the name that the endpoint gives it.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The file to write. Default: jobs/NAME.yaml",
-)
+@out_file(help="The file to write. Default: jobs/NAME.yaml")
 @as_json
 def command(
     data: str | None,

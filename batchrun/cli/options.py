@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,9 @@ SETS = click.option(
 )
 NAME = click.option("--name", metavar="NAME", help="Another name, and so another run folder.")
 _MODEL = click.option("--model", metavar="ENDPOINT/MODEL", help="Another model than the job's.")
+out_file = partial(click.option, "--out", type=click.Path(path_type=Path), metavar="FILE")
+"""Where a verb writes to; its help is the verb's own, as that of the next."""
+at_most = partial(click.option, "--limit", type=click.IntRange(min=1), metavar="N")
 ENV_FILE = click.option(
     "--env-file",
     type=click.Path(path_type=Path),
@@ -50,12 +53,18 @@ class PathOrAddress(click.Path):
     def convert(
         self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
     ) -> Any:
-        if isinstance(value, str) and is_remote(value):
-            try:
-                return Address.parse(value)
-            except ValueError as error:
-                raise UsageError(f"{value}: {error}", hint="Name a job file (.yaml) or a run.") from None
-        return super().convert(value, param, ctx)
+        found = path_or_address(value)
+        return found if isinstance(found, Address) else super().convert(value, param, ctx)
+
+
+def path_or_address(value: str | os.PathLike[str]) -> Path | Address:
+    """What a text means. Raises UsageError."""
+    if isinstance(value, str) and is_remote(value):
+        try:
+            return Address.parse(value)
+        except ValueError as error:
+            raise UsageError(f"{value}: {error}", hint="Name a job file (.yaml) or a run.") from None
+    return Path(value)
 
 
 @dataclass(frozen=True, slots=True)

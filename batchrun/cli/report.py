@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batchrun.cli.help import Explained
-from batchrun.cli.options import JobArguments, as_json, run_options
+from batchrun.cli.options import JobArguments, as_json, out_file, run_options
 from batchrun.cli.text import shown_path, wrapped, write, write_json
 from batchrun.errors import StorageError, UsageError
 from batchrun.wording import clean_line
@@ -29,12 +29,7 @@ EXAMPLES = [
 
 @click.command(cls=Explained, examples=EXAMPLES)
 @run_options
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The file to write. Default: report.html in the run folder; - is standard output.",
-)
+@out_file(help="The file to write. Default: report.html in the run folder; - is standard output.")
 @as_json
 def command(arguments: JobArguments, out: Path | None, as_json: bool) -> None:
     """Write how a run stands as one HTML file: of a job file, or in a run folder.

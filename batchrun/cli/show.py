@@ -13,6 +13,7 @@ from batchrun.cli.options import (
     JobArguments,
     OptionalValues,
     as_json,
+    at_most,
     error_types,
     run_options,
 )
@@ -59,12 +60,7 @@ EXAMPLES = [
 @click.option("--sample", type=click.IntRange(min=1), metavar="N", help="N rows drawn among those that fit.")
 @click.option("--seed", type=int, metavar="N", help="Another one draws another sample. Default: 0")
 @click.option("--columns", metavar="A,B,…", help="Show these columns instead, or members: parsed.label.")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help=f"At most so many rows. Default: {LIMIT}; all in a pager, with --json and with --sample",
-)
+@at_most(help=f"At most so many rows. Default: {LIMIT}; all in a pager, with --json and with --sample")
 @click.option("--no-pager", is_flag=True, help="Write to the terminal, also what is longer than it.")
 @as_json
 def command(

@@ -14,7 +14,7 @@ from batchrun.cli.help import Explained
 from batchrun.cli.memory import keep_memory_small
 from batchrun.cli.options import JobArguments, as_json, run_options
 from batchrun.cli.text import answer, shown_path
-from batchrun.wording import counted, duration, moment, usd
+from batchrun.wording import counted, duration, moment, tokens_of, usd
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -155,10 +155,9 @@ def _tell_live(console: Console, found: Status) -> None:
 def _money(found: Status) -> list[tuple[str, str]]:
     """What the run took: by its rows as they were published, and of its budget by all calls."""
     told = []
-    prompt, completion = (found.usage.get(name) for name in ("prompt_tokens", "completion_tokens"))
     since = "" if found.up_to_date else ", when the last submit ended"
-    if prompt is not None or completion is not None:
-        told.append(("tokens", f"{prompt or 0:,} prompt + {completion or 0:,} completion{since}"))
+    if tokens := tokens_of(found.usage):
+        told.append(("tokens", f"{tokens}{since}"))
     if found.cost_usd is not None:
         saved = f"; {usd(found.saved_usd)} saved by the provider's cache" if found.saved_usd else ""
         told.append(("cost", f"{usd(found.cost_usd)}{saved}{since}"))

@@ -12,7 +12,7 @@ from batchrun.checks.verdict import given, sentence
 from batchrun.cli.failures import REMEDIES
 from batchrun.cli.summary import by_batches, money, row_counts
 from batchrun.summary import Summary
-from batchrun.wording import clean_line, counted, duration
+from batchrun.wording import clean_line, counted, duration, tokens_of
 
 VARIABLE = "GITHUB_STEP_SUMMARY"
 """Names the file that a step may append Markdown to (GitHub's documentation, "Adding a job summary")."""
@@ -48,9 +48,8 @@ def _facts(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "failed", f"{number:,} {kind}: {REMEDIES[kind]}" if kind in REMEDIES else f"{number:,} {kind}"
     for check in given(summary.checks, pending=summary.pending):
         yield "check", sentence(check, pending=summary.pending)
-    prompt, completion = (summary.usage.get(name) for name in ("prompt_tokens", "completion_tokens"))
-    if prompt is not None or completion is not None:
-        yield "tokens", f"{prompt or 0:,} prompt + {completion or 0:,} completion"
+    if tokens := tokens_of(summary.usage):
+        yield "tokens", tokens
     if cost := money(summary):
         yield "cost", cost
     done = summary.submit

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from batchrun.cli.memory import keep_memory_small
-from batchrun.cli.options import TYPES, JobArguments, OptionalValues, as_json, error_types, job_options
+from batchrun.cli.options import (
+    TYPES,
+    JobArguments,
+    OptionalValues,
+    as_json,
+    at_most,
+    error_types,
+    job_options,
+)
 from batchrun.cli.text import write_json
 from batchrun.errors import UsageError
 
@@ -51,9 +59,7 @@ EXIT_CODES = {
 
 @click.command(cls=OptionalValues, examples=EXAMPLES, exit_codes=EXIT_CODES)
 @job_options
-@click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="At most N rows now; the rest stays pending."
-)
+@at_most(help="At most N rows now; the rest stays pending.")
 @click.option("--rerun-changed", is_flag=True, help="Ask changed rows again, replacing their answers.")
 @click.option("--keep-changed", is_flag=True, help="Keep the answers of changed rows, marked stale.")
 @click.option(
@@ -107,19 +113,17 @@ def command(
     from batchrun.submitting.options import Options
     from batchrun.submitting.submit import submit
 
-    _require_one(rerun_changed=rerun_changed, keep_changed=keep_changed)
-    types = error_types(retry_failed, "--retry-failed", retryable())
-    job, retry_model = _loaded(arguments, retrying=retry_failed is not None)
     options = Options(
         rerun_changed=rerun_changed,
         keep_changed=keep_changed,
-        retry_failed=types,
-        retry_model=retry_model,
+        retry_failed=error_types(retry_failed, "--retry-failed", retryable()),
         limit=limit,
         drain=drain,
         wait=wait,
         batches=_given(batches),
     )
+    job, retry_model = _loaded(arguments, retrying=retry_failed is not None)
+    options = replace(options, retry_model=retry_model)
     with showing(as_json=as_json) as progress:
         summary = submit(job, options, env=arguments.environment(), progress=progress)
     append_summary(summary)
@@ -130,14 +134,6 @@ def command(
     with suppress(BrokenPipeError):  # the exit code counts more than a reader that has gone
         write_json(summary.document())
     return summary.exit_code
-
-
-def _require_one(*, rerun_changed: bool, keep_changed: bool) -> None:
-    if rerun_changed and keep_changed:
-        raise UsageError(
-            "--rerun-changed and --keep-changed exclude each other",
-            hint="Choose one: --rerun-changed asks changed rows again, --keep-changed leaves their answers.",
-        )
 
 
 def _given(batches: tuple[str, ...]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from batchrun.outcome import NEVER_SENT, PASSING
 from batchrun.run_folder.checkpoint.with_providers import go_on
 from batchrun.storage import is_remote
 from batchrun.summary import Summary
-from batchrun.wording import counted, duration, usd
+from batchrun.wording import counted, duration, tokens_of, usd
 
 _STYLES = {
     "finished": "bold green",
@@ -131,9 +131,8 @@ def _for(way: Mapping[str, Any]) -> str:
 
 
 def _paid(console: Console, summary: Summary) -> None:
-    prompt, completion = (summary.usage.get(name) for name in ("prompt_tokens", "completion_tokens"))
-    if prompt is not None or completion is not None:
-        fact(console, "tokens", f"{prompt or 0:,} prompt + {completion or 0:,} completion")
+    if tokens := tokens_of(summary.usage):
+        fact(console, "tokens", tokens)
     if cost := money(summary):
         fact(console, "cost", cost)
     quantiles = [f"{name} {duration(value)}" for name, value in summary.latency.items() if value is not None]

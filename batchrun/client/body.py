@@ -101,9 +101,9 @@ async def whole(chunks: AsyncIterable[bytes]) -> bytes:
     return b"".join([chunk async for chunk in chunks])
 
 
-async def beginning(chunks: AsyncIterable[bytes], most: int = MAX_ERROR_BODY) -> AsyncIterator[bytes]:
-    """The chunks up to `most` bytes; what follows is not read."""
-    left = most
+async def beginning(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """The chunks up to MAX_ERROR_BODY bytes; what follows is not read."""
+    left = MAX_ERROR_BODY
     async for chunk in chunks:
         yield chunk[:left]
         left -= len(chunk)

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from batchrun.answer.task import Task
 from batchrun.cluster.messages import Shard
+from batchrun.codec import hash_prefix
 from batchrun.engines.chunks import in_chunks
 from batchrun.engines.tasks import task_of
 from batchrun.errors import InputError
 from batchrun.index import Identifier
 from batchrun.job import Job
 from batchrun.render.renderer import Renderer
-from batchrun.run_folder.checkpoint.sealed import hash_prefix
 from batchrun.source import Source
 from batchrun.survey.previous import open_input
 

@@ -22,8 +22,7 @@ def check_keys(job: Job, env: Mapping[str, str]) -> None:
     A command that prints a key is not run, but its program must exist. Also when a key for this machine,
     which needs no encryption, would go through a proxy on another one.
     """
-    used = [job.endpoints[name] for name in dict.fromkeys(model.endpoint for model in job.models)]
-    check_endpoints(used, env, job.folder)
+    check_endpoints([*job.used_endpoints.values()], env, job.folder)
 
 
 def check_endpoints(used: Sequence[Endpoint], env: Mapping[str, str], folder: Path) -> None:
@@ -70,9 +69,9 @@ def _check_proxy(endpoint: Endpoint) -> None:
 
 def check_simulators(job: Job) -> None:
     """Raises JobError when the options of a simulator that the job's models use are wrong."""
-    for name in {model.endpoint for model in job.models}:
-        if not job.endpoints[name].base_urls:
-            simulator_config(job, job.endpoints[name])
+    for endpoint in job.used_endpoints.values():
+        if not endpoint.base_urls:
+            simulator_config(job, endpoint)
 
 
 def simulator_config(job: Job, endpoint: Endpoint) -> SimulatorConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 from batchrun.client import (
@@ -17,6 +17,7 @@ from batchrun.client import (
     Resources,
     Server,
     Timeouts,
+    Transport,
     build_transport,
     key_header,
 )
@@ -28,7 +29,7 @@ from batchrun.job import Endpoint, Job, Retry
 
 def key_sources(job: Job) -> dict[str, str]:
     """By the endpoints of the job's models: where the key comes from that each of them is sent."""
-    return {name: _key_source(job.endpoints[name]) for name in {model.endpoint for model in job.models}}
+    return {name: _key_source(endpoint) for name, endpoint in job.used_endpoints.items()}
 
 
 def _key_source(endpoint: Endpoint) -> str:
@@ -65,8 +66,7 @@ async def open_endpoints(
     async with AsyncExitStack() as stack:
         opened = Opened()
         memory = BodyMemory()
-        for name in dict.fromkeys(model.endpoint for model in job.models):
-            endpoint = job.endpoints[name]
+        for name, endpoint in job.used_endpoints.items():
             key = await _command_key(job, endpoint, env, say)
             base_urls = endpoint.base_urls or (stack.enter_context(_simulator(job, endpoint)),)
             replicas: dict[str, EndpointClient] = {}
@@ -82,24 +82,16 @@ async def open_endpoints(
 
 @asynccontextmanager
 async def open_resources(
-    endpoint: Endpoint,
-    env: Mapping[str, str],
-    *,
-    job: Job | None = None,
-    connections: int = 2,
-    say: Callable[[str], None] = lambda text: None,
+    endpoint: Endpoint, env: Mapping[str, str], *, job: Job | None = None, connections: int = 2
 ) -> AsyncIterator[Resources]:
     """The other paths of one endpoint with one base URL; closed with the block.
 
     `job` is the one that describes the endpoint, None where only the command line names it. Raises as
     `open_endpoints`.
     """
-    key = await _command_key(job, endpoint, env, say)
-    resources = _resources(job, endpoint, endpoint.base_urls[0], env, key, connections)
-    try:
+    key = await _command_key(job, endpoint, env, lambda text: None)
+    async with aclosing(_resources(job, endpoint, endpoint.base_urls[0], env, key, connections)) as resources:
         yield resources
-    finally:
-        await resources.aclose()
 
 
 async def _command_key(
@@ -121,17 +113,11 @@ def _client(
 ) -> Client:
     waits = job.retry.timeout
     timeouts = Timeouts(waits.connect, waits.idle, waits.total)
-    transport = build_transport(
-        timeouts,
-        proxy=endpoint.proxy,
-        ca_file=endpoint.ca_file,
-        max_connections=endpoint.limits.most_in_flight or 1,
-    )
     return Client(
         base_url,
         headers=_headers(endpoint, env),
         timeouts=timeouts,
-        transport=transport,
+        transport=_transport(endpoint, timeouts, endpoint.limits.most_in_flight or 1),
         secrets=[*_secrets(job, endpoint, env)],
         key=command_key,
         memory=memory,
@@ -150,10 +136,12 @@ def _resources(
     server = Server(base_url, headers=_headers(endpoint, env), secrets=secrets, key=key)
     retry = job.retry if job else Retry()
     timeouts = Timeouts(retry.timeout.connect, PATIENT, PATIENT)  # each request has a total of its own
-    transport = build_transport(
-        timeouts, proxy=endpoint.proxy, ca_file=endpoint.ca_file, max_connections=connections
-    )
-    return Resources(server, transport)
+    return Resources(server, _transport(endpoint, timeouts, connections))
+
+
+def _transport(endpoint: Endpoint, timeouts: Timeouts, connections: int) -> Transport:
+    proxy, ca_file = endpoint.proxy, endpoint.ca_file
+    return build_transport(timeouts, proxy=proxy, ca_file=ca_file, max_connections=connections)
 
 
 def _headers(endpoint: Endpoint, env: Mapping[str, str]) -> dict[str, str]:

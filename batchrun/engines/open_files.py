@@ -28,8 +28,7 @@ def fitting(job: Job, files: int) -> Job:
 
     Connections stay open for reuse, so the servers share the files rather than take turns.
     """
-    names = dict.fromkeys(model.endpoint for model in job.models)
-    servers = sum(max(1, len(job.endpoints[name].base_urls)) for name in names)
+    servers = sum(max(1, len(endpoint.base_urls)) for endpoint in job.used_endpoints.values())
     most = max(1, (files - OTHERS) // servers)
     endpoints = {
         name: replace(endpoint, limits=_at_most(most * max(1, len(endpoint.base_urls)), endpoint.limits))

@@ -10,13 +10,14 @@ from typing import Any
 import polars as pl
 
 from batchrun.answer.task import Task
+from batchrun.codec import hash_prefix
 from batchrun.engines.spool import spooled
 from batchrun.index import Identified
 from batchrun.index.prefix import PREFIX
 from batchrun.outcome import PASSING, Error
 from batchrun.policy.judge import judge
 from batchrun.run_folder.checkpoint.checkpoint import Checkpoint
-from batchrun.run_folder.checkpoint.sealed import PartReader, hash_prefix, histories
+from batchrun.run_folder.checkpoint.sealed import PartReader, histories
 from batchrun.run_folder.columns.columns import EARLIER_COLUMNS, earlier_askings
 from batchrun.run_folder.journal.history import History
 from batchrun.source import Row

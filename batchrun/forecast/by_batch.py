@@ -47,11 +47,6 @@ class Batches:
         return found if self.finish_by is None else found.at_most(self.finish_by)
 
 
-def goes_by_batch(job: Job) -> bool:
-    """Whether rows go by a provider's batches."""
-    return job.engine.kind == "provider_batch"
-
-
 def batches_of(
     job: Job, sample: RequestSample, canary: int | None, answers: Range, price: Price | None
 ) -> Batches:

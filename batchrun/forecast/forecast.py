@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from batchrun.forecast.assumed import answers_of, assumed
-from batchrun.forecast.by_batch import Batches, batches_of, goes_by_batch, priced
+from batchrun.forecast.by_batch import Batches, batches_of, priced
 from batchrun.forecast.canary import canary
 from batchrun.forecast.estimate import Hindrance, Range, duration
 from batchrun.forecast.figures import estimated_usd, number, spread
@@ -80,7 +80,7 @@ def forecast(survey: Survey, states: pl.DataFrame, wanted: pl.DataFrame, *, now:
     taken = _taken(survey, known, sample, price)
     first = canary(job, lambda: states).rows
     batches = None
-    if goes_by_batch(job):
+    if job.engine.by_batch:
         batches = batches_of(job, sample, first, answers_of(survey), price)
         price = price.in_batch if price else None
         batched = _taken(survey, known, sample, price, in_batches=True)
@@ -156,7 +156,7 @@ def _first_name(survey: Survey, sample: RequestSample) -> str:
 def _notes(
     survey: Survey, sample: RequestSample, taken: Taken, price: Price | None, prices: ModelPrices
 ) -> Iterator[str]:
-    by_batch = goes_by_batch(survey.job)
+    by_batch = survey.job.engine.by_batch
     yield from () if by_batch else windowed(survey.job)
     if price is not None and price.doubt:
         yield price.doubt

@@ -72,11 +72,10 @@ def sample_requests(
     chosen = _spread(indices.filter(indices < end))
     compared = _spread(others["row_index"].filter(others["row_index"] < end))
     sample = RequestSample(_sent_rows(survey, states, wanted))
-    by_batch = survey.job.engine.kind == "provider_batch"
     for row, request in rendered(survey, chosen | compared):
         sample.prompt_tokens[row.index] = request.prompt_tokens
         if row.index in chosen:
-            _add(sample, request, by_batch=by_batch)
+            _add(sample, request, by_batch=survey.job.engine.by_batch)
     sample.size = _prompt_size(survey, wanted, sample)
     return sample
 

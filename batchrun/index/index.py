@@ -151,7 +151,7 @@ def build(
             found = identifier.identify(row)
             positions.append(row.index)
             keys.append(found.key)
-            hashes.append(int(found.request_hash[:16], 16))
+            hashes.append(codec.hash_prefix(found.request_hash))
             for values, value_of in more.values():
                 values.append(value_of(found.request))
             _count(counted, row, found, null_printed=templates.null_printed)

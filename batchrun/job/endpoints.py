@@ -12,7 +12,7 @@ from batchrun.chat.request.wire import Instructions, TokenLimit
 from batchrun.errors import UsageError
 from batchrun.job.checking.known import did_you_mean
 from batchrun.job.document.place import Loc, Problem, dotted
-from batchrun.job.presets import CUSTOM, PRESETS, SIMULATOR, Preset
+from batchrun.job.presets import CUSTOM, PRESETS, SIMULATOR, Preset, Uploads
 from batchrun.job.sections.address import check_base_url, check_base_urls, command_words, in_clear
 from batchrun.job.sections.serving import EndpointSpec, LimitsSpec
 from batchrun.limits import MOST_CONCURRENCY, Limits
@@ -26,13 +26,13 @@ class Endpoint:
 
     Attributes:
         name: as the job calls it.
-        preset: the preset it began with, if any.
         base_urls: what `/chat/completions` is appended to, of each replica; empty where batchrun is
             to start the simulator itself.
         api_key_env: the variable that holds the key, if one does.
         api_key_cmd: the words of the command that prints it, if one does.
         api_key_header: the header that carries it, in lower case.
         limits: for all models of the endpoint together; `concurrency` is never None.
+        uploads: how it wants files.
         headers: sent with every request. Not shown in a repr, and neither is `proxy`.
         ca_file: an absolute path.
         simulator: options of a simulator that batchrun starts, as the job spells them.
@@ -42,12 +42,12 @@ class Endpoint:
     """
 
     name: str
-    preset: str | None
     base_urls: tuple[str, ...]
     api_key_env: str | None
     api_key_cmd: tuple[str, ...] | None
     api_key_header: str
     limits: Limits
+    uploads: Uploads
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     proxy: str | None = field(default=None, repr=False)
     ca_file: Path | None = None
@@ -67,7 +67,6 @@ def resolve(name: str, spec: EndpointSpec, *, env: Mapping[str, str], ca_file: P
     preset = preset_of(name, spec)
     return Endpoint(
         name=name,
-        preset=_preset_name(name, spec),
         base_urls=_urls(check_base_urls(spec.base_url or _preset_url(preset, env))),
         api_key_env=_key_variable(preset, spec),
         api_key_cmd=command_words(spec.api_key_cmd) if spec.api_key_cmd else None,
@@ -80,6 +79,7 @@ def resolve(name: str, spec: EndpointSpec, *, env: Mapping[str, str], ca_file: P
         token_limit=_laid_over(preset.token_limit, spec, "token_limit"),
         instructions=_laid_over(preset.instructions, spec, "instructions"),
         any_schema=preset.any_schema,
+        uploads=preset.uploads,
     )
 
 
@@ -190,7 +190,7 @@ def named_endpoint(named: str, api_key_env: str | None, env: Mapping[str, str]) 
         raise UsageError(
             f"--endpoint: {_why(error)}", hint="Give a base URL like https://api.example.com/v1, or a preset."
         ) from None  # not chained: it may quote a key
-    if not endpoint.base_urls and endpoint.preset != SIMULATOR:
+    if not endpoint.base_urls and named != SIMULATOR:
         raise UsageError(
             f"--endpoint {named}: is served at an address of your own",
             hint="Name a job file that gives its base_url.",

@@ -104,6 +104,11 @@ class Job:
         """Where the run is kept, for people."""
         return str(self.output_address or self.output_path)
 
+    @property
+    def used_endpoints(self) -> Mapping[str, Endpoint]:
+        """By name, those of the models, in their order."""
+        return {model.endpoint: self.endpoints[model.endpoint] for model in self.models}
+
     def where(self, *loc: str | int) -> str:
         """Say place and key of a value: `jobs/x.yaml:12: endpoints.flaky.simulator.rpm`."""
         return self.places.where(*loc)

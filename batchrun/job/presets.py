@@ -14,6 +14,16 @@ BEARER_HEADER = "authorization"
 
 
 @dataclass(frozen=True, slots=True)
+class Uploads:
+    """How an endpoint wants files uploaded: where to, and the fields beside the file."""
+
+    path: str = "/files"
+    purpose: str = "batch"
+    says_name: bool = False
+    """Whether the file's name is a field of its own."""
+
+
+@dataclass(frozen=True, slots=True)
 class Preset:
     """What an endpoint has when the job says nothing else.
 
@@ -27,6 +37,7 @@ class Preset:
         instructions: the only role of instructions that it knows; None where it knows both.
         most_stops: how many texts `stop` may have; None where any number will do.
         any_schema: answers are held to any schema as it stands, so that none is made strict for it.
+        uploads: where that is not as OpenAI has it.
     """
 
     base_url: str | None
@@ -37,6 +48,7 @@ class Preset:
     instructions: Instructions | None = None
     most_stops: int | None = None
     any_schema: bool = False
+    uploads: Uploads = Uploads()
 
 
 SIMULATOR = "simulator"
@@ -52,7 +64,11 @@ PRESETS: dict[str, Preset] = {
     "lightcone": Preset("https://api.tzafon.ai/v1", "TZAFON_API_KEY"),
     "openrouter": Preset("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
     "together": Preset(
-        "https://api.together.xyz/v1", "TOGETHER_API_KEY", token_limit="max_tokens", instructions="system"
+        "https://api.together.xyz/v1",
+        "TOGETHER_API_KEY",
+        token_limit="max_tokens",
+        instructions="system",
+        uploads=Uploads("/files/upload", "batch-api", says_name=True),  # API reference, Upload a file
     ),
     "groq": Preset("https://api.groq.com/openai/v1", "GROQ_API_KEY", instructions="system"),
     "vllm": Preset("http://localhost:8000/v1", any_schema=True),

@@ -8,7 +8,6 @@ from typing import Any
 from batchrun.chat.request.families import no_logprobs, thinks, unsupported
 from batchrun.chat.schema.json_schema import plain
 from batchrun.chat.schema.strict import strict_fault
-from batchrun.forecast.by_batch import goes_by_batch
 from batchrun.job import Job, ModelChoice
 from batchrun.planning.examples import Example
 from batchrun.planning.unused import unused
@@ -143,7 +142,7 @@ def _unsure(renderer: Renderer) -> Iterator[str]:
 def _in_batches(survey: Survey) -> Iterator[str]:
     """What is to be known of a job whose rows go by a provider's batches."""
     job = survey.job
-    if not goes_by_batch(job):
+    if not job.engine.by_batch:
         return
     if any(model.parameters.get("stream") for model in survey.renderer.models):
         yield "request.stream has no effect in a batch: `ttft` will be null. Leave it out."

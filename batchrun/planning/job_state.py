@@ -14,7 +14,7 @@ from batchrun.index.sharing import HOLDER
 from batchrun.job import Job
 from batchrun.planning.left import spent_so_far
 from batchrun.run_folder.checkpoint.batches import BatchRecord, read_rows
-from batchrun.run_folder.checkpoint.checkpoint import KEPT_SCHEMA, read_kept
+from batchrun.run_folder.checkpoint.checkpoint import PAIRS_SCHEMA, read_kept
 from batchrun.run_folder.checkpoint.sealed import ANSWERS_SCHEMA
 from batchrun.run_folder.checkpoint.shared import read_shared
 from batchrun.run_folder.checkpoint.with_providers import recorded, with_held
@@ -76,19 +76,16 @@ def _inspect(
     rerun_changed: bool,
 ) -> JobState:
     survey = take_survey(job, on_rows=on_rows, keep_index=False)
-    answers, kept = pl.DataFrame(schema=ANSWERS_SCHEMA), pl.DataFrame(schema=KEPT_SCHEMA)
-    if survey.run.checkpoint_path.exists():
-        answers = survey.checkpoint.answers()
-        kept = (
-            kept if rerun_changed else read_kept(survey.run.checkpoint_path)
-        )  # as submit forgets what was kept
-    shared = read_shared(survey.run.checkpoint_path)
+    path = survey.run.checkpoint_path
+    answers = survey.checkpoint.answers() if path.exists() else pl.DataFrame(schema=ANSWERS_SCHEMA)
+    kept = pl.DataFrame(schema=PAIRS_SCHEMA) if rerun_changed else read_kept(path)  # as submit forgets it
+    shared = read_shared(path)
     has_ids = job.input.id is not None
     states = match(survey.rows, answers, kept, has_ids=has_ids, retry_failed=retry_failed, shared=shared)
     removed = _removed(answers, states)
     del answers
     wanted = to_do(states, rerun_changed=rerun_changed)
-    records = recorded(survey.run.checkpoint_path)
+    records = recorded(path)
     wanted, with_provider = _not_there(survey, wanted, records)
     expected = forecast(survey, states, wanted, now=now)
     spent = with_held(spent_so_far(survey, now), records)

@@ -14,7 +14,6 @@ from batchrun.answer.needs import Estimator
 from batchrun.budget import Amounts
 from batchrun.engines.closings import describe
 from batchrun.forecast import canary, first_request
-from batchrun.forecast.by_batch import goes_by_batch
 from batchrun.job import Job
 from batchrun.planning.job_state import JobState
 from batchrun.planning.left import holds, over_budget
@@ -62,7 +61,7 @@ def outset(state: JobState, admission: Admission, *, retrying: bool, now: float)
         warnings.append(f"{reasons}. Until then rows go to {job.models[at].qualified_name}.")
     if first.failed is not None:
         stops.append(first.failed)
-    in_batches = goes_by_batch(job) and first.rows is None
+    in_batches = job.engine.by_batch and first.rows is None
     next_call = _first_bound(survey, state.to_do, at or 0, now=now, in_batches=in_batches)
     stops = stops if state.forecast.rows else []
     return Outset(

@@ -80,7 +80,7 @@ class Renderer:
                 parameters = self.parameters(0, context)
                 spelled = self._spelled(messages, parameters, context)
             identity = replace(spelled, media, attrgetter("identity")) if media else spelled
-            request_hash = codec.digest(codec.canonical(identity))
+            request_hash = codec.digest_of(identity)
         except MediaError as error:
             raise RenderError(Error("media", str(error))) from error
         except TypeError as error:

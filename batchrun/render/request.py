@@ -106,9 +106,9 @@ class RowRequest:
         )
 
     def digest(self, step: Step) -> str:
-        """Names an ask of this row's conversation, media by their identity."""
+        """Names a step of this row's conversation, media by their identity."""
         asked = replace([list(step.messages), step.last], self.media, lambda ref: ref.identity)
-        return codec.digest(codec.canonical(asked))
+        return codec.digest_of(asked)
 
     @property
     def named_model(self) -> str:

@@ -28,6 +28,7 @@ from batchrun.reparsing.reading import reread
 from batchrun.reparsing.rows import OLDER, PLACED, as_answered, asked, open_rows
 from batchrun.reparsing.stored import stored
 from batchrun.run_folder.checkpoint.checkpoint import Checkpoint
+from batchrun.run_folder.checkpoint.row_groups import bytes_of, gathered
 from batchrun.run_folder.checkpoint.sealed import seal
 from batchrun.run_folder.disk import write_atomically
 from batchrun.run_folder.folder import RunFolder, storage_of
@@ -231,27 +232,13 @@ def _task(history: History, row: Identified, row_index: int, number: int) -> His
 def _record(work: _Reparse, checkpoint: Checkpoint) -> None:
     """Write the tasks as sealed parts, each durable when the next is begun."""
     try:
-        for finished in _parts(work.tasks()):
+        for finished in gathered(work.tasks(), bytes_of, SEAL_BYTES, SEAL_ROWS):
             seal(finished, checkpoint.folder, checkpoint.next_number)
     except StorageError as error:
         raise StorageError(
             error.message,
             hint="Every answer is kept. Free some space or mend the disk, then reparse again: it goes on.",
         ) from error
-
-
-def _parts(tasks: Iterator[History]) -> Iterator[list[History]]:
-    """Tasks in lists of the size of a sealed part."""
-    part: list[History] = []
-    size = 0
-    for task in tasks:
-        part.append(task)
-        size += sum(map(len, task.lines))
-        if len(part) >= SEAL_ROWS or size >= SEAL_BYTES:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part
 
 
 def _refuse_others(survey: Survey, rows: pl.DataFrame) -> None:

@@ -9,6 +9,7 @@ import polars as pl
 
 from batchrun.report.tally import Tally
 from batchrun.report.timeline import SPANS, Timeline
+from batchrun.run_folder.results.totals import QUANTILES
 
 COLUMNS = ["attempts", "finished_at"]
 """The results' columns that are read for it."""
@@ -21,8 +22,6 @@ _PER_BIN = 10
 
 FEWEST = 5
 """Calls below which nothing is seen over time."""
-
-QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 _FACTOR = 1.02
 """Latencies are counted in classes whose limits grow by it: quantiles are exact to a hundredth."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from batchrun.report.calls import QUANTILES, OverTime
+from batchrun.report.calls import OverTime
 from batchrun.report.figures import MOST_CALLS, SHARES, Distribution, Figures
 from batchrun.report.labels import label
 from batchrun.report.specs import (
@@ -24,6 +24,7 @@ from batchrun.report.specs import (
     steps,
     strips_over_time,
 )
+from batchrun.run_folder.results.totals import QUANTILES
 from batchrun.wording import clock, counted, duration, usd
 
 MOST = 12

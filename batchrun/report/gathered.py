@@ -18,7 +18,7 @@ from batchrun.run_folder.results.read import Seen, rows_by_part, scan_seen, see
 from batchrun.show.conversation import NEEDED, Part, Turn, facts, turns
 from batchrun.show.show import Choice, choose, input_columns
 from batchrun.status.status import Status, status
-from batchrun.wording import clean, clean_line, counted, duration, moment, usd
+from batchrun.wording import clean, clean_line, counted, duration, moment, tokens_of, usd
 
 FAILURES = 1_000
 """Failed rows in a report, at most."""
@@ -127,10 +127,9 @@ def _facts(found: Status, said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "stopped by", str(found.stopped_by["message"])
     rows = [f"{found.ok:,} ok", f"{found.failed:,} failed", f"{found.pending or 0:,} pending"]
     yield "rows", ", ".join(rows) + (f" ({found.stale:,} stale: of an older prompt)" if found.stale else "")
-    prompt, completion = (found.usage.get(name) for name in ("prompt_tokens", "completion_tokens"))
     since = "" if found.up_to_date else ", when the last submit ended"
-    if prompt is not None or completion is not None:
-        yield "tokens", f"{prompt or 0:,} prompt + {completion or 0:,} completion{since}"
+    if tokens := tokens_of(found.usage):
+        yield "tokens", f"{tokens}{since}"
     if found.cost_usd is not None:
         saved = f", {usd(found.saved_usd)} saved by the provider's cache" if found.saved_usd else ""
         yield "cost", f"{usd(found.cost_usd)}{saved}{since}"

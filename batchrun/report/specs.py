@@ -62,7 +62,7 @@ def steps(values: Sequence[float], *, title: str, axis: Axis) -> Spec:
     area = {
         "data": {"values": data},
         "mark": AREA,
-        "encoding": {"x": _time(axis), "y": _quantity("y", title)},
+        "encoding": {"x": _time(axis), "y": _quantity(title)},
     }
     return _whole([area, *_marks(axis)], HEIGHT)
 
@@ -80,7 +80,7 @@ def lines(series: Mapping[str, Sequence[float | None]], *, title: str, axis: Axi
         "mark": {"type": "line", "strokeWidth": 1.5, "point": {"size": 16, "filled": True} if few else False},
         "encoding": {
             "x": _time(axis),
-            "y": _quantity("y", title),
+            "y": _quantity(title),
             "color": {**_scaled("name", series, SERIES), **_STROKES},
             "strokeDash": {**_scaled("name", series, _DASHES), **_STROKES},
         },
@@ -101,7 +101,7 @@ def strips_over_time(strips: Sequence[Strip], *, axis: Axis) -> Spec:
         "mark": AREA,
         "encoding": {
             "x": _time(axis),
-            "y": _down("y", height),
+            "y": _down(height),
             "y2": {"field": "base"},
             "detail": {"field": "row"},
         },
@@ -137,7 +137,7 @@ def bars(categories: Sequence[Bar], *, names: Sequence[str] = ()) -> Spec:
                 "scale": {"domain": [0, most], "nice": False},
             },
             "x2": {"field": "x2"},
-            "y": _down("y", height),
+            "y": _down(height),
             "y2": {"field": "y2"},
             "color": color,
         },
@@ -168,7 +168,7 @@ def columns(
     encoding = {
         "x": {"field": "x", "type": "quantitative", "axis": axis, "scale": scale},
         "x2": {"field": "x2"},
-        "y": _quantity("y", quantity, whole=max(number for _, _, number in found)),
+        "y": _quantity(quantity, whole=max(number for _, _, number in found)),
         "y2": {"datum": 0},
     }
     drawn = {"data": {"values": data}, "mark": {"type": "rect", "color": SERIES[0]}, "encoding": encoding}
@@ -180,7 +180,7 @@ def named_columns(named: Sequence[tuple[str, int]], *, title: str, quantity: str
     data = [{"x": name, "y": number, "written": f"{number:,}"} for name, number in named]
     axis = {"title": label(title, _TITLE), "labelAngle": 0}
     x = {"field": "x", "type": "ordinal", "sort": None, "axis": axis, "scale": {"paddingInner": 0.2}}
-    y = _quantity("y", quantity, whole=max(number for _, number in named))
+    y = _quantity(quantity, whole=max(number for _, number in named))
     drawn = {"mark": {"type": "bar", "color": SERIES[0], "width": {"band": min(1.0, len(data) / 6)}}}
     written = {
         "mark": {"type": "text", "dy": -6, "color": FAINT},
@@ -207,20 +207,20 @@ def _time(axis: Axis) -> Spec:
     return {"field": "x", "type": "quantitative", "scale": scale, "axis": ticks}
 
 
-def _quantity(field: str, title: str, *, whole: int | None = None) -> Spec:
+def _quantity(title: str, *, whole: int | None = None) -> Spec:
     """An axis from 0; `whole` is the greatest of whole numbers."""
     axis: Spec = {"title": title, "tickCount": 4}
     if whole is not None:
         axis["labelExpr"] = f"format(datum.value, '{',d' if whole < 100_000 else '~s'}')"
         if whole <= 4:  # there would be ticks between
             axis["values"] = list(range(whole + 1))
-    return {"field": field, "type": "quantitative", "scale": {"zero": True}, "axis": axis}
+    return {"field": "y", "type": "quantitative", "scale": {"zero": True}, "axis": axis}
 
 
-def _down(field: str, height: int) -> Spec:
+def _down(height: int) -> Spec:
     """Pixels from the top."""
     scale = {"domain": [0, height], "reverse": True, "nice": False}
-    return {"field": field, "type": "quantitative", "scale": scale, "axis": None}
+    return {"field": "y", "type": "quantitative", "scale": scale, "axis": None}
 
 
 def _scaled(field: str, names: Iterable[str], values: Sequence[Any]) -> Spec:
@@ -260,7 +260,7 @@ def _names(written: Sequence[tuple[str, str]], height: int, figures: int = 130) 
             "mark": {"type": "text", "baseline": "middle", **look},
             "encoding": {
                 "x": {"value": x},
-                "y": _down("y", height),
+                "y": _down(height),
                 "text": {"field": field, "type": "nominal"},
             },
         }

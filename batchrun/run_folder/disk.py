@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from batchrun.errors import OpenFilesError, StorageError
@@ -22,8 +23,18 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises StorageError when the disk refuses it; the file is as it was then.
     """
     fresh = unfinished(path)
-    try:
+    with replacing(path, fresh):
         _write_durably(fresh, data)
+
+
+@contextmanager
+def replacing(path: Path, fresh: Path) -> Iterator[None]:
+    """Put `fresh`, which the block writes and syncs, in the place of `path`; it is gone when that fails.
+
+    Raises StorageError.
+    """
+    try:
+        yield
         os.replace(fresh, path)  # noqa: PTH105 - beside os.write and os.fsync
         sync_folder(path.parent)
     except OSError as error:

@@ -80,7 +80,7 @@ def choose(rows: pl.LazyFrame, choice: Choice) -> Chosen:
     names = rows.collect_schema().names()
     fitting = rows
     if choice.ids:
-        fitting = fitting.filter(pl.col("row_id").is_in([text for text in choice.ids if _is_text(text)]))
+        fitting = fitting.filter(pl.col("row_id").is_in(list(filter(codec.encodable, choice.ids))))
     if choice.failed is not None:
         kinds = pl.col("error_type").is_in(list(choice.failed)) if choice.failed else pl.lit(value=True)
         fitting = fitting.filter((pl.col("status") == "failed") & kinds)
@@ -107,15 +107,6 @@ def _drawn(row_ids: pl.Series, count: int, seed: int) -> list[int]:
     """The places of the rows with the smallest hashes: rows that come on top change few of the others."""
     scores = ((codec.hash64(f"{seed}:{row_id}".encode()), place) for place, row_id in enumerate(row_ids))
     return sorted(place for _score, place in heapq.nsmallest(count, scores))
-
-
-def _is_text(text: str) -> bool:
-    """Whether a word of the shell is text: one that is not is nobody's id."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _condition(where: str, names: list[str]) -> pl.Expr:

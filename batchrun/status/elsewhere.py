@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from typing import Any
 
 from batchrun import codec
@@ -20,7 +19,7 @@ from batchrun.summary import CheckOutcome
 _RECORD = re.compile(r"checkpoint/batch-[0-9a-f]+\.json")
 
 
-def status_elsewhere(copy: LocalCopy, *, now: Callable[[], float] = time.time) -> Status | None:
+def status_elsewhere(copy: LocalCopy) -> Status | None:
     """The status of a run that another machine works on, or that has ended well; None where only its records
     tell how it stands, or this machine is at work on it.
 
@@ -35,7 +34,7 @@ def status_elsewhere(copy: LocalCopy, *, now: Callable[[], float] = time.time) -
         return None
     manifest, holder = found[0], lease[0]
     said = _said(store, manifest)
-    if holder.is_held(now()):
+    if holder.is_held(time.time()):
         return _status(copy, manifest, said, holder, _batches(store, manifest))
     ended = holder.released and manifest.is_published  # who was cut off may have received more
     is_known = ended and said.get("state", "running") != "running"

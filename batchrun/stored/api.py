@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -128,14 +128,12 @@ class StoredCompletions:
 
 
 @asynccontextmanager
-async def open_stored(
-    place: Place, env: Mapping[str, str], say: Callable[[str], None]
-) -> AsyncIterator[StoredCompletions]:
+async def open_stored(place: Place, env: Mapping[str, str]) -> AsyncIterator[StoredCompletions]:
     """The stored completions of an endpoint, while the block runs.
 
     Raises UsageError when its key is missing, or the command that prints it fails.
     """
-    resources = open_resources(place.endpoint, env, job=place.job, connections=CONNECTIONS, say=say)
+    resources = open_resources(place.endpoint, env, job=place.job, connections=CONNECTIONS)
     async with resources as opened:
         yield StoredCompletions(place, opened, SystemClock())
 

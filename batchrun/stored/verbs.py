@@ -25,9 +25,7 @@ _OFTEN = 1_000
 """Deleted completions after which it is said how many they are."""
 
 
-def with_stored(
-    place: Place, env: Env, scene: Callable[[StoredCompletions], Awaitable[_T]], say: Say = lambda text: None
-) -> _T:
+def with_stored(place: Place, env: Env, scene: Callable[[StoredCompletions], Awaitable[_T]]) -> _T:
     """Do something with the stored completions of an endpoint, whose connections are closed then.
 
     Raises UsageError where its key is missing, and EndpointError where it refuses something.
@@ -35,7 +33,7 @@ def with_stored(
     check_place(place, env)
 
     async def play() -> _T:
-        async with open_stored(place, env, say) as stored:
+        async with open_stored(place, env) as stored:
             return await scene(stored)
 
     try:

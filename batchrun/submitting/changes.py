@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from batchrun.codec import hash_prefix
 from batchrun.errors import ChangedRowsError
 from batchrun.forecast import price_of
 from batchrun.index import State
@@ -17,7 +18,6 @@ from batchrun.job.sections.rows import usual_id
 from batchrun.job.snapshot import read_snapshot
 from batchrun.run_folder.checkpoint.batches import read_records, read_rows
 from batchrun.run_folder.checkpoint.checkpoint import read_kept, write_kept
-from batchrun.run_folder.checkpoint.sealed import hash_prefix
 from batchrun.submitting.edits import edited, is_of_form
 from batchrun.survey.survey import Survey
 from batchrun.wording import counted
@@ -170,7 +170,7 @@ def require_same(
     rows = pl.concat([read_rows(checkpoint, record, ["key", "hash"]) for record in records])
     are = "is" if len(rows) == 1 else "are"
     with_provider = f"{counted(len(rows), 'row')} {are} with a provider in {counted(len(records), 'batch')}"
-    if job.engine.kind != "provider_batch":
+    if not job.engine.by_batch:
         raise ChangedRowsError(
             f"{job.where('engine', 'kind')}: {with_provider}, and would be asked, and paid for, again",
             hint="Submit once more with engine.kind: provider_batch, which fetches what is answered: with "

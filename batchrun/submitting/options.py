@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from batchrun.engines.control import SEAL_ROWS
 from batchrun.engines.uploading import INTERVAL
+from batchrun.errors import UsageError
 from batchrun.job import ModelChoice
 from batchrun.remote.lease import TTL
 
@@ -16,7 +17,7 @@ LOOKS = (0.0, 2.0, 8.0)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the user says beside the job; times in seconds."""
+    """What the user says beside the job; times in seconds. Raises UsageError."""
 
     rerun_changed: bool = False
     keep_changed: bool = False
@@ -41,3 +42,10 @@ class Options:
     """Seconds between two uploads to object storage."""
     lease: float = TTL
     """Seconds of silence after which a run in object storage may be taken over."""
+
+    def __post_init__(self) -> None:
+        if self.rerun_changed and self.keep_changed:
+            raise UsageError(
+                "--rerun-changed and --keep-changed exclude each other",
+                hint="Choose one: the first asks changed rows again, the other leaves their answers.",
+            )

@@ -103,14 +103,14 @@ class _Submit:
 
     def _choose(self, survey: Survey) -> _Wanted:
         """The rows to ask for, once it is clear what becomes of changed ones. Raises ChangedRowsError."""
-        options, kind = self.options, self.job.engine.kind
+        options = self.options
         rerun = options.rerun_changed
         states = decide(survey, rerun=rerun, keep=options.keep_changed, retry_failed=options.retry_failed)
         require_same(survey, states, self.job, rerun=rerun, given=options.batches)
         rows = to_do(states, rerun_changed=rerun)
-        if kind == "provider_batch":  # some may be with a provider already: the limit is for the others
+        if self.job.engine.by_batch:  # some may be with a provider already: the limit is for the others
             return _Wanted(rows, states)
-        by_hash = survey.checkpoint.unfinished or kind == "ray"
+        by_hash = survey.checkpoint.unfinished or self.job.engine.kind == "ray"
         if not by_hash:  # by which rows find what was under way, and workers that they read the same row
             rows = rows.drop("key", "hash")  # 16 bytes a row, as long as rows are asked for
         return _Wanted(rows if options.limit is None else rows.head(options.limit), None)
@@ -193,12 +193,12 @@ def _check_waiting(job: Job, options: Options) -> None:
     said = [*([] if options.wait else ["--no-wait"]), *(["--batch"] if options.batches else [])]
     if not said:
         return
-    if job.engine.kind != "provider_batch":
+    if not job.engine.by_batch:
         raise UsageError(
             f"{said[0]} is for engine.kind: provider_batch, and this job makes its calls itself",
             hint=f"Set engine.kind: provider_batch, or leave {said[0]} out.",
         )
-    if not all(job.endpoints[model.endpoint].base_urls for model in job.models):
+    if not all(endpoint.base_urls for endpoint in job.used_endpoints.values()):
         raise UsageError(
             f"{said[0]}: the simulator of this job ends with its submit, and its batches with it",
             hint="Start one with `batchrun simulate`, and give its address as base_url.",

@@ -24,7 +24,7 @@ def load(checkpoint: Path, identity: str, folder: Path) -> tuple[Index, pa.Schem
     """The index of the last pass, unless something it depends on has changed."""
     with suppress(ValueError, LookupError, TypeError, OSError, pl.exceptions.PolarsError):
         about = codec.loads((checkpoint / "index.json").read_bytes())
-        if about.pop("digest", None) != codec.digest(codec.canonical(about)):
+        if about.pop("digest", None) != codec.digest_of(about):
             return None  # damaged, or of an older version
         if about["identity"] != identity or not _unchanged(about["included"], folder):
             return None
@@ -60,7 +60,7 @@ def save(
         "columns": base64.b64encode(columns.serialize()).decode(),
         "included": {name: codec.digest(text.encode()) for name, text in included.items()},
     }
-    about["digest"] = codec.digest(codec.canonical(about))
+    about["digest"] = codec.digest_of(about)
     (checkpoint / "index.json").unlink(missing_ok=True)
     sync_folder(checkpoint)  # it must not come back beside the other rows
     rows = index.rows.to_arrow()

@@ -21,7 +21,7 @@ from batchrun.index import Facts, Identifier, Index, State, build, match, sharin
 from batchrun.index.sharing import SENDABLE
 from batchrun.job import OPENAI_BATCH, Job
 from batchrun.render.renderer import HASH_VERSION, Renderer
-from batchrun.run_folder.checkpoint.checkpoint import KEPT_SCHEMA, Checkpoint, read_checkpoint, read_kept
+from batchrun.run_folder.checkpoint.checkpoint import PAIRS_SCHEMA, Checkpoint, read_checkpoint, read_kept
 from batchrun.run_folder.checkpoint.shared import read_shared
 from batchrun.run_folder.checkpoint.upgrade import upgrade_parts
 from batchrun.run_folder.columns.columns import RESULT_SCHEMA
@@ -65,7 +65,7 @@ class Survey:
 
         `rerun`: older answers that the user has kept are to be replaced, as changed ones are.
         """
-        kept = pl.DataFrame(schema=KEPT_SCHEMA) if rerun else read_kept(self.run.checkpoint_path)
+        kept = pl.DataFrame(schema=PAIRS_SCHEMA) if rerun else read_kept(self.run.checkpoint_path)
         needed = ["key", "hash", *(["row_index", SENDABLE] if self.job.dedupe else [])]
         matched = match(
             answers=self.checkpoint.answers(),  # before the rows, as reading it takes more than it holds
@@ -170,7 +170,7 @@ def _identity(job: Job, source: Source, renderer: Renderer) -> str:
         "columns": [job.dedupe, job.order],
         "files": [file.kept.identity for file in source.files],
     }
-    return codec.digest(codec.canonical(parts))
+    return codec.digest_of(parts)
 
 
 def _index_identity(job: Job, identity: str) -> str:
@@ -191,7 +191,7 @@ def _index_identity(job: Job, identity: str) -> str:
         parts["prices"] = {name: price.model_dump() for name, price in job.prices.items()}
         parts["list"] = version("genai-prices")
         parts["urls"] = [list(job.endpoints[model.endpoint].base_urls) for model in job.models]
-    return codec.digest(codec.canonical(parts))
+    return codec.digest_of(parts)
 
 
 def _in_order(value: Any) -> str:

@@ -8,10 +8,11 @@ from pathlib import Path
 import anyio
 import pytest
 
-from batchrun.batches.api import DIALECTS, OPENAI, ApiError, BatchApi, ProviderBatch
+from batchrun.batches.api import ApiError, BatchApi, ProviderBatch
 from batchrun.client import Resources, Server, Timeouts, build_transport
 from batchrun.clock import SystemClock
 from batchrun.errors import cause
+from batchrun.job import PRESETS
 from batchrun.policy.decision import RetryRules
 from tests.client.servers import Peer, answer, serving
 
@@ -25,9 +26,7 @@ TOGETHER = {
 }
 
 
-def told_by(
-    document: object, *, dialect: str = "", find: bool = False, create: bool = False
-) -> ProviderBatch | None:
+def told_by(document: object, *, find: bool = False, create: bool = False) -> ProviderBatch | None:
     """What is understood of an answer."""
 
     async def answering(peer: Peer) -> None:
@@ -39,7 +38,7 @@ def told_by(
             transport = build_transport(Timeouts(5, 5, 5), max_connections=1)
             resources = Resources(Server(server.url, headers={}), transport)
             rules = RetryRules(max_attempts=1)
-            api = BatchApi(resources, rules, SystemClock(), lambda: 0.0, DIALECTS.get(dialect, OPENAI))
+            api = BatchApi(resources, rules, SystemClock(), lambda: 0.0)
             try:
                 if find:
                     return await api.find("name", "file-1")
@@ -73,7 +72,7 @@ def test_a_batch_of_openai_is_understood() -> None:
 @pytest.mark.parametrize("create", [False, True])
 def test_together_spells_it_otherwise(create: bool) -> None:
     """States in capitals, times as text, and a new one wrapped in `job`."""
-    found = told_by({"job": TOGETHER} if create else TOGETHER, dialect="together", create=create)
+    found = told_by({"job": TOGETHER} if create else TOGETHER, create=create)
     assert found == ProviderBatch("batch-1", "in_progress")
 
 
@@ -122,7 +121,7 @@ def test_together_is_sent_files_as_it_wants_them(tmp_path: Path) -> None:
                 Server(server.url, headers={}), build_transport(Timeouts(5, 5, 5), max_connections=1)
             )
             api = BatchApi(
-                resources, RetryRules(max_attempts=1), SystemClock(), lambda: 0.0, DIALECTS["together"]
+                resources, RetryRules(max_attempts=1), SystemClock(), lambda: 0.0, PRESETS["together"].uploads
             )
             assert await api.upload(path, "in.jsonl") == "file-1"
             await resources.aclose()

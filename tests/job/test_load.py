@@ -111,7 +111,7 @@ def test_endpoints_begin_with_their_preset(full: Job, tmp_path: Path) -> None:
     assert lunos.limits == Limits(concurrency="auto")
     assert (lunos.token_limit, lunos.instructions) == ("max_completion_tokens", None)
     assert lunos.ca_file == full.folder.parent / "certs/ca.pem"
-    assert (flaky.preset, flaky.base_url, flaky.api_key_env) == ("simulator", None, None)
+    assert (flaky.base_url, flaky.api_key_env) == (None, None)
     assert flaky.limits == Limits(concurrency="auto")
     assert flaky.simulator == {"seed": 3, "faults": [{"rate": 0.1, "status": 500}]}
 
@@ -243,7 +243,7 @@ def test_an_endpoint_of_ones_own_needs_only_a_url(tmp_path: Path) -> None:
         MINIMAL.replace("simulator/small", "mine/m") + "endpoints: {mine: {base_url: http://gpu7:8000/v1}}\n"
     )
     endpoint = load(tmp_path, text).endpoints["mine"]
-    assert (endpoint.preset, endpoint.api_key_env) == (None, None)
+    assert endpoint.api_key_env is None
     assert endpoint.limits == Limits(concurrency="auto")
 
 

@@ -15,12 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchrun.job.snapshot import read_snapshot
-from batchrun.report.calls import QUANTILES, OverTime
+from batchrun.report.calls import OverTime
 from batchrun.report.figures import Figures, figures
 from batchrun.report.members import binned, members
 from batchrun.report.timeline import QUIET, SPANS, Timeline, timeline
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.results.read import rows_by_part, see
+from batchrun.run_folder.results.totals import QUANTILES
 from tests.drawn_runs import varied, written
 from tests.run_folder.answering import Work, failed
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from batchrun.run_folder.checkpoint.checkpoint import (
-    KEPT_SCHEMA,
+    PAIRS_SCHEMA,
     read_checkpoint,
     read_kept,
     write_admitted,
@@ -148,8 +148,8 @@ def test_a_damaged_note_of_the_windows_is_none(tmp_path: Path) -> None:
 
 def test_kept_answers_are_remembered_once_each(tmp_path: Path) -> None:
     """By key and hash."""
-    assert read_kept(tmp_path).schema == pl.DataFrame(schema=KEPT_SCHEMA).schema
-    rows = pl.DataFrame({"key": [2**64 - 1, 1, 1], "hash": [1, 2, 2]}, schema=KEPT_SCHEMA)
+    assert read_kept(tmp_path).schema == pl.DataFrame(schema=PAIRS_SCHEMA).schema
+    rows = pl.DataFrame({"key": [2**64 - 1, 1, 1], "hash": [1, 2, 2]}, schema=PAIRS_SCHEMA)
     write_kept(tmp_path, rows)
     assert sorted(read_kept(tmp_path).rows()) == [(1, 2), (2**64 - 1, 1)]
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from batchrun.codec import hash_prefix
 from batchrun.errors import StorageError
 from batchrun.outcome import Completed
 from batchrun.run_folder.checkpoint.row_groups import sliced
@@ -20,7 +21,6 @@ from batchrun.run_folder.checkpoint.sealed import (
     SEALED_SCHEMA,
     JournalContents,
     PartReader,
-    hash_prefix,
     histories,
     read_answers,
     schema_with,

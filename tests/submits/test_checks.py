@@ -11,9 +11,8 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from batchrun.checks.checks import evaluate
+from batchrun.checks.checks import evaluate, published_groups
 from batchrun.errors import JobError
-from batchrun.run_folder.results.published import published_groups
 from batchrun.run_folder.results.read import scan_run
 from batchrun.show.show import Choice, choose
 from batchrun.summary import CheckOutcome

@@ -16,9 +16,8 @@ from batchrun.engines.tasks import Assigner, Chains
 from batchrun.errors import ChangedRowsError
 from batchrun.index import ROWS_SCHEMA, State, match
 from batchrun.index.sharing import HOLDER, SENDABLE
-from batchrun.run_folder.checkpoint.checkpoint import write_kept
+from batchrun.run_folder.checkpoint.checkpoint import PAIRS_SCHEMA, write_kept
 from batchrun.run_folder.checkpoint.sealed import ANSWERS_SCHEMA
-from batchrun.run_folder.checkpoint.shared import SHARED_SCHEMA
 from batchrun.run_folder.results.read import scan_run
 from batchrun.survey.survey import duplicates, to_do
 from tests.run_folder.answering import Work, failed, ok
@@ -50,9 +49,9 @@ def matched(
     return match(
         index.with_columns(asks),
         pl.DataFrame(lines, schema=ANSWERS_SCHEMA, orient="row"),
-        pl.DataFrame(list(kept), schema=SHARED_SCHEMA, orient="row"),
+        pl.DataFrame(list(kept), schema=PAIRS_SCHEMA, orient="row"),
         has_ids=has_ids,
-        shared=pl.DataFrame(list(shared), schema=SHARED_SCHEMA, orient="row"),
+        shared=pl.DataFrame(list(shared), schema=PAIRS_SCHEMA, orient="row"),
     )
 
 

@@ -31,6 +31,7 @@ from batchrun.chat.response.message import (
     read_tool_calls,
 )
 from batchrun.chat.response.usage import NO_BILL, Bill, read_bill
+from batchrun.chat.schema.json_text import cleaned
 from batchrun.value import value
 
 __all__ = ["Audio", "Choice", "Completion", "ErrorInside", "NoAnswer", "ToolCall", "read_completion"]
@@ -81,7 +82,6 @@ class Completion:
     repaired: bool
     """A lone surrogate was replaced by U+FFFD."""
     prompt_logprobs: tuple[tuple[PromptToken, ...] | None, ...] | None = None
-    prompt_token_ids: tuple[int, ...] | None = None
 
 
 @value(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def read_completion(body: bytes) -> Completion | ErrorInside | NoAnswer:
         document = codec.loads(body)
         repaired = False
         if _SURROGATE_ESCAPE.search(body):
-            document, repaired = _without_surrogates(document)
+            document, repaired = cleaned(document)
     except (ValueError, RecursionError) as error:
         return NoAnswer("the body is empty" if not body.strip() else f"the body is no JSON: {error}")
     if not isinstance(document, dict):
@@ -129,7 +129,6 @@ def read_completion(body: bytes) -> Completion | ErrorInside | NoAnswer:
         bill=bill,
         repaired=repaired,
         prompt_logprobs=read_prompt_logprobs(document.get("prompt_logprobs")),
-        prompt_token_ids=read_token_ids(document.get("prompt_token_ids")),
     )
 
 
@@ -207,16 +206,3 @@ def _choice(choice: dict[str, Any], message: dict[str, Any], index: int) -> Choi
         index=index,
         unread=holds_unread(message),
     )
-
-
-def _without_surrogates(value: Any) -> tuple[Any, bool]:
-    if isinstance(value, str):
-        cleaned = codec.scrubbed(value)
-        return cleaned, cleaned != value
-    if isinstance(value, list):
-        pairs = [_without_surrogates(item) for item in value]
-        return [item for item, _ in pairs], any(changed for _, changed in pairs)
-    if isinstance(value, dict):
-        found = {key: _without_surrogates(item) for key, item in value.items()}
-        return {key: item for key, (item, _) in found.items()}, any(c for _, c in found.values())
-    return value, False

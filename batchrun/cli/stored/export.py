@@ -8,7 +8,7 @@ import click
 
 from batchrun.cli.help import Explained
 from batchrun.cli.memory import keep_memory_small
-from batchrun.cli.options import as_json
+from batchrun.cli.options import as_json, at_most
 from batchrun.cli.stored.arguments import (
     FilterArguments,
     StoredArguments,
@@ -32,7 +32,7 @@ EXAMPLES = [
 @click.command(cls=Explained, short_help="Write them as Parquet, like results.", examples=EXAMPLES)
 @stored_options("OUT.parquet")
 @filter_options
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many. Default: all")
+@at_most(help="At most so many. Default: all")
 @as_json
 def command(
     arguments: StoredArguments,

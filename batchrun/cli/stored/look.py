@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchrun.cli.help import Explained
-from batchrun.cli.options import as_json
+from batchrun.cli.options import as_json, at_most
 from batchrun.cli.stored.arguments import (
     FilterArguments,
     StoredArguments,
@@ -43,14 +43,7 @@ LIMIT = 20
 )
 @stored_options("")
 @filter_options
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=LIMIT,
-    show_default=True,
-    help="At most so many.",
-)
+@at_most(default=LIMIT, show_default=True, help="At most so many.")
 @as_json
 def list_command(
     arguments: StoredArguments,

@@ -41,7 +41,7 @@ def description_of(section: type[Members], key: str) -> str:
     return descriptions(section)[_field_of(section, key)]
 
 
-def section_at(tagged: Loc, root: Any = JobFile) -> type[Members]:
+def section_at(tagged: Loc, root: Any) -> type[Members]:
     """The class of the mapping at `tagged`, a loc as pydantic gives it: `<…>` parts choose in unions."""
     here = root
     for part in tagged:

@@ -141,7 +141,7 @@ class JobFile(Section):
 
     @model_validator(mode="after")
     def _parts_of_batches(self) -> Self:
-        if self.finish_by is not None and self.engine.kind != "provider_batch":
+        if self.finish_by is not None and not self.engine.by_batch:
             raise WrongPartsError([(("finish_by",), "is for engine.kind: provider_batch")])
         return self
 

@@ -164,6 +164,11 @@ class Engine(Section):
         WrongPartsError.raise_any(wrong)
         return self
 
+    @property
+    def by_batch(self) -> bool:
+        """Whether rows go by a provider's batches."""
+        return self.kind == "provider_batch"
+
 
 class RunTools(Section):
     """Python functions that the model may call, and that are run."""

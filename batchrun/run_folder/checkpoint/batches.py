@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from batchrun import codec
 from batchrun.budget import Amounts
-from batchrun.run_folder.checkpoint.sealed import hash_prefix, write_parquet
+from batchrun.run_folder.checkpoint.sealed import write_parquet
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.disk import sync_folder, write_atomically
 
@@ -130,7 +130,7 @@ def forget_strays(checkpoint: Path) -> None:
 
 def keep_rows(checkpoint: Path, stem: str, rows: Mapping[str, list[Any]]) -> None:
     """Write the rows of a batch, by the columns of ROWS but `hash`. Raises StorageError."""
-    hashes = [hash_prefix(one) for one in rows["request_hash"]]
+    hashes = [codec.hash_prefix(one) for one in rows["request_hash"]]
     table = pa.table({**rows, "hash": hashes}, schema=ROWS)
     write_parquet([table], checkpoint / f"batch-{stem}.parquet", ROWS)
 

@@ -36,7 +36,7 @@ from batchrun.run_folder.journal.history import History
 from batchrun.run_folder.journal.reading import Damage, journal_files
 from batchrun.run_folder.journal.records import Answered, Sent
 
-KEPT_SCHEMA = {"key": pl.UInt64, "hash": pl.UInt64}
+PAIRS_SCHEMA = {"key": pl.UInt64, "hash": pl.UInt64}
 
 
 @dataclass(slots=True)
@@ -182,10 +182,14 @@ def write_admitted(folder: Path, state: dict[str, Any]) -> None:
 
 def read_kept(folder: Path) -> pl.DataFrame:
     """The rows (key, hash) whose older answer the user keeps. Raises RunFolderError when that is damaged."""
-    path = folder / "kept.parquet"
+    return read_pairs(folder / "kept.parquet")
+
+
+def read_pairs(path: Path) -> pl.DataFrame:
+    """The pairs of key and request hash in a file, which may not be there. Raises RunFolderError."""
     with suppress(FileNotFoundError), readable(path):
-        return pl.read_parquet(path, memory_map=False).select(*KEPT_SCHEMA)
-    return pl.DataFrame(schema=KEPT_SCHEMA)
+        return pl.read_parquet(path, memory_map=False).select(*PAIRS_SCHEMA)
+    return pl.DataFrame(schema=PAIRS_SCHEMA)
 
 
 def write_kept(folder: Path, kept: pl.DataFrame) -> None:

@@ -11,7 +11,6 @@ import os
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from batchrun.codec import hash_prefix
 from batchrun.outcome import ERROR_TYPES, Failed, Response
 from batchrun.run_folder import checksum
 from batchrun.run_folder.checkpoint.row_groups import pieces, row_groups
@@ -28,7 +28,7 @@ from batchrun.run_folder.columns.arrays import list_array
 from batchrun.run_folder.columns.columns import RESULT_SCHEMA
 from batchrun.run_folder.columns.values import result_table
 from batchrun.run_folder.damaged import readable
-from batchrun.run_folder.disk import storage_error, sync_folder
+from batchrun.run_folder.disk import replacing
 from batchrun.run_folder.journal.format_version import check_stamp, stamp
 from batchrun.run_folder.journal.history import History
 from batchrun.run_folder.journal.lines import decode
@@ -60,11 +60,6 @@ ANSWERS_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
 """What is done, a line for each finished task: where it lies, whose it is, how it ended."""
 
 _NAME = re.compile(r"sealed-(\d{6})\.parquet")
-
-
-def hash_prefix(request_hash: str) -> int:
-    """The first 64 bits of a request hash: beside the row's key, enough to tell requests apart."""
-    return int(request_hash[:16], 16)
 
 
 def sealed_parts(folder: Path) -> dict[int, Path]:
@@ -156,7 +151,7 @@ def write_parquet(tables: Iterable[pa.Table], path: Path, schema: pa.Schema) -> 
     Raises StorageError when the disk refuses it.
     """
     unfinished = path.with_suffix(".tmp")
-    try:
+    with replacing(path, unfinished):
         unfinished.unlink(missing_ok=True)
         os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))  # Arrow would make it 0666
         with pq.ParquetWriter(unfinished, schema, compression="zstd", write_page_checksum=True) as writer:
@@ -164,17 +159,8 @@ def write_parquet(tables: Iterable[pa.Table], path: Path, schema: pa.Schema) -> 
                 writer.write_table(table, row_group_size=max(1, table.num_rows))
             writer.add_key_value_metadata(checksum.place())
         checksum.fill_in(unfinished)
-        fd = os.open(unfinished, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.replace(unfinished, path)  # noqa: PTH105
-        sync_folder(path.parent)
-    except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise storage_error(error, path) from error
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def read_answers(folder: Path) -> pl.DataFrame:

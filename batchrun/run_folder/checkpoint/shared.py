@@ -5,25 +5,21 @@ No record in the journal says so: without this, an edit of the prompt would take
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
 
 from batchrun.index import State
 from batchrun.index.sharing import HOLDER
+from batchrun.run_folder.checkpoint.checkpoint import read_pairs
 from batchrun.run_folder.checkpoint.sealed import write_parquet
-from batchrun.run_folder.damaged import readable
 
-SHARED_SCHEMA = {"key": pl.UInt64, "hash": pl.UInt64}
 _FILE = "shared.parquet"
 
 
 def read_shared(checkpoint: Path) -> pl.DataFrame:
     """The pairs of key and request hash, oldest first. Raises RunFolderError when they are damaged."""
-    with suppress(FileNotFoundError), readable(checkpoint / _FILE):
-        return pl.read_parquet(checkpoint / _FILE, memory_map=False).select(*SHARED_SCHEMA)
-    return pl.DataFrame(schema=SHARED_SCHEMA)
+    return read_pairs(checkpoint / _FILE)
 
 
 def remember_shared(checkpoint: Path, states: pl.DataFrame) -> None:

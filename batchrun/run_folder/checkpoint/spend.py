@@ -80,7 +80,7 @@ def _name_of(task: int, first: Sent) -> str:
 def finished_spends(finished: Iterable[History]) -> Spends:
     """The same under a name that no other tasks give: what is sealed again counts once."""
     tasks = list(finished)
-    name = codec.digest(codec.canonical([[item.done.task, item.done.at] for item in tasks if item.done]))
+    name = codec.digest_of([[item.done.task, item.done.at] for item in tasks if item.done])
     return {name: finished_spend(tasks)}
 
 
@@ -125,13 +125,13 @@ def forget_found(folder: Path, unfinished: Mapping[int, History]) -> None:
 
 def _encoded(spends: Spends) -> bytes:
     document: dict[str, object] = {name: spend.document() for name, spend in spends.items()}
-    return codec.dumps({**document, _DIGEST: codec.digest(codec.canonical(document))})
+    return codec.dumps({**document, _DIGEST: codec.digest_of(document)})
 
 
 def _decoded(data: bytes) -> Spends:
     document = codec.loads(data)
     digest = document.pop(_DIGEST, None)
-    if digest is not None and digest != codec.digest(codec.canonical(document)):
+    if digest is not None and digest != codec.digest_of(document):
         raise ValueError("its digest does not fit")
     if any(isinstance(sums, list) for sums in document.values()):  # of days: before sums had names
         return {codec.digest(data): Spend.read(document)}

@@ -13,7 +13,8 @@ from batchrun.run_folder.checkpoint.batches import BatchRecord, read_records, re
 from batchrun.wording import counted
 
 _TRIES = 10
-_ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
+OVER = frozenset({"completed", "failed", "expired", "cancelled"})
+"""States that a batch does not leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Batch:
     @property
     def is_over(self) -> bool:
         """Whether the provider works on it no more."""
-        return self.status in _ENDED
+        return self.status in OVER
 
     def told(self, status: str, done: int, failed: int) -> Batch:
         """The same as the provider has told just now."""

@@ -13,7 +13,7 @@ from batchrun.outcome import Usage
 _COLUMNS = ["usage", "cost_usd", "status", "latency", "error_type", "attempts", "finish_reason", "stale"]
 _OF_WAYS = ["batch_id", "duplicate_of"]
 """In results of an earlier version the first of them is an input column, if anything."""
-_QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ def read_totals(results: Path) -> Totals:
     return Totals(
         usage=usage,
         cost_usd=cost,
-        latency={name: seconds.quantile(q) for name, q in _QUANTILES.items()},
+        latency={name: seconds.quantile(q) for name, q in QUANTILES.items()},
         errors=dict(errors.most_common()),
         possibly_paid=possibly_paid,
         usage_by_model=by_model,

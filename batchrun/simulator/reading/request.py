@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from batchrun.codec import canonical, digest, loads
+from batchrun.codec import digest, digest_of, loads
 from batchrun.simulator import refusal
 from batchrun.simulator.config import SimulatorConfig
 from batchrun.simulator.making.vocabulary import tokens
@@ -151,7 +151,7 @@ def parse(body: bytes) -> dict[str, Any]:
 
 def _key_of(members: Mapping[str, Any]) -> str:
     """Digest of the members that decide the answer."""
-    return digest(canonical({name: value for name, value in members.items() if name not in NOT_HASHED}))
+    return digest_of({name: value for name, value in members.items() if name not in NOT_HASHED})
 
 
 def _read(members: Mapping[str, Any], key: str, tokens_per_byte: float | None) -> ChatRequest:
