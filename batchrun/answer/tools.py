@@ -43,7 +43,7 @@ class ToolRunner:
         Raises OutOfTimeError, and StorageError when the journal cannot be written.
         """
         calls = [[call.id, call.name, call.arguments] for call in move.calls]
-        digest = codec.digest(codec.canonical(calls))
+        digest = codec.digest_of(calls)
         recorded = task.history.ran.get(move.step)
         if recorded and recorded.calls == digest:
             return recorded.results

@@ -72,7 +72,7 @@ def batch(folder: Path, seed: int, seen: Seen) -> None:
         rules["expires_after"] = drawn.uniform(0.5, 1.5)
         if (
             engine["leftovers"] == "batch"
-        ):  # else its last row could expire for ever, whole seconds as they are
+        ):  # whose last row would expire for ever, had a batch too little time
             rules["expires_after"] = rules["seconds"] + drawn.uniform(0.7, 1.0)
     sections: dict[str, Any] = {"retry": {"backoff": {"initial": 0.01, "max": 0.1}}}
     if drawn.random() < 0.3:
