@@ -70,9 +70,7 @@ def batch(folder: Path, seed: int, seen: Seen) -> None:
     engine = {"max_lines": drawn.choice([50, 100, 240]), "leftovers": drawn.choice(["batch", "realtime"])}
     if drawn.random() < 0.3:
         rules["expires_after"] = drawn.uniform(0.5, 1.5)
-        if (
-            engine["leftovers"] == "batch"
-        ):  # whose last row would expire for ever, had a batch too little time
+        if engine["leftovers"] == "batch":  # with too little time its last row would never end
             rules["expires_after"] = rules["seconds"] + drawn.uniform(0.7, 1.0)
     sections: dict[str, Any] = {"retry": {"backoff": {"initial": 0.01, "max": 0.1}}}
     if drawn.random() < 0.3:
