@@ -79,6 +79,9 @@ REFUSED = {
     'The label is "spam".': "no JSON",
     "5 apples": "no JSON",
     "[" * 100_000: "nested too deeply",
+    f"[{'9' * 5_000}] x": "digits",
+    f"[{'9' * 5_000},] x": "digits",
+    "[NaN,] x": "NaN is no JSON number",
 }
 
 

@@ -130,7 +130,7 @@ def _bracketed(text: str) -> Iterator[Any]:
     while opening := _OPENING.search(text, at):
         start = opening.start()
         try:
-            value, at = _LENIENT.raw_decode(text, start)
+            value, at = _decoded(text, start)
         except json.JSONDecodeError as error:
             if _is_prose(text, start, error.pos):
                 counterparts = _counterparts(text) if counterparts is None else counterparts
@@ -140,13 +140,19 @@ def _bracketed(text: str) -> Iterator[Any]:
             if mended > _MOST_COMMA_REPAIRS:
                 raise _explained(text, error) from error
             value, at = _without_trailing_commas(text, start, error)
-        except RecursionError as error:
-            raise NotJsonError("it is nested too deeply") from error
-        except NotJsonError:
-            raise
-        except ValueError as error:  # an integer of thousands of digits
-            raise NotJsonError(str(error)) from error
         yield cleaned(value)[0]
+
+
+def _decoded(text: str, start: int) -> tuple[Any, int]:
+    """The value at `start`, and its end. Raises JSONDecodeError where it is none, else NotJsonError."""
+    try:
+        return _LENIENT.raw_decode(text, start)
+    except (json.JSONDecodeError, NotJsonError):
+        raise
+    except RecursionError as error:
+        raise NotJsonError("it is nested too deeply") from error
+    except ValueError as error:  # an integer of thousands of digits
+        raise NotJsonError(str(error)) from error
 
 
 def _is_prose(text: str, start: int, wrong_at: int) -> bool:
@@ -181,11 +187,9 @@ def _without_trailing_commas(text: str, start: int, first: json.JSONDecodeError)
         pieces.append(text[last:comma])
         last = comma + 1
     try:
-        value, end = _LENIENT.raw_decode("".join([*pieces, text[last:]]))
+        value, end = _decoded("".join([*pieces, text[last:]]), 0)
     except json.JSONDecodeError:
         raise _explained(text, first) from first
-    except RecursionError as error:
-        raise NotJsonError("it is nested too deeply") from error
     end += start
     for comma in commas:
         end += comma < end
