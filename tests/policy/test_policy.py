@@ -539,8 +539,8 @@ def test_should_retry_is_the_servers_word(value: str, expected: bool | None) -> 
 RULES = RetryRules(max_attempts=3, max_wait=120, backoff_initial=0.5, backoff_max=60)
 FACTS: dict[str, Any] = {
     "attempt": 1,
-    "refusals": 1,
-    "endpoint_refusals": 1,
+    "rate_limited": 1,
+    "endpoint_rate_limited": 1,
     "retry_after": None,
     "should_retry": None,
     "jitter": 0.5,
@@ -562,10 +562,10 @@ def err(type: ErrorType) -> Error:
         ("model_not_found", {}, CloseModel()),
         # a pace: never an attempt
         ("rate_limit", {"attempt": 99, "retry_after": 2.0}, PauseEndpoint(2.0, row_wait=0.25)),
-        ("rate_limit", {"refusals": 1}, PauseEndpoint(0.25, row_wait=0.25)),
-        ("rate_limit", {"refusals": 4}, PauseEndpoint(0.25, row_wait=2.0)),
-        ("rate_limit", {"endpoint_refusals": 4}, PauseEndpoint(2.0, row_wait=0.25)),
-        ("rate_limit", {"refusals": 4, "retry_after": 0.0}, PauseEndpoint(0.0, row_wait=2.0)),
+        ("rate_limit", {"rate_limited": 1}, PauseEndpoint(0.25, row_wait=0.25)),
+        ("rate_limit", {"rate_limited": 4}, PauseEndpoint(0.25, row_wait=2.0)),
+        ("rate_limit", {"endpoint_rate_limited": 4}, PauseEndpoint(2.0, row_wait=0.25)),
+        ("rate_limit", {"rate_limited": 4, "retry_after": 0.0}, PauseEndpoint(0.0, row_wait=2.0)),
         ("rate_limit", {"retry_after": 120.0}, PauseEndpoint(120.0, row_wait=0.25)),
         ("rate_limit", {"retry_after": 120.5}, CloseEndpoint(120.5)),
         ("rate_limit", {"retry_after": 1e9}, CloseEndpoint(1e9)),
@@ -601,7 +601,7 @@ def test_what_follows_from_an_error(type: ErrorType, facts: dict[str, Any], expe
 )
 def test_nobody_asks_before_a_retry_after(type: ErrorType, attempt: int, told: float, jitter: float) -> None:
     """Whatever the attempt and the jitter, the endpoint pauses for at least what the server said."""
-    known = {"attempt": attempt, "refusals": attempt, "retry_after": told, "jitter": jitter}
+    known = {"attempt": attempt, "rate_limited": attempt, "retry_after": told, "jitter": jitter}
     action = decide(err(type), **{**FACTS, **known})
     pause = action.seconds if isinstance(action, PauseEndpoint) else None
     if isinstance(action, NextModel):
