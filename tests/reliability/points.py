@@ -31,6 +31,8 @@ REMOVED = 5
 
 TRIES = 40
 """How often a point is aimed at in vain before it counts as missed."""
+SURE = 3
+"""Lives that all come through where a write is to be the last: then it is one that only the recorded made."""
 
 
 @dataclass(slots=True)
@@ -48,6 +50,9 @@ class Struck:
     shadowed: int = 0
     """Missed fsyncs that strace cannot tell from an earlier one in another thread. An fsync changes nothing
     that a kill shows: the points around it leave the same folder."""
+    unreached: set[Point] = field(default_factory=set)
+    """Missed writes that no life but the recorded one came to: a journal's, whose number depends on how many
+    records are ready at once."""
     books: Books = field(default_factory=Books)
 
 
@@ -134,7 +139,8 @@ def strike_every(folder: Path, scenario: Scenario, *, every: int = 1, cut_every:
         behind = {
             one.point for one in wanted if one.point.syscall == "fsync" and one.in_thread < one.point.nth
         }
-        seen.missed = sorted(chosen - seen.hit - behind)
+        seen.unreached = (chosen & trials.unreached) - seen.hit
+        seen.missed = sorted(chosen - seen.hit - behind - seen.unreached)
         seen.shadowed = len((chosen & behind) - seen.hit)
         seen.hit &= chosen
     return seen
@@ -150,16 +156,20 @@ class _Trials:
         self._books = books
         self._reader = Reader()
         self._ledger = LedgerTail(job.ledger)
+        self.unreached: set[Point] = set()
 
     def hit(self, aim: Recorded, *, resume: bool = True) -> set[Point]:
         """Kill until this point was hit, or TRIES were in vain; all that were hit. What it left is resumed,
         or left as it is."""
         found: set[Point] = set()
-        whens = [aim.in_thread, *range(aim.point.nth, 0, -1)]
-        for when in (whens * TRIES)[:TRIES]:
+        whens = [aim.in_thread, *range(aim.point.nth, 0, -1)] * TRIES
+        for when in [*[aim.in_thread] * SURE, *whens][:TRIES]:
             if struck := self._once(aim.point, when, resume=resume):
                 found.add(struck)
             if aim.point in found:
+                break
+            if not found and when != aim.in_thread and aim.point.syscall == "write":
+                self.unreached.add(aim.point)
                 break
         return found
 
@@ -226,6 +236,8 @@ def lines(folder: Path, full: bool) -> Iterator[Line]:
 def _line(scenario: Scenario, seen: Struck) -> Line:
     books = seen.books
     missed = "".join(f"; missed {point}" for point in seen.missed[:3])
+    if seen.unreached:
+        missed += f"; {len(seen.unreached)} writes of a journal that no other life made"
     if seen.shadowed:
         missed += f"; {seen.shadowed} fsyncs that strace cannot tell from one in another thread not hit"
     return Line(
