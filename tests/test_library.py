@@ -104,6 +104,7 @@ asyncio.run(cell())
 """
 
 
+@pytest.mark.long
 def test_an_interrupted_notebook_stops_as_a_command_does(tmp_path: Path) -> None:
     """Calls under way land and are published; the next submit goes on."""
     with simulated(tmp_path, rows=60, config=SLOW) as job:

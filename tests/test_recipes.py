@@ -88,6 +88,7 @@ def test_the_line_for_cron(project: JobFolder, shell: Mapping[str, str]) -> None
     assert "\r" not in log
 
 
+@pytest.mark.long
 def test_the_unit_for_systemd(project: JobFolder, shell: Mapping[str, str]) -> None:
     """Its command does the work; stopped as systemd stops it, it is over well before the unit is killed."""
     unit = configparser.ConfigParser(interpolation=None)
@@ -107,6 +108,7 @@ def test_the_unit_for_systemd(project: JobFolder, shell: Mapping[str, str]) -> N
     assert Path(service["EnvironmentFile"]).exists()
 
 
+@pytest.mark.long
 def test_the_job_for_github_actions(project: JobFolder, shell: Mapping[str, str], tmp_path: Path) -> None:
     """The folder that it saves, unpacked on another machine beside a fresh checkout, is gone on with."""
     steps = yaml.safe_load(block("jobs:\n  triage:"))["jobs"]["triage"]["steps"]

@@ -87,6 +87,7 @@ def test_no_refusal_and_95_percent_of_the_ideal(
     assert server.accepted >= 0.95 * ideal(server, sent, WINDOWS * window)[1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("generation", [0.0, 0.5, 40.0], ids="generation {} s".format)
 @pytest.mark.parametrize(("rpw", "window"), [(3, 60.0), (60, 60.0), (600, 60.0), (6000, 60.0), (50, 1.0)])
 def test_requests_are_never_refused_and_the_limit_is_used(rpw: int, window: float, generation: float) -> None:
@@ -340,6 +341,7 @@ def test_slow_answers_do_not_hide_a_short_window(window: float) -> None:
     assert server.calls - before >= 0.9 * 50 * 20
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("window", [1.0, 10.0, 60.0])
 def test_headers_that_do_not_know_yet_what_a_call_uses_tell_enough(window: float, shape: str) -> None:

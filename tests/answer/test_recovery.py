@@ -251,6 +251,7 @@ def test_what_is_no_list_counts_as_none(tmp_path: Path) -> None:
         assert (summary.ok, len(server.bodies), len(server.looks)) == (1, 3, 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("look", [401, 500, 400, "dies"])
 def test_a_look_that_fails_costs_no_row_its_answer(tmp_path: Path, look: int | str) -> None:
     """The call is made again, as without stored completions."""
@@ -287,6 +288,7 @@ def test_a_server_that_ignores_the_query_gives_no_row_another_ones_answer(tmp_pa
         assert [row["completion"] for row in rows] == [f"to row {n:06d}: please answer" for n in range(4)]
 
 
+@pytest.mark.long
 def test_a_completion_answers_one_call(tmp_path: Path) -> None:
     """One that would not do is not taken for the answer to the next call, which was lost without one."""
     with shelf(["stored", "cut", "lost"]) as (server, job):
@@ -300,6 +302,7 @@ def test_a_completion_answers_one_call(tmp_path: Path) -> None:
         assert len(server.bodies) == 5
 
 
+@pytest.mark.long
 def test_an_answer_of_an_earlier_asking_is_too_old(tmp_path: Path) -> None:
     """The row failed with it, is asked again, and the call is lost: its answer is another one."""
     with shelf(["cut", "lost"]) as (server, job):

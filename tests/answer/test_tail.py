@@ -72,6 +72,7 @@ def test_a_copy_is_not_sent_where_the_budget_does_not_hold_it(tmp_path: Path) ->
         assert (summary.ok, len(job.calls())) == (60, 60)
 
 
+@pytest.mark.long
 def test_the_wall_time_is_kept_and_the_run_goes_on_later(tmp_path: Path) -> None:
     """Sending stops before the time is over, so that what is under way can land within it."""
     config = {"latency": {"kind": "constant", "seconds": 0.5}}

@@ -79,6 +79,7 @@ STEPS: dict[str, tuple[dict[str, Any], Callable[[JobFolder], bool]]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", STEPS)
 def test_a_kill_at_a_step_loses_nothing_and_makes_no_batch_twice(tmp_path: Path, step: str) -> None:
     """The next submit finds what there is at the provider, and goes on from there."""
@@ -89,6 +90,7 @@ def test_a_kill_at_a_step_loses_nothing_and_makes_no_batch_twice(tmp_path: Path,
         held(job)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(2))
 def test_kills_at_any_moment_lose_nothing(tmp_path: Path, seed: int) -> None:
     """Again and again, until one submit comes to its end."""
@@ -149,6 +151,7 @@ def test_or_it_was_never_created(tmp_path: Path) -> None:
         assert {len(calls) for calls in asked(job.calls()).values()} == {1}
 
 
+@pytest.mark.long
 def test_an_interrupt_leaves_the_batches_with_the_provider(tmp_path: Path) -> None:
     """Ctrl-C ends the submit, not the batches: the next one fetches them."""
     with batched(tmp_path, rows=ROWS, batches={"seconds": 3}) as job:

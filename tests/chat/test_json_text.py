@@ -135,6 +135,7 @@ def test_several_values_come_in_their_order() -> None:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "text",
     [

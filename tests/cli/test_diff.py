@@ -283,6 +283,7 @@ def test_many_runs_with_long_names_fit_the_screen(tmp_path: Path) -> None:
     assert sum("$0.00037" in line for line in lines) == 5
 
 
+@pytest.mark.long
 def test_hostile_text_commands_nothing(tmp_path: Path) -> None:
     """Names of runs, ids, answers, truths and confusions: on a terminal, in a pipe and as JSON."""
     texts = [storable(text) for text in FOR_TERMINALS]

@@ -63,6 +63,7 @@ class CutShortError(Exception):
     """The moment at which a test kills."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("steps", range(6))
 def test_gc_can_be_cut_short_anywhere(new_job: NewJob, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     """Whatever change to a file is the last one, no answer is lost, none counts twice, and gc can finish.

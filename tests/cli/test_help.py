@@ -29,6 +29,7 @@ def verb_of(name: str) -> Explained:
 EXAMPLES = [(verb, line) for verb in VERBS for _sentence, line in verb_of(verb).examples]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("verb", "line"), EXAMPLES)
 def test_every_example_runs(workspace: Path, verb: str, line: str) -> None:
     """As it is written, in a folder with a job and its runs; a `>` is the shell's."""

@@ -74,6 +74,7 @@ READING = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", READING, ids=" ".join)
 def test_a_run_full_of_hostile_text_commands_nothing(hostile: Path, words: list[str]) -> None:
     """On a terminal and in a pipe: of every column, name and member of a run, and of its run.json."""

@@ -209,6 +209,7 @@ def test_every_verb_is_here() -> None:
     assert {*CASES, "simulate"} == set(commands())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("verb", VERBS)
 def test_lines_fit_a_terminal(runs: Path, tmp_path: Path, verb: str) -> None:
     """None is wider than 80 columns, but for a path or a command line that must stay whole."""
@@ -222,6 +223,7 @@ def test_lines_fit_a_terminal(runs: Path, tmp_path: Path, verb: str) -> None:
     assert case.is_json or wide == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("verb", VERBS)
 def test_colours_can_be_done_without(runs: Path, tmp_path: Path, verb: str) -> None:
     """NO_COLOR leaves no style, and a dumb terminal gets nothing but text."""
@@ -234,6 +236,7 @@ def test_colours_can_be_done_without(runs: Path, tmp_path: Path, verb: str) -> N
         assert "\x1b" not in here_on_a_terminal(words, folder, TERM="dumb")[1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("verb", VERBS)
 def test_without_a_terminal(runs: Path, tmp_path: Path, verb: str) -> None:
     """Data on standard output, the rest on standard error; no escape sequences, and no line of blanks."""
@@ -247,6 +250,7 @@ def test_without_a_terminal(runs: Path, tmp_path: Path, verb: str) -> None:
     assert [line for line in written.splitlines() if line != line.rstrip()] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("verb", VERBS)
 def test_json_says_what_the_text_says(runs: Path, tmp_path: Path, verb: str) -> None:
     """One value on one line, or a line for each row; on standard error, if anything, lines of JSON."""

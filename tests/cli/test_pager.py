@@ -64,6 +64,7 @@ def test_what_is_longer_than_the_screen_is_paged(run: JobFolder, paged: Path) ->
     assert heads(paged.read_text()) == ROWS
 
 
+@pytest.mark.long
 def test_what_fits_on_the_screen_is_not_paged(run: JobFolder, paged: Path) -> None:
     """It is simply there; on a higher terminal, so is more."""
     assert heads(shown(run, "--limit", "1")) == 1
@@ -71,6 +72,7 @@ def test_what_fits_on_the_screen_is_not_paged(run: JobFolder, paged: Path) -> No
     assert not paged.exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "shell", "env", "rows"),
     [

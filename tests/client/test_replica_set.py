@@ -171,6 +171,7 @@ class Simulator:
         return read_ledger(self.ledger) if self.ledger.exists() else []
 
 
+@pytest.mark.long
 def test_a_run_over_three_simulators_outlives_the_death_of_one(tmp_path: Path) -> None:
     """All rows are ok, the load is even before, and the killed one is used again once it is back."""
     rows, job = 1800, JobFolder(tmp_path)

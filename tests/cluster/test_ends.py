@@ -56,6 +56,7 @@ def ended(job: JobFolder, **options: Any) -> Summary | BaseException:
     return found[0]
 
 
+@pytest.mark.long
 def test_a_bug_in_a_worker_ends_the_run_and_the_others_land(tmp_path: Path, cluster: Cluster) -> None:
     """Calls of the other workers get the drain, and their answers are kept."""
     with simulated(tmp_path, rows=300, config=SLOW, engine=ENGINE) as job:
@@ -116,6 +117,7 @@ def test_a_disk_that_fails_ends_the_run(
         assert summary.stopped_by.message == "the disk fails"
 
 
+@pytest.mark.long
 def test_workers_that_cannot_be_started_end_the_run(tmp_path: Path, cluster: Cluster) -> None:
     """What the others had in flight lands."""
     with simulated(tmp_path, rows=300, config=SLOW, engine=ENGINE) as job:

@@ -61,6 +61,7 @@ def losing(rows: int, job: JobFolder) -> Any:
     return on_start
 
 
+@pytest.mark.long
 def test_the_rows_are_those_of_one_machine(tmp_path: Path, cluster: Cluster) -> None:
     """Column by column; every worker had some."""
     with simulated(tmp_path, rows=500, config=SLOW, engine=ENGINE) as job:
@@ -105,6 +106,7 @@ def test_a_conversation_goes_on_where_its_worker_was_lost(tmp_path: Path, cluste
         assert {len(row) for row in job.results()["messages"].to_list()} == {6}
 
 
+@pytest.mark.long
 def test_limits_hold_for_all_workers_together(tmp_path: Path, cluster: Cluster) -> None:
     """As the server counts them: it refuses nothing, and never sees more at once."""
     limits = {"rpm": 240, "concurrency": 6, "window": "1s"}
@@ -164,6 +166,7 @@ def test_a_stop_drains_every_worker(tmp_path: Path, cluster: Cluster) -> None:
         assert len(job.calls()) == 300
 
 
+@pytest.mark.long
 def test_a_call_that_a_stop_keeps_from_being_made_is_not_possibly_paid(
     tmp_path: Path, cluster: Cluster
 ) -> None:

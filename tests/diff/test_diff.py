@@ -212,6 +212,7 @@ def test_the_table_has_every_row(base: RunFolder, tmp_path: Path) -> None:
     assert rows.columns == ["row_id", "status@a", "status@b", "label@a", "label@b", "agrees"]
 
 
+@pytest.mark.long
 def test_the_table_comes_in_pieces(tmp_path: Path) -> None:
     """However the runs are ordered, and more than one piece long."""
     number = 1_203

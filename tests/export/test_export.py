@@ -215,6 +215,7 @@ def test_a_file_that_is_called_otherwise_is_refused(work: Work, name: str) -> No
     assert forced.code == (0 if name in ("x.xlsx", "x.txt") else 2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("verb", ["export", "report"])
 def test_a_pipe_without_a_name_is_written_to(work: Work, verb: str) -> None:
     """As the shell's >(…) and /dev/stdout are; a report goes to standard output by -, too."""
@@ -436,6 +437,7 @@ def test_a_disk_that_is_full_is_told_with_what_to_do(work: Work, tmp_path: Path)
     assert "make room" in ended.stderr
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     """200 MB of text more take little memory: what allocators keep, not the rows."""

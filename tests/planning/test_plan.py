@@ -226,6 +226,7 @@ def test_prompts_that_go_together_may_all_be_cached(tmp_path: Path) -> None:
     assert (least.likely, least.high) == (usual.likely, usual.high)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "sections",
     [

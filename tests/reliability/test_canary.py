@@ -12,6 +12,7 @@ from tests.reliability.searched import files_with, holds
 from tests.spellings import SPELLINGS
 
 
+@pytest.mark.long
 def test_a_key_that_is_quoted_in_every_answer_is_in_no_file(tmp_path: Path) -> None:
     """In all places of an answer and all spellings; what is printed and exported has it as little."""
     found = Found()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.reliability.determinism import DIFFER, KINDS, ROWS, Seen, compare, run
 
 
+@pytest.mark.long
 def test_the_rows_do_not_depend_on_the_order_in_which_they_were_done(tmp_path: Path) -> None:
     """In the order of the input, the same in all columns but those that tell times and calls."""
     seen = Seen()

@@ -10,6 +10,7 @@ import pytest
 from tests.reliability.faults import Weathered, weather
 
 
+@pytest.mark.long
 def test_every_row_survives_the_faults(tmp_path: Path) -> None:
     """429s, 500s, resets, stalls and malformed answers: all rows are answered, and no call breaks a
     Retry-After."""

@@ -10,6 +10,7 @@ from tests.reliability.limits import kill_within_the_window
 from tests.runs import asked, simulated
 
 
+@pytest.mark.long
 def test_limits_hold_across_a_kill(tmp_path: Path) -> None:
     """A server that counts requests in its own window of 60 s never refuses one, before or after the kill."""
     paced = kill_within_the_window(tmp_path, rpm=240, calls=36)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.reliability.machines import Seen, vanish
 from tests.remote.server import s3_server
 
 
+@pytest.mark.long
 def test_a_run_outlives_its_machines(tmp_path: Path) -> None:
     """Killed and thrown away, while the store fails now and then: nothing uploaded is asked for again."""
     seen = Seen()

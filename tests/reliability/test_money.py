@@ -17,6 +17,7 @@ SOME: list[tuple[Kind, int]] = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "seed"), SOME)
 def test_the_ledger_never_has_more_than_the_cap(tmp_path: Path, kind: Kind, seed: int) -> None:
     """Nor much less: a run that stops has no room for the next call, and goes on when it is given some."""

@@ -12,6 +12,7 @@ from tests.reliability.network import Seen, redirected, strike
 SOME = ("RST before the end", "stall before headers", "gzip in gzip bomb", "204", "answer in br", "zstd bomb")
 
 
+@pytest.mark.long
 def test_each_row_ends_as_its_fault_says_and_the_others_have_their_answers(tmp_path: Path) -> None:
     """Six faults in one job: every struck call ends by its deadline, and 24 rows know nothing of it."""
     faults = {name: ends for group in _groups() for name, ends in group.items() if name in SOME}

@@ -12,6 +12,7 @@ from tests.runs import simulated
 CASES = [Case(1.0, "mixed", windows=4), Case(1.0, "small", count="actual", killed=True, windows=4)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_run_keeps_the_pace_of_its_server(tmp_path: Path, case: Case) -> None:
     """Every row is answered, nobody comes back early, and limits in force are used.

@@ -16,6 +16,7 @@ needs_strace = pytest.mark.skipif(not has_strace(), reason="strace is missing")
 ROOT = Path("/r")
 
 
+@pytest.mark.long
 @needs_strace
 def test_power_cuts(tmp_path: Path) -> None:
     """Whatever was not synced may be gone: no answer older than the commit interval and an fsync is."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.reliability.provider import Seen, batch
 
 
+@pytest.mark.long
 def test_a_run_by_batches_outlives_kills(tmp_path: Path) -> None:
     """Two runs, some kills: no row is lost or answered twice, and the books agree."""
     seen = Seen()

@@ -6,6 +6,8 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from batchrun.simulator import Call
 from tests.reliability.serving import AUTO, Phase, Served, run_for, serve
 from tests.runs import simulated
@@ -14,6 +16,7 @@ _QUEUEING = [Phase(4, 40), Phase(4, 10), Phase(5, 60)]
 _REFUSING = [Phase(6, 40), Phase(6, 10)]
 
 
+@pytest.mark.long
 def test_auto_uses_a_hidden_capacity_that_changes(tmp_path: Path) -> None:
     """Most of it once it is found, on a server that queues and, at the same time, on one that refuses with a
     Retry-After that stops the whole endpoint for a second.
@@ -60,6 +63,7 @@ def most_at_once(calls: list[Call], seconds: float) -> int:
     return most
 
 
+@pytest.mark.long
 def test_a_second_submit_starts_from_what_the_first_learned(tmp_path: Path) -> None:
     """Above the start of 20 in its first round, and none of that is refused; strange state is no error."""
     limits = {"concurrency": 40, "queue": False}

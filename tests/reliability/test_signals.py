@@ -7,6 +7,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.reliability.signals import gone
 from tests.reliability.storage import ROWS
 from tests.reliability.struck import Seen, served, settle
@@ -36,6 +38,7 @@ def catches(pid: int, number: signal.Signals) -> bool:
     return bool(int(caught[1], 16) >> (number - 1) & 1)
 
 
+@pytest.mark.long
 def test_a_run_folder_that_is_replaced_ends_the_run(tmp_path: Path) -> None:
     """Nothing is written into the other folder, and what was moved away has what had arrived."""
     with served(tmp_path, 0.01) as make:

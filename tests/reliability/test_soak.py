@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.reliability.soak import plot, soak
 
 
+@pytest.mark.long
 def test_a_run_at_full_speed(tmp_path: Path) -> None:
     """Every row is asked once, and sealing keeps the journal short."""
     seen = soak(tmp_path, rows=6_000)

@@ -11,6 +11,7 @@ from tests.reliability.storage import FAULTS, few_files, injected
 from tests.reliability.struck import served
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace puts the errors in place")
 def test_a_disk_that_is_full_for_a_moment_costs_nothing(tmp_path: Path) -> None:
     """The spare file gives way: what was in flight is stored, and the run stops."""
@@ -20,6 +21,7 @@ def test_a_disk_that_is_full_for_a_moment_costs_nothing(tmp_path: Path) -> None:
     assert "the disk is full" in seen.text
 
 
+@pytest.mark.long
 def test_few_open_files_fail_no_row(tmp_path: Path) -> None:
     """Fewer calls go at once than the job allows: 200 under a limit of 96 files."""
     with served(tmp_path) as make:

@@ -30,6 +30,7 @@ def answered_once(work: Remote) -> bool:
     return len(rows) == 80 and set(rows.values()) == {1}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_machine_that_is_lost_leaves_its_batches_to_the_next(
     tmp_path: Path, bucket: Address, loss: str

@@ -188,6 +188,7 @@ def test_a_lease_is_renewed_after_an_error_of_this_machine(tmp_path: Path, bucke
         wait_for(lambda: b'"rows":7' in (open_store(copy.place).read("lease.json") or b""), 5)
 
 
+@pytest.mark.long
 def test_what_a_lost_machine_paid_is_counted_though_the_next_is_lost_too(
     tmp_path: Path, bucket: Address
 ) -> None:

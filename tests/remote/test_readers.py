@@ -58,6 +58,7 @@ def test_every_verb_reads_a_run_by_its_address_and_by_its_job(tmp_path: Path, bu
         assert verb(work, "status", str(place)).out.startswith("job: finished")
 
 
+@pytest.mark.long
 def test_a_status_fetches_nothing_large(tmp_path: Path, bucket: Address) -> None:
     """A run that has ended well, or runs elsewhere, is told by three small objects."""
     with remote_job(tmp_path, bucket, rows=500, config=SLOWER) as work:
@@ -74,6 +75,7 @@ def test_a_status_fetches_nothing_large(tmp_path: Path, bucket: Address) -> None
         assert not (tmp_path / "reader").exists()
 
 
+@pytest.mark.long
 def test_a_killed_run_is_read_as_far_as_it_was_uploaded(tmp_path: Path, bucket: Address) -> None:
     """Rows that were not published, too; once the lease has run out, it counts as killed."""
     with remote_job(tmp_path, bucket, rows=300, config=SLOWER) as work:
@@ -88,6 +90,7 @@ def test_a_killed_run_is_read_as_far_as_it_was_uploaded(tmp_path: Path, bucket: 
         assert told(work, "status", str(work.place))["ok"] == rows.height
 
 
+@pytest.mark.long
 def test_a_run_that_was_cut_off_after_it_had_ended_well_once_counts_as_killed(
     tmp_path: Path, bucket: Address
 ) -> None:
@@ -107,6 +110,7 @@ def test_a_run_that_was_cut_off_after_it_had_ended_well_once_counts_as_killed(
         assert status["ok"] > 10
 
 
+@pytest.mark.long
 def test_a_pause_is_for_the_machine_that_is_at_work(tmp_path: Path, bucket: Address) -> None:
     """There it works as ever; elsewhere it says where to go."""
     with remote_job(tmp_path, bucket, rows=900, config=SLOWER) as work:
@@ -266,6 +270,7 @@ def test_a_store_that_ignores_conditions_is_refused(
         assert not work.job.ledger.exists() or not work.job.calls()
 
 
+@pytest.mark.long
 def test_a_plan_knows_what_other_machines_have_done(tmp_path: Path, bucket: Address) -> None:
     """Also where there is no copy yet; while a submit is at work elsewhere, it says so."""
     with remote_job(tmp_path, bucket, rows=500, config=SLOW) as work:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 
 from batchrun.storage import Address
 from tests.remote.runs import Ended, Remote, remote_job, wait_for
@@ -22,6 +23,7 @@ TIMES = ("started_at", "finished_at", "latency", "ttft", "attempts", "response_i
 SLOW = {"latency": {"kind": "constant", "seconds": 0.3}}
 
 
+@pytest.mark.long
 def test_a_run_in_object_storage_has_the_rows_of_one_on_this_machine(tmp_path: Path, bucket: Address) -> None:
     """Column by column, read by a machine that had nothing to do with it."""
     with remote_job(tmp_path, bucket, rows=300) as work:
@@ -35,6 +37,7 @@ def test_a_run_in_object_storage_has_the_rows_of_one_on_this_machine(tmp_path: P
         assert set(work.answered().values()) == {2}  # one each
 
 
+@pytest.mark.long
 def test_a_second_submit_finds_nothing_to_do_on_any_machine(tmp_path: Path, bucket: Address) -> None:
     """Neither where the copy is, nor where there is none."""
     with remote_job(tmp_path, bucket, rows=100) as work:
@@ -59,6 +62,7 @@ def _uploaded(work: Remote) -> int:
     return int(rows[1]) if rows else 0
 
 
+@pytest.mark.long
 def test_a_machine_that_is_lost_takes_only_what_was_not_uploaded(tmp_path: Path, bucket: Address) -> None:
     """Killed, its disk thrown away: another one goes on from the uploads, and says how much was lost."""
     with remote_job(tmp_path, bucket, rows=300, config=SLOW) as work:
@@ -80,6 +84,7 @@ def test_a_machine_that_is_lost_takes_only_what_was_not_uploaded(tmp_path: Path,
         assert (rows["status"] == "ok").all()
 
 
+@pytest.mark.long
 def test_the_same_machine_goes_on_at_once_and_loses_nothing(tmp_path: Path, bucket: Address) -> None:
     """Its disk has what was not uploaded, and its file lock says that nobody else is at work on it."""
     with remote_job(tmp_path, bucket, rows=250, config=SLOW) as work:
@@ -91,6 +96,7 @@ def test_the_same_machine_goes_on_at_once_and_loses_nothing(tmp_path: Path, buck
         assert again <= 32  # no more than were in flight
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_again_and_again_gets_done(tmp_path: Path, bucket: Address) -> None:
     """Each time on a machine that knows nothing: what was uploaded is never paid for twice."""
     with remote_job(tmp_path, bucket, rows=300, config=SLOW) as work:
@@ -108,6 +114,7 @@ def test_a_run_that_is_killed_again_and_again_gets_done(tmp_path: Path, bucket: 
         assert kept > 0
 
 
+@pytest.mark.long
 def test_two_submits_at_once_are_one(tmp_path: Path, bucket: Address) -> None:
     """The second machine is told which one is at work."""
     refused = threading.Event()
@@ -128,6 +135,7 @@ def test_two_submits_at_once_are_one(tmp_path: Path, bucket: Address) -> None:
     assert len(seen) == 100
 
 
+@pytest.mark.long
 def test_a_submit_that_slept_through_its_lease_publishes_nothing(tmp_path: Path, bucket: Address) -> None:
     """Another machine has taken the run meanwhile: the sleeper stops, and the other's state stands."""
     with remote_job(tmp_path, bucket, rows=250, config=SLOW) as work:
@@ -145,6 +153,7 @@ def test_a_submit_that_slept_through_its_lease_publishes_nothing(tmp_path: Path,
         assert work.results().height == 250
 
 
+@pytest.mark.long
 def test_what_a_lost_lease_leaves_on_its_machine_is_kept_aside(tmp_path: Path, bucket: Address) -> None:
     """It was paid for, and is not part of the run any more: its next submit there says where it is."""
     with remote_job(tmp_path, bucket, rows=300, config=SLOW) as work:
@@ -164,6 +173,7 @@ def test_what_a_lost_lease_leaves_on_its_machine_is_kept_aside(tmp_path: Path, b
         assert list((Path(found[1]) / "checkpoint").glob("*.*"))
 
 
+@pytest.mark.long
 def test_a_drained_submit_is_whole_elsewhere(tmp_path: Path, bucket: Address) -> None:
     """SIGTERM, as a CI runner sends it: what was in flight is waited for, uploaded and given back."""
     with remote_job(tmp_path, bucket, rows=250, config=SLOW) as work:
@@ -180,6 +190,7 @@ def test_a_drained_submit_is_whole_elsewhere(tmp_path: Path, bucket: Address) ->
         assert calls < 250
 
 
+@pytest.mark.long
 def test_uploads_that_fail_for_a_while_are_made_up_for(
     tmp_path: Path, bucket: Address, faulty: Between
 ) -> None:

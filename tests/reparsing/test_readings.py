@@ -87,6 +87,7 @@ NEVER = {"failed": "100%", "after": 1_000}
 """Most of the rows fail, and none may be left."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fail_on", [("invalid_output", "refusal", "content_filter"), ("truncated",)])
 def test_answers_are_read_as_if_they_had_come_under_the_schema(
     tmp_path: Path, fail_on: tuple[str, ...]

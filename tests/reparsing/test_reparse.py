@@ -633,6 +633,7 @@ def test_cut_short_anywhere_it_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
         assert len(seen) == 6
 
 
+@pytest.mark.long
 def test_killed_at_any_time_it_goes_on(tmp_path: Path) -> None:
     """The results are then those of one that was not, and no call was made."""
     rows = 800

@@ -106,6 +106,7 @@ def test_data_is_text_in_every_place(text: str) -> None:
     assert hostile.open == []
 
 
+@pytest.mark.long
 @settings(deadline=None)  # the first chart of a process takes a while
 @given(st.text(alphabet=st.sampled_from("<>\"'&/=`-! ascriptlonx\x00\n;#{}%"), min_size=1))
 def test_no_text_makes_an_element(text: str) -> None:
@@ -114,6 +115,7 @@ def test_no_text_makes_an_element(text: str) -> None:
     assert tree(said(text)).elements == tree(said("harmless")).elements
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("half", [0, 1])
 def test_a_run_full_of_hostile_texts(tmp_path: Path, half: int) -> None:
     """From its columns, names and members to the page: the same elements as of harmless rows. Half of them at

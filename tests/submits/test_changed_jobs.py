@@ -215,6 +215,7 @@ def test_what_is_kept_is_forgotten_with_its_replacement_and_no_sooner(tmp_path: 
         assert len(job.calls()) == 5
 
 
+@pytest.mark.long
 def test_a_refused_submit_hides_no_answer_of_a_killed_run(tmp_path: Path) -> None:
     """What was not published yet stays readable, marked stale, whatever the user chooses afterwards."""
     latency = {"kind": "constant", "seconds": 0.05}

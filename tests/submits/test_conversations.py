@@ -81,6 +81,7 @@ def test_a_turn_that_failed_goes_on_from_the_answers_that_are_there(tmp_path: Pa
     assert len(row["attempts"]) == 6
 
 
+@pytest.mark.long
 def test_a_kill_between_turns_pays_for_none_of_them_again(tmp_path: Path) -> None:
     """What had been answered is replayed; only calls under way at the kill are made a second time."""
     latency = {"latency": {"kind": "uniform", "low": 0.02, "high": 0.08}}

@@ -36,6 +36,7 @@ def job_at(folder: Path, url: str, rows: int, **sections: Any) -> JobFolder:
     return job
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lines", [4, 6, 7])
 def test_a_cut_while_a_failed_conversation_is_carried_on_pays_for_no_answer_again(
     tmp_path: Path, lines: int
@@ -114,6 +115,7 @@ def test_no_text_of_a_model_takes_seconds_to_read(text: str) -> None:
     assert time.process_time() - began < 1.5
 
 
+@pytest.mark.long
 def test_long_answers_that_are_none_take_no_memory_without_bound(tmp_path: Path) -> None:
     """24 rows asked four times, each answered by 8 MB without a choice: their beginnings are kept."""
     body = b'{"choices": [], "padding": "' + b"x" * 8_000_000 + b'"}'

@@ -52,6 +52,7 @@ def status(job: JobFolder) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 def test_a_paused_run_sends_nothing_until_it_is_resumed(tmp_path: Path) -> None:
     """Calls under way land; `status` says that it is paused; then every row is asked once."""
     with submitting(tmp_path) as (job, process):
@@ -75,6 +76,7 @@ def test_a_paused_run_sends_nothing_until_it_is_resumed(tmp_path: Path) -> None:
         assert [event for event in events if event in ("paused", "resumed")] == ["paused", "resumed"]
 
 
+@pytest.mark.long
 def test_a_pause_takes_nothing_of_the_time_that_rows_may_take(tmp_path: Path) -> None:
     """Rows that wait longer than `retry.timeout.row` because of it are asked all the same."""
     retry = {"timeout": {"connect": 1, "idle": 1, "total": 1, "row": 1.5}}
@@ -86,6 +88,7 @@ def test_a_pause_takes_nothing_of_the_time_that_rows_may_take(tmp_path: Path) ->
         assert job.run_json()["ok"] == 120
 
 
+@pytest.mark.long
 def test_a_pause_ends_with_its_submit(tmp_path: Path) -> None:
     """A paused submit that is interrupted leaves a run that the next one goes on with."""
     with submitting(tmp_path) as (job, process):
@@ -98,6 +101,7 @@ def test_a_pause_ends_with_its_submit(tmp_path: Path) -> None:
         assert not (job.checkpoint / "live.json").exists()
 
 
+@pytest.mark.long
 def test_a_killed_and_paused_submit_is_gone_on_with(tmp_path: Path) -> None:
     """What asked for the pause went with it."""
     with submitting(tmp_path) as (job, process):

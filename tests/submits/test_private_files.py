@@ -31,6 +31,7 @@ def modes(folder: Path) -> set[tuple[str, int]]:
     return found
 
 
+@pytest.mark.long
 def test_no_mask_opens_a_file_at_any_time(tmp_path: Path) -> None:
     """With umask 000, while the run goes on, after it, and after a second one with a report."""
     latency = {"latency": {"kind": "uniform", "low": 0.001, "high": 0.2}}

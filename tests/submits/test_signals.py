@@ -32,6 +32,7 @@ def start(job: JobFolder, *arguments: str) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_first_signal_lets_calls_land(tmp_path: Path, number: signal.Signals, exit_code: int) -> None:
     """After one signal no call begins, every call under way is answered, recorded and published."""

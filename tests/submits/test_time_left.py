@@ -128,6 +128,7 @@ def seen(folder: Path, case: Case) -> tuple[list[tuple[float, float, float | Non
     return looks, run_virtual(main)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 def test_the_time_left_holds(name: str, tmp_path: Path) -> None:
     """From a tenth of the rows on there is always one, and nine in ten are off by 15% of the whole at most.
