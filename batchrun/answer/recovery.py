@@ -83,7 +83,7 @@ class Wanted:
             and name not in self.used
             and all(metadata.get(key) == pairs[key] for key in (RUN, ROW, REQUEST))
             and _created(found, earliest) >= earliest
-            and judge(_reply(found, 0.0)).completion is not None
+            and judge(_response(found, 0.0)).completion is not None
         )
 
 
@@ -108,7 +108,7 @@ def _date(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def _reply(found: Mapping[str, Any], latency: float) -> Response:
+def _response(found: Mapping[str, Any], latency: float) -> Response:
     return Response(200, {}, codec.dumps(found), latency)
 
 
@@ -195,7 +195,7 @@ class Recovery:
         self._log(
             "recovered", row=task.row_id, call=sent.call, endpoint=sent.endpoint, completion=found["id"]
         )
-        return _reply(found, 0.0)
+        return _response(found, 0.0)
 
     async def _look(self, endpoint: str, wanted: Wanted) -> dict[str, Any] | None:
         """One look. Until an endpoint has listed anything there is one at a time: it may have no list."""

@@ -60,27 +60,20 @@ def inspect(
     """Read both; `on_rows` is told how many rows were read, `now` in seconds since the epoch."""
     for left_over in reversed(range(_TRIES)):
         try:
-            return _inspect(job, on_rows, retry_failed, now, rerun_changed=rerun_changed)
+            survey = take_survey(job, on_rows=on_rows, keep_index=False)
+            return _inspected(survey, retry_failed, now, rerun_changed=rerun_changed)
         except FileNotFoundError:  # a running submit sealed the journal file that was about to be read
             if not left_over:
                 raise
     raise AssertionError
 
 
-def _inspect(
-    job: Job,
-    on_rows: Callable[[int], None],
-    retry_failed: frozenset[str],
-    now: float,
-    *,
-    rerun_changed: bool,
-) -> JobState:
-    survey = take_survey(job, on_rows=on_rows, keep_index=False)
+def _inspected(survey: Survey, retry_failed: frozenset[str], now: float, *, rerun_changed: bool) -> JobState:
     path = survey.run.checkpoint_path
     answers = survey.checkpoint.answers() if path.exists() else pl.DataFrame(schema=ANSWERS_SCHEMA)
     kept = pl.DataFrame(schema=PAIRS_SCHEMA) if rerun_changed else read_kept(path)  # as submit forgets it
     shared = read_shared(path)
-    has_ids = job.input.id is not None
+    has_ids = survey.job.input.id is not None
     states = match(survey.rows, answers, kept, has_ids=has_ids, retry_failed=retry_failed, shared=shared)
     removed = _removed(answers, states)
     del answers

@@ -161,3 +161,17 @@ async def answering(peer: Peer) -> None:
     while True:
         await peer.request()
         await peer.send(answer())
+
+
+def sending(*pieces: bytes, reset: bool = False) -> Handler:
+    """A server that reads one request, sends `pieces` and closes, or resets."""
+
+    async def handler(peer: Peer) -> None:
+        await peer.request()
+        for piece in pieces:
+            await peer.send(piece)
+        if reset:
+            await anyio.sleep(0.02)  # so that the client has read them when it comes
+            await peer.reset()
+
+    return handler

@@ -1,4 +1,4 @@
-"""How a call without a whole answer ends: as an `NoResponse` that says whether it was sent."""
+"""How a call without a whole answer ends: as a `NoResponse` that says whether it was sent."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from tests.client.servers import (
     calling,
     one_call,
     replied,
+    sending,
     serving,
     unanswered,
 )
@@ -34,43 +35,29 @@ from tests.client.servers import (
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n"
 
 
-def failing(*pieces: bytes, reset: bool = False) -> Handler:
-    """A server that reads one request, sends `pieces` and closes, or resets."""
-
-    async def handler(peer: Peer) -> None:
-        await peer.request()
-        for piece in pieces:
-            await peer.send(piece)
-            await anyio.sleep(0.02)  # so that the client has read it when the reset comes
-        if reset:
-            await peer.reset()
-
-    return handler
-
-
 @pytest.mark.parametrize(
     ("handler", "reason"),
     [
-        pytest.param(failing(), "closed before message completed", id="close instead of an answer"),
-        pytest.param(failing(reset=True), "reset", id="RST instead of an answer"),
-        pytest.param(failing(HEAD[:30], reset=True), "reset", id="RST in the head"),
-        pytest.param(failing(HEAD[:30]), "closed before message completed", id="close in the head"),
-        pytest.param(failing(HEAD + b"abc", reset=True), "reset", id="RST in the body"),
-        pytest.param(failing(HEAD + b"abc"), "before message length", id="short body"),
+        pytest.param(sending(), "closed before message completed", id="close instead of an answer"),
+        pytest.param(sending(reset=True), "reset", id="RST instead of an answer"),
+        pytest.param(sending(HEAD[:30], reset=True), "reset", id="RST in the head"),
+        pytest.param(sending(HEAD[:30]), "closed before message completed", id="close in the head"),
+        pytest.param(sending(HEAD + b"abc", reset=True), "reset", id="RST in the body"),
+        pytest.param(sending(HEAD + b"abc"), "before message length", id="short body"),
         pytest.param(
-            failing(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"),
+            sending(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"),
             "unexpected EOF",
             id="cut chunked body",
         ),
-        pytest.param(failing(b"SSH-2.0-OpenSSH_9\r\n\r\n"), "invalid HTTP", id="not HTTP"),
+        pytest.param(sending(b"SSH-2.0-OpenSSH_9\r\n\r\n"), "invalid HTTP", id="not HTTP"),
         pytest.param(
-            failing(answer(headers=f"x-long: {'x' * 1_000_000}\r\n")), "too large", id="1 MB header"
+            sending(answer(headers=f"x-long: {'x' * 1_000_000}\r\n")), "too large", id="1 MB header"
         ),
         pytest.param(
-            failing(answer(b"no gzip at all", headers="content-encoding: gzip\r\n")), "gzip", id="bad gzip"
+            sending(answer(b"no gzip at all", headers="content-encoding: gzip\r\n")), "gzip", id="bad gzip"
         ),
         pytest.param(
-            failing(answer(gzip.compress(b"x" * 9999)[:-20], headers="content-encoding: gzip\r\n")),
+            sending(answer(gzip.compress(b"x" * 9999)[:-20], headers="content-encoding: gzip\r\n")),
             "unexpected end of file",
             id="cut gzip",
         ),

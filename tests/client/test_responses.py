@@ -16,26 +16,15 @@ from tests.client.servers import (
     ANSWER,
     KEY,
     RELAXED,
-    Handler,
     Peer,
     answer,
     answering,
     calling,
     one_call,
     replied,
+    sending,
     serving,
 )
-
-
-def sending(*pieces: bytes) -> Handler:
-    """A server that reads one request, sends `pieces` and closes."""
-
-    async def handler(peer: Peer) -> None:
-        await peer.request()
-        for piece in pieces:
-            await peer.send(piece)
-
-    return handler
 
 
 def unreachable(request: httpx.Request) -> httpx.Response:
