@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import yaml
 from batchrun.job import PRESETS, Preset
 from tests.cli.pseudo_terminal import read_all
 from tests.commands import batchrun
+from tests.small_files import files_of_at_most
 
 TICKETS = [
     {
@@ -376,18 +376,12 @@ def test_wrong_options_of_the_simulator_are_explained(tmp_path: Path, text: str,
     assert (ended.code, said in ended.err) == (2, True)
 
 
-def _little_room() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))
-
-
 def test_a_full_disk_leaves_no_half_of_a_job(tmp_path: Path) -> None:
     """Exit code 3 with what to do, and nothing that the next try would take for a job."""
     name = write_table(tmp_path, ".jsonl")
-    words = [sys.executable, "-m", "batchrun", "init", name]
-    ended = subprocess.run(
-        words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60, preexec_fn=_little_room
-    )
-    assert (ended.returncode, "make room" in ended.stderr) == (3, True), ended.stderr
+    with files_of_at_most(512):
+        ended = batchrun("init", name, cwd=tmp_path)
+    assert (ended.code, "make room" in ended.err) == (3, True), ended.err
     assert list((tmp_path / "jobs").iterdir()) == []
     assert batchrun("init", name, cwd=tmp_path).code == 0
 

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import resource
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
@@ -28,6 +27,7 @@ from tests.commands import batchrun
 from tests.hostile import ALL, FORMULAS, PATTERNS, hostile_run, storable
 from tests.reliability.traced import is_there, record
 from tests.run_folder.answering import Work, failed
+from tests.small_files import files_of_at_most
 
 ROWS = [{"text": f"row {n}", "n": -n, "meta": {"tags": ["a", "b"], "deep": {"x": n}}} for n in range(6)]
 
@@ -414,27 +414,15 @@ def test_a_reader_that_has_enough_is_no_error(work: Work) -> None:
     assert ended.stderr == "0\n"
 
 
-def _limits() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-
-
 def test_a_disk_that_is_full_is_told_with_what_to_do(work: Work, tmp_path: Path) -> None:
     """Exit code 3, and no file is left."""
     folder = tmp_path / "out"
     folder.mkdir()
-    words = [
-        sys.executable,
-        "-m",
-        "batchrun",
-        "export",
-        str(work.run.path),
-        "--out",
-        str(folder / "x.parquet"),
-    ]
-    ended = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60, preexec_fn=_limits)
-    assert (ended.returncode, list(folder.iterdir())) == (3, [])
-    assert "cannot write" in ended.stderr
-    assert "make room" in ended.stderr
+    with files_of_at_most(4096):
+        ended = batchrun("export", work.run.path, "--out", folder / "x.parquet")
+    assert (ended.code, list(folder.iterdir())) == (3, [])
+    assert "cannot write" in ended.err
+    assert "make room" in ended.err
 
 
 @pytest.mark.long

@@ -30,6 +30,7 @@ from tests.commands import batchrun
 from tests.run_folder.test_older_formats import FOLDERS, unpack
 from tests.runs import JobFolder, Silent, row_of, simulated, write_rows
 from tests.scripted import answering, completion
+from tests.small_files import files_of_at_most
 
 LABELS = ["bug", "billing"]
 
@@ -691,10 +692,10 @@ def test_a_disk_that_refuses_a_part_ends_it_as_a_stop(tmp_path: Path) -> None:
         job.submit_here()
         before = job.results()
         job.edit(schema=schema(["bug"]))
-        limited = f"ulimit -f 8; exec {sys.executable} -m batchrun reparse {job.job}"
-        stopped = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, check=False)
-        assert stopped.returncode == 3
-        assert "then reparse again: it goes on" in stopped.stderr
+        with files_of_at_most(8_192):
+            stopped = batchrun("reparse", job.job)
+        assert stopped.code == 3
+        assert "then reparse again: it goes on" in stopped.err
         assert job.results().equals(before)
         assert here(job).ok == 60
         assert len(seen) == 60

@@ -5,9 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import resource
-import subprocess
-import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -25,6 +22,7 @@ from batchrun.show.conversation import Part, Turn
 from tests.commands import batchrun
 from tests.hostile import ALL, harmless_ones, hostile_run, obeyed, storable
 from tests.run_folder.answering import Work, failed
+from tests.small_files import files_of_at_most
 
 VOID = frozenset({"meta", "input", "br", "img", "link", "base", "embed", "source"})
 
@@ -221,20 +219,14 @@ def test_a_report_of_a_run_without_an_answer(tmp_path: Path) -> None:
     assert "0 of 0" in page(found, made="now").decode()
 
 
-def _little_room() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-
-
 def test_a_full_disk_is_told_with_what_to_do(tmp_path: Path) -> None:
     """A report spends nothing: it needs room, and no other submit."""
     work = Work(tmp_path).write([{"text": "a"}])
     work.answer([0])
     work.publish()
-    words = [sys.executable, "-m", "batchrun", "report", str(work.run.path)]
-    ended = subprocess.run(
-        words, capture_output=True, text=True, check=False, timeout=60, preexec_fn=_little_room
-    )
-    assert (ended.returncode, "make room" in ended.stderr, "submit" in ended.stderr) == (3, True, False)
+    with files_of_at_most(4096):
+        ended = batchrun("report", work.run.path)
+    assert (ended.code, "make room" in ended.err, "submit" in ended.err) == (3, True, False)
     assert not (work.run.path / "report.html").exists()
 
 

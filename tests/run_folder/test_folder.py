@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 from batchrun.errors import RunFolderError, StorageError
 from batchrun.run_folder.disk import write_atomically
 from batchrun.run_folder.folder import RunFolder
+from tests.small_files import files_of_at_most
 
 
 def claimed(path: Path, name: str = "job") -> RunFolder:
@@ -107,15 +106,11 @@ def test_a_file_that_the_disk_has_no_room_for_leaves_the_one_before(tmp_path: Pa
     """A nearly full disk takes a part without an error: that part must not become the file."""
     path = tmp_path / "a.json"
     write_atomically(path, b"before")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    try:
-        with pytest.raises(StorageError, match=r"cannot write to .*a\.json: File too large"):
-            write_atomically(path, b"x" * 5000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, ignored)
+    with (
+        files_of_at_most(1000),
+        pytest.raises(StorageError, match=r"cannot write to .*a\.json: File too large"),
+    ):
+        write_atomically(path, b"x" * 5000)
     assert path.read_bytes() == b"before"
     assert [found.name for found in tmp_path.iterdir()] == ["a.json"]
 
@@ -131,15 +126,8 @@ def test_a_folder_whose_claim_the_disk_refuses_is_the_users_matter(tmp_path: Pat
 
 def test_a_full_disk_is_no_mistake_of_the_job(tmp_path: Path) -> None:
     """It can be continued: exit code 3, unlike a path that is wrong."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5, limits[1]))
-    try:
-        with pytest.raises(StorageError, match=r"cannot write to .*job\.json") as caught:
-            RunFolder(tmp_path / "a").claim("job")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, ignored)
+    with files_of_at_most(5), pytest.raises(StorageError, match=r"cannot write to .*job\.json") as caught:
+        RunFolder(tmp_path / "a").claim("job")
     assert caught.value.exit_code == 3
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -18,8 +20,9 @@ from batchrun.run_folder.journal.format_version import FORMAT_VERSION
 from batchrun.run_folder.journal.journal import COMMIT_INTERVAL, MAX_UNSYNCED, Journal
 from batchrun.run_folder.journal.lines import encode
 from batchrun.run_folder.journal.reading import Damage, JournalReader, journal_files
-from batchrun.run_folder.journal.records import Admitted, Header, Record
+from batchrun.run_folder.journal.records import Admitted, Header, Record, Sent
 from tests.run_folder.recorded import answered, asked, done, reply, sent, write_journal
+from tests.small_files import files_of_at_most
 
 
 class HandClock:
@@ -212,16 +215,6 @@ def test_nothing_appended_needs_no_sync(tmp_path: Path) -> None:
     anyio.run(main)
 
 
-def run_python(program: str, *arguments: str, strace: Path | None = None) -> str:
-    """Run a program in a process of its own; gives what it printed."""
-    command = [sys.executable, "-c", textwrap.dedent(program), *arguments]
-    if strace:
-        command = ["strace", "-f", "-e", "trace=fsync,fdatasync,openat", "-o", str(strace), *command]
-    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-    assert found.returncode == 0, found.stderr
-    return found.stdout
-
-
 GROUP_COMMIT = """
     import sys
     from pathlib import Path
@@ -245,16 +238,14 @@ GROUP_COMMIT = """
 """
 
 
-def has_strace() -> bool:
-    return Path("/usr/bin/strace").exists()
-
-
-@pytest.mark.skipif(not has_strace(), reason="needs strace, to count the fsyncs the kernel sees")
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace, to count the fsyncs the kernel sees")
 def test_many_appends_share_an_fsync(tmp_path: Path) -> None:
     """2,000 records within half a second take as many fsyncs as there are commit intervals in it."""
     trace = tmp_path / "trace"
     (tmp_path / "checkpoint").mkdir()
-    run_python(GROUP_COMMIT, str(tmp_path / "checkpoint"), strace=trace)
+    strace = ["strace", "-f", "-e", "trace=fsync,fdatasync,openat", "-o", str(trace)]
+    program = [sys.executable, "-c", textwrap.dedent(GROUP_COMMIT), str(tmp_path / "checkpoint")]
+    subprocess.run([*strace, *program], check=True, timeout=30)
     calls = trace.read_text()
     (opened,) = re.findall(r"openat\(.*journal-000001.log.* = (\d+)", calls)
     syncs = len(re.findall(rf"fsync\({opened}\)", calls))
@@ -262,87 +253,56 @@ def test_many_appends_share_an_fsync(tmp_path: Path) -> None:
     assert COMMIT_INTERVAL == 0.2
 
 
-FULL_DISK = """
-    import resource, signal, sys
-    from pathlib import Path
-    import anyio
-    from batchrun.clock import SystemClock
-    from batchrun.errors import StorageError
-    from batchrun.run_folder.journal.journal import Journal
-    from batchrun.run_folder.journal.reading import JournalReader
-    from batchrun.run_folder.journal.records import Admitted
-    from tests.run_folder.recorded import sent
-
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-
-    async def main():
-        journal = Journal(Path(sys.argv[1]), 1, SystemClock())
-        for task in range(100):
-            try:
-                journal.append(sent(task))
-            except StorageError as error:
-                print(task, error.exit_code, error.message)
-                break
-        for again in (lambda: journal.append(sent(1)), lambda: journal.carry(1, [b"x"])):
-            try:
-                again()
-            except StorageError:
-                print("still refused")
-        try:
-            await journal.ready()
-        except StorageError:
-            print("not ready")
-        journal.close()
-        reader = JournalReader(journal.path)
-        print([record.task for record, _line in reader.records()], reader.damage)
-
-    anyio.run(main)
-"""
+def _append_many(journal: Journal) -> None:
+    for task in range(100):
+        journal.append(sent(task))
 
 
 def test_a_full_disk_ends_the_run_and_leaves_no_part_of_a_record(tmp_path: Path) -> None:
     """What was appended before stays; nothing may be appended after."""
-    first, *rest = run_python(FULL_DISK, str(tmp_path)).splitlines()
-    task, exit_code, message = first.split(" ", 2)
-    assert int(exit_code) == 3
-    assert re.match(r"cannot write to .*journal-000001.log: (the disk is full|File too large)", message)
-    assert rest == ["still refused", "still refused", "not ready", f"{list(range(int(task)))} []"]
+
+    async def main() -> list[int]:
+        journal = Journal(tmp_path, 1, HandClock())
+        full = r"cannot write to .*journal-000001.log: (the disk is full|File too large)"
+        with files_of_at_most(1000):
+            with pytest.raises(StorageError, match=full) as caught:
+                _append_many(journal)
+            assert caught.value.exit_code == 3
+            with pytest.raises(StorageError):
+                journal.append(sent(1))
+            with pytest.raises(StorageError):
+                journal.carry(1, [b"x"])
+            with pytest.raises(StorageError):
+                await journal.ready()
+        journal.close()
+        records, damage = read(journal.path)
+        assert damage == []
+        return [record.task for record in records if isinstance(record, Sent)]
+
+    tasks = anyio.run(main)
+    assert 0 < len(tasks) < 100
+    assert tasks == list(range(len(tasks)))
 
 
-ROTATE_ON_FULL_DISK = """
-    import resource, signal, sys
-    from pathlib import Path
-    import anyio
-    from batchrun.clock import SystemClock
-    from batchrun.errors import StorageError
-    from batchrun.run_folder.journal.journal import Journal
-    from batchrun.run_folder.journal.records import Admitted
-    from tests.run_folder.recorded import sent
+def test_a_disk_that_fills_up_at_a_new_file_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old file has all that was under way, on disk: nothing syncs it later."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_ino))
 
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-
-    async def main():
-        journal = Journal(Path(sys.argv[1]), 1, SystemClock())
+    async def main() -> None:
+        journal = Journal(tmp_path, 1, HandClock())
         for task in range(3):
             journal.append(sent(task))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-        try:
+        with files_of_at_most(100), pytest.raises(StorageError, match=r"journal-000002\.log"):
             await journal.rotate(lambda: Admitted({"a": "x" * 200}))
-        except StorageError as error:
-            print(error.message)
-        print(journal.path.exists())
         journal.close()
 
     anyio.run(main)
-"""
-
-
-def test_a_disk_that_fills_up_at_a_new_file_loses_nothing(tmp_path: Path) -> None:
-    """The old file has all that was under way."""
-    refused, path_exists = run_python(ROTATE_ON_FULL_DISK, str(tmp_path)).splitlines()
-    assert "journal-000002.log" in refused
-    assert path_exists == "True"
+    old = tmp_path / "journal-000001.log"
+    assert read(old)[0] == [sent(task) for task in range(3)]
+    assert old.stat().st_ino in synced
     assert read(tmp_path / "journal-000001.log") == ([sent(0), sent(1), sent(2)], [])
     assert read(tmp_path / "journal-000002.log") == ([], [])
 

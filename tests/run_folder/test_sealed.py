@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import resource
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +41,7 @@ from tests.run_folder.recorded import (
     sent,
     write_journal,
 )
+from tests.small_files import files_of_at_most
 
 
 def tasks(numbers: range) -> list[History]:
@@ -242,14 +241,10 @@ def test_a_full_disk_is_told_as_such_and_leaves_no_rubbish(tmp_path: Path) -> No
     """The run stops as resumable, and the half-written file gives its room back."""
     schema = pa.schema([("a", pa.binary())])
     noise = pa.table({"a": [random.Random(1).randbytes(200_000)]}, schema)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
-    try:
-        with pytest.raises(StorageError, match=r"cannot write to .*a.parquet") as caught:
-            write_parquet([noise], tmp_path / "a.parquet", schema)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, before)
+    with (
+        files_of_at_most(50_000),
+        pytest.raises(StorageError, match=r"cannot write to .*a.parquet") as caught,
+    ):
+        write_parquet([noise], tmp_path / "a.parquet", schema)
     assert caught.value.exit_code == 3
     assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from batchrun.simulator.config import ConstantLatency
 from batchrun.simulator.refusal import Refusal
 from tests.simulator.playing import asked, eventually, play
 from tests.simulator.wire import ask, body, connected, request
+from tests.small_files import files_of_at_most
 
 LARGE = body(n=128, logprobs=True, top_logprobs=20)
 """Answered with about 10 MB: more than the kernel takes at once."""
@@ -585,18 +585,13 @@ def test_a_port_that_is_taken_is_an_error() -> None:
 
 def test_a_bug_of_ours_is_not_passed_over(tmp_path: Path) -> None:
     """When the ledger cannot be written, the call is cut off and the block ends with the error."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     async def scene(running: Running) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
-        with pytest.raises(asyncio.IncompleteReadError):
+        with files_of_at_most(10), pytest.raises(asyncio.IncompleteReadError):
             await ask(running.base_url)
 
-    try:
-        with pytest.raises(OSError, match="room for a whole line"):
-            play(scene, tmp_path / "ledger.jsonl")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with pytest.raises(OSError, match="room for a whole line"):
+        play(scene, tmp_path / "ledger.jsonl")
 
 
 @pytest.mark.parametrize("seconds", [0, 3600])

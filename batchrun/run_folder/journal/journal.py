@@ -159,22 +159,27 @@ class Journal:
     async def rotate(self, opening: Callable[[], Record]) -> Path:
         """Start the next file with all unfinished tasks and then `opening`; return the closed file's path.
 
-        Both files are on disk on return.
+        Both files are on disk on return; where the next has no room, the one before still is.
         """
         async with self._one_sync:  # a sync under way works on the file that is closed here
             self.check_place()
             closed, closed_fd = self.path, self._fd
-            self._create(self.number + 1)
-            self._write(
-                b"".join(line for lines in self._open_tasks.values() for line in lines) + encode(opening())
-            )
-            self.finished = 0
             try:
-                await self._fsync(closed_fd, closed)
+                self._create(self.number + 1)
+                carried = b"".join(line for lines in self._open_tasks.values() for line in lines)
+                self._write(carried + encode(opening()))
+                self.finished = 0
             finally:
-                os.close(closed_fd)
+                if self._fd != closed_fd:
+                    await self._close(closed_fd, closed)
         await self.sync()
         return closed
+
+    async def _close(self, fd: int, path: Path) -> None:
+        try:
+            await self._fsync(fd, path)
+        finally:
+            os.close(fd)
 
     def check_place(self) -> None:
         """Raises RunFolderLostError unless the open file is the one that its name leads to: folders are
