@@ -21,6 +21,8 @@ class Unavailable:
     reason: Error
     until: float | None
     """When it opens again, in seconds since the epoch; None: not in this run."""
+    is_rows_own: bool = False
+    """Whether another row may find a model open: this one is past some that it may not ask, or need not."""
 
 
 @dataclass(frozen=True, slots=True)

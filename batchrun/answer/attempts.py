@@ -152,7 +152,7 @@ class Attempts:
             attempt=failures.failed,
             rate_limited=failures.rate_limited_in_a_row,
             endpoint_rate_limited=self._caller.rate_limited.get(model.endpoint, 0),
-            retry_after=retry_after(headers, self._clock.wall(), error.message),
+            retry_after=retry_after(headers, self._clock.wall(), error),
             should_retry=should_retry(headers),
             jitter=self._jitter(),
             retry=self._retry,

@@ -6,7 +6,7 @@ What an earlier submit received to the same step is given again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
@@ -95,11 +95,13 @@ class Chain:
         conversation.position += 1
         return True
 
-    async def ask(self, conversation: Conversation, step: Step) -> Answer | Failed | Unavailable:
+    async def ask(
+        self, conversation: Conversation, step: Step, *, stays: bool = False
+    ) -> Answer | Failed | Unavailable:
         """The answer to one step: as recorded, else from the task's models, as far as `fallback_on` allows.
 
         It begins with the model that gave the last answer. Those before it come last, but for those whose
-        answers would not do.
+        answers would not do. With `stays` it waits for each that is out of reach for a while.
         """
         key = StepKey(step.number, "" if step.is_prompt else conversation.request.digest(step))
         if conversation.task.history.sent and (recorded := self._recorded(conversation, key)):
@@ -114,7 +116,7 @@ class Chain:
         for at, position in enumerate(positions):
             conversation.position = position
             others = positions[at + 1 :]
-            may_leave = others and self._any_open(models[other] for other in others)
+            may_leave = not stays and others and self._any_open(models[other] for other in others)
             leave_for = self._fallback_on if may_leave else _NO_REASON
             result = await self._ask_one(conversation, step, key, leave_for)
             if isinstance(result, Answer):
@@ -127,10 +129,12 @@ class Chain:
                 break
         conversation.position = decided
         asked = (models[position] for position in positions[: at + 1])
-        if failed is None and self._any_open(asked):  # one has opened again meanwhile
-            return await self.ask(conversation, step)
-        assert failed or closed, "each model gave one of both"
-        return failed or closed  # type: ignore[return-value] # the line above
+        if failed is None and self._any_open(asked):  # again meanwhile, or it was left for one that is not
+            return await self.ask(conversation, step, stays=True)
+        if failed:
+            return failed
+        assert closed, "each model gave one of both"
+        return replace(closed, is_rows_own=bool(start))
 
     def _any_open(self, models: Iterable[int]) -> bool:
         for model_index in models:

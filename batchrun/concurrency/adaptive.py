@@ -40,7 +40,7 @@ class AdaptiveConcurrency:
     Ask `limit` before each call, tell `began` when it goes and `ended` exactly once when it is over.
     """
 
-    __slots__ = ("_ceiling", "_climb", "_haste", "_in_flight", "_round", "_size")
+    __slots__ = ("_ceiling", "_climb", "_earlier", "_haste", "_in_flight", "_restored", "_round", "_size")
 
     def __init__(self, most: int) -> None:
         self._climb = Climb(most)
@@ -50,6 +50,9 @@ class AdaptiveConcurrency:
         self._round: Round | None = None
         self._size = 1
         """Answers that end the round."""
+        self._earlier = 0
+        """What an earlier process learned, of which this one has started with the share `_restored`."""
+        self._restored = 0
 
     @property
     def limit(self) -> int:
@@ -109,13 +112,15 @@ class AdaptiveConcurrency:
     def snapshot(self) -> dict[str, Any]:
         """What was learned, for JSON."""
         rising = self._climb.phase == "rising" and self._ceiling.at is None
-        return {"limit": self.limit, "ceiling": self._ceiling.at, "rising": rising}
+        learned = self._earlier if self.limit == self._restored else self.limit
+        return {"limit": learned, "ceiling": self._ceiling.at, "rising": rising}
 
     def restore(self, state: object) -> None:
         """Start from 0.8 of what an earlier process learned; what cannot be read was not learned."""
         if not isinstance(state, Mapping) or (limit := _count(state.get("limit"))) is None:
             return
         self._climb.move(int(limit * _RESUMED), "rising" if state.get("rising") is True else "resting")
+        self._earlier, self._restored = limit, self.limit
         self._ceiling.at = _count(state.get("ceiling"))
 
     def _new_round(self, now: float) -> None:

@@ -88,7 +88,7 @@ class Control:
         self._left = 0
         """Rows left pending."""
         self._closed: dict[tuple[int, ...], Unavailable] = {}
-        """Why rows were left pending, by the chain of models that was closed to them."""
+        """Why rows were left pending, by the chain of models that was closed to them; () where to one."""
         self._scope = anyio.CancelScope()
         self._file_full = anyio.Event()
 
@@ -131,7 +131,7 @@ class Control:
 
     def leave(self, task: int, models: tuple[int, ...], closed: Unavailable) -> None:
         """Leave the row of a task pending, and stop when no chain of models is open to any row."""
-        self._closed.setdefault(models, closed)
+        self._closed.setdefault(() if closed.is_rows_own else models, closed)
         self._left += 1
         self._judge_canary()
         reason = self._left_behind()

@@ -53,7 +53,7 @@ def _honour(
     admission: Admission, endpoint: str, response: Response, at: float, clock: Clock, max_wait: float
 ) -> None:
     error = classify(response)
-    told = retry_after(response.headers, at, error.message)
+    told = retry_after(response.headers, at, error)
     left = at + told - clock.wall() if told is not None else 0.0
     if told is not None and told > max_wait and left > 0:
         admission.close(endpoint, error, seconds=left)

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
+from batchrun.outcome import Error
+
 _NUMBER = re.compile(r"(\d+(\.\d*)?|\.\d+)(e\+?\d+)?", re.IGNORECASE | re.ASCII)
 _UNITS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _AMOUNT = r"(\d+(?:\.\d+)?)\s?(ms|milli|[smhd])(?:econds?|ecs?|inutes?|ins?|ours?|rs?|ays?)?(?![a-z])"
@@ -21,12 +23,13 @@ _SPOKEN = re.compile(
 )
 
 
-def retry_after(headers: Mapping[str, str], now_wall: float, message: str = "") -> float | None:
+def retry_after(headers: Mapping[str, str], now_wall: float, error: Error | None = None) -> float | None:
     """Seconds until the server wants to be asked again; None when it does not say, or says nonsense.
 
     In this order: `retry-after-ms`, `retry-after` (seconds or an HTTP date), the same two as LiteLLM
-    passes them on, "try again in 6m0s" in `message`. Header names in lower case; `now_wall` in seconds
-    since the epoch. Never negative and always finite, but not capped: 1e9 stays 1e9.
+    passes them on, "try again in 6m0s" in the message of an `error` of pace: another may quote a prompt
+    that has such words, and a row must not be able to close an endpoint. Header names in lower case;
+    `now_wall` in seconds since the epoch. Never negative and always finite, but not capped: 1e9 stays 1e9.
     """
     for prefix in ("", "llm_provider-"):
         milliseconds = _number(headers.get(f"{prefix}retry-after-ms", ""))
@@ -38,7 +41,7 @@ def retry_after(headers: Mapping[str, str], now_wall: float, message: str = "") 
             seconds = _until(value, now_wall)
         if seconds is not None:
             return seconds
-    return spoken_delay(message)
+    return spoken_delay(error.message) if error and error.type == "rate_limit" else None
 
 
 def should_retry(headers: Mapping[str, str]) -> bool | None:

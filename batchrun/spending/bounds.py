@@ -138,13 +138,22 @@ def _price_reasons(document: Mapping[str, Any], price: Price) -> Iterator[str]:
 
 def _kinds_of_answer(document: Mapping[str, Any], price: Price) -> Iterator[str]:
     """Answers of a kind that costs more a token than text, and nothing says how much."""
-    asked = document.get("modalities")
-    kinds = [str(kind).lower() for kind in asked] if isinstance(asked, list) else []
-    if ("audio" in kinds or document.get("audio")) and not price.knows_speech():
+    kinds = _kinds(document)
+    if is_spoken(document) and not price.knows_speech():
         yield "the price of spoken answers is not known: give the model's in prices, with output_audio"
     for kind in kinds if price.source != "job" else ():
         if kind not in _PRICED_KINDS:
             yield f"the price of answers of the kind {kind} is not known: give the model's in prices"
+
+
+def is_spoken(document: Mapping[str, Any]) -> bool:
+    """Whether a request asks for spoken answers."""
+    return "audio" in _kinds(document) or bool(document.get("audio"))
+
+
+def _kinds(document: Mapping[str, Any]) -> list[str]:
+    asked = document.get("modalities")
+    return [str(kind).lower() for kind in asked] if isinstance(asked, list) else []
 
 
 def _is_count(value: Any) -> bool:

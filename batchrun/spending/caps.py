@@ -9,7 +9,7 @@ from batchrun.job import ANY_MODEL, Job
 from batchrun.prices import ModelPrices
 from batchrun.render.evaluate import RenderError
 from batchrun.render.request import RowRequest
-from batchrun.spending.bounds import no_upper_bound
+from batchrun.spending.bounds import is_spoken, no_upper_bound
 
 
 def unpriced(spelled: str) -> str:
@@ -42,6 +42,9 @@ class BoundCheck:
         self._job = job
         self._prices = ModelPrices(job, now)
         self._costs = job.budget.cost_usd is not None
+        reasks = job.answer_schema is not None and job.retry.reask > 0
+        self._repeats = bool(job.prompt.turns or job.run_tools or reasks)
+        """Whether a row may make further calls, which repeat its answers."""
 
     def is_unbounded(self, request: RowRequest) -> bool:
         """Whether there is a reason."""
@@ -61,7 +64,10 @@ class BoundCheck:
                 yield f"{cap}: {unpriced(f'{model.endpoint}/{name}')}, or let it pass with budget.soft: true."
             # a turn's own parts are sent later, and cannot be rendered before there are answers
             document["messages"] = [*document["messages"], *request.renderer.prompt.spelled_turns]
-            if why := no_upper_bound(document, price):
+            why = no_upper_bound(document, price)
+            if why is None and self._repeats and is_spoken(document):
+                why = "later calls of a row repeat its spoken answers, whose tokens are not known before"
+            if why:
                 yield (
                     f"{cap}: what a request to {model.qualified_name} takes has no upper bound: {why}. "
                     "Set budget.soft: true to let it pass."

@@ -54,7 +54,7 @@ def _wait(exchange: Exchange, attempt: int, clock: Clock) -> float | None:
     action = decide(
         error,
         attempt=attempt,
-        retry_after=retry_after(headers, clock.wall(), error.message),
+        retry_after=retry_after(headers, clock.wall(), error),
         jitter=random.random(),
         retry=_RULES,
         rate_limited=attempt,

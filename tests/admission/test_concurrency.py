@@ -420,7 +420,22 @@ def test_what_can_be_read_of_a_state_is_used(state: object) -> None:
     """Keys that are missing, strange or unknown leave the others be."""
     limiter = auto()
     limiter.restore(state)
-    assert limiter.snapshot() == {"limit": 80, "ceiling": None, "rising": False}
+    assert limiter.limit == 80
+    assert limiter.snapshot() == {"limit": 100, "ceiling": None, "rising": False}, (
+        "nothing else is learned yet"
+    )
+
+
+def test_processes_that_learn_nothing_forget_nothing() -> None:
+    """Ten submits of one row each start from the same limit, and hand it on."""
+    state: object = {"limit": 100, "ceiling": None, "rising": False}
+    for moment in range(10):
+        limiter = auto()
+        limiter.restore(state)
+        limiter.began(moment, 1)
+        limiter.ended(moment + 0.5, moment, "ok", 5)
+        state = limiter.snapshot()
+    assert state == {"limit": 100, "ceiling": None, "rising": False}
 
 
 def test_a_restored_limit_obeys_the_most_of_the_new_run() -> None:

@@ -198,6 +198,9 @@ PASSING = [
     retried("502 as a page", says(502, GO_PAGE)),
     retried("503 with a time", says(503, b"", retry_after="7"), 0.0, 7.0),
     retried("529 with less than our own wait", says(529, b"", retry_after="0.1")),
+    retried(
+        "500 that quotes a prompt of times", says(500, error("internal error at: try again in 24 hours"))
+    ),
     closes("503 for longer than is waited", says(503, b"", retry_after="600"), "main for 600 s"),
     row_fails("503 that must not be retried", says(503, b"", x_should_retry="false"), "server"),
     row_fails("500 always, as behind LiteLLM", says(500, error("AuthenticationError")), "server", FOUR),

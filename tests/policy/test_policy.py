@@ -513,18 +513,20 @@ def test_retry_after_is_read_in_every_form(expected: float | None, headers: dict
 )
 def test_a_message_can_say_when(expected: float | None, message: str) -> None:
     """Go durations and plain words, as providers and gateways write them."""
-    assert expected == pytest.approx(retry_after({}, NOW, message))
+    assert expected == pytest.approx(retry_after({}, NOW, Error("rate_limit", message)))
 
 
 def test_a_header_counts_before_the_message() -> None:
     """The header is the exact one."""
-    assert retry_after({"retry-after": "3"}, NOW, "try again in 9s") == 3.0
+    assert retry_after({"retry-after": "3"}, NOW, Error("rate_limit", "try again in 9s")) == 3.0
 
 
 @given(st.text(), st.text(), st.text())
 def test_no_text_breaks_it(header: str, milliseconds: str, message: str) -> None:
     """Whatever stands there, the answer is None or a wait that is finite and not negative."""
-    seconds = retry_after({"retry-after": header, "retry-after-ms": milliseconds}, NOW, message)
+    seconds = retry_after(
+        {"retry-after": header, "retry-after-ms": milliseconds}, NOW, Error("rate_limit", message)
+    )
     assert seconds is None or 0 <= seconds < float("inf")
 
 

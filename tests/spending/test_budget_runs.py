@@ -26,6 +26,14 @@ PRICE = {"input": 3.0, "output": 15.0}
 PRICED: dict[str, Any] = {"prices": {"local/small": PRICE}}
 DEAR = {"cost_usd": 100}
 PICTURE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+SPOKEN = {
+    "request": {
+        "max_completion_tokens": 20,
+        "modalities": ["text", "audio"],
+        "audio": {"voice": "alloy", "format": "wav"},
+    },
+    "prices": {"local/small": {**PRICE, "input_audio": 100.0, "output_audio": 1.0}},
+}
 BOUNDLESS = "what a request to local/small takes has no upper bound: "
 PASSES = " Set budget.soft: true to let it pass."
 
@@ -50,8 +58,13 @@ def messages(*parts: Mapping[str, Any]) -> dict[str, Any]:
             {"prompt": messages(PICTURE)},
             f"{BOUNDLESS}messages.0 has a part of type image_url, whose tokens are not known before.{PASSES}",
         ),
+        (
+            {"prompt": {**messages(), "turns": [{"content": "again"}]}, **SPOKEN},
+            f"{BOUNDLESS}later calls of a row repeat its spoken answers, whose tokens are not known before."
+            f"{PASSES}",
+        ),
     ],
-    ids=["no price", "no max tokens", "media"],
+    ids=["no price", "no max tokens", "media", "spoken answers that are repeated"],
 )
 def test_a_cap_that_cannot_be_kept_is_refused_before_the_first_call(
     tmp_path: Path, sections: dict[str, Any], sentence: str
