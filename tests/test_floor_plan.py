@@ -20,7 +20,7 @@ ROWS = """
     importing
     value
     outcome
-    codec
+    codec http_date
     wording
     clock
     summary

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import anyio
@@ -19,6 +18,7 @@ from batchrun.answer.task import RowProgress, Task
 from batchrun.chat.stamps import REQUEST, ROW, RUN, Stamp, request_digest
 from batchrun.client import Resources
 from batchrun.clock import Clock
+from batchrun.http_date import http_date
 from batchrun.outcome import Error, Exchange, Response
 from batchrun.policy.judge import CallOutcome, judge
 from batchrun.run_folder.journal.history import History
@@ -102,10 +102,7 @@ def _created(found: Mapping[str, Any], otherwise: float = 0.0) -> float:
 
 
 def _date(headers: Mapping[str, str]) -> float | None:
-    try:
-        return parsedate_to_datetime(headers["date"]).timestamp()
-    except (LookupError, ValueError):
-        return None
+    return http_date(headers.get("date", ""))
 
 
 def _response(found: Mapping[str, Any], latency: float) -> Response:

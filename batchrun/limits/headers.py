@@ -21,10 +21,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Literal, TypeAlias, cast
 
+from batchrun.http_date import http_date
 from batchrun.value import value
 
 Unit: TypeAlias = Literal["requests", "tokens", "input-tokens", "output-tokens"]
@@ -197,7 +197,6 @@ def _moment(value: str) -> float | None:
     try:
         if _RFC_3339.fullmatch(value):
             return datetime.fromisoformat(value.upper()).timestamp()
-        date = parsedate_to_datetime(value)
-        return date.replace(tzinfo=date.tzinfo or UTC).timestamp()
     except (ValueError, OverflowError):
         return None
+    return http_date(value)

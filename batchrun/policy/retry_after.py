@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 
+from batchrun.http_date import http_date
 from batchrun.outcome import Error
 
 _NUMBER = re.compile(r"(\d+(\.\d*)?|\.\d+)(e\+?\d+)?", re.IGNORECASE | re.ASCII)
@@ -67,9 +66,5 @@ def _number(value: str) -> float | None:
 
 
 def _until(value: str, now_wall: float) -> float | None:
-    try:
-        moment = parsedate_to_datetime(value.strip())
-        seconds = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now_wall
-    except (ValueError, OverflowError):
-        return None
-    return seconds if seconds >= 0 else None
+    moment = http_date(value)
+    return moment - now_wall if moment is not None and moment >= now_wall else None

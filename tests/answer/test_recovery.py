@@ -338,6 +338,7 @@ def stored(name: Any = "c1", created: Any = NOW + 1, **changed: Any) -> dict[str
         ([stored(created=NOW + 3600 - SLACK)], {"date": THERE}, "c1"),
         ([stored(created=NOW + 3600 - SLACK - 1)], {"date": THERE}, None),
         ([stored(created=NOW - UNKNOWN_SLACK)], {"date": "yesterday"}, "c1"),
+        ([stored(created=NOW - UNKNOWN_SLACK)], {"date": f"Mon, 01 Jan 2024 00:00:00 +{10**24}"}, "c1"),
         ([stored(metadata={**STAMP.pairs(), key: "x"}) for key in (RUN, ROW, REQUEST)], {}, None),
         ([stored(metadata={**STAMP.pairs(), JOB: "x", "a": "b"})], {}, "c1"),
         ([stored(metadata=None), stored(metadata=[]), None, 3, stored(None), stored(7)], {}, None),
