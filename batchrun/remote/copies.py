@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, count
@@ -82,20 +82,21 @@ class LocalCopy:
         self.note(holder, None)
         return holder
 
-    def note(self, holder: str, synced: Manifest | None, *, coming: str = "") -> None:
-        """Remember both, and the state that is about to be uploaded from here. Raises StorageError."""
+    def note(self, holder: str, synced: Manifest | None, *, coming: Sequence[str] = ()) -> None:
+        """Remember both, and the states that may have been uploaded from here since. Raises StorageError."""
         text = synced.document().decode() if synced else ""
-        about = {"place": str(self.place), "holder": holder, "synced": text, "coming": coming}
+        about = {"place": str(self.place), "holder": holder, "synced": text, "coming": list(coming)}
         write_atomically(self._about, codec.dumps(about))
 
     def _goes_on_from(self, manifest: Manifest) -> bool:
-        """Whether that state was fetched into the copy or uploaded from it. After a kill nobody knows whether
-        the upload that was about to be finished has been."""
+        """Whether that state was fetched into the copy or uploaded from it. After a kill nobody knows which
+        of the uploads that were about to be finished has been."""
         synced = self.synced()
         if synced is None:
             return False
-        known = codec.loads(self._about.read_bytes())
-        return manifest.state in (synced.state, known.get("coming") or synced.state)
+        coming = codec.loads(self._about.read_bytes()).get("coming") or []
+        states = [coming] if isinstance(coming, str) else coming  # one, as it was noted once
+        return manifest.state in (synced.state, *states)
 
     def bring_up(self, store: Store, manifest: Manifest, *, say: Callable[[str], None]) -> None:
         """Make the copy the run as `manifest` has it, unless it already is that or goes on from it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -107,8 +107,8 @@ class LeasedRun:
             with suppress(ObjectStorageError, LeaseLostError):
                 self._holding.release()
 
-    def _announce(self, state: str) -> None:
-        self.copy.note(self._holding.lease.holder, self._shipper.manifest, coming=state)
+    def _announce(self, states: Sequence[str]) -> None:
+        self.copy.note(self._holding.lease.holder, self._shipper.manifest, coming=states)
 
     def _told(self) -> dict[str, Any]:
         return {**self.tell(), "epoch": self._holding.lease.epoch, "at": time.time()}

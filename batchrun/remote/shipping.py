@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -59,7 +59,8 @@ class _Known:
 
 
 class Shipper:
-    """Uploads one run. `manifest` is the newest state that is there, and `version` which writing of it.
+    """Uploads one run. `manifest` is the newest state that is known to be there, and `version` which writing
+    of it.
 
     Not for two threads at once.
     """
@@ -72,30 +73,34 @@ class Shipper:
         self._known = {name: _Known(entry) for name, entry in manifest.files.items()}
         self._parts = {name: _Known(entry) for name, entry in manifest.results.items()}
         self._made = count(1)
+        self._announced: list[str] = []
+        """States since that one: whether they were written is not known, for no answer came."""
 
     def ship(
-        self, told: Mapping[str, Any], announce: Callable[[str], None], *, is_published: bool = False
+        self,
+        told: Mapping[str, Any],
+        announce: Callable[[Sequence[str]], None],
+        *,
+        is_published: bool = False,
     ) -> bool:
         """Make the bucket hold what the local copy holds now; whether there was anything new.
 
-        `told` is what the submit had done before this began; `announce` is told the state that is about to
-        be the newest; `is_published`, that the results show every answer. Raises ConflictError where another
-        submit has written the manifest, ObjectStorageError and OSError.
+        `told` is what the submit had done before this began; `announce` is told the states one of which is
+        about to be the newest; `is_published`, that the results show every answer. Raises ConflictError
+        where another submit has written the manifest, ObjectStorageError and OSError.
         """
         state = f"{self.manifest.epoch:04d}-{next(self._made):06d}-{secrets.token_hex(4)}"
         now = replace(self.manifest, state=state, told=dict(told), is_published=is_published)
         now = replace(now, files=self._ship_files())
         if (generation := self._generation()) != now.generation or is_published:
             now = self._with_results(now, generation)
-        if (now.files, now.results, now.is_published) == (
-            self.manifest.files,
-            self.manifest.results,
-            self.manifest.is_published,
-        ):
+        if not self._announced and _content(now) == _content(self.manifest):
             return False
-        announce(state)
+        self._announced.append(state)
+        announce(self._announced)
         self._version = self._replaced_by(now)
         self.manifest = now
+        self._announced = []
         return True
 
     def _replaced_by(self, now: Manifest) -> Version:
@@ -220,6 +225,10 @@ class Shipper:
         key = f"{folder}/{stem}.{self.manifest.epoch:04d}-{next(self._made):06d}{dot}{suffix}"
         self._store.write(key, data)
         return key
+
+
+def _content(manifest: Manifest) -> tuple[object, ...]:
+    return manifest.files, manifest.results, manifest.is_published
 
 
 def _hash() -> Any:

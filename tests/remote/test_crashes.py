@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from batchrun import codec
 from batchrun.errors import LeaseLostError, ObjectStorageError
 from batchrun.remote import leased_run as held_module
 from batchrun.remote.copies import LocalCopy
@@ -63,6 +64,83 @@ def test_a_kill_between_an_upload_and_its_note_loses_nothing(
     elsewhere = copy_of(bucket, tmp_path / "b")
     with at_work(elsewhere):
         assert journal(elsewhere) == ["first", "second", "third"]
+
+
+def _answers_lost(fates: list[Fault]) -> Callable[[str, str], Fault | None]:
+    """A fault that lets writes of the manifest meet these fates in turn; none of them can be looked at."""
+
+    def fault(method: str, path: str) -> Fault | None:
+        if not path.endswith(KEY):
+            return None
+        return fates.pop(0) if method == "PUT" and fates else "away"
+
+    return fault
+
+
+def ship_unanswered(copy: LocalCopy, faulty: Between, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A submit that is killed after two uploads without an answer: the first was done, the second was not."""
+    monkeypatch.setattr(held_module, "STEADY", BRIEF)
+    with suppress(KilledError), at_work(copy) as taken:
+        append(copy, "first")
+        taken.ship()
+        faulty.fault = _answers_lost(["lost", "away"])
+        for line in ("second", "third"):
+            append(copy, line)
+            with suppress(ObjectStorageError):
+                taken.ship()
+        faulty.fault = lambda _method, _path: None
+        raise KilledError
+
+
+def test_a_kill_after_uploads_whose_answers_never_came_loses_nothing(
+    tmp_path: Path, bucket: Address, faulty: Between, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state in the bucket is any of those that were announced since an upload was known to be done."""
+    copy, said = copy_of(bucket, tmp_path), list[str]()
+    ship_unanswered(copy, faulty, monkeypatch)
+    assert newest(copy).files["checkpoint/journal-000001.log"].size == len("first\nsecond\n")
+    with at_work(copy, said) as taken:
+        assert journal(copy) == ["first", "second", "third"]
+        taken.ship()
+    assert not said
+    assert len(codec.loads((copy.path.parent / "remote.json").read_bytes())["coming"]) == 0
+
+
+def test_a_note_of_one_announced_state_is_read(
+    tmp_path: Path, bucket: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As local copies have it that were last worked on before several were noted."""
+    copy, said = copy_of(bucket, tmp_path), list[str]()
+    killed_after_upload(copy, monkeypatch)
+    about = copy.path.parent / "remote.json"
+    known = codec.loads(about.read_bytes())
+    about.write_bytes(codec.dumps({**known, "coming": known["coming"][0]}))
+    append(copy, "third")
+    with at_work(copy, said):
+        assert journal(copy) == ["first", "second", "third"]
+    assert not said
+
+
+def test_what_may_have_been_uploaded_is_replaced_though_nothing_is_new_since(
+    tmp_path: Path, bucket: Address, faulty: Between, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that came with an upload without an answer is gone again: the bucket must name none of its
+    objects when they are removed."""
+    monkeypatch.setattr(held_module, "STEADY", BRIEF)
+    copy = copy_of(bucket, tmp_path)
+    passing = copy.run.checkpoint_path / "passing.json"
+    with at_work(copy) as taken:
+        append(copy, "first")
+        taken.finish()
+        faulty.fault = _answers_lost(["lost"])
+        passing.write_text("{}")
+        with suppress(ObjectStorageError):
+            taken.ship()
+        faulty.fault = lambda _method, _path: None
+        passing.unlink()
+        taken.finish()
+    store = open_store(copy.place)
+    assert [key for key in [*newest(copy).keys()] if store.read(key) is None] == []
 
 
 @pytest.mark.parametrize("key", [KEY, "lease.json"])
