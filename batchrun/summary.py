@@ -58,6 +58,16 @@ class Stop:
 
 
 @dataclass(slots=True)
+class FromBatches:
+    """Rows that had their outcome by a provider's batch, and what its calls took."""
+
+    rows: int = 0
+    calls: int = 0
+    tokens: int = 0
+    cost_usd: float = 0.0
+
+
+@dataclass(slots=True)
 class Counters:
     """What the current submit has done so far; the engine counts, progress displays read."""
 
@@ -78,6 +88,13 @@ class Counters:
     """Calls of functions that gave the model an error."""
     recovered: int = 0
     """Calls whose answer did not arrive, and was found among the completions that the provider stored."""
+    from_batches: FromBatches = field(default_factory=FromBatches)
+    """What of all this came by batches."""
+
+    @property
+    def tokens(self) -> int:
+        """Of prompts and answers together."""
+        return self.prompt_tokens + self.completion_tokens
 
     @property
     def finished(self) -> int:
@@ -91,6 +108,15 @@ class Counters:
             self.completion_tokens += usage.completion_tokens or 0
         if cost_usd is not None:
             self.cost_usd = (self.cost_usd or 0.0) + cost_usd
+
+    def came_by_batch(self, calls: int, usage: Usage | None, cost_usd: float | None) -> None:
+        """Count calls that a batch made, and what they took."""
+        before = self.tokens
+        self.calls += calls
+        self.paid(usage, cost_usd)
+        self.from_batches.calls += calls
+        self.from_batches.tokens += self.tokens - before
+        self.from_batches.cost_usd += cost_usd or 0.0
 
 
 @dataclass(frozen=True, slots=True)

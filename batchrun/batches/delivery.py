@@ -127,6 +127,7 @@ class AnswerDelivery:
             self._assigner.keep(task)
             return True
         self._context.control.finish(found)
+        self._context.counters.from_batches.rows += 1
         return False
 
     def _land_gone(
@@ -151,12 +152,12 @@ class AnswerDelivery:
     def _count(self, sent: Sent, answered: Answered, took: BatchTotals) -> None:
         amounts, cost = amounts_of_call(sent, answered, self._price_of)
         took.add(amounts)
-        judged, counters = judge(answered.exchange), self._context.counters
+        judged = judge(answered.exchange)
         good = judged.completion is not None
         took.answered += good
         took.failed += not good
-        counters.calls += amounts.requests  # none, where the batch ended before it was begun
-        counters.paid(judged.bill.usage, cost)
+        # no requests, where the batch ended before it was begun
+        self._context.counters.came_by_batch(amounts.requests, judged.bill.usage, cost)
 
 
 _OF_STATES = ("state", "part", "position", "error_type")

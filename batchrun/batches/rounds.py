@@ -172,7 +172,7 @@ class Rounds:
             return True
         if file.reservation is not None:
             return budget.widen(file.reservation, kept)
-        file.reservation = budget.reserve(kept)
+        file.reservation = budget.reserve(kept, by_batch=True)
         return file.reservation is not None
 
     async def _earn(self, needs: Needs) -> None:

@@ -29,6 +29,8 @@ class Reservation:
     """What is kept free for calls under way that end together, until they are settled or held."""
 
     sums: Sums
+    by_batch: bool = False
+    """Whether the calls are those of a provider's batch."""
     is_open: bool = True
 
 
@@ -40,7 +42,7 @@ class Budget:
     Where reservations are upper bounds, what is spent and held never passes a cap together.
     """
 
-    __slots__ = ("_cost_cap", "_held", "_reserved", "_spent", "caps", "in_flight")
+    __slots__ = ("_by_batch", "_cost_cap", "_held", "_reserved", "_spent", "caps", "in_flight")
 
     def __init__(self, caps: Caps, spent: Amounts | None = None, held: Amounts | None = None) -> None:
         self.caps = caps
@@ -50,6 +52,7 @@ class Budget:
         self._spent = Sums.of(spent or Amounts())
         self._held = Sums.of(held or Amounts())
         self._reserved = Sums()
+        self._by_batch = Sums()
 
     @property
     def spent(self) -> Amounts:
@@ -65,6 +68,11 @@ class Budget:
     def reserved(self) -> Amounts:
         """The most that calls under way may take."""
         return self._reserved.amounts()
+
+    @property
+    def reserved_in_realtime(self) -> Amounts:
+        """The part of it that no batch takes."""
+        return self._reserved.minus(self._by_batch).amounts()
 
     def unbounded(self, bound: Amounts) -> Kind | None:
         """The cap that cannot be kept, because the most that a call takes of it is not known."""
@@ -82,9 +90,9 @@ class Budget:
         """
         return next(self._passed(bound, self._taken().plus(self._reserved)), None) is None
 
-    def reserve(self, bound: Amounts) -> Reservation | None:
+    def reserve(self, bound: Amounts, *, by_batch: bool = False) -> Reservation | None:
         """Keep free what a call can take at most; None when it does not fit. Raises as `fits` does."""
-        return self.commit(bound) if self.fits(bound) else None
+        return self.commit(bound, by_batch=by_batch) if self.fits(bound) else None
 
     def widen(self, reservation: Reservation, bound: Amounts) -> bool:
         """Keep free what one more call can take, beside those of `reservation`; False when it does not fit.
@@ -95,13 +103,13 @@ class Budget:
             return False
         more = Sums.of(bound)
         reservation.sums = reservation.sums.plus(more)
-        self._reserved = self._reserved.plus(more)
+        self._keep(more, reservation.by_batch)
         return True
 
-    def commit(self, bound: Amounts) -> Reservation:
+    def commit(self, bound: Amounts, *, by_batch: bool = False) -> Reservation:
         """Keep free what calls can take that were sent before: it counts, whether it fits or not."""
-        reservation = Reservation(Sums.of(bound))
-        self._reserved = self._reserved.plus(reservation.sums)
+        reservation = Reservation(Sums.of(bound), by_batch)
+        self._keep(reservation.sums, by_batch)
         self.in_flight += 1
         return reservation
 
@@ -137,6 +145,11 @@ class Budget:
             return None
         passed = next(self._passed(bound, self._taken()), None)
         return None if passed is None else self._full(passed, bound).sentence()
+
+    def _keep(self, more: Sums, by_batch: bool) -> None:
+        self._reserved = self._reserved.plus(more)
+        if by_batch:
+            self._by_batch = self._by_batch.plus(more)
 
     def _taken(self) -> Sums:
         return self._spent.plus(self._held)
@@ -179,5 +192,7 @@ class Budget:
             raise ValueError("a reservation is settled or held once")
         reservation.is_open = False
         self._reserved = self._reserved.minus(reservation.sums)
+        if reservation.by_batch:
+            self._by_batch = self._by_batch.minus(reservation.sums)
         self.in_flight -= 1
         return reservation.sums

@@ -118,7 +118,7 @@ class Watcher:
     def snapshot(self, now: float | None = None) -> Snapshot:
         """How it stands `now` (monotonic seconds)."""
         view, counters = self._view, self._view.counters
-        tokens = counters.prompt_tokens + counters.completion_tokens
+        tokens = counters.tokens
         at = time.monotonic() if now is None else now
         self._seen.append(_Seen(at, counters.finished, tokens, counters.calls))
         while len(self._seen) > 2 and self._seen[1].at <= at - max(self._span, _MINUTE):
@@ -185,7 +185,7 @@ class Watcher:
             away=max((wait.seconds for wait in waits if wait.reason not in _PACE), default=0.0),
             least=max(
                 self._least("requests", counters.calls, counters.finished + in_flight),
-                self._least("tokens", counters.prompt_tokens + counters.completion_tokens, counters.finished),
+                self._least("tokens", counters.tokens, counters.finished),
             ),
         )
 

@@ -208,14 +208,19 @@ class EngineRun:
             yield partial(each_day, budget, view.clock, view.admission.budget_freed)
 
     def _told(self, view: View) -> dict[str, Any]:
-        """What this submit has done, and may have paid, for whoever goes on with the run elsewhere."""
+        """What this submit has done, and may have paid, for whoever goes on with the run elsewhere.
+
+        Without what a provider's batches did: that can be fetched once more, and is not lost.
+        """
         counters, budget = self.counters, view.admission.budget
-        held = sum(amounts.cost_usd or 0.0 for amounts in (budget.held, budget.reserved)) if budget else 0.0
+        again = counters.from_batches
+        open_ = (budget.held, budget.reserved_in_realtime) if budget else ()
+        held = sum(amounts.cost_usd or 0.0 for amounts in open_)
         return {
-            "rows": counters.finished,
-            "calls": counters.calls,
-            "tokens": counters.prompt_tokens + counters.completion_tokens,
-            "cost_usd": (counters.cost_usd or 0.0) + held,
+            "rows": counters.finished - again.rows,
+            "calls": counters.calls - again.calls,
+            "tokens": counters.tokens - again.tokens,
+            "cost_usd": round((counters.cost_usd or 0.0) - again.cost_usd + held, 12),
             "live": read_live(self.survey.run),
         }
 
