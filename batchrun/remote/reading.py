@@ -23,10 +23,7 @@ def open_copy(place: Address, path: Path, *, say: Callable[[str], None]) -> RunF
     """
     run = find_copy(place, path, say=say)
     if run is None:
-        raise RunFolderError(
-            f"there is no run in {place}",
-            hint="Start one with `batchrun submit JOB.yaml`, whose output.path names it.",
-        )
+        raise _no_run(place)
     return run
 
 
@@ -38,6 +35,22 @@ def find_copy(place: Address, path: Path, *, say: Callable[[str], None]) -> RunF
         if is_locked(copy.lock):  # a submit's, newer than what it has uploaded
             return copy.run if copy.run.identity_path.exists() else None
         return copy.run if _brought_up(copy, say) else None
+
+
+def require_run(place: Address, path: Path) -> None:
+    """Raises RunFolderError where nothing was uploaded to `place`, no submit is about to, and the local copy
+    at `path` holds no run either; ObjectStorageError. Writes nothing."""
+    if RunFolder(path).identity_path.exists() or _newest(open_store(place)) is not None:
+        return
+    if not is_at_work(place):
+        raise _no_run(place)
+
+
+def _no_run(place: Address) -> RunFolderError:
+    return RunFolderError(
+        f"there is no run in {place}",
+        hint="Start one with `batchrun submit JOB.yaml`, whose output.path names it.",
+    )
 
 
 def published_results(place: Address, path: Path) -> list[Address] | None:

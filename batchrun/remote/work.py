@@ -9,6 +9,7 @@ from batchrun.job import Job
 from batchrun.remote.copies import LocalCopy
 from batchrun.remote.lease import TTL
 from batchrun.remote.leased_run import LeasedRun, held
+from batchrun.remote.reading import require_run
 from batchrun.run_folder.checkpoint.spend import keep_dropped
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.log import Log
@@ -16,11 +17,18 @@ from batchrun.summary import Summary
 
 
 @contextmanager
-def held_run(job: Job, say: Callable[[str], None], *, ttl: float = TTL) -> Iterator[LeasedRun | None]:
-    """Hold a job's run in the block as `held` does; None for one that is kept on this machine alone."""
+def held_run(
+    job: Job, say: Callable[[str], None], *, ttl: float = TTL, begins: bool = False
+) -> Iterator[LeasedRun | None]:
+    """Hold a job's run in the block as `held` does; None for one that is kept on this machine alone.
+
+    Unless the block `begins` one where there is none, that raises RunFolderError, and nothing is written.
+    """
     if job.output_address is None:
         yield None
         return
+    if not begins:
+        require_run(job.output_address, job.output_path)
     with held(LocalCopy(job.output_address, job.output_path), job.name, say, ttl=ttl) as remote:
         yield remote
 

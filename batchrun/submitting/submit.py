@@ -50,7 +50,7 @@ def submit(job: Job, options: Options, *, env: Mapping[str, str], progress: Prog
     run = RunFolder(job.output_path)
     if job.output_address:
         progress.phase(f"fetching {job.output_address}")
-    with held_run(job, progress.say, ttl=options.lease) as remote:
+    with held_run(job, progress.say, ttl=options.lease, begins=True) as remote:
         run.claim(job.name)
         with storage_of(run), locked(run.lock), open_log(run.log) as log:
             if remote:

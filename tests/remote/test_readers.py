@@ -18,6 +18,7 @@ from batchrun.run_folder.lock import locked
 from batchrun.storage import Address, open_store
 from tests.commands import Ended as Command
 from tests.commands import batchrun as command
+from tests.remote.copies import at_work, copy_of
 from tests.remote.runs import Ended, Remote, remote_job, wait_for
 from tests.remote.server import Between
 
@@ -56,6 +57,38 @@ def test_every_verb_reads_a_run_by_its_address_and_by_its_job(tmp_path: Path, bu
             assert "40" in page.read_text()
             assert batchrun.scan_results(named).select("n").collect().height == 40
         assert verb(work, "status", str(place)).out.startswith("job: finished")
+
+
+@pytest.mark.parametrize("words", [["cancel", "--yes"], ["cancel"], ["gc", "--yes"], ["gc"], ["reparse"]])
+def test_a_run_that_is_not_there_is_told_by_verbs_that_would_change_it(
+    tmp_path: Path, bucket: Address, words: list[str]
+) -> None:
+    """Nothing is written: another job may begin at that place."""
+    with remote_job(tmp_path, bucket, rows=2) as work:
+        ended = verb(work, words[0], str(work.job.job), *words[1:], machine="another")
+        assert ended.code == 2
+        assert [line for line in ended.err.splitlines() if "there is no run in s3://" not in line] == [
+            "  Start one with `batchrun submit JOB.yaml`, whose output.path names it."
+        ]
+        assert list(work.store.listing()) == []
+        assert not (tmp_path / "another").exists()
+
+
+def test_a_run_that_was_uploaded_nowhere_yet_is_there_on_its_machine(tmp_path: Path, bucket: Address) -> None:
+    """Its submit was killed before, or the bucket was emptied: what it left with providers can be ended."""
+    with remote_job(tmp_path, bucket, rows=2) as work:
+        work.job.submit_here()
+        work.store.remove([item.key for item in work.store.listing()])
+        assert command("cancel", str(work.job.job), "--yes").code == 0
+        assert work.manifest().files
+
+
+def test_a_run_that_another_machine_has_just_begun_is_locked(tmp_path: Path, bucket: Address) -> None:
+    """It has uploaded nothing yet, and will."""
+    with remote_job(tmp_path, bucket, rows=2) as work, at_work(copy_of(bucket, tmp_path / "a")):
+        assert work.manifest().is_empty
+        ended = verb(work, "cancel", str(work.job.job), "--yes")
+        assert (ended.code, "another submit is running" in ended.err) == (5, True), ended.err
 
 
 @pytest.mark.long
