@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -44,6 +44,8 @@ class Lease:
     released: bool = False
     told: Mapping[str, Any] = field(default_factory=dict)
     """What its submit had done by then."""
+    owed: Sequence[Mapping[str, Any]] = ()
+    """What was lost with earlier holders and is not in the run's books yet (`Loss.document`)."""
 
     def is_held(self, now: float) -> bool:
         """Whether its holder is at work `now`, in seconds since the epoch: by two clocks, so only to tell."""
@@ -81,13 +83,16 @@ class HeldLease:
         self._version = version
         self.lease = lease
 
-    def renew(self, told: Mapping[str, Any]) -> None:
-        """Say that the submit is alive, and what it has done. Raises LeaseLostError, ObjectStorageError."""
-        self._write(replace(self.lease, beat=self.lease.beat + 1, at=time.time(), told=dict(told)))
+    def renew(self, told: Mapping[str, Any], owed: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Say that the submit is alive, what it has done, and what is still owed. Raises LeaseLostError,
+        ObjectStorageError."""
+        now = replace(self.lease, beat=self.lease.beat + 1, at=time.time())
+        self._write(replace(now, told=dict(told), owed=owed))
 
-    def release(self) -> None:
+    def release(self, owed: Sequence[Mapping[str, Any]] = ()) -> None:
         """Leave it to the next. Raises as `renew`."""
-        self._write(replace(self.lease, beat=self.lease.beat + 1, at=time.time(), released=True))
+        now = replace(self.lease, beat=self.lease.beat + 1, at=time.time())
+        self._write(replace(now, released=True, owed=owed))
 
     def _write(self, lease: Lease) -> None:
         try:
@@ -123,19 +128,24 @@ def take_lease(
     say: Callable[[str], None],
     ttl: float = TTL,
     above: int = 0,
+    lost_with: Callable[[Lease], Mapping[str, Any]] = lambda lease: {},
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> tuple[HeldLease, Lease | None]:
-    """Take the lease of a run, with what the one before said last.
+) -> HeldLease:
+    """Take the lease of a run.
 
     At once where nobody holds it, it was released, or this very `holder` had it; else it must stay as it is
-    for its own `ttl`. Its epoch is `above` that of the manifest, too: the lease may have been removed. Raises
-    RunLockedError when its holder is alive.
+    for its own `ttl`, and `lost_with` says what went with its holder: written over, nobody else would know.
+    Its epoch is `above` that of the manifest, too: the lease may have been removed. Raises RunLockedError
+    when its holder is alive.
     """
     found = read_lease(store)
     if found and not found[0].released and found[0].holder != holder:
         _await_silence(store, found, say=say, clock=clock, sleep=sleep)
     before = found[0] if found else None
+    owed = [*before.owed] if before else []
+    if before and not before.released and before.holder != holder:
+        owed.append(lost_with(before))
     lease = Lease(
         holder,
         epoch=1 + max(above, before.epoch if before else 0),
@@ -144,6 +154,7 @@ def take_lease(
         pid=os.getpid(),
         ttl=ttl,
         at=time.time(),
+        owed=owed,
     )
     try:
         if found is None:
@@ -153,7 +164,7 @@ def take_lease(
     except ConflictError:
         raise _held(store) from None
     _require_conditions(store)
-    return HeldLease(store, lease, version), before
+    return HeldLease(store, lease, version)
 
 
 def _require_conditions(store: Store) -> None:

@@ -34,16 +34,10 @@ _FENCES = 5
 
 
 class LeasedRun:
-    """A run that this process holds the lease of.
+    """A run that this process holds the lease of."""
 
-    `loss` is what the submit before it had and did not upload; None where it ended well.
-    """
-
-    def __init__(
-        self, copy: LocalCopy, store: Store, holding: HeldLease, shipper: Shipper, loss: Loss | None
-    ) -> None:
+    def __init__(self, copy: LocalCopy, store: Store, holding: HeldLease, shipper: Shipper) -> None:
         self.copy = copy
-        self.loss = loss
         self.tell: Callable[[], Mapping[str, Any]] = dict
         """What the submit has done so far."""
         self.leaves = False
@@ -51,11 +45,21 @@ class LeasedRun:
         self._store = store
         self._holding = holding
         self._shipper = shipper
+        self._owed = holding.lease.owed
         self._confirmed = _now()
         self._lost: LeaseLostError | None = None
         self._over = threading.Event()
         self._beating = threading.Thread(target=self._beat, name="lease", daemon=True)
         self._shipping = threading.Lock()
+
+    @property
+    def losses(self) -> list[Loss]:
+        """What submits before had and did not upload, as far as the run's books do not have it."""
+        return [Loss.read(document) for document in self._owed]
+
+    def settle_losses(self) -> None:
+        """The run's books have them, and are uploaded."""
+        self._owed = ()
 
     @property
     def lost(self) -> LeaseLostError | None:
@@ -105,7 +109,7 @@ class LeasedRun:
             self._beating.join(HASTY.total)
         if release and not self._lost:
             with suppress(ObjectStorageError, LeaseLostError):
-                self._holding.release()
+                self._holding.release(self._owed)
 
     def _announce(self, states: Sequence[str]) -> None:
         self.copy.note(self._holding.lease.holder, self._shipper.manifest, coming=states)
@@ -118,7 +122,7 @@ class LeasedRun:
         while not self._over.wait(pause):
             began = _now()
             try:
-                self._holding.renew(self._told())
+                self._holding.renew(self._told(), self._owed)
             except LeaseLostError as error:
                 self._lost = error
                 return
@@ -175,18 +179,17 @@ def _take(copy: LocalCopy, name: str, say: Callable[[str], None], ttl: float) ->
     hasty = open_store(copy.place, HASTY)
     newest = _check_owner(store, name)
     holder = copy.holder()  # noted before the lease: after a kill it is known as ours
-    holding, before = take_lease(hasty, holder, say=say, ttl=ttl, above=newest)
+    holding = take_lease(
+        hasty, holder, say=say, ttl=ttl, above=newest, lost_with=lambda lease: _loss(store, lease)
+    )
     try:
         manifest, version = _fence(store, holding.lease, name)
         shipper = Shipper(copy.run, store, manifest, version)
-        loss = None
-        if before is not None and not before.released and before.holder != holder:
-            loss = loss_of(before, manifest)
-        taken = LeasedRun(copy, hasty, holding, shipper, loss)
+        taken = LeasedRun(copy, hasty, holding, shipper)
         taken.start()
     except BaseException:
         with suppress(ObjectStorageError, LeaseLostError):
-            holding.release()
+            holding.release(holding.lease.owed)
         raise
     try:
         copy.bring_up(store, manifest, say=say)
@@ -195,6 +198,11 @@ def _take(copy: LocalCopy, name: str, say: Callable[[str], None], ttl: float) ->
         taken.stop(release=True)
         raise
     return taken
+
+
+def _loss(store: Store, lease: Lease) -> dict[str, Any]:
+    found = read_manifest(store)
+    return loss_of(lease, found[0] if found else Manifest(0, "")).document()
 
 
 def _check_owner(store: Store, name: str) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from batchrun.budget import Amounts, Spend
 from batchrun.remote.lease import BEAT, Lease
@@ -26,6 +28,15 @@ class Loss:
     calls: int
     spend: Spend
     silent: float
+
+    def document(self) -> dict[str, Any]:
+        """It for JSON."""
+        return {**asdict(self), "spend": self.spend.document()}
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Loss:
+        """It again."""
+        return cls(**{**document, "spend": Spend.read(document["spend"])})
 
     @property
     def is_none(self) -> bool:

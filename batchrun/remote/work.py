@@ -34,17 +34,18 @@ def held_run(
 
 
 def account_for_loss(remote: LeasedRun, run: RunFolder, say: Callable[[str], None], log: Log) -> None:
-    """Say what the submit before took with it, and count what that had cost. For the holder of the lock.
+    """Say what submits before took with them, and count what that had cost. For the holder of the lock.
 
     Raises as `LeasedRun.ship`.
     """
-    if remote.loss is None:
-        return
-    say(remote.loss.sentence())
-    log("loss", host=remote.loss.host, rows=remote.loss.rows, calls=remote.loss.calls)
-    if remote.loss.calls:
-        keep_dropped(run.checkpoint_path, {f"lost with lease {remote.loss.epoch}": remote.loss.spend})
-        remote.ship()  # its lease, which says so, has been written over: nobody else knows
+    for loss in remote.losses:
+        say(loss.sentence())
+        log("loss", host=loss.host, rows=loss.rows, calls=loss.calls)
+        if loss.calls:
+            keep_dropped(run.checkpoint_path, {f"lost with lease {loss.epoch}": loss.spend})
+    if remote.losses:
+        remote.ship()
+        remote.settle_losses()
 
 
 def give_back(

@@ -216,10 +216,11 @@ class EngineRun:
         again = counters.from_batches
         open_ = (budget.held, budget.reserved_in_realtime) if budget else ()
         held = sum(amounts.cost_usd or 0.0 for amounts in open_)
+        held_tokens = sum(amounts.tokens or 0 for amounts in open_)
         return {
             "rows": counters.finished - again.rows,
             "calls": counters.calls - again.calls,
-            "tokens": counters.tokens - again.tokens,
+            "tokens": counters.tokens - again.tokens + held_tokens,
             "cost_usd": round((counters.cost_usd or 0.0) - again.cost_usd + held, 12),
             "live": read_live(self.survey.run),
         }

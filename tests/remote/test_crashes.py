@@ -279,9 +279,15 @@ def test_what_a_lost_machine_paid_is_counted_though_the_next_is_lost_too(
         taken.tell = lambda: done
         wait_for(lambda: b'"calls":6' in (open_store(copies[0].place).read("lease.json") or b""))
         raise KilledError
+    with at_work(copies[1]) as taken:  # a `gc`, which has no books to keep
+        append(copies[1], "second")
+        taken.ship()
+    with suppress(KilledError), at_work(copies[1]) as taken:  # a submit that is killed before it has begun
+        raise KilledError
     with suppress(KilledError), at_work(copies[1]) as taken, open_log(copies[1].run.log) as log:
-        assert taken.loss is not None
+        assert [loss.calls for loss in taken.losses] == [6]
         account_for_loss(taken, copies[1].run, print, log)
+        assert taken.losses == []
         raise KilledError
     with at_work(copies[2]):
         counted = read_dropped(copies[2].run.checkpoint_path)

@@ -27,42 +27,45 @@ class World:
             for holding in self.alive:
                 holding.renew({"rows": self.now})
 
-    def take(self, holder: str) -> tuple[HeldLease, Lease | None]:
-        return take_lease(self.store, holder, say=self.said.append, clock=lambda: self.now, sleep=self.sleep)
+    def take(self, holder: str) -> HeldLease:
+        return take_lease(
+            self.store,
+            holder,
+            say=self.said.append,
+            lost_with=lambda lease: {"told": dict(lease.told)},
+            clock=lambda: self.now,
+            sleep=self.sleep,
+        )
 
 
 def test_the_first_one_takes_it_at_once() -> None:
     """Nobody is waited for where nobody was."""
     world = World()
-    holding, before = world.take("a")
-    assert (holding.lease.epoch, before, world.now) == (1, None, 0)
+    holding = world.take("a")
+    assert (holding.lease.epoch, [*holding.lease.owed], world.now) == (1, [], 0)
 
 
 def test_a_released_lease_is_taken_at_once() -> None:
     """And the epoch grows, whoever takes it."""
     world = World()
-    holding, _ = world.take("a")
+    holding = world.take("a")
     holding.release()
-    holding, before = world.take("b")
-    assert (holding.lease.epoch, world.now) == (2, 0)
-    assert before is not None
-    assert before.released
+    holding = world.take("b")
+    assert (holding.lease.epoch, world.now, [*holding.lease.owed]) == (2, 0, [])
 
 
 def test_the_holder_of_a_killed_submit_takes_it_back_at_once() -> None:
     """The file lock of its local copy says that no other process is alive."""
     world = World()
     world.take("a")
-    holding, before = world.take("a")
-    assert (holding.lease.epoch, world.now) == (2, 0)
-    assert before is not None
-    assert not before.released
+    holding = world.take("a")
+    assert (holding.lease.epoch, world.now, [*holding.lease.owed]) == (2, 0, []), "nothing is lost with it"
 
 
 def test_a_holder_that_is_alive_keeps_it() -> None:
     """Whoever comes is told who it is, within a beat."""
     world = World()
-    holding, _ = world.take("a")
+    holding = world.take("a")
     world.alive.append(holding)
     with pytest.raises(RunLockedError, match=r"another submit is running on s3://bucket/run on .* \(process"):
         world.take("b")
@@ -73,13 +76,12 @@ def test_a_holder_that_is_alive_keeps_it() -> None:
 def test_a_silent_holder_loses_it_after_its_time() -> None:
     """Not a second before, and what it said last is known."""
     world = World()
-    holding, _ = world.take("a")
+    holding = world.take("a")
     holding.renew({"rows": 7})
-    taken, before = world.take("b")
+    taken = world.take("b")
     assert taken.lease.epoch == 2
     assert 30 <= world.now <= 32
-    assert before is not None
-    assert before.told == {"rows": 7}
+    assert [*taken.lease.owed] == [{"told": {"rows": 7}}]
     assert "has been silent" in world.said[0]
     with pytest.raises(LeaseLostError, match="was taken over by a submit on"):
         holding.renew({})
@@ -110,7 +112,7 @@ def test_a_lease_that_cannot_be_read_is_waited_for_and_taken() -> None:
     """Something wrote over it: that says nothing of who holds the run."""
     world = World()
     world.store.write("lease.json", b"no lease")
-    holding, _ = world.take("b")
+    holding = world.take("b")
     assert world.now >= 30
     holding.renew({})
 
@@ -118,15 +120,26 @@ def test_a_lease_that_cannot_be_read_is_waited_for_and_taken() -> None:
 def test_a_renewal_whose_answer_never_came_was_no_takeover() -> None:
     """It was done, and only this holder does not know: the next one goes on from it."""
     world = World()
-    holding, _ = world.take("a")
+    holding = world.take("a")
     found = world.store.read_version("lease.json")
     assert found is not None
     HeldLease(world.store, holding.lease, found[1]).renew({"rows": 1})
     holding.renew({"rows": 2})
     holding.release()
-    _, before = world.take("b")
-    assert before is not None
-    assert before.released
+    assert [*world.take("b").lease.owed] == []
+
+
+def test_what_was_lost_is_handed_on_until_the_books_have_it() -> None:
+    """Through holders that release the lease, are killed at once, or are lost too."""
+    world = World()
+    world.take("a").renew({"rows": 7})
+    world.take("b").release(owed := [{"told": {"rows": 7}}])
+    assert [*world.take("c").lease.owed] == owed
+    last = world.take("d")
+    assert [*last.lease.owed] == [*owed, {"told": {}}]
+    last.renew({}, last.lease.owed)
+    last.renew({})
+    assert [*world.take("d").lease.owed] == []
 
 
 def test_a_manifest_is_replaced_only_by_who_replaced_it_last() -> None:
