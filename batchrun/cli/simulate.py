@@ -166,10 +166,13 @@ def command(
     try:
         run(checked, host, port, ledger, partial(_introduce, as_json=as_json))
     except OSError as error:
-        where = error.filename or f"{host}:{port}"
+        if ledger and error.filename == str(ledger):
+            raise UsageError(
+                f"cannot write the ledger {ledger}: {error.strerror}",
+                hint="Give --ledger a file that you may write to, in a folder that exists.",
+            ) from error
         raise UsageError(
-            f"cannot serve on {host}:{port}: {error.strerror} ({where})",
-            hint="Try --port 0, which takes a free one.",
+            f"cannot serve on {host}:{port}: {error.strerror}", hint="Try --port 0, which takes a free one."
         ) from error
 
 

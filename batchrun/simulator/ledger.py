@@ -24,9 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from batchrun.codec import dumps, loads
+from batchrun.errors import UsageError
 
 PROMPT_LENGTH = 200
 """Characters kept of the last user message."""
+
+_BEGINNING = b'{"event":"'
+"""Of every line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +94,19 @@ class Counts:
 class Ledger:
     """Writes the events to a file, or only counts them when there is none.
 
-    Opening a file that holds calls already continues their numbers. A file has one writer.
+    Opening a file that holds calls already continues their numbers, and takes away what a kill has left of a
+    line. A file has one writer. Raises UsageError as `read_ledger`, and OSError.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
         self.counts = Counts()
-        self._last = (
-            max((call.call for call in read_ledger(path)), default=0) if path and path.exists() else 0
-        )
+        calls, whole, torn = _read(path) if path and path.exists() else ([], 0, b"")
+        self._last = max((call.call for call in calls), default=0)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         self._file = None if path is None else os.open(path, flags, 0o600)
+        if self._file is not None and torn:
+            os.ftruncate(self._file, whole)
 
     def call(
         self,
@@ -154,18 +160,35 @@ class Ledger:
 
 
 def read_ledger(path: Path) -> list[Call]:
-    """The calls in `path` in the order of arrival, each with its answer. A torn last line is left out."""
+    """The calls in `path` in the order of arrival, each with its answer. A torn last line is left out.
+
+    Raises UsageError for a file that is no ledger.
+    """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[list[Call], int, bytes]:
+    """The calls, the size of the whole lines in bytes, and what there is of a line after them."""
     calls: dict[int, Call] = {}
+    whole, torn = 0, b""
     with path.open("rb") as lines:
-        for line in lines:
-            if not line.endswith(b"\n"):
+        for number, line in enumerate(lines, 1):
+            if not line.endswith(b"\n") and line.startswith(_BEGINNING[: len(line)]):
+                torn = line
                 break
-            _merge(loads(line), calls)
-    return list(calls.values())
+            try:
+                _merge(loads(line), calls)
+            except (ValueError, TypeError, LookupError, AttributeError) as error:
+                raise UsageError(
+                    f"{path}:{number}: is no line of a simulator's ledger",
+                    hint="Name a new file, or the ledger of an earlier simulator.",
+                ) from error
+            whole += len(line)
+    return list(calls.values()), whole, torn
 
 
 def _merge(event: dict[str, Any], calls: dict[int, Call]) -> None:
-    kind, number = event.pop("event"), event.pop("call")
+    kind, number = event.pop("event"), int(event.pop("call"))
     if kind == "call":
         calls[number] = Call(number, **event)
     else:

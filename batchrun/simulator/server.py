@@ -31,7 +31,8 @@ async def serve(
     """Serve in this event loop until the block is left; port 0 takes a free one.
 
     Leaving cuts off what is still being answered: such calls have no answer in the ledger. Raises OSError
-    when the port is taken or the ledger cannot be written, and after the block what a bug of ours raised.
+    when the port is taken or the ledger cannot be written, UsageError where that file is no ledger, and after
+    the block what a bug of ours raised.
     """
     book = Ledger(ledger)
     try:

@@ -376,6 +376,22 @@ def test_wrong_options_of_the_simulator_are_explained(tmp_path: Path, text: str,
     assert (ended.code, said in ended.err) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("ledger", "said"),
+    [
+        ("rows.jsonl", "error: rows.jsonl:1: is no line of a simulator's ledger"),
+        (".", "error: cannot write the ledger .: Is a directory"),
+        ("nowhere/calls.jsonl", "error: cannot write the ledger nowhere/calls.jsonl: No such file"),
+    ],
+)
+def test_a_ledger_that_cannot_be_one_is_explained(tmp_path: Path, ledger: str, said: str) -> None:
+    """It is no matter of the port."""
+    (tmp_path / "rows.jsonl").write_text('{"id": 1}\n')
+    ended = batchrun("simulate", "--port", "0", "--ledger", ledger, cwd=tmp_path)
+    assert (ended.code, ended.err.startswith(said)) == (2, True), ended.err
+    assert "--port" not in ended.err
+
+
 def test_a_full_disk_leaves_no_half_of_a_job(tmp_path: Path) -> None:
     """Exit code 3 with what to do, and nothing that the next try would take for a job."""
     name = write_table(tmp_path, ".jsonl")

@@ -133,6 +133,9 @@ def test_a_wrong_command_line(new_job: NewJob, words: str, hint: str) -> None:
         "simulate --config tools.py",
         "simulate --config job.yaml",
         "simulate --host 203.0.113.1",
+        "simulate --ledger broken.jsonl",
+        "simulate --ledger .",
+        "simulate --ledger nowhere/calls.jsonl",
     ],
 )
 def test_before_the_first_submit(new_job: NewJob, monkeypatch: pytest.MonkeyPatch, words: str) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+import pytest
+
+from batchrun.errors import UsageError
 from batchrun.simulator.ledger import Answer, Ledger, read_ledger
 
 GOOD = Answer(at=2.0, status=200, delivered=True, billed=True, completion_tokens=5)
@@ -71,6 +74,49 @@ def test_numbers_go_on_in_a_ledger_that_holds_calls(tmp_path: Path) -> None:
         assert expected == received(ledger)
         ledger.close()
     assert [call.call for call in read_ledger(tmp_path / "ledger.jsonl")] == [1, 2, 3]
+
+
+def test_a_simulator_goes_on_after_a_torn_line(tmp_path: Path) -> None:
+    """What a kill has left of a line is taken away before the next is written, wherever it was cut."""
+    path = tmp_path / "ledger.jsonl"
+    ledger = Ledger(path)
+    ledger.answer(received(ledger), GOOD)
+    ledger.close()
+    whole = path.read_bytes()
+    for end in range(whole.index(b"\n") + 2, len(whole)):
+        path.write_bytes(whole[:end])
+        for expected in (2, 3):
+            ledger = Ledger(path)
+            assert received(ledger) == expected
+            ledger.close()
+        assert [call.call for call in read_ledger(path)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("hello", 1),
+        ('{"id": 1}\n', 1),
+        ("[1]\n", 1),
+        ('{"id": 1}', 1),
+        ("{}\n{}\n", 1),
+        ('{"event":"answer","call":1}\n', 1),
+        ('{"event":"call","call":"x"}\n', 1),
+        ('CALL\n{"event":"answ{"event":"call"}\n', 2),
+        ("CALL\n\xff\n", 2),
+    ],
+)
+def test_a_file_that_is_no_ledger_is_left_alone(tmp_path: Path, text: str, line: int) -> None:
+    """It is named with the line, and nothing is taken from it or written to it."""
+    path = tmp_path / "rows.jsonl"
+    ledger = Ledger(path)
+    received(ledger)
+    ledger.close()
+    data = text.encode("latin-1").replace(b"CALL\n", path.read_bytes())
+    path.write_bytes(data)
+    with pytest.raises(UsageError, match=f"rows.jsonl:{line}: is no line of a simulator's ledger"):
+        Ledger(path)
+    assert path.read_bytes() == data
 
 
 def test_a_ledger_without_a_file_counts() -> None:
