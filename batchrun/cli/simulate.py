@@ -157,7 +157,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Serve the endpoint until it is stopped."""
-    from batchrun.simulator import run
+    from batchrun.simulator import place, run
 
     given = {"rpm": rpm, "tpm": tpm, "latency": latency, "seed": seed}
     settings = _overridden(_read(config) if config else {}, given)
@@ -172,7 +172,8 @@ def command(
                 hint="Give --ledger a file that you may write to, in a folder that exists.",
             ) from error
         raise UsageError(
-            f"cannot serve on {host}:{port}: {error.strerror}", hint="Try --port 0, which takes a free one."
+            f"cannot serve on {place(host, port)}: {error.strerror}",
+            hint="Try --port 0, which takes a free one.",
         ) from error
 
 

@@ -19,12 +19,13 @@ calls = read_ledger(path)
 from batchrun.simulator.config import SimulatorConfig
 from batchrun.simulator.ledger import Call, read_ledger
 from batchrun.simulator.process import start_process
-from batchrun.simulator.server import Running, run, serve
+from batchrun.simulator.server import Running, place, run, serve
 
 __all__ = [
     "Call",
     "Running",
     "SimulatorConfig",
+    "place",
     "read_ledger",
     "run",
     "serve",

@@ -62,7 +62,7 @@ async def _listening(simulator: Simulator, file_bytes: int, host: str, port: int
         lambda: Connection(begin, file_bytes), host, port, backlog=1024
     )
     try:
-        yield f"http://{host}:{server.sockets[0].getsockname()[1]}/v1"
+        yield f"http://{place(host, server.sockets[0].getsockname()[1])}/v1"
     finally:
         server.close()
         simulator.close()
@@ -71,6 +71,11 @@ async def _listening(simulator: Simulator, file_bytes: int, host: str, port: int
             task.cancel()  # not awaited: a cancelled caller could not wait
     if bugs:
         raise bugs[0]
+
+
+def place(host: str, port: int) -> str:
+    """Both as a URL has them: an IPv6 address in brackets (RFC 3986, 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def run(

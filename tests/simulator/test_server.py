@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from batchrun import simulator
 from batchrun.simulator import Running, SimulatorConfig, connection, read_ledger, serve
 from batchrun.simulator.answers import refused
 from batchrun.simulator.config import ConstantLatency
@@ -22,6 +25,12 @@ from tests.small_files import files_of_at_most
 
 LARGE = body(n=128, logprobs=True, top_logprobs=20)
 """Answered with about 10 MB: more than the kernel takes at once."""
+
+
+def has_ipv6() -> bool:
+    with suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return True
+    return False
 
 
 def test_a_client_that_is_not_ours_understands_the_answer() -> None:
@@ -45,6 +54,31 @@ def test_a_client_that_is_not_ours_understands_the_answer() -> None:
         }
 
     play(scene)
+
+
+@pytest.mark.parametrize(
+    ("host", "place"),
+    [
+        ("127.0.0.1", "127.0.0.1:80"),
+        ("localhost", "localhost:80"),
+        ("::1", "[::1]:80"),
+    ],
+)
+def test_an_address_stands_in_its_url_as_the_standard_says(host: str, place: str) -> None:
+    """An IPv6 address in brackets: its own colons would be taken for that of the port."""
+    assert simulator.place(host, 80) == place
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
+def test_a_simulator_on_an_ipv6_address_is_reached_by_its_url() -> None:
+    """Its base URL is one that clients read."""
+
+    async def scene() -> None:
+        async with serve(SimulatorConfig(), host="::1") as running, httpx.AsyncClient(trust_env=False) as to:
+            assert running.base_url.startswith("http://[::1]:")
+            assert (await to.post(f"{running.base_url}/chat/completions", content=body())).is_success
+
+    asyncio.run(scene())
 
 
 def test_a_stream_arrives_as_events() -> None:
