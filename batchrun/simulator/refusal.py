@@ -97,14 +97,17 @@ def too_long(window: int, prompt_tokens: int, max_tokens: int) -> Refusal:
     return Refusal(400, message, param="messages", code="context_length_exceeded")
 
 
+_SHORT = {("requests", "min"): "RPM", ("requests", "day"): "RPD", ("tokens", "min"): "TPM"}
+
+
 def over_limit(model: str, over: Over, hint: HintForm) -> Refusal:
     """More requests or tokens than the window takes. Without a wait when none would help, or by `hint`."""
-    unit = "RPM" if over.what == "requests" else "TPM"
+    unit = f"{over.what} per {over.per} ({_SHORT[over.what, over.per]})"
     figures = f"Limit {over.limit}, Used {over.used:.0f}, Requested {over.requested:.0f}."
     if math.isinf(over.wait):
-        message = f"Request too large for {model} on {over.what} per min ({unit}): {figures}"
+        message = f"Request too large for {model} on {unit}: {figures}"
         return Refusal(429, message, over.what, code="rate_limit_exceeded")
-    message = f"Rate limit reached for {model} on {over.what} per min ({unit}): {figures}"
+    message = f"Rate limit reached for {model} on {unit}: {figures}"
     if hint != "none":
         message += _spoken(over.wait)
     return _later(message, over.what, over.wait, hint)

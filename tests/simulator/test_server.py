@@ -284,6 +284,25 @@ def test_beyond_the_limit_comes_429(tmp_path: Path) -> None:
     assert calls[2].at >= refused.at + refused.retry_after
 
 
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"rpm": 1}, "on requests per min (RPM): Limit 1, Used 1, Requested 1."),
+        ({"rpd": 1}, "on requests per day (RPD): Limit 1, Used 1, Requested 1."),
+        ({"tpm": 100, "count": "actual"}, "on tokens per min (TPM): Limit 100, "),
+    ],
+)
+def test_a_429_names_the_limit_that_is_used_up(limits: dict[str, Any], said: str) -> None:
+    """With the time in which it counts, as OpenAI words it."""
+
+    async def scene(running: Running) -> None:
+        await ask(running.base_url, body(messages=[{"role": "user", "content": "word " * 200}]))
+        answer = await ask(running.base_url)
+        assert f"Rate limit reached for m-1 {said}" in answer.error["message"]
+
+    play(scene, limits=limits)
+
+
 def test_a_wait_is_never_told_too_short() -> None:
     """Seconds and milliseconds are rounded up."""
     headers = refused(Refusal(429, "wait", retry_after=1.0121)).headers

@@ -134,15 +134,23 @@ class Over:
     requested: float
     wait: float
     """Seconds; infinite when the call alone is above the limit."""
+    per: Literal["min", "day"]
+    """The window by its name: that of `rpm` and `tpm` is called a minute, however long it is."""
 
 
 class _Limit:
     """One limit of a model: what it counts, and how much of it is used."""
 
     def __init__(
-        self, what: Literal["requests", "tokens"], schedule: Schedule, window: float, kind: str
+        self,
+        what: Literal["requests", "tokens"],
+        per: Literal["min", "day"],
+        schedule: Schedule,
+        window: float,
+        kind: str,
     ) -> None:
         self.what: Literal["requests", "tokens"] = what
+        self.per: Literal["min", "day"] = per
         self._schedule = schedule
         self._book = (Bucket if kind == "bucket" else SlidingWindow)(schedule.at(0), window)
 
@@ -157,7 +165,7 @@ class _Limit:
         """Why `amount` does not fit, if it does not. A wait reckons with the limit of now."""
         book = self.now(now)
         wait = book.wait(now, amount)
-        return Over(self.what, int(book.limit), book.used(now), amount, wait) if wait else None
+        return Over(self.what, int(book.limit), book.used(now), amount, wait, self.per) if wait else None
 
     def account(self, now: float) -> Account:
         """What headers tell of it."""
@@ -208,8 +216,8 @@ class ModelLimits:
 def _made(limits: Limits) -> Iterator[_Limit]:
     """Those limits that there are: requests first."""
     if limits.rpm is not None:
-        yield _Limit("requests", Schedule(limits.rpm), limits.window, limits.kind)
+        yield _Limit("requests", "min", Schedule(limits.rpm), limits.window, limits.kind)
     if limits.rpd is not None:
-        yield _Limit("requests", Schedule(limits.rpd), DAY, limits.kind)
+        yield _Limit("requests", "day", Schedule(limits.rpd), DAY, limits.kind)
     if limits.tpm is not None:
-        yield _Limit("tokens", Schedule(limits.tpm), limits.window, limits.kind)
+        yield _Limit("tokens", "min", Schedule(limits.tpm), limits.window, limits.kind)
