@@ -17,7 +17,7 @@ from batchrun.clock import Clock
 from batchrun.job.presets import CUSTOM, Uploads
 from batchrun.outcome import Error, Exchange, NoResponse, Response
 from batchrun.policy.decision import RetryRules, backoff
-from batchrun.policy.error_response import classify
+from batchrun.policy.error_response import NO_RESOURCE, classify
 from batchrun.policy.retry_after import retry_after
 from batchrun.run_folder.checkpoint.with_providers import OVER
 from batchrun.value import value
@@ -188,7 +188,7 @@ def _document(exchange: Exchange, *, is_list: bool = False) -> dict[str, Any]:
         raise ApiError(Error(exchange.type, exchange.message), exchange, unsure=exchange.sent)
     if not _is_good(exchange):
         unsure = exchange.status >= 500 or exchange.status == 408
-        raise ApiError(classify(exchange), exchange, unsure=unsure)
+        raise ApiError(classify(exchange, NO_RESOURCE), exchange, unsure=unsure)
     with suppress(ValueError):
         document = codec.loads(exchange.body)
         if isinstance(document, dict):

@@ -25,6 +25,11 @@ _MESSAGE_LENGTH = 500
 _TEXT_LENGTH = 64 * 1024
 _HEAD_LENGTH = 200
 
+_NO_COMPLETIONS = "no chat completions at this URL, or no such model there; check base_url and model"
+
+NO_RESOURCE = "nothing of that name or kind there"
+"""What a 404 or 405 says to who asked for a file, a batch or a stored completion."""
+
 _Sign: TypeAlias = tuple[ErrorType, frozenset[str] | re.Pattern[str]]
 
 
@@ -150,9 +155,10 @@ _READINGS: dict[int, _Reading] = {
 """By status, or by its hundred."""
 
 
-def classify(response: Response) -> Error:
+def classify(response: Response, absent: str = _NO_COMPLETIONS) -> Error:
     """Read a response whose status is no success (outside 200 to 299).
 
+    `absent` says what a 404 or 405 means for what was asked for, beside the server's own words.
     A redirect, a 404 and a 405 say that the endpoint does not have what the job names; they become
     `model_not_found`, which ends the model after one call instead of failing row after row.
     """
@@ -160,12 +166,12 @@ def classify(response: Response) -> Error:
     text = response.body[:_TEXT_LENGTH].decode("utf-8", errors="replace")
     body = _json(response.body)
     if isinstance(body, Mapping):
-        return _explained(classify_error_body(response.status, body, timed=timed), response)
+        return _explained(classify_error_body(response.status, body, timed=timed), response, absent)
     if response.status == 403 and re.search(r"<html|<!doctype", text, re.IGNORECASE):
         # A firewall's page, no API's answer: it may object to this one prompt, which must not close
         # the endpoint. If it objects to all of them, the breaker ends the run.
         return Error("invalid_request", clean(_plain(text)), None, 403)
-    return _explained(_classify(response.status, frozenset(), _plain(text), timed=timed), response)
+    return _explained(_classify(response.status, frozenset(), _plain(text), timed=timed), response, absent)
 
 
 def classify_error_body(status: int, error: Mapping[str, Any], *, timed: bool = False) -> Error:
@@ -259,7 +265,7 @@ def _text(value: object) -> str | None:
     return str(value) or None
 
 
-def _explained(error: Error, response: Response) -> Error:
+def _explained(error: Error, response: Response, absent: str) -> Error:
     """The error with what the status means for the job file, where it says so."""
     hint = ""
     if 300 <= response.status < 400:
@@ -270,7 +276,7 @@ def _explained(error: Error, response: Response) -> Error:
         and error.code != "model_not_found"
         and not _names_model(error.message)
     ):
-        hint = "no chat completions at this URL, or no such model there; check base_url and model"
+        hint = absent
     elif error.message:
         return error
     parts = (f"HTTP {response.status}", hint, error.message)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from batchrun.clock import Clock
 from batchrun.outcome import Error, Exchange, NoResponse, Response
 from batchrun.policy.decision import PauseEndpoint, Retry, RetryRules, decide
-from batchrun.policy.error_response import classify
+from batchrun.policy.error_response import NO_RESOURCE, classify
 from batchrun.policy.retry_after import retry_after, should_retry
 
 _RULES = RetryRules(max_attempts=5, max_wait=60.0, backoff_initial=0.5, backoff_max=8.0)
@@ -21,7 +21,7 @@ def error_of(exchange: Exchange) -> Error | None:
     """Why a request came to nothing; None where it went well."""
     if isinstance(exchange, NoResponse):
         return Error(exchange.type, exchange.message)
-    return None if 200 <= exchange.status < 300 else classify(exchange)
+    return None if 200 <= exchange.status < 300 else classify(exchange, NO_RESOURCE)
 
 
 def is_unknown(exchange: Exchange) -> bool:

@@ -26,12 +26,14 @@ TOGETHER = {
 }
 
 
-def told_by(document: object, *, find: bool = False, create: bool = False) -> ProviderBatch | None:
+def told_by(
+    document: object, *, find: bool = False, create: bool = False, status: str = "200 OK"
+) -> ProviderBatch | None:
     """What is understood of an answer."""
 
     async def answering(peer: Peer) -> None:
         await peer.request()
-        await peer.send(answer(json.dumps(document).encode()))
+        await peer.send(answer(json.dumps(document).encode(), status=status))
 
     async def ask() -> ProviderBatch | None:
         async with serving(answering) as server:
@@ -103,6 +105,14 @@ def test_what_is_no_batch_is_an_error(document: object) -> None:
     error = cause(raised.value)
     assert isinstance(error, ApiError)
     assert error.unsure
+
+
+def test_a_batch_that_is_not_there_is_told_in_the_providers_words() -> None:
+    """It is no matter of the model or of where chat completions are."""
+    said = "No such Batch object: batch-1"
+    with pytest.raises(BaseExceptionGroup) as raised:
+        told_by({"error": {"message": said, "type": "invalid_request_error"}}, status="404 Not Found")
+    assert str(cause(raised.value)) == f"HTTP 404: nothing of that name or kind there: {said}"
 
 
 def test_together_is_sent_files_as_it_wants_them(tmp_path: Path) -> None:

@@ -111,6 +111,8 @@ def test_an_id_that_nothing_has_is_told(kept: tuple[Place, list[str]], verb: str
     }
     with pytest.raises(EndpointError, match="no stored completion chatcmpl-no") as raised:
         verbs[verb]()
+    assert "nothing of that name or kind there" in raised.value.message
+    assert "base_url" not in raised.value.message
     assert "stored list" in (raised.value.hint or "")
 
 
