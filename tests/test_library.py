@@ -95,6 +95,43 @@ def test_it_works_inside_a_running_event_loop(tmp_path: Path) -> None:
         assert asyncio.run(cell(job)).ok == 5
 
 
+TWICE = """
+import asyncio, sys, threading, batchrun
+
+def submit(number):
+    ok = batchrun.submit(sys.argv[1], name=f"run{number}", show=False).ok
+    print(ok, flush=True)
+
+async def cell(number):
+    submit(number)
+
+async def notebook():
+    for number in range(2):
+        await asyncio.create_task(cell(number))
+
+def threads(number, at_once):
+    made = [threading.Thread(target=submit, args=[number + k]) for k in range(at_once)]
+    [thread.start() for thread in made]
+    [thread.join() for thread in made]
+
+ways = {
+    "notebook": lambda: asyncio.run(notebook()),
+    "in turn": lambda: [threads(number, 1) for number in range(3)],
+    "at once": lambda: [threads(number, 2) for number in (0, 2)],
+}
+ways[sys.argv[2]]()
+"""
+
+
+@pytest.mark.parametrize(("way", "submits"), [("notebook", 2), ("in turn", 3), ("at once", 4)])
+def test_one_process_submits_again_and_again(tmp_path: Path, way: str, submits: int) -> None:
+    """In cells of a notebook, in threads that end one after the other, and in several at once."""
+    with simulated(tmp_path, rows=2) as job:
+        words = [sys.executable, "-c", TWICE, str(job.job), way]
+        ended = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+        assert (ended.returncode, ended.stdout.split()) == (0, ["2"] * submits), ended.stderr
+
+
 INTERRUPTED = """
 import asyncio, sys, batchrun
 async def cell():

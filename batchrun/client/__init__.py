@@ -14,12 +14,17 @@
     transport.py      `Transport`: the seam, what carries a call
     over_pyreqwest.py `PyreqwestTransport`: calls on pyreqwest's own API
     over_httpx.py     `HttpxTransport`: calls on a transport of httpx's
+    lasting.py        `load_to_stay`: pyreqwest, loaded in a thread that never ends
     network.py        `build_transport`: proxies, trusted certificates, kept connections
 
 The seam is `Transport`; any transport of httpx's fits under `Client` too.
 """
 
 from __future__ import annotations
+
+from batchrun.client.lasting import load_to_stay
+
+load_to_stay("pyreqwest.client")  # before what is imported below uses it
 
 from batchrun.client.body import BodyMemory
 from batchrun.client.endpoint import Client
