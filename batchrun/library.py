@@ -33,6 +33,7 @@ from batchrun.reparsing import Reparsed, preview
 from batchrun.reparsing import reparse as reparse_job
 from batchrun.run_folder.diagnosis import reading
 from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.parquet import scan_files
 from batchrun.run_folder.results.read import scan_run
 from batchrun.storage import polars_options
 from batchrun.submitting.frames import Frame, write_frame
@@ -174,7 +175,7 @@ def _scan(given: JobFile) -> tuple[str, pl.LazyFrame]:
     place, folder = JobArguments(path_or_address(given)).place()
     if place is not None and (parts := published_results(place, folder)):
         options = polars_options(place)
-        return place.name, pl.scan_parquet([str(part) for part in parts], glob=False, storage_options=options)
+        return place.name, scan_files([str(part) for part in parts], storage_options=options)
     run = RunFolder(folder) if place is None else open_copy(place, folder, say=_say)
     with reading(run):
         run.require()

@@ -255,3 +255,15 @@ def test_each_library_is_a_dependency_and_each_dependency_is_used() -> None:
     extras = [text for texts in project["optional-dependencies"].values() for text in texts]
     declared = {re.split(r"[<>=!~\[; ]", text)[0] for text in [*project["dependencies"], *extras]}
     assert declared == {DISTRIBUTIONS.get(name, name) for name, _home in libraries()}
+
+
+def test_polars_reads_files_in_one_module() -> None:
+    """Elsewhere a folder that is called `a[1]` would be a pattern."""
+    readers = {
+        path.relative_to(ROOT).as_posix()
+        for _home, path in files()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr.startswith(("read_", "scan_"))
+        if isinstance(node.value, ast.Name) and node.value.id in ("pl", "polars")
+    }
+    assert readers == {"run_folder/parquet.py"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,8 @@ def _whole(console: Console, summary: Summary, published: Path) -> None:
         return
     results = shown_path(summary.results)
     fact(console, "results", results, whole=True)
-    read = f'pl.read_parquet("{results}")'
+    folder, files = results.rsplit("/", 1)
+    read = f'pl.read_parquet("{escape(folder)}/{files}")'
     if is_remote(results):
         read = f'batchrun.scan_results("{summary.run_folder}")'
     fact(console, "read them", read, whole=True)
@@ -174,7 +176,7 @@ def _failures(console: Console, summary: Summary, published: Path) -> None:
         return
     from batchrun.show.show import example_failures
 
-    tell_failures(console, summary.errors, example_failures(published / "*.parquet"))
+    tell_failures(console, summary.errors, example_failures(published))
 
 
 def next_steps(summary: Summary, arguments: JobArguments, *, rerun_changed: bool) -> list[tuple[str, str]]:

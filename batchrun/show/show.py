@@ -13,6 +13,7 @@ import polars.selectors as cs
 from batchrun import codec
 from batchrun.errors import UsageError
 from batchrun.predicate import Predicate, PredicateError
+from batchrun.run_folder.parquet import scan_files
 from batchrun.show.member import find, splits
 
 CHUNK = 2_000
@@ -174,8 +175,8 @@ def _require(ids: tuple[str, ...], found: pl.Series) -> None:
 
 
 def example_failures(results: Path) -> dict[str, tuple[str, str]]:
-    """For each error type in published results, one row's id and message."""
-    rows = pl.scan_parquet(results).filter(pl.col("status") == "failed")
+    """For each error type in the published results of a folder, one row's id and message."""
+    rows = scan_files(sorted(results.glob("*.parquet"))).filter(pl.col("status") == "failed")
     first = rows.group_by("error_type").agg(
         pl.col("row_id").first(), pl.col("error").struct.field("message").first()
     )

@@ -22,6 +22,7 @@ from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.journal.reading import journal_files
 from batchrun.run_folder.live import read_live
 from batchrun.run_folder.lock import is_locked
+from batchrun.run_folder.parquet import read_file
 from batchrun.run_folder.results.read import Seen, read_steadily, rows_by_part, see
 from batchrun.summary import CheckOutcome
 
@@ -150,7 +151,7 @@ def _rows(run: RunFolder, checkpoint: Checkpoint) -> pl.DataFrame:
     path = run.checkpoint_path / "index.parquet"
     if path.exists():
         with readable(path):
-            rows = pl.read_parquet(path)
+            rows = read_file(path)
     else:
         rows = answers.unique(["key", "hash"]).select("key", "hash").with_row_index("row_index")
         rows = rows.select(pl.col("row_index").cast(pl.Int64), "key", "hash")

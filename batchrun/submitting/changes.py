@@ -18,6 +18,7 @@ from batchrun.job.sections.rows import usual_id
 from batchrun.job.snapshot import read_snapshot
 from batchrun.run_folder.checkpoint.batches import read_records, read_rows
 from batchrun.run_folder.checkpoint.checkpoint import read_kept, write_kept
+from batchrun.run_folder.parquet import read_file
 from batchrun.submitting.edits import edited, is_of_form
 from batchrun.survey.survey import Survey
 from batchrun.wording import counted
@@ -122,8 +123,9 @@ def _were_rows(survey: Survey, hashes: pl.Series) -> pl.Series:
     """
     if survey.run.read_run_json().get("state") in (None, "running") or not survey.run.results.exists():
         return hashes.is_not_null()
-    shown = pl.read_parquet(survey.run.results / "*.parquet", columns=["request_hash"])["request_hash"]
-    return hashes.is_in({hash_prefix(one) for one in shown.drop_nulls()})
+    parts = (read_file(part, ["request_hash"]) for part in survey.run.results.glob("*.parquet"))
+    shown = {hash_prefix(one) for part in parts for one in part["request_hash"].drop_nulls()}
+    return hashes.is_in(shown)
 
 
 def edited_since(survey: Survey) -> list[str]:

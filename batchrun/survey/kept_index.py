@@ -18,6 +18,7 @@ from batchrun.run_folder import checksum
 from batchrun.run_folder.checkpoint.sealed import write_parquet
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.disk import sync_folder, write_atomically
+from batchrun.run_folder.parquet import column_names, read_file
 
 
 def load(checkpoint: Path, identity: str, folder: Path) -> tuple[Index, pa.Schema] | None:
@@ -29,7 +30,7 @@ def load(checkpoint: Path, identity: str, folder: Path) -> tuple[Index, pa.Schem
         if about["identity"] != identity or not _unchanged(about["included"], folder):
             return None
         checksum.check(checkpoint / "index.parquet")
-        rows = pl.read_parquet(checkpoint / "index.parquet", memory_map=False)
+        rows = read_file(checkpoint / "index.parquet")
         columns = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(about["columns"])))
         return Index(rows, Facts(**about["facts"])), columns
     return None
@@ -39,8 +40,7 @@ def read_rows(checkpoint: Path, wanted: Callable[[str], bool]) -> pl.DataFrame:
     """The rows of the last pass. Raises RunFolderError where they have been damaged since."""
     path = checkpoint / "index.parquet"
     with readable(path):
-        names = [name for name in pl.read_parquet_schema(path) if wanted(name)]
-        return pl.read_parquet(path, columns=names, memory_map=False)
+        return read_file(path, [name for name in column_names(path) if wanted(name)])
 
 
 def save(

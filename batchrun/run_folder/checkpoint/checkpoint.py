@@ -35,6 +35,7 @@ from batchrun.run_folder.disk import write_atomically
 from batchrun.run_folder.journal.history import History
 from batchrun.run_folder.journal.reading import Damage, journal_files
 from batchrun.run_folder.journal.records import Answered, Sent
+from batchrun.run_folder.parquet import read_file
 
 PAIRS_SCHEMA = {"key": pl.UInt64, "hash": pl.UInt64}
 
@@ -188,7 +189,7 @@ def read_kept(folder: Path) -> pl.DataFrame:
 def read_pairs(path: Path) -> pl.DataFrame:
     """The pairs of key and request hash in a file, which may not be there. Raises RunFolderError."""
     with suppress(FileNotFoundError), readable(path):
-        return pl.read_parquet(path, memory_map=False).select(*PAIRS_SCHEMA)
+        return read_file(path).select(*PAIRS_SCHEMA)
     return pl.DataFrame(schema=PAIRS_SCHEMA)
 
 

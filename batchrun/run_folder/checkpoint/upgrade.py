@@ -20,6 +20,7 @@ from batchrun.run_folder.checkpoint.sealed import (
 from batchrun.run_folder.checkpoint.spend import finished_spends, part_spends
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.journal.history import History
+from batchrun.run_folder.parquet import scan_files
 
 
 def upgrade_parts(folder: Path) -> None:
@@ -43,7 +44,7 @@ def is_older(path: Path) -> bool:
 def scan_part(path: Path) -> pl.LazyFrame:
     """The rows of a sealed part by SEALED_SCHEMA, whichever version wrote it. Changes nothing on disk."""
     if not is_older(path):
-        return pl.scan_parquet(path)
+        return scan_files(path)
     return pl.DataFrame(pa.concat_tables([SEALED_SCHEMA.empty_table(), *sealed_groups(_tasks(path))])).lazy()
 
 

@@ -26,6 +26,7 @@ from batchrun.run_folder.columns.layout import input_names
 from batchrun.run_folder.columns.typed import DECIDED, Types, read_types
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.folder import RunFolder
+from batchrun.run_folder.parquet import read_file, scan_files
 
 _TRIES = 10
 _IDENTITY = ["_hash", "finished_at"]
@@ -119,7 +120,7 @@ def published_parts(run: RunFolder) -> list[Path]:
 def _published(parts: list[Path]) -> pl.LazyFrame:
     """The rows of parts, their input columns called as they are published now: an older version did not have
     every column of ours, and one of the input's may have had its name."""
-    rows = pl.scan_parquet(parts)
+    rows = scan_files(parts)
     names = rows.collect_schema().names()
     inputs = names[names.index("row_id") + 1 : names.index("status")]
     return rows.rename(dict(zip(inputs, input_names(inputs, RESULT_SCHEMA.names), strict=True)))
@@ -157,7 +158,7 @@ def _since(parts: list[Path], checkpoint: Checkpoint, unsealed: dict[int, pa.Tab
     older = fresh.clear()
     if (index := folder / "index.parquet").exists():  # it says which requests are today's
         with readable(index):
-            current = pl.read_parquet(index)
+            current = read_file(index)
         older = older_answers(folder, current, tasks, fresh).with_columns(stale=pl.lit(value=True))
         fresh = filtered(fresh, current, {"_key": "key", "_hash": "hash"}, "semi")
         if SENDABLE in current.columns:  # an equal request went well: its answer stands for this one's, too
@@ -178,7 +179,7 @@ def _shown(parts: list[Path]) -> pl.DataFrame:
     found = [pl.DataFrame(schema={name: schema[name] for name in ["row_index", *_IDENTITY]})]
     request = pl.col("request_hash").str.head(16).str.to_integer(base=16, dtype=pl.UInt64)
     for part in parts:
-        rows = pl.scan_parquet(part)
+        rows = scan_files(part)
         own = "duplicate_of" not in rows.collect_schema() or pl.col("duplicate_of").is_null()
         found.append(rows.filter(own).select("row_index", request.alias("_hash"), "finished_at").collect())
     return pl.concat(found)
@@ -205,7 +206,7 @@ def _tasks(checkpoint: Checkpoint, journals: dict[int, pa.Table]) -> pl.DataFram
     sealed = []
     for number, path in sealed_parts(checkpoint.folder).items():
         with readable(path):
-            rows = pl.read_parquet(path, columns=_TASK, memory_map=False)
+            rows = read_file(path, _TASK)
         sealed.append(rows.with_columns(part=pl.lit(number, pl.Int32)))
     unsealed = [
         pl.DataFrame(table.select(_TASK)).with_columns(part=pl.lit(-number, pl.Int32))

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from batchrun.outcome import Usage
+from batchrun.run_folder.parquet import column_names, read_file
 
 _COLUMNS = ["usage", "cost_usd", "status", "latency", "error_type", "attempts", "finish_reason", "stale"]
 _OF_WAYS = ["batch_id", "duplicate_of"]
@@ -63,9 +64,9 @@ def read_totals(results: Path) -> Totals:
     ways = {"batch": Way(), "realtime": Way()}
     by_model: dict[str, Usage] = {}
     for part in sorted(results.glob("*.parquet")):
-        known = pl.read_parquet_schema(part)
+        known = column_names(part)
         columns = [*_COLUMNS, *(name for name in _OF_WAYS if name in known)]
-        rows = pl.read_parquet(part, columns=columns, memory_map=False)
+        rows = read_file(part, columns)
         for name, tokens in rows["usage"].struct.unnest().to_dict().items():
             if tokens.count():
                 usage[name] = (usage[name] or 0) + int(tokens.sum())
