@@ -151,6 +151,7 @@ class Dialogue:
         while True:
             completion: Completion = yield Step(self._step, wire, last, error, len(wire) == len(self.prompt))
             self._step += 1
+            self.found = {}  # of the answer before, which this one takes the place of
             choice, error = completion.choices[0], None
             if refused := self.reader.refused(choice):
                 return choice, refused

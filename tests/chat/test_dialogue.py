@@ -153,6 +153,21 @@ def test_an_answer_that_is_all_reasoning_is_not_asked_for_again() -> None:
     assert [type(move) for move in moves] == [Step, Rejected]
 
 
+def test_what_was_read_in_an_answer_goes_with_it() -> None:
+    """An answer that was cut before its first word says nothing, whatever the one before it said."""
+    dialogue = Dialogue(PROMPT, [], Reader(ALL, schema=AnswerSchema(SCHEMA)), Rules(reask=1))
+    message = {"role": "assistant"}
+    choices = [
+        {"index": at, "finish_reason": "stop", "message": {**message, "content": text}}
+        for at, text in enumerate(("no", '{"n": 1}'))
+    ]
+    half = read_completion(codec.dumps({"choices": choices}))
+    talk(dialogue, half, said("", "length"), False)
+    assert dialogue.error is not None
+    assert dialogue.error.type == "truncated"
+    assert dialogue.reading is None
+
+
 def test_a_refusal_is_rejected_at_once() -> None:
     """Asking again costs a second refusal."""
     dialogue = Dialogue(PROMPT, [], Reader(ALL, schema=AnswerSchema(SCHEMA)), Rules(reask=2))
