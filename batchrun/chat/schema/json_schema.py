@@ -66,6 +66,8 @@ def compiled(schema: dict[str, Any]) -> jsonschema_rs.Validator:
     except jsonschema_rs.ValidationError as error:
         raise _wrong(schema, error) from error
     except ValueError as error:
+        for path in _without_utf8(schema, ()):
+            raise SchemaError("a lone surrogate, which is no character: take it out", path) from error
         raise SchemaError(f"the schema is nested too deeply: {error}") from error
     try:
         parts = _parts(schema, schema, {})
@@ -74,6 +76,18 @@ def compiled(schema: dict[str, Any]) -> jsonschema_rs.Validator:
     if parts > MOST_PARTS:
         raise SchemaError(f"it has more than {MOST_PARTS:,} parts when its references are followed")
     return validator
+
+
+def _without_utf8(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+    """The places of texts that UTF-8 cannot carry; a key's is the mapping that holds it."""
+    if isinstance(value, str) and not codec.encodable(value):
+        yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        if isinstance(key, str) and not codec.encodable(key):
+            yield path
+        else:
+            yield from _without_utf8(item, (*path, key))
 
 
 def _parts(value: Any, root: Mapping[str, Any], known: dict[str, int]) -> int:
