@@ -47,6 +47,10 @@ def _set(value: Any, *texts: str) -> Document:
         ({}, "input={path: x.jsonl, id: x}", {"input": {"path": "/shell/x.jsonl", "id": "x"}}),
         ({}, "input={run: runs/x}", {"input": {"run": "/shell/runs/x"}}),
         ({}, "input.path=/abs/x", {"input": {"path": "/abs/x"}}),
+        ({}, "output={path: runs/x}", {"output": {"path": "/shell/runs/x"}}),
+        ({}, "output.path=s3://bucket/x", {"output": {"path": "s3://bucket/x"}}),
+        ({}, "input.path=S3://bucket/x", {"input": {"path": "S3://bucket/x"}}),
+        ({}, "output.local_path=work", {"output": {"local_path": "/shell/work"}}),
         ({}, "input.path=${DATA}/x", {"input": {"path": "${DATA}/x"}}),
         ({}, "endpoints.e.ca_file=ca.pem", {"endpoints": {"e": {"ca_file": "/shell/ca.pem"}}}),
         (

@@ -8,6 +8,7 @@ from typing import Any
 
 from batchrun.job.document.document import Document, read_document
 from batchrun.job.document.place import Loc, Problem, dotted
+from batchrun.storage import is_remote
 
 PATHS: tuple[Loc, ...] = (
     ("input", "path"),
@@ -16,6 +17,7 @@ PATHS: tuple[Loc, ...] = (
     ("schema",),
     ("run_tools", "module"),
     ("output", "path"),
+    ("output", "local_path"),
     ("endpoints", "*", "ca_file"),
     ("prompt", "messages", "*", "file"),
 )
@@ -107,16 +109,19 @@ def _forget(document: Document, loc: Loc) -> None:
 
 
 def _from_shell(value: Any, loc: Loc, cwd: Path) -> Any:
-    """Make the paths in a value from the shell absolute; one that begins with a variable waits for it."""
+    """Make the paths in a value from the shell absolute; one that begins with a variable waits for it.
+
+    An address in object storage is no path.
+    """
     if isinstance(value, dict):
         return {key: _from_shell(member, (*loc, key), cwd) for key, member in value.items()}
     if isinstance(value, list):
         return [_from_shell(item, (*loc, index), cwd) for index, item in enumerate(value)]
     if loc == SCHEMA and isinstance(value, str) and is_class(value):
         return value
-    if isinstance(value, str) and value and is_path(loc) and not value.startswith(("$", "~/")):
-        return str(cwd / value)
-    return value
+    if not (isinstance(value, str) and value and is_path(loc)):
+        return value
+    return value if value.startswith(("$", "~/")) or is_remote(value) else str(cwd / value)
 
 
 def is_class(spelled: str) -> bool:
