@@ -120,14 +120,14 @@ def content(row: Row) -> bytes:
     """A row's values as canonical bytes."""
     try:
         return codec.canonical(row.values)
-    except TypeError:  # Parquet's decimals, bytes, durations
-        return codec.canonical({key: stands_for(value) for key, value in row.values.items()})
+    except TypeError:  # Parquet's decimals, bytes, durations, and maps with such keys
+        return codec.canonical(stands_for(row.values))
 
 
 def stands_for(value: object) -> object:
     """The value, or where JSON has no form for it what tells it apart from others."""
     if isinstance(value, dict):
-        return {key: stands_for(item) for key, item in value.items()}
+        return {stands_for(key): stands_for(item) for key, item in value.items()}
     if isinstance(value, list):
         return [stands_for(item) for item in value]
     if isinstance(value, bytes):

@@ -136,24 +136,38 @@ def spelled(value: Any) -> str:
 def pretty(value: Any) -> str:
     """JSON on one line where that is short, indented otherwise."""
     line = on_one_line(value)
-    return line if len(line) <= _SHORT else json.dumps(value, ensure_ascii=False, default=_leaf, indent=2)
+    return line if len(line) <= _SHORT else _json(value, indent=2)
 
 
 def on_one_line(value: Any) -> str:
     """JSON for people on one line, however long it is."""
-    return json.dumps(value, ensure_ascii=False, default=_leaf)
+    return _json(value)
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, default=_leaf, indent=indent)
+    except TypeError:  # a map's keys
+        return json.dumps(plain(value), ensure_ascii=False, default=_leaf, indent=indent)
 
 
 def plain(value: Any) -> Any:
-    """A value of any column as JSON has it: bytes as base64, decimals and durations as text."""
+    """A value of any column as JSON has it: bytes as base64, decimals and durations as text.
+
+    So are the keys of a map, and dates among them as ISO 8601.
+    """
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {_key(key): plain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [plain(item) for item in value]
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     known = value is None or isinstance(value, str | int | float | date | time)  # datetime is a date
     return value if known else str(value)
+
+
+def _key(key: Any) -> Any:
+    return key.isoformat() if isinstance(key, date | time) else plain(key)
 
 
 def _leaf(value: Any) -> str:

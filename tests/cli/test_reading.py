@@ -7,9 +7,13 @@ import shutil
 import signal
 import subprocess
 import time
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from batchrun.run_folder.folder import RunFolder
@@ -17,7 +21,7 @@ from batchrun.run_folder.results.read import scan_run
 from batchrun.show.show import Choice, choose
 from tests.cli.conftest import BAD, REFUSED, ROWS, NewJob
 from tests.commands import batchrun
-from tests.runs import JobFolder
+from tests.runs import JobFolder, simulated
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -45,6 +49,33 @@ def test_show_chooses_rows(run: JobFolder, words: list[str], ids: list[str]) -> 
     assert ended.code == 0
     assert [row["row_id"] for row in ended.lines] == ids
     assert all(set(row) == set(run.results().columns) for row in ended.lines)
+
+
+def test_maps_with_any_keys_are_shown(tmp_path: Path) -> None:
+    """Parquet's may be dates, bytes or decimals, which JSON has no form for: as a key each is a text."""
+    maps = {
+        "day": ({date(2026, 1, 31): 1}, pa.date32(), "2026-01-31"),
+        "raw": ({b"\xff": 1}, pa.binary(), "/w=="),
+        "price": ({Decimal("1.5"): 1}, pa.decimal128(2, 1), "1.5"),
+    }
+    columns = {
+        name: pa.array([list(found.items())], pa.map_(kind, pa.int64()))
+        for name, (found, kind, _key) in maps.items()
+    }
+    shown = {name: {key: 1} for name, (_found, _kind, key) in maps.items()}
+    with simulated(tmp_path, rows=0) as job:
+        pq.write_table(pa.table({"text": ["x"], **columns}), tmp_path / "rows.parquet")
+        job.edit(input={"path": "rows.parquet"})
+        assert batchrun("plan", "job.yaml", cwd=tmp_path).code == 0
+        assert batchrun("submit", "job.yaml", cwd=tmp_path).code == 0
+    (row,) = batchrun("show", "job.yaml", "--json", cwd=tmp_path).lines
+    assert {name: row[name] for name in shown} == shown
+    assert '{"2026-01-31": 1}' in batchrun("show", "job.yaml", cwd=tmp_path).out
+    for form in ("csv", "jsonl"):
+        out = tmp_path / f"out.{form}"
+        assert batchrun("export", "job.yaml", "--format", form, "--out", out, cwd=tmp_path).code == 0
+        assert "2026-01-31" in out.read_text()
+    assert batchrun("report", "job.yaml", cwd=tmp_path).code == 0
 
 
 def test_a_refusal_is_shown_once(run: JobFolder) -> None:
