@@ -154,7 +154,7 @@ class Rounds:
         kept = _kept(needs)
         while not self._afford(place, kept):
             if not self._enough:
-                await self._earn(needs)
+                await self._earn(kept)
             if self._enough:
                 return
         self._files[place].add(line, task, wanted, needs, kept)
@@ -175,8 +175,9 @@ class Rounds:
         file.reservation = budget.reserve(kept, by_batch=True)
         return file.reservation is not None
 
-    async def _earn(self, needs: Needs) -> None:
-        """Send what the budget holds, and wait until the batches leave a part of what was kept free for them.
+    async def _earn(self, kept: Amounts) -> None:
+        """Send what the budget holds, and wait until the batches leave a part of what was kept free for them:
+        enough to keep `kept` free for a call.
 
         Raises BudgetExhaustedError where that is nothing, or so little that one small batch would follow the
         other.
@@ -184,7 +185,7 @@ class Rounds:
         budget = self.context.budget
         assert budget is not None, "nothing else keeps a row"
         lines, self._held = self._held, 0
-        if not lines and (said := budget.exhausted(needs.bound)):
+        if not lines and (said := budget.exhausted(kept)):
             raise BudgetExhaustedError(said)
         if self._cut and lines < max(_FEWEST, self._cut / _WORTH):
             caps = _caps(budget)

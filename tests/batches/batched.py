@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 
@@ -15,6 +17,11 @@ from tests.runs import JobFolder, simulated
 PRICES = {"local/small": {"input": 1.0, "output": 1.0}}
 COST = {"input": 1.0, "output": 1.0}
 QUICK = {"seconds": 0.05, "validating": 0.01}
+BRIEF = {"max_attempts": 3, "backoff": {"initial": 0.01, "max": 0.02}}
+"""`retry` without waits."""
+
+Change: TypeAlias = Callable[[str, str, int, bytes], tuple[int, bytes]]
+"""What a provider says instead: of a method, a path, a status and a body, the status and the body."""
 
 
 @contextmanager
@@ -60,3 +67,42 @@ def lines_of(job: JobFolder, file_id: str) -> list[dict[str, Any]]:
     """The lines of one of its files."""
     answer = httpx.get(f"{base_url(job)}/files/{file_id}/content", trust_env=False)
     return [json.loads(line) for line in answer.raise_for_status().text.splitlines()]
+
+
+@contextmanager
+def altered(job: JobFolder, change: Change) -> Iterator[None]:
+    """The job asks a server that hands all on to its simulator, and gives the answers as `change` makes them."""
+    target = base_url(job).removesuffix("/v1")
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def hand_on(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            sent = {name: self.headers[name] for name in ("content-type",) if name in self.headers}
+            url = f"{target}{self.path}"
+            found = httpx.request(self.command, url, content=body, headers=sent, trust_env=False)
+            status, data = change(self.command, self.path, found.status_code, found.content)
+            with suppress(OSError):
+                self.send_response(status)
+                self.send_header("content-length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+        do_GET = do_POST = do_DELETE = hand_on
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    before = job.endpoint()
+    job.edit(endpoints={"local": {"base_url": f"http://127.0.0.1:{server.server_address[1]}/v1"}})
+    try:
+        yield
+    finally:
+        job.edit(endpoints={"local": before})
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -13,8 +13,8 @@ import pytest
 from batchrun.batches.api import BatchApi
 from batchrun.outcome import Response
 from batchrun.policy.decision import RetryRules
-from tests.batches.batched import COST, batched
-from tests.runs import JobFolder
+from tests.batches.batched import COST, batched, provider_batches
+from tests.runs import JobFolder, run_batchrun
 
 TURNS = {"messages": [{"role": "user", "content": "{{ text }}"}], "turns": [{"content": "and then?"}]}
 TOOL = '''
@@ -84,6 +84,16 @@ def test_a_soft_budget_is_held_roughly(tmp_path: Path) -> None:
     with batched(tmp_path, rows=2000, engine={"max_lines": 100}, request={}, budget=budget) as job:
         job.submit_here()
         assert paid(job) < 0.01
+
+
+def test_a_soft_budget_that_holds_no_row_ends_the_run(tmp_path: Path) -> None:
+    """A call without a bound is not sent where what it is likely to take is more than what is left."""
+    budget = {"cost_usd": 0.0000001, "soft": True}
+    with batched(tmp_path, rows=20, request={"temperature": 0}, budget=budget) as job:
+        ended = run_batchrun("submit", str(job.job), timeout=20)
+        assert ended.returncode == 3
+        assert "raise budget.cost_usd" in ended.stderr
+        assert provider_batches(job) == []
 
 
 def test_a_table_in_another_order_keeps_the_batches_of_deduped_rows(tmp_path: Path) -> None:
