@@ -174,12 +174,16 @@ class BatchApi:
 
     def wait(self, failure: ApiError, attempt: int) -> float | None:
         """Seconds until it is worth asking again after so many attempts; None where it is not."""
-        wait = self._jitter() * backoff(attempt, self._retry)
-        if not failure.may_pass:
+        wait = self.pause(attempt)
+        if wait is None or not failure.may_pass:
             return None
         if isinstance(failure.exchange, Response):
             wait = retry_after(failure.exchange.headers, self._clock.wall()) or wait
-        return wait if attempt < self._retry.max_attempts and wait <= self._retry.max_wait else None
+        return wait if wait <= self._retry.max_wait else None
+
+    def pause(self, attempt: int) -> float | None:
+        """Seconds between two attempts where the provider says nothing of it; None after the last."""
+        return self._jitter() * backoff(attempt, self._retry) if attempt < self._retry.max_attempts else None
 
 
 def _document(exchange: Exchange, *, is_list: bool = False) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
-from batchrun.batches.lines import named, read_line
+from batchrun.batches.lines import is_begun, named, read_line
 from batchrun.outcome import Exchange, NoResponse
 
 _MISSING = "the batch has ended without a line for this request"
@@ -50,6 +50,8 @@ class Arrived:
         self._latency = latency
         self._files = [path.open("rb") for path in paths]
         self._places: dict[str, tuple[int, int]] = {}
+        self.begun = 0
+        """Requests that were worked on, by their lines."""
         self.strange = 0
         for at, file in enumerate(self._files):
             self._look_through(at, file)
@@ -82,9 +84,10 @@ class Arrived:
     def _look_through(self, at: int, file: BinaryIO) -> None:
         place = 0
         for line in file:
-            name, _document = named(line)
+            name, document = named(line)
             if name is None or name in self._places:
                 self.strange += bool(line.strip())
             else:
                 self._places[name] = at, place
+                self.begun += is_begun(document)
             place += len(line)

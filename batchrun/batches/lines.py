@@ -16,7 +16,7 @@ URL = "/v1/chat/completions"
 _STREAMS = re.compile(rb'"stream(_options)?":')
 _NOT_IN_BATCHES = ("stream", "stream_options")
 
-_NOT_BEGUN = frozenset({"batch_expired", "batch_cancelled"})
+_NOT_BEGUN = ("batch_expired", "batch_cancelled")
 """Codes of requests that the provider has not worked on, and does not bill."""
 
 
@@ -61,6 +61,12 @@ def named(line: bytes) -> tuple[str | None, dict[str, Any]]:
     return name if isinstance(name, str) else None, document
 
 
+def is_begun(document: Mapping[str, Any]) -> bool:
+    """Whether the line's request was worked on before its batch ended."""
+    error = document.get("error")
+    return not isinstance(error, dict) or error.get("code") not in _NOT_BEGUN
+
+
 def refused(error: Mapping[str, Any]) -> Exchange:
     """What a provider says of a line for which it does not take a whole file, as an answer to it."""
     said = {"message": error.get("message"), "code": error.get("code"), "type": "invalid_request_error"}
@@ -73,9 +79,8 @@ def _exchange(document: dict[str, Any], latency: float) -> Exchange:
         request_id = response.get("request_id")
         headers = {"x-request-id": request_id} if isinstance(request_id, str) else {}
         return Response(response["status_code"], headers, _body(response.get("body")), latency)
-    code = error.get("code") if isinstance(error, dict) else None
-    if code in _NOT_BEGUN:
-        why = "expired" if code == "batch_expired" else "was cancelled"
+    if not is_begun(document):
+        why = "expired" if error["code"] == "batch_expired" else "was cancelled"
         message = f"the batch {why} before this request was answered"
         return NoResponse("timeout", message, sent=False, latency=latency)
     return Response(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -63,17 +64,35 @@ class Taking:
     async def _answered(
         self, record: BatchRecord, told: ProviderBatch, rows: pl.DataFrame
     ) -> tuple[BatchTotals, list[int]]:
-        """What has come back, of a batch that was worked on."""
-        with ExitStack() as stack:
-            paths: list[Path] = []
-            for name in (told.output_file, told.error_file):
-                if name:
-                    paths.append(path := self._context.checkpoint / f"batch-{record.stem}-{len(paths)}.tmp")
-                    stack.callback(path.unlink, missing_ok=True)
-                    await self._download(record, name, path)
-            latency = self._latency(record, told)
-            arrived = await anyio.to_thread.run_sync(Arrived, paths, latency)
-            return await self._delivered(record, rows, stack.enter_context(arrived))
+        """What has come back, of a batch that was worked on.
+
+        Providers name files, and write them to their ends, a moment after a batch is over: where lines lack
+        it is looked at and fetched again, for rows without one are asked, and paid for, again.
+        """
+        api = self._context.apis[record.endpoint]
+        for attempt in count(1):
+            with ExitStack() as stack:
+                arrived = stack.enter_context(await self._fetched(record, told, stack))
+                lacks = _lacks(record, told, arrived)
+                wait = api.pause(attempt) if lacks else None
+                if wait is None:
+                    if lacks:
+                        self._tell_lacking(told, lacks)
+                    return await self._delivered(record, rows, arrived)
+            await self._context.clock.sleep(wait)
+            with suppress(ApiError):
+                told = await api.get(record.batch_id)
+        raise AssertionError("attempts end")
+
+    async def _fetched(self, record: BatchRecord, told: ProviderBatch, stack: ExitStack) -> Arrived:
+        """The files of a batch; gone from the disk when `stack` ends."""
+        paths: list[Path] = []
+        for name in (told.output_file, told.error_file):
+            if name:
+                paths.append(path := self._context.checkpoint / f"batch-{record.stem}-{len(paths)}.tmp")
+                stack.callback(path.unlink, missing_ok=True)
+                await self._download(record, name, path)
+        return await anyio.to_thread.run_sync(Arrived, paths, self._latency(record, told))
 
     async def _download(self, record: BatchRecord, name: str, to: Path) -> None:
         try:
@@ -133,6 +152,14 @@ class Taking:
         found: list[int] = self._delivery.matched(rows)["row_index"].to_list()
         return found
 
+    def _tell_lacking(self, told: ProviderBatch, lines: int) -> None:
+        context = self._context
+        context.log("batch_lacks", batch=told.id, lines=lines)
+        context.say(
+            f"batch {told.id} {told.status}: the provider counts {counted(lines, 'answer')} more than its "
+            "files have"
+        )
+
     def _tell(self, record: BatchRecord, told: ProviderBatch, took: BatchTotals, again: list[int]) -> None:
         context = self._context
         context.log(
@@ -151,6 +178,13 @@ class Taking:
             context.say(
                 f"{counted(took.gone, 'answer')} of it to requests that the job makes no longer: kept"
             )
+
+
+def _lacks(record: BatchRecord, told: ProviderBatch, arrived: Arrived) -> int:
+    """How many answers the files of a batch lack, by what the provider counts. Where it counts none, a batch
+    that is completed has one for each request."""
+    done = told.done or (record.lines if told.status == "completed" else 0)
+    return max(0, done - len(arrived), done - told.failed - arrived.begun)
 
 
 def _by_line(errors: Sequence[Mapping[str, Any]], lines: int) -> dict[int, Mapping[str, Any]]:

@@ -71,7 +71,7 @@ def lines_of(job: JobFolder, file_id: str) -> list[dict[str, Any]]:
 
 @contextmanager
 def altered(job: JobFolder, change: Change) -> Iterator[None]:
-    """The job asks a server that hands all on to its simulator, and gives the answers as `change` makes them."""
+    """The job asks a server that hands all on to its simulator; the answers are as `change` leaves them."""
     target = base_url(job).removesuffix("/v1")
 
     class Handler(BaseHTTPRequestHandler):
@@ -89,7 +89,10 @@ def altered(job: JobFolder, change: Change) -> Iterator[None]:
                 self.end_headers()
                 self.wfile.write(data)
 
-        do_GET = do_POST = do_DELETE = hand_on
+        def do_GET(self) -> None:
+            self.hand_on()
+
+        do_POST = do_DELETE = do_GET  # noqa: N815 - as http.server calls them
 
         def log_message(self, *_: object) -> None: ...
 

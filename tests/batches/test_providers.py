@@ -1,0 +1,57 @@
+"""Providers that answer late, short, or have no room: nothing is asked twice, and the run comes to an end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.batches.batched import BRIEF, altered, batched
+from tests.runs import asked
+
+
+def is_look(path: str) -> bool:
+    """Whether one batch is asked for."""
+    return "/batches/" in path
+
+
+def edited(data: bytes, **members: Any) -> bytes:
+    """A document with other members."""
+    return json.dumps({**json.loads(data), **members}).encode()
+
+
+@pytest.mark.parametrize("how", ["late", "short"])
+def test_answers_that_lack_at_first_are_fetched_again(tmp_path: Path, how: str) -> None:
+    """A file that is named a moment after the batch is over, or ends too soon, costs nothing."""
+    seen = 0
+
+    def change(method: str, path: str, status: int, data: bytes) -> tuple[int, bytes]:
+        nonlocal seen
+        if how == "late" and is_look(path) and json.loads(data)["status"] == "completed" and not seen:
+            seen += 1
+            return status, edited(data, output_file_id=None)
+        if how == "short" and path.endswith("/content") and not seen:
+            seen += 1
+            return status, b"".join(data.splitlines(keepends=True)[:4])
+        return status, data
+
+    with batched(tmp_path, rows=10, retry=BRIEF) as job, altered(job, change):
+        assert job.submit_here().ok == 10
+        assert seen
+        assert {len(calls) for calls in asked(job.calls()).values()} == {1}
+
+
+def test_a_provider_that_counts_otherwise_does_not_hold_up_the_run(tmp_path: Path) -> None:
+    """After `retry.max_attempts` looks what is there is taken, and that is said."""
+
+    def change(method: str, path: str, status: int, data: bytes) -> tuple[int, bytes]:
+        if is_look(path):
+            return status, edited(data, request_counts={"total": 10, "completed": 12, "failed": 0})
+        return status, data
+
+    with batched(tmp_path, rows=10, retry=BRIEF) as job, altered(job, change):
+        ended = job.submit()
+        assert ended.code == 0
+        assert "the provider counts 2 answers more than its files have" in ended.err
