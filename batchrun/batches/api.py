@@ -64,6 +64,14 @@ class ProviderBatch:
     """Why it has failed as a whole: `code`, `message`, `line`."""
     created_at: float | None = None
     ended_at: float | None = None
+    input_file: str | None = None
+    stamp: str | None = None
+    """The name that it was created with."""
+
+    def is_of(self, name: str, file_id: str) -> bool:
+        """Whether it was created with `name` or of that file, as far as its provider tells either."""
+        told = (self.stamp, self.input_file)
+        return told == (None, None) or self.stamp == name or self.input_file == file_id
 
     @property
     def is_over(self) -> bool:
@@ -125,8 +133,7 @@ class BatchApi:
         are not listed.
         """
         async for document in self._all("/batches"):
-            metadata = document.get("metadata")
-            stamped = metadata.get(BATCH) if isinstance(metadata, dict) else None
+            stamped = _stamp(document)
             if stamped == name or (stamped is None and document.get("input_file_id") == file_id):
                 return _told(document)
         return None
@@ -225,7 +232,15 @@ def _told(document: Mapping[str, Any]) -> ProviderBatch:
         errors=tuple(error for error in listed or () if isinstance(error, dict)),
         created_at=_moment(document.get("created_at")),
         ended_at=next(filter(None, map(_moment, ended)), None),
+        input_file=document.get("input_file_id") or None,
+        stamp=_stamp(document),
     )
+
+
+def _stamp(document: Mapping[str, Any]) -> str | None:
+    """The name that a batch was created with; None where nobody has given it one."""
+    metadata = document.get("metadata")
+    return metadata.get(BATCH) if isinstance(metadata, dict) else None
 
 
 def text_of(document: Mapping[str, Any], name: str) -> str:

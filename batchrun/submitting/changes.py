@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from batchrun.index import State
 from batchrun.job import Job
 from batchrun.job.sections.rows import usual_id
 from batchrun.job.snapshot import read_snapshot
-from batchrun.run_folder.checkpoint.batches import read_records, read_rows
+from batchrun.run_folder.checkpoint.batches import NONE, read_records, read_rows
 from batchrun.run_folder.checkpoint.checkpoint import read_kept, write_kept
 from batchrun.run_folder.parquet import read_file
 from batchrun.submitting.edits import edited, is_of_form
@@ -159,14 +159,14 @@ def _id(document: dict[str, Any]) -> str | None:
 
 
 def require_same(
-    survey: Survey, states: pl.DataFrame, job: Job, *, rerun: bool, given: Collection[str]
+    survey: Survey, states: pl.DataFrame, job: Job, *, rerun: bool, given: Mapping[str, str]
 ) -> None:
     """Raises ChangedRowsError where rows that are with a provider would be paid for twice.
 
-    `given` are batches of which the user has said what became of them.
+    `given` says of batches by their stems which of the provider's they are; NONE gives one up.
     """
     checkpoint = survey.run.checkpoint_path
-    records = [record for record in read_records(checkpoint) if record.stem not in given]
+    records = [record for record in read_records(checkpoint) if given.get(record.stem) != NONE]
     if not records:
         return
     rows = pl.concat([read_rows(checkpoint, record, ["key", "hash"]) for record in records])

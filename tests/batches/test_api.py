@@ -64,10 +64,13 @@ def test_a_batch_of_openai_is_understood() -> None:
         "created_at": 100,
         "completed_at": 160,
         "errors": None,
-        "metadata": {"a": "b"},
+        "metadata": {"a": "b", "batchrun_batch": "n"},
+        "input_file_id": "file-1",
     }
     found = told_by(document)
-    assert found == ProviderBatch("batch_1", "completed", "file-2", None, 10, 2, (), 100.0, 160.0)
+    assert found == ProviderBatch(
+        "batch_1", "completed", "file-2", None, 10, 2, (), 100.0, 160.0, "file-1", "n"
+    )
     assert found.is_over
 
 
@@ -75,13 +78,13 @@ def test_a_batch_of_openai_is_understood() -> None:
 def test_together_spells_it_otherwise(create: bool) -> None:
     """States in capitals, times as text, and a new one wrapped in `job`."""
     found = told_by({"job": TOGETHER} if create else TOGETHER, create=create)
-    assert found == ProviderBatch("batch-1", "in_progress")
+    assert found == ProviderBatch("batch-1", "in_progress", input_file="file-1")
 
 
 @pytest.mark.parametrize("listed", [[TOGETHER], {"data": [TOGETHER]}])
 def test_a_batch_without_metadata_is_found_by_its_file(listed: object) -> None:
     """Some providers keep none, and give a list as it is."""
-    assert told_by(listed, find=True) == ProviderBatch("batch-1", "in_progress")
+    assert told_by(listed, find=True) == ProviderBatch("batch-1", "in_progress", input_file="file-1")
 
 
 @pytest.mark.parametrize("listed", [[], None, {"data": []}, [{**TOGETHER, "input_file_id": "file-2"}]])
@@ -140,3 +143,12 @@ def test_together_is_sent_files_as_it_wants_them(tmp_path: Path) -> None:
     assert b"POST /v1/files/upload" in seen[0]
     assert b'name="purpose"\r\n\r\nbatch-api' in seen[0]
     assert b'name="file_name"\r\n\r\nin.jsonl' in seen[0]
+
+
+def test_a_batch_is_told_from_others_by_its_name_or_its_file() -> None:
+    """One of which neither is told may be any."""
+    told = ProviderBatch("batch-1", "in_progress", input_file="file-1", stamp="name")
+    assert told.is_of("name", "file-2")
+    assert told.is_of("other", "file-1")
+    assert not told.is_of("other", "file-2")
+    assert ProviderBatch("batch-1", "in_progress").is_of("name", "file-1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from batchrun.errors import ChangedRowsError, JobError, UsageError
 from tests.batches.batched import COST, PRICES, base_url, batched, lines_of, provider_batches, provider_files
-from tests.runs import asked, simulated
+from tests.runs import JobFolder, asked, simulated
 
 SAME = ["row_index", "row_id", "status", "completion", "finish_reason", "usage", "model", "request_hash"]
 
@@ -334,6 +335,38 @@ def test_a_batch_that_the_provider_has_lost_is_not_paid_again_unasked(tmp_path: 
         assert f"--batch {name}=none" in summary.stopped_by.message
         with pytest.raises(UsageError, match="no batch of that name"):
             job.submit_here(batches={"other": "none"})
+
+
+@pytest.mark.parametrize("batch_id", ["batch_00000002", "batch_00000009"])
+def test_a_batch_is_not_taken_for_another(tmp_path: Path, batch_id: str) -> None:
+    """An id that the user has mistaken is refused before anything is changed, and no row is paid for twice."""
+    with batched(tmp_path, rows=20, batches={"seconds": 0.5}, engine={"max_lines": 10}) as job:
+        job.submit_here(wait=False)
+        kept = records(job)
+        (name,) = (record["stem"] for record in kept.values() if record["batch_id"] == "batch_00000001")
+        other = next(record["stem"] for record in kept.values() if record["stem"] != name)
+        with pytest.raises(UsageError, match=f"--batch {name}={batch_id}: .*batch") as raised:
+            job.submit_here(batches={name: batch_id, other: "none"})
+        assert f"--batch {name}=none" in str(raised.value.hint)
+        assert records(job) == kept
+        assert job.submit_here(batches={name: "batch_00000001"}).ok == 20
+        assert {len(calls) for calls in asked(job.calls()).values()} == {1}
+
+
+def test_an_edit_is_asked_about_also_where_the_user_names_the_batch(tmp_path: Path) -> None:
+    """Its answers would be of no use to the edited rows; a batch that is given up has none."""
+    with batched(tmp_path, rows=5, batches={"seconds": 0.3}) as job:
+        job.submit_here(wait=False)
+        job.edit(request={"max_completion_tokens": 21})
+        ((name, batch_id),) = ((record["stem"], record["batch_id"]) for record in records(job).values())
+        with pytest.raises(ChangedRowsError, match="5 of them ask something else now"):
+            job.submit_here(batches={name: batch_id})
+        assert job.submit_here(batches={name: "none"}).ok == 5
+
+
+def records(job: JobFolder) -> dict[str, dict[str, Any]]:
+    """What is kept of batches, by the names of the files."""
+    return {path.name: json.loads(path.read_text()) for path in job.checkpoint.glob("batch-*.json")}
 
 
 def test_a_wrong_key_stops_at_once(tmp_path: Path) -> None:

@@ -22,6 +22,9 @@ from batchrun.run_folder.checkpoint.sealed import write_parquet
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.disk import sync_folder, write_atomically
 
+NONE = "none"
+"""What is said of a batch that the provider does not have."""
+
 _NAME = re.compile(r"batch-([0-9a-f]+)\.json")
 
 ROWS = pa.schema(
