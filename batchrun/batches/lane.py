@@ -9,7 +9,7 @@ from typing import Any
 from batchrun.batches.api import ApiError, ProviderBatch
 from batchrun.batches.context import BatchContext
 from batchrun.batches.quotas import Quotas
-from batchrun.batches.sending import Sender, StoppedError, is_full
+from batchrun.batches.sending import Sender, StoppedError, says_full
 from batchrun.batches.taking import Taking, give_it_up
 from batchrun.budget import Amounts
 from batchrun.run_folder.checkpoint.batches import BatchRecord, drop_record
@@ -198,7 +198,7 @@ class Lane:
         raise StoppedError
 
     async def _take_up(self, record: BatchRecord, told: ProviderBatch) -> None:
-        if is_full(told.errors):
+        if says_full(told.errors):
             self._park(record, told.errors)
         else:
             self.again += await self.taking.take_up(record, told)

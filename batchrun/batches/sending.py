@@ -97,7 +97,7 @@ class Sender:
         elif error is not None:
             drop_record(context.checkpoint, record, rows=False)
             self.refusal = error.error.message
-            if not _is_full(error):
+            if not _may_have_room_later(error):
                 self._refused(record.endpoint, error, "a batch could not be created")
         return told
 
@@ -110,7 +110,7 @@ class Sender:
                 return await api.create(record.file_id, context.job.engine.completion_window, stamps), None
             except ApiError as error:
                 failure = error
-            if _is_full(failure):
+            if says_full([{"code": failure.error.code, "message": str(failure)}]):
                 break
             if failure.unsure:
                 context.log("batch_unsure", batch=record.name, reason=failure.error.message)
@@ -168,13 +168,14 @@ class StoppedError(Exception):
     """The run has been stopped meanwhile; what was begun is on disk."""
 
 
-def _is_full(error: ApiError) -> bool:
-    """Whether the provider has enough of ours for now."""
-    return error.error.type == "rate_limit" or is_full([{"code": error.error.code, "message": str(error)}])
+def _may_have_room_later(error: ApiError) -> bool:
+    """Whether a batch was refused only for now: also where the provider limited the rate to the last."""
+    full = says_full([{"code": error.error.code, "message": str(error)}])
+    return full or error.error.type == "rate_limit"
 
 
-def is_full(errors: Iterable[Mapping[str, object]]) -> bool:
-    """Whether a batch was refused because others are still under way."""
+def says_full(errors: Iterable[Mapping[str, object]]) -> bool:
+    """Whether the provider's words say that others must be over before a batch finds room."""
     return any(_FULL.search(f"{one.get('code')} {one.get('message')}") for one in errors)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.batches.batched import BRIEF, altered, batched
+from tests.batches.batched import BRIEF, altered, batched, provider_batches
 from tests.runs import asked
 
 
@@ -55,3 +55,15 @@ def test_a_provider_that_counts_otherwise_does_not_hold_up_the_run(tmp_path: Pat
         ended = job.submit()
         assert ended.code == 0
         assert "the provider counts 2 answers more than its files have" in ended.err
+
+
+def test_a_limit_on_the_rate_is_waited_for_as_the_provider_says(tmp_path: Path) -> None:
+    """A plain 429 is no word of a quota: the batch is created after Retry-After, beside the first one."""
+    refused = {"on": "create", "nth": 2, "act": "refuse", "status": 429, "retry_after": 1}
+    batches = {"seconds": 8, "faults": [refused]}
+    with batched(tmp_path, rows=20, batches=batches, engine={"max_lines": 10}) as job:
+        ended = job.submit("--no-wait")
+        assert (ended.code, len(provider_batches(job))) == (0, 2)
+        assert "no room" not in ended.err
+        second, first = provider_batches(job)
+        assert second["created_at"] >= first["created_at"] + 1

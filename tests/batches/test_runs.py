@@ -339,7 +339,7 @@ def test_a_batch_that_the_provider_has_lost_is_not_paid_again_unasked(tmp_path: 
 
 @pytest.mark.parametrize("batch_id", ["batch_00000002", "batch_00000009"])
 def test_a_batch_is_not_taken_for_another(tmp_path: Path, batch_id: str) -> None:
-    """An id that the user has mistaken is refused before anything is changed, and no row is paid for twice."""
+    """An id that the user has mistaken is refused before anything is changed, and nothing is paid twice."""
     with batched(tmp_path, rows=20, batches={"seconds": 0.5}, engine={"max_lines": 10}) as job:
         job.submit_here(wait=False)
         kept = records(job)
