@@ -8,7 +8,7 @@ from typing import Any
 
 from batchrun.batches.api import ApiError, ProviderBatch
 from batchrun.batches.context import BatchContext
-from batchrun.batches.quotas import Quotas
+from batchrun.batches.quotas import Quotas, Spoken
 from batchrun.batches.sending import Sender, StoppedError, says_full
 from batchrun.batches.taking import Taking, give_it_up
 from batchrun.budget import Amounts
@@ -18,6 +18,10 @@ from batchrun.wording import counted
 
 _PATIENCE = 3
 """How often a file is tried again that the provider has no room for although nothing of this run is there."""
+
+_SURE = 0.25
+"""Of a limit, what a file surely keeps within: its tokens are estimates, and providers may count more than
+the prompts."""
 
 _SOON = 10.0
 """Seconds between two looks at batches that are being cancelled, at most."""
@@ -64,22 +68,36 @@ class Lane:
                     return True
                 if self.context.control.stopped_by:
                     raise StoppedError
+                self.quotas.hear(record, self.sender.refusal)
             if not self.waits:
                 return False
             self._say_full(record)
             if self._others(record):
                 await self.next_over()
-            elif self._is_too_large(record):
+            elif await self._is_too_large(record):
                 break
             else:
                 await self._rest()
-        self._give_up(record)
+        await self._give_up(record)
         return True
 
-    def _is_too_large(self, record: BatchRecord) -> bool:
-        """Whether a file has found no room often enough to try smaller ones."""
+    async def _is_too_large(self, record: BatchRecord) -> bool:
+        """Whether a file has found no room often enough to try smaller ones.
+
+        One well below the limit that the provider names waits for others than this run. Raises StoppedError
+        for a single request above it.
+        """
         tries = self._tries[record.stem] = self._tries.get(record.stem, 0) + 1
-        if tries <= _PATIENCE or record.lines == 1:
+        limit = self.quotas.spoken(record)
+        if tries <= _PATIENCE:
+            return False
+        if record.lines == 1:
+            if limit is not None and record.tokens > limit.tokens:
+                await self.leave(record)
+                self.context.control.stop(Stop("no_model", _above(record, limit)))
+                raise StoppedError
+            return False
+        if limit is not None and record.tokens <= _SURE * limit.tokens:
             return False
         self.quotas.halve(record)
         return True
@@ -142,7 +160,7 @@ class Lane:
         for record in self.context.outstanding:
             await self.context.apis[record.endpoint].cancel(record.batch_id)
         for record in self._parked:
-            self._give_up(record)
+            await self._give_up(record)
         self._parked.clear()
 
     def _others(self, record: BatchRecord) -> list[BatchRecord]:
@@ -188,7 +206,7 @@ class Lane:
     def _lost(self, record: BatchRecord, error: ApiError) -> None:
         """The provider knows a batch no more. Raises StoppedError, unless it was a simulator's."""
         if not self.context.job.endpoints[record.endpoint].base_urls:  # which has ended with its submit
-            self._give_up(record)
+            self.again += self.taking.give_up(record)
             return
         text = (
             f"{record.endpoint} does not know batch {record.batch_id} any more, with "
@@ -217,9 +235,9 @@ class Lane:
         if self._others(record):
             await self.next_over()
             return
-        if self._is_too_large(record):
+        if await self._is_too_large(record):
             self._parked.remove(record)
-            self._give_up(record)
+            await self._give_up(record)
             return
         if self._tries[record.stem] > 1:
             await self._rest()
@@ -232,6 +250,15 @@ class Lane:
         self.taking.drop(record, Amounts())
         await self.context.apis[record.endpoint].delete(record.file_id)
 
-    def _give_up(self, record: BatchRecord) -> None:
-        """Nothing comes of a batch: its rows are asked some other way."""
+    async def _give_up(self, record: BatchRecord) -> None:
+        """Nothing comes of a file: its rows are asked some other way."""
         self.again += self.taking.give_up(record)
+        await self.context.apis[record.endpoint].delete(record.file_id)
+
+
+def _above(record: BatchRecord, limit: Spoken) -> str:
+    return (
+        f"{record.endpoint} has no room for a batch of one request of {counted(record.tokens, 'token')}: "
+        f"{limit.words.rstrip('.')}. Have that limit raised, or set engine.kind: local: the rows that are "
+        "left then go one by one"
+    )

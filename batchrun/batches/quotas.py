@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from batchrun.run_folder.checkpoint.batches import BatchRecord
 
@@ -12,22 +12,30 @@ _LIMIT = re.compile(r"limit[^0-9]{0,10}([0-9][0-9,_]*(?:\.[0-9]+)?)( ?[kmb](?![a
 _TIMES = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
 
 
+class Spoken(NamedTuple):
+    """A limit as a provider has named it, and its words."""
+
+    tokens: int
+    words: str
+
+
 class Quotas:
     """The quotas of a run's models; `given` is the job's word for all of them."""
 
     def __init__(self, given: int | None) -> None:
         self._given = given
-        self._said: dict[tuple[str, str], int] = {}
+        self._spoken: dict[tuple[str, str], Spoken] = {}
+        self._seen: dict[tuple[str, str], int] = {}
         self._halved: dict[tuple[str, str], int] = {}
 
     def most_tokens(self, endpoint: str, model: str) -> float:
         """Tokens that one file may have."""
-        known = (self._given, self._said.get((endpoint, model)), self._halved.get((endpoint, model)))
+        known = (self._given, self._found(endpoint, model), self._halved.get((endpoint, model)))
         return min((limit for limit in known if limit is not None), default=float("inf"))
 
     def has_room(self, record: BatchRecord, others: Iterable[BatchRecord]) -> bool:
         """Whether a batch fits beside the `others` of its model; one by itself always may be tried."""
-        quota = self._given or self._said.get((record.endpoint, record.model))
+        quota = self._given or self._found(record.endpoint, record.model)
         taken = [other.tokens for other in others]
         return quota is None or not taken or sum(taken) + record.tokens <= quota
 
@@ -35,9 +43,23 @@ class Quotas:
         self, record: BatchRecord, errors: Iterable[Mapping[str, Any]], others: Iterable[BatchRecord]
     ) -> None:
         """A batch found no room beside the `others`: `errors` may say what the limit is."""
-        said = max((spoken_limit(str(error.get("message"))) for error in errors), default=0)
-        if limit := said or sum(other.tokens for other in others):
-            self._said[record.endpoint, record.model] = limit
+        for error in errors:
+            self.hear(record, str(error.get("message")))
+        if taken := sum(other.tokens for other in others):
+            self._seen[record.endpoint, record.model] = taken
+
+    def hear(self, record: BatchRecord, words: str) -> None:
+        """A provider has said why a batch found no room, and perhaps what the limit is."""
+        if tokens := spoken_limit(words):
+            self._spoken[record.endpoint, record.model] = Spoken(tokens, words)
+
+    def spoken(self, record: BatchRecord) -> Spoken | None:
+        """The limit that the provider has named for the model of a batch."""
+        return self._spoken.get((record.endpoint, record.model))
+
+    def _found(self, endpoint: str, model: str) -> int | None:
+        spoken = self._spoken.get((endpoint, model))
+        return spoken.tokens if spoken else self._seen.get((endpoint, model))
 
     def halve(self, record: BatchRecord) -> None:
         """A file found no room although nothing of this run is there: smaller ones may."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.batches.batched import BRIEF, altered, batched, provider_batches
-from tests.runs import asked
+from tests.batches.batched import BRIEF, altered, base_url, batched, provider_batches, provider_files
+from tests.runs import JobFolder, asked, write_rows
 
 
 def is_look(path: str) -> bool:
@@ -67,3 +69,51 @@ def test_a_limit_on_the_rate_is_waited_for_as_the_provider_says(tmp_path: Path) 
         assert "no room" not in ended.err
         second, first = provider_batches(job)
         assert second["created_at"] >= first["created_at"] + 1
+
+
+@contextmanager
+def beside_another(folder: Path, **rules: Any) -> Iterator[JobFolder]:
+    """A job of 16 rows at a provider with room for 1,000 tokens, of which another job's batch has most."""
+    batches = {"enqueued_tokens": 1000, **rules}
+    with batched(folder, rows=16, batches=batches, engine={"poll": 0.05}) as job:
+        other = JobFolder(folder / "other")
+        other.folder.mkdir()
+        write_rows(other.rows, 30)
+        other.write(base_url(job), engine={"kind": "provider_batch"})
+        assert other.submit("--no-wait").code == 0
+        yield job
+
+
+def test_a_quota_that_others_hold_is_waited_for(tmp_path: Path) -> None:
+    """A file that is well below the limit that the provider names is not split, and none is left there."""
+    with beside_another(tmp_path, seconds=2) as job:
+        assert job.submit_here().ok == 16
+        sizes = [one["request_counts"]["total"] for one in provider_batches(job)]
+        assert set(sizes) == {16, 30}
+        assert [one["purpose"] for one in provider_files(job)].count("batch") == 1  # of the other job
+
+
+def test_a_file_that_is_split_is_not_left_with_the_provider(tmp_path: Path) -> None:
+    """Its rows are in smaller ones."""
+    with batched(tmp_path, rows=60, batches={"enqueued_tokens": 1000}) as job:
+        assert job.submit_here().ok == 60
+        assert "batch" not in [one["purpose"] for one in provider_files(job)]
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_request_above_the_limit_of_the_provider_ends_the_run(tmp_path: Path, at_once: bool) -> None:
+    """In the provider's words, with what to do."""
+
+    def change(method: str, path: str, status: int, data: bytes) -> tuple[int, bytes]:
+        if at_once and method == "POST" and path.endswith("/batches"):
+            error = {"message": "Enqueued token limit reached. Limit: 5 enqueued tokens.", "code": None}
+            return 429, json.dumps({"error": error}).encode()
+        return status, data
+
+    with batched(tmp_path, rows=1, batches={"enqueued_tokens": 5}) as job, altered(job, change):
+        summary = job.submit_here()
+        assert summary.stopped_by is not None
+        assert (summary.exit_code, summary.pending) == (3, 1)
+        assert "Limit: 5 enqueued tokens" in summary.stopped_by.message
+        assert "engine.kind: local" in summary.stopped_by.message
+        assert "batch" not in [one["purpose"] for one in provider_files(job)]
