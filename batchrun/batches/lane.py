@@ -9,7 +9,7 @@ from typing import Any
 from batchrun.batches.api import ApiError, ProviderBatch
 from batchrun.batches.context import BatchContext
 from batchrun.batches.quotas import Quotas, Spoken
-from batchrun.batches.sending import Sender, StoppedError, says_full
+from batchrun.batches.sending import NoBatchesError, Sender, StoppedError, says_full
 from batchrun.batches.taking import Taking, give_it_up
 from batchrun.budget import Amounts
 from batchrun.run_folder.checkpoint.batches import BatchRecord, drop_record
@@ -129,7 +129,7 @@ class Lane:
         if not self.waits:
             parked, self._parked = self._parked, []
             for record in parked:
-                if not await self.begin(record):
+                if not await self._begin_again(record):
                     await self.leave(record)
         while self.waits and (self._parked or self.context.outstanding):
             if self._parked and not self._others(self._parked[0]):
@@ -243,7 +243,16 @@ class Lane:
             await self._rest()
         if self._parked and self._parked[0] is record:
             self._parked.remove(record)
-            await self.begin(record)
+            await self._begin_again(record)
+
+    async def _begin_again(self, record: BatchRecord) -> bool:
+        """`begin` for a file that found no room; where the provider has it no more, its rows are written anew
+        and another one is uploaded, which tells whether there are batches at all."""
+        try:
+            return await self.begin(record)
+        except NoBatchesError:
+            await self._give_up(record)
+            return True
 
     async def leave(self, record: BatchRecord) -> None:
         """A file that found no room is not to be sent now: its rows stay pending."""

@@ -117,3 +117,11 @@ def test_a_request_above_the_limit_of_the_provider_ends_the_run(tmp_path: Path, 
         assert "Limit: 5 enqueued tokens" in summary.stopped_by.message
         assert "engine.kind: local" in summary.stopped_by.message
         assert "batch" not in [one["purpose"] for one in provider_files(job)]
+
+
+def test_a_file_that_is_gone_when_there_is_room_is_uploaded_anew(tmp_path: Path) -> None:
+    """It waited for room at the provider, which knows it no more then."""
+    gone = {"on": "create", "nth": 3, "act": "refuse", "status": 404}
+    with beside_another(tmp_path, seconds=1, faults=[gone]) as job:
+        assert job.submit_here().ok == 16
+        assert len(job.calls()) == 46
