@@ -201,6 +201,8 @@ class Lane:
         if (told.status, told.done) != (record.status, record.done):
             context.log("batch_status", batch=told.id, status=told.status, done=told.done, rows=record.lines)
             context.keep(replace(record, status=told.status, done=told.done, failed=told.failed))
+        if self.hurrying and not told.is_over and told.status != "cancelling":  # it was not heard
+            await context.apis[record.endpoint].cancel(record.batch_id)
         return told
 
     def _lost(self, record: BatchRecord, error: ApiError) -> None:

@@ -125,3 +125,13 @@ def test_a_file_that_is_gone_when_there_is_room_is_uploaded_anew(tmp_path: Path)
     with beside_another(tmp_path, seconds=1, faults=[gone]) as job:
         assert job.submit_here().ok == 16
         assert len(job.calls()) == 46
+
+
+def test_rows_go_on_in_realtime_although_a_cancel_has_failed(tmp_path: Path) -> None:
+    """The batch is cancelled at the next look."""
+    fails = [{"on": "cancel", "nth": nth, "act": "refuse", "status": 500} for nth in (1, 2, 3)]
+    batches = {"seconds": 10, "cancelling": 0.1, "faults": fails}
+    with batched(tmp_path, rows=20, batches=batches, retry=BRIEF, finish_by="2s") as job:
+        assert job.submit_here().ok == 20
+        assert 0 < job.results()["batch_id"].is_null().sum() < 20
+        assert {len(calls) for calls in asked(job.calls()).values()} == {1}
