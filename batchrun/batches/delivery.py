@@ -115,13 +115,14 @@ class AnswerDelivery:
     ) -> bool:
         """One answer; whether its row is to be asked again."""
         history = task.history
-        if line["call"] not in history.sent:
+        if line["call"] not in history.answered:
             sent, answered = self._records(record, {**line, "row": task.row}, arrived, took)
-            lines = [encode(sent), encode(answered)]
-            self._context.journal.carry(task.number, lines)
-            history.add(sent, lines[0])
+            known = line["call"] in history.sent
+            lines = self._carry(sent, answered, known=known)
+            if not known:
+                history.add(sent, lines[0])
             if sent.request_hash == task.request_hash:  # else a picture has changed since
-                history.add(answered, lines[1])
+                history.add(answered, lines[-1])
         found = await drawn(self._answerer, task)
         if not isinstance(found, Done):
             self._assigner.keep(task)
@@ -135,10 +136,17 @@ class AnswerDelivery:
     ) -> None:
         """An answer to a request that the job does not make any more: kept for when it does again."""
         known = self._unfinished.get(line[TASK])
-        if known is None or line["call"] not in known.sent:
+        if known is None or line["call"] not in known.answered:
             sent, answered = self._records(record, line, arrived, took)
-            self._context.journal.carry(line[TASK], [encode(sent), encode(answered)])
+            self._carry(sent, answered, known=known is not None and line["call"] in known.sent)
         took.gone += 1
+
+    def _carry(self, sent: Sent, answered: Answered, *, known: bool) -> list[bytes]:
+        """Put an answer into the journal; the lines. `known`: its call is there, for a power cut may keep the
+        first of two lines alone."""
+        lines = [encode(answered)] if known else [encode(sent), encode(answered)]
+        self._context.journal.carry(sent.task, lines)
+        return lines
 
     def _records(
         self, record: BatchRecord, line: dict[str, Any], arrived: Answers, took: BatchTotals

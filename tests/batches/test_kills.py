@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import subprocess
@@ -11,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 
+from batchrun.run_folder.journal.format_version import FORMAT_VERSION
+from batchrun.run_folder.journal.lines import encode
+from batchrun.run_folder.journal.records import Header, Sent
 from tests.batches.batched import base_url, batched, lines_of, provider_batches, provider_files
 from tests.runs import JobFolder, asked
 
@@ -106,6 +111,36 @@ def test_kills_at_any_moment_lose_nothing(tmp_path: Path, seed: int) -> None:
                     process.kill()
         assert job.submit().code == 0
         held(job)
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_power_cut_between_a_call_and_its_answer_costs_nothing(tmp_path: Path, edited: bool) -> None:
+    """The answer is taken up beside the call that the journal has; also of a row that asks otherwise now."""
+    with batched(tmp_path, rows=5, batches={"seconds": 0.3}) as job:
+        job.submit_here(wait=False)
+        kept = {path: path.read_bytes() for path in job.checkpoint.glob("batch-*")}
+        (rows,) = (path for path in kept if path.suffix == ".parquet")
+        (record,) = (json.loads(data) for path, data in kept.items() if path.suffix == ".json")
+        journal = max(job.checkpoint.glob("journal-*.log"), default=job.checkpoint / "journal-000001.log")
+        line = pl.read_parquet(rows).row(2, named=True)
+        with journal.open("ab") as file:
+            if not file.tell():
+                file.write(encode(Header(FORMAT_VERSION)))
+            file.write(encode(sent_by(record, line)))
+        if edited:
+            job.edit(request={"max_completion_tokens": 21})
+        summary = job.submit_here(rerun_changed=edited)
+        assert summary.ok == 5
+        assert {len(calls) for calls in asked(job.calls()).values()} == {1 + edited}
+        assert (summary.possibly_paid, summary.pending) == (0, 0)
+
+
+def sent_by(record: dict[str, Any], line: dict[str, Any]) -> Sent:
+    """The journal's record of a request of a batch."""
+    same = ("task", "call", "row", "key", "request_hash", "step", "tokens", "bound_usd", "bound_tokens")
+    of_batch = {name: record[name] for name in ("model", "endpoint", "model_index", "at", "named")}
+    own = {name: line[name] for name in same}
+    return Sent(**own, **of_batch, step_digest=line["ask"], batch=record["batch_id"])
 
 
 def test_a_creation_whose_answer_is_lost_is_found_and_not_repeated(tmp_path: Path) -> None:
