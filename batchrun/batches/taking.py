@@ -20,6 +20,7 @@ from batchrun.batches.lines import custom_id, refused
 from batchrun.batches.sending import StoppedError
 from batchrun.budget import Amounts
 from batchrun.run_folder.checkpoint.batches import BatchRecord, drop_record, read_rows
+from batchrun.run_folder.disk import storage_error
 from batchrun.summary import Stop
 from batchrun.wording import counted
 
@@ -92,11 +93,17 @@ class Taking:
                 paths.append(path := self._context.checkpoint / f"batch-{record.stem}-{len(paths)}.tmp")
                 stack.callback(path.unlink, missing_ok=True)
                 await self._download(record, name, path)
-        return await anyio.to_thread.run_sync(Arrived, paths, self._latency(record, told))
+        try:
+            return await anyio.to_thread.run_sync(Arrived, paths, self._latency(record, told))
+        except OSError as error:
+            where = self._context.checkpoint
+            raise storage_error(error, where, doing="read what was fetched into") from error
 
     async def _download(self, record: BatchRecord, name: str, to: Path) -> None:
         try:
             await self._context.apis[record.endpoint].download(name, to)
+        except OSError as error:
+            raise storage_error(error, to) from error
         except ApiError as error:
             if error.lacking:
                 text = f"{record.endpoint} has the answers of batch {record.batch_id} no more: "

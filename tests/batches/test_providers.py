@@ -12,6 +12,7 @@ import pytest
 
 from tests.batches.batched import BRIEF, altered, base_url, batched, provider_batches, provider_files
 from tests.runs import JobFolder, asked, write_rows
+from tests.small_files import files_of_at_most
 
 
 def is_look(path: str) -> bool:
@@ -134,4 +135,17 @@ def test_rows_go_on_in_realtime_although_a_cancel_has_failed(tmp_path: Path) -> 
     with batched(tmp_path, rows=20, batches=batches, retry=BRIEF, finish_by="2s") as job:
         assert job.submit_here().ok == 20
         assert 0 < job.results()["batch_id"].is_null().sum() < 20
+        assert {len(calls) for calls in asked(job.calls()).values()} == {1}
+
+
+def test_a_disk_that_is_full_while_answers_are_fetched_ends_the_run(tmp_path: Path) -> None:
+    """What to do is said, `run.json` tells of it, and the next submit fetches the answers."""
+    with batched(tmp_path, rows=300, batches={"seconds": 0.3}) as job:
+        assert job.submit("--no-wait").code == 0
+        with files_of_at_most(60_000):
+            ended = job.submit()
+        assert ended.code == 3
+        assert "submit again" in ended.err
+        assert job.run_json()["stopped_by"]["kind"] == "storage"
+        assert job.submit_here().ok == 300
         assert {len(calls) for calls in asked(job.calls()).values()} == {1}
