@@ -8,8 +8,9 @@ them: until the others are removed an answer may stand in two parts, under one t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
 
@@ -40,7 +41,9 @@ from batchrun.survey.survey import Survey, take_survey
 Say: TypeAlias = Callable[[str], None]
 
 FULL = 5_000
-"""Answers of a part that is not merged with others."""
+FULL_BYTES = 64_000_000
+"""Answers of a part that is not merged with others, and their bytes in memory, about: parts that are merged
+are held together."""
 
 
 def _nobody(_text: str) -> None:
@@ -175,8 +178,20 @@ def _drop(checkpoint: Path, kept: pl.DataFrame) -> None:
             keep_dropped(checkpoint, part_spends(path))
             path.unlink()
             continue
-        _write(pq.read_table(path, schema=SEALED_SCHEMA).take(positions.to_arrow()), path, part_spends(path))
+        _write(_chosen(path, positions), path, part_spends(path))
     sync_folder(checkpoint)
+
+
+def _chosen(path: Path, positions: pl.Series) -> Iterator[pa.Table]:
+    """The rows of a part at `positions` (ascending), of one row group after another."""
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        start = 0
+        for group in range(file.num_row_groups):
+            end = start + file.metadata.row_group(group).num_rows
+            chosen = positions.filter(positions.is_between(start, end, closed="left")) - start
+            if len(chosen):
+                yield file.read_row_group(group).take(chosen.to_arrow())
+            start = end
 
 
 def _merge(checkpoint: Path) -> None:
@@ -185,27 +200,28 @@ def _merge(checkpoint: Path) -> None:
         tables = [pq.read_table(path, schema=SEALED_SCHEMA) for path in group]
         order = [("row_index", "ascending"), ("_task", "ascending")]
         spend = {name: one for path in group for name, one in part_spends(path).items()}
-        _write(pa.concat_tables(tables).sort_by(order), group[0], spend)
+        _write([pa.concat_tables(tables).sort_by(order)], group[0], spend)
         for path in group[1:]:
             path.unlink()
         sync_folder(checkpoint)
 
 
-def _write(table: pa.Table, path: Path, spend: Spends) -> None:
+def _write(tables: Iterable[pa.Table], path: Path, spend: Spends) -> None:
     """Replace a part, whose footer goes on counting what its dropped tasks took."""
-    write_parquet(row_groups(sliced(table)), path, schema_with(spend))
+    write_parquet(row_groups(chain.from_iterable(map(sliced, tables))), path, schema_with(spend))
 
 
 def _groups(checkpoint: Path) -> Iterator[list[Path]]:
     """Runs of two or more parts that make no more than one full part together."""
     group: list[Path] = []
-    rows = 0
+    rows = size = 0
     for path in sealed_parts(checkpoint).values():
-        more = pq.read_metadata(path).num_rows
-        if group and rows + more > FULL:
+        about = pq.read_metadata(path)
+        more = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
+        if group and (rows + about.num_rows > FULL or size + more > FULL_BYTES):
             yield from [group] if len(group) > 1 else []
-            group, rows = [], 0
+            group, rows, size = [], 0, 0
         group.append(path)
-        rows += more
+        rows, size = rows + about.num_rows, size + more
     if len(group) > 1:
         yield group

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 import polars as pl
 
 from batchrun.run_folder.checkpoint.checkpoint import Checkpoint
-from batchrun.run_folder.checkpoint.gathered import Gathered, answers_of_rows, is_scattered
+from batchrun.run_folder.checkpoint.gathered import Gathered, answers_of_rows, is_scattered, portions
 from batchrun.run_folder.checkpoint.sealed import PartReader, histories
 from batchrun.run_folder.journal.history import History
 from batchrun.run_folder.results.bucket import buckets
@@ -41,6 +42,8 @@ def stored(checkpoint: Checkpoint, rows: pl.DataFrame) -> Iterator[History]:
 
 def _some(checkpoint: Checkpoint, rows: pl.DataFrame, parts: PartReader) -> Iterator[History]:
     sealed = rows.filter(pl.col("part") > 0)
-    found = histories(answers_of_rows(sealed, parts)) if len(sealed) else iter(())
+    found = chain.from_iterable(
+        histories(answers_of_rows(portion, parts)) for portion, _size in portions(sealed, parts, AT_ONCE)
+    )
     for part, position in rows.select("part", "position").iter_rows():
         yield next(found) if part > 0 else checkpoint.unsealed[-part][position]

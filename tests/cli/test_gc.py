@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from batchrun import gc
@@ -13,6 +14,7 @@ from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.results.read import scan_run
 from tests.cli.conftest import NewJob
 from tests.commands import batchrun
+from tests.run_folder.answering import Work, large
 from tests.runs import JobFolder
 
 OTHER_PROMPT = {"messages": [{"role": "user", "content": "{{ text }} Be brief."}]}
@@ -57,6 +59,34 @@ def test_answers_of_removed_rows_are_dropped(new_job: NewJob) -> None:
     batchrun("submit", "job.yaml", cwd=job.folder)
     job.rows.write_text("".join(job.rows.read_text().splitlines(keepends=True)[1:]))
     assert "dropped 1 answer, kept 2" in batchrun("gc", "job.yaml", "--yes", cwd=job.folder).out
+
+
+def test_parts_of_large_answers_are_not_merged(tmp_path: Path) -> None:
+    """Those of some MB are, as long as they are no more than 64 MB together; the results stay the same."""
+    work = Work(tmp_path).write({"text": f"text {n}"} for n in range(9))
+    for first in (0, 3, 6):
+        work.answer(range(first, first + 3), large(6_000_000 if first else 100))
+    work.publish()
+    results = work.results()
+    assert gc.preview(work.job).small == 2
+    assert gc.collect(work.job).answers == 0
+    rows = [pq.read_metadata(path).num_rows for path in sealed_parts(work.run.checkpoint_path).values()]
+    assert rows == [6, 3]
+    work.publish()
+    assert work.results().equals(results)
+
+
+def test_dropped_answers_leave_the_others_in_their_places(tmp_path: Path) -> None:
+    """Also those of later row groups of a part."""
+    rows = [{"text": f"text {n}"} for n in range(9)]
+    work = Work(tmp_path).write(rows)
+    work.answer(range(9), large(3_000_000))
+    (part,) = sealed_parts(work.run.checkpoint_path).values()
+    assert pq.read_metadata(part).num_row_groups > 3
+    work.write([*rows[1:3], *rows[6:]])
+    assert gc.collect(work.job).answers == 4
+    work.publish()
+    assert [text[:8] for text in work.results()["completion"]] == [f"answer {n}" for n in (2, 3, 7, 8, 9)]
 
 
 class CutShortError(Exception):

@@ -37,6 +37,16 @@ def failed(task: int) -> list[Sent | Answered | Done]:
     return [sent(task), answered(task, exchange=reply(b"{}", 400)), done(task, "invalid_request")]
 
 
+def large(size: int) -> Records:
+    """Answers of so many bytes, each another text."""
+
+    def records(task: int) -> list[Sent | Answered | Done]:
+        text = f"answer {task} ".ljust(size, "x")
+        return [sent(task), answered(task, exchange=reply(body(text))), done(task)]
+
+    return records
+
+
 class Work:
     """A folder with a job in it, and its run."""
 

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from batchrun.run_folder.checkpoint import gathered
-from batchrun.run_folder.checkpoint.gathered import Gathered, answers_of_rows, is_scattered
+from batchrun.run_folder.checkpoint.gathered import Gathered, answers_of_rows, is_scattered, portions
 from batchrun.run_folder.checkpoint.sealed import PartReader
-from tests.run_folder.answering import Work
+from tests.run_folder.answering import Work, large
 
 COLUMNS = ["row_id", "completion", "request_hash"]
 
@@ -31,6 +31,19 @@ def test_answers_are_scattered_when_results_parts_share_most_sealed_parts(
 def test_nothing_is_scattered_where_there_is_nothing() -> None:
     """No results part needs anything."""
     assert is_scattered([]) is False
+
+
+@pytest.mark.parametrize(("size", "lengths"), [(100, [20]), (2_000_000, [4, 4, 4, 4, 4])])
+def test_large_answers_are_read_a_few_at_a_time(tmp_path: Path, size: int, lengths: list[int]) -> None:
+    """By the bytes that their parts' row groups take, and each portion says its own."""
+    work = Work(tmp_path).write({"text": f"text {n}"} for n in range(20))
+    work.answer(range(10), large(size))
+    work.answer(range(19, 9, -1), large(size))
+    states = work.survey().states()
+    found = list(portions(states, PartReader(work.run.checkpoint_path, COLUMNS), 500))
+    assert [len(rows) for rows, _size in found] == lengths
+    assert pl.concat(rows for rows, _size in found).equals(states)
+    assert all(len(rows) * size < told < len(rows) * (2 * size + 30_000) for rows, told in found)
 
 
 @pytest.mark.parametrize("run_bytes", [1, 10_000_000])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -17,7 +18,7 @@ from batchrun.run_folder.checkpoint.checkpoint import write_kept
 from batchrun.run_folder.columns.columns import RESULT_SCHEMA
 from batchrun.run_folder.columns.layout import input_names
 from batchrun.run_folder.results.bucket import BUCKET
-from tests.run_folder.answering import Work, failed
+from tests.run_folder.answering import Work, failed, large
 from tests.run_folder.recorded import answered, body, done, reply, sent
 
 ROWS = [{"id": f"r{n}", "text": f"text {n}", "n": n} for n in range(20)]
@@ -348,6 +349,27 @@ def test_an_edit_that_is_taken_back_brings_the_results_back(work: Work) -> None:
     work.write(ROWS)
     work.publish()
     assert work.results().equals(before)
+
+
+def test_large_answers_are_not_held_together(tmp_path: Path) -> None:
+    """Also where some were sealed out of order, which copies them: 60 MB of answers take less."""
+    work = Work(tmp_path).write([{"text": f"text {n}"} for n in range(60)])
+    order = [*range(30), 31, 30, *range(32, 60)]
+    for at in (0, 31):
+        work.answer(order[at : at + 31], large(1_000_000))
+    before = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(before)
+    pa.set_memory_pool(pool)
+    try:
+        work.publish()
+    finally:
+        pa.set_memory_pool(before)
+    peak = pool.max_memory()
+    assert peak is not None
+    assert peak < 60_000_000
+    assert work.results()["completion"].str.extract(r"answer (\d+) ", 1).to_list() == [
+        str(order.index(n) + 1) for n in range(60)
+    ]
 
 
 @pytest.mark.parametrize("batch", [1, 300])

@@ -16,14 +16,15 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from batchrun.run_folder.checkpoint.row_groups import row_groups, sliced
+from batchrun.run_folder.checkpoint.row_groups import gathered, row_groups, sliced
 from batchrun.run_folder.checkpoint.sealed import PartReader, write_parquet
 
 RUN_BYTES = 32_000_000
 """Answers that are sorted at once."""
 
 AT_ONCE = 500
-"""Rows whose answers are read at once."""
+AT_ONCE_BYTES = 16_000_000
+"""Rows whose answers are read at once, fewer where these take so many bytes."""
 
 _SCATTERED = 4
 """How often a part would be read, on average, that sorting is less work."""
@@ -77,12 +78,27 @@ def _runs(frame: pl.DataFrame, parts: PartReader) -> Iterator[tuple[pl.DataFrame
     tables: list[pa.Table] = []
     ordered = frame.sort("part", "position")
     start = end = 0
-    for rows in ordered.iter_slices(AT_ONCE):
+    for rows, _size in portions(ordered, parts, AT_ONCE):
         tables.append(answers_of_rows(rows, parts))
         end += len(rows)
         if sum(table.nbytes for table in tables) >= RUN_BYTES or end == len(ordered):
             yield ordered.slice(start, end - start), pa.concat_tables(tables)
             tables, start = [], end
+
+
+def portions(rows: pl.DataFrame, parts: PartReader, most: int) -> Iterator[tuple[pl.DataFrame, int]]:
+    """The rows in slices of `most`, fewer where their answers are large, each with the bytes of these."""
+    for some in rows.iter_slices(most):
+        bound = len(some) * max(max(parts.layout(part).means) for part in some["part"].unique())
+        if bound <= AT_ONCE_BYTES:  # as nearly always
+            yield some, bound
+            continue
+        places = some.select("part", "position").iter_rows()
+        sizes = [parts.layout(part).size(position) for part, position in places]
+        start = 0
+        for portion in gathered(sizes, int, AT_ONCE_BYTES):
+            yield some.slice(start, len(portion)), sum(portion)
+            start += len(portion)
 
 
 def answers_of_rows(rows: pl.DataFrame, parts: PartReader) -> pa.Table:

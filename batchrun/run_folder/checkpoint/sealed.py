@@ -11,7 +11,6 @@ import os
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ import pyarrow.parquet as pq
 from batchrun.codec import hash_prefix
 from batchrun.outcome import ERROR_TYPES, Failed, Response
 from batchrun.run_folder import checksum
-from batchrun.run_folder.checkpoint.row_groups import pieces, row_groups
+from batchrun.run_folder.checkpoint.row_groups import Groups, pieces, row_groups
 from batchrun.run_folder.checkpoint.spend import Spends, finished_spends, footer
 from batchrun.run_folder.columns.arrays import list_array
 from batchrun.run_folder.columns.columns import RESULT_SCHEMA
@@ -221,43 +220,46 @@ class PartReader:
         self._paths = sealed_parts(folder)
         self._columns = columns
         self._kept = kept
-        self._files: dict[int, tuple[pq.ParquetFile, list[int]]] = {}
-        """Each with the place of the first row of each of its row groups."""
+        self._files: dict[int, pq.ParquetFile] = {}
+        self._layouts: dict[int, Groups] = {}
         self._groups: dict[tuple[int, int], tuple[pa.Table, int]] = {}
         """Each with its bytes, which Arrow adds up anew each time it is asked."""
 
     def take(self, part: int, positions: Iterable[int]) -> pa.Table:
         """The rows of one part at `positions` (ascending), in that order."""
-        starts = self._file(part)[1]
+        starts = self.layout(part).starts
         by_group: dict[int, list[int]] = {}
         for position in positions:
             group = bisect_right(starts, position) - 1
             by_group.setdefault(group, []).append(position - starts[group])
         return pa.concat_tables([_taken(self._group(part, group), at) for group, at in by_group.items()])
 
+    def layout(self, part: int) -> Groups:
+        """Where the row groups of a part begin, and how large they are."""
+        if part not in self._layouts:
+            self._layouts[part] = Groups.of(self._file(part).metadata)
+        return self._layouts[part]
+
     def _group(self, part: int, group: int) -> pa.Table:
         found = self._groups.pop((part, group), None)
         if found is None:
-            table = self._file(part)[0].read_row_group(group, columns=self._columns, use_threads=False)
+            table = self._file(part).read_row_group(group, columns=self._columns, use_threads=False)
             found = table, table.nbytes
         self._groups[part, group] = found
         while len(self._groups) > 1 and sum(size for _, size in self._groups.values()) > self._kept:
             self._groups.pop(next(iter(self._groups)))
         return found[0]
 
-    def _file(self, part: int) -> tuple[pq.ParquetFile, list[int]]:
+    def _file(self, part: int) -> pq.ParquetFile:
         if part not in self._files:
             if len(self._files) == _OPEN_FILES:
-                self._files.pop(next(iter(self._files)))[0].close()
-            file = pq.ParquetFile(self._paths[part], pre_buffer=False)
-            about = file.metadata
-            sizes = (about.row_group(group).num_rows for group in range(about.num_row_groups - 1))
-            self._files[part] = file, list(accumulate(sizes, initial=0))
+                self._files.pop(next(iter(self._files))).close()
+            self._files[part] = pq.ParquetFile(self._paths[part], pre_buffer=False)
         return self._files[part]
 
     def close(self) -> None:
         """Close the files."""
-        for file, _starts in self._files.values():
+        for file in self._files.values():
             file.close()
         self._files.clear()
 

@@ -13,6 +13,7 @@ from batchrun.chat.transcript import flattened
 from batchrun.index import Identifier
 from batchrun.outcome import Error
 from batchrun.render.request import RowRequest
+from batchrun.run_folder.checkpoint.gathered import AT_ONCE_BYTES
 from batchrun.run_folder.columns.layout import Layout
 from batchrun.source import Row
 
@@ -21,7 +22,8 @@ BUCKET = 5_000
 
 PIECE = 500
 PIECE_BYTES = 4_000_000
-"""Rows that are joined with their answers at a time, fewer where their inputs take so many bytes."""
+"""Rows that are joined with their answers at a time, fewer where their inputs take so many bytes, or their
+answers AT_ONCE_BYTES."""
 
 
 @dataclass(slots=True)
@@ -36,6 +38,8 @@ class Piece:
     inputs: list[pa.Table] = field(default_factory=list)
     row_ids: list[str] = field(default_factory=list)
     added: list[dict[str, Any]] = field(default_factory=list)
+    answers: int = 0
+    """Bytes of their answers, about."""
 
     @property
     def frame(self) -> pl.DataFrame:
@@ -45,11 +49,15 @@ class Piece:
     @property
     def is_full(self) -> bool:
         """Whether it is to be joined now."""
-        return len(self.row_ids) >= PIECE or sum(table.nbytes for table in self.inputs) >= PIECE_BYTES
+        inputs = sum(table.nbytes for table in self.inputs)
+        return len(self.row_ids) >= PIECE or inputs >= PIECE_BYTES or self.answers >= AT_ONCE_BYTES
 
-    def take(self, rows: list[Row], inputs: pa.Table, layout: Layout, identifier: Identifier) -> None:
-        """Take rows with their carried columns."""
+    def take(
+        self, rows: list[Row], inputs: pa.Table, answers: int, layout: Layout, identifier: Identifier
+    ) -> None:
+        """Take rows with their carried columns, and the bytes of their answers."""
         self.inputs.append(inputs)
+        self.answers += answers
         for row in rows:
             found = identifier.identify(row) if layout.renders else None
             self.row_ids.append(identifier.row_id(row))

@@ -22,7 +22,7 @@ from batchrun import codec
 from batchrun.index import Identifier, State
 from batchrun.index.sharing import HOLDER
 from batchrun.run_folder import checksum
-from batchrun.run_folder.checkpoint.gathered import Gathered, answers_of_rows, is_scattered
+from batchrun.run_folder.checkpoint.gathered import Gathered, answers_of_rows, is_scattered, portions
 from batchrun.run_folder.checkpoint.row_groups import row_groups
 from batchrun.run_folder.checkpoint.sealed import PartReader, histories, write_parquet
 from batchrun.run_folder.checkpoint.shared import remember_shared
@@ -142,16 +142,21 @@ class Publisher:
 
     def _filled(self, piece: Piece, batch: Batch) -> Generator[Piece, None, Piece]:
         """Take the rows of `batch` that are of the piece's bucket; returns the piece that goes on."""
-        start, wanted = batch.rows[0].index, piece.rows["row_index"]
-        at = (wanted.filter((wanted >= start) & (wanted <= batch.rows[-1].index)) - start).to_list()
+        start = batch.rows[0].index
+        indices = piece.rows["row_index"]
+        begin, end = (indices.search_sorted(at) for at in (start, start + len(batch.rows)))
+        wanted = piece.rows.slice(begin, end - begin)
+        at = (wanted["row_index"] - start).to_list()
         if not at:
             return piece
         inputs = batch.arrow(self._layout.carried)
         if len(at) < len(batch.rows):
             inputs = inputs.take(at)
-        for first in range(0, len(at), PIECE):
-            rows = [batch.rows[position] for position in at[first : first + PIECE]]
-            piece.take(rows, inputs.slice(first, PIECE), self._layout, self._identifier)
+        first = 0
+        for some, size in portions(wanted, self._parts, PIECE):
+            rows = [batch.rows[position] for position in at[first : first + len(some)]]
+            piece.take(rows, inputs.slice(first, len(some)), size, self._layout, self._identifier)
+            first += len(some)
             if piece.is_full:
                 yield piece
                 piece = piece.next()
