@@ -43,6 +43,8 @@ class Lane:
     hurry_at: float | None = None
     again: list[int] = field(default_factory=list)
     """Rows (by their indexes) that are to be asked again, or further."""
+    no_room: str = ""
+    """Why a file was not sent that nobody waits for."""
     hurrying: bool = False
     """Whether nothing more goes by batch."""
     _parked: list[BatchRecord] = field(default_factory=list)
@@ -69,9 +71,9 @@ class Lane:
                 if self.context.control.stopped_by:
                     raise StoppedError
                 self.quotas.hear(record, self.sender.refusal)
+            self._say_full(record)
             if not self.waits:
                 return False
-            self._say_full(record)
             if self._others(record):
                 await self.next_over()
             elif await self._is_too_large(record):
@@ -106,8 +108,16 @@ class Lane:
         if not self._full:
             self._full = True
             self.context.log("batch_waits", rows=record.lines, tokens=record.tokens)
-            why = f" ({self.sender.refusal})" if self.sender.refusal else ""
-            self.context.say(f"{record.endpoint} has no room for another batch yet: the next one waits{why}")
+            what = "the next one waits" if self.waits else "what is left stays pending"
+            self.context.say(
+                f"{record.endpoint} has no room for another batch yet: {what}{self._in_its_words(record)}"
+            )
+
+    def _in_its_words(self, record: BatchRecord) -> str:
+        """Why a provider had no room, as far as it has said that."""
+        limit = self.quotas.spoken(record)
+        words = limit.words if limit else self.sender.refusal
+        return f" ({words})" if words else ""
 
     async def next_over(self) -> None:
         """Wait until a batch is over, and take up what came of it; less where rows are to go on in realtime.
@@ -258,6 +268,7 @@ class Lane:
 
     async def leave(self, record: BatchRecord) -> None:
         """A file that found no room is not to be sent now: its rows stay pending."""
+        self.no_room = f"{record.endpoint} has no room for another batch now{self._in_its_words(record)}"
         self.taking.drop(record, Amounts())
         await self.context.apis[record.endpoint].delete(record.file_id)
 

@@ -101,13 +101,19 @@ class Rounds:
             await self.realtime(self.states.filter(pl.col("row_index").is_in(rows)))
 
     def _tell_what_waits(self) -> None:
-        """End, where nobody waits for the batches that are under way."""
-        waiting = self.context.outstanding
+        """End, where nobody waits for the batches that are under way, or for room for more."""
+        waiting, counters, told = self.context.outstanding, self.context.counters, []
+        rows = sum(record.lines for record in waiting)
         if waiting:
-            rows = sum(record.lines for record in waiting)
             are = "is" if rows == 1 else "are"
             text = f"{counted(rows, 'row')} {are} with the provider in {counted(len(waiting), 'batch')}"
-            self.context.control.stop(Stop("waiting", f"{text}: submit again to fetch what is answered"))
+            told.append(f"{text}: submit again to fetch what is answered")
+        if self.lane.no_room:
+            left = counted(counters.to_do - counters.finished - rows, "row")
+            what = f"{left} more were not handed over" if waiting else f"nothing was handed over of {left}"
+            told.append(f"{self.lane.no_room}: {what}, submit again later")
+        if told:
+            self.context.control.stop(Stop("waiting", "; ".join(told)))
 
     async def _give(self, rows: pl.DataFrame) -> list[int]:
         """Give rows to batches; those (by index) that are left because nothing more goes by batch."""
@@ -151,6 +157,8 @@ class Rounds:
         place = wanted.model_index, needs.named
         if (file := self._files.get(place)) and not file.takes(line, needs.prompt):
             await self._send(place)
+            if self._enough:  # there was no room: what comes after it is not tried either
+                return
         kept = _kept(needs)
         while not self._afford(place, kept):
             if not self._enough:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -93,7 +93,7 @@ def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
     from batchrun.cli.batches import tell_batches
     from batchrun.cli.checks import tell_checks
     from batchrun.cli.failures import tell_failures
-    from batchrun.cli.summary import row_counts
+    from batchrun.cli.summary import is_news, row_counts
     from batchrun.cli.terminal import fact, headline
 
     on = f" on {found.host}" if found.host else ""
@@ -102,7 +102,7 @@ def _tell(console: Console, found: Status, arguments: JobArguments) -> None:
         fact(console, "", "the last submit was cut off; every answer that it received is kept")
     if found.state == "not started":
         fact(console, "", "no submit has asked for a row yet; one may have been refused before that")
-    if found.stopped_by and found.state != "waiting":
+    if found.stopped_by and is_news(found.state, found.pending or 0, map(asdict, found.batches)):
         fact(console, "stopped by", found.stopped_by["message"], style="yellow")
     _tell_live(console, found)
     rows = row_counts(found.ok, found.failed, found.pending or 0, found.stale)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def _whole(console: Console, summary: Summary, published: Path) -> None:
     done = summary.submit
     style = "bold red" if _missed(summary) else _STYLES.get(summary.state, "bold")
     headline(console, f"{summary.name}: {_state(summary)}{_missed(summary)}", style)
-    if summary.stopped_by and summary.state != "waiting":
+    if summary.stopped_by and is_news(summary.state, summary.pending, summary.batches):
         fact(console, "stopped by", summary.stopped_by.message, style="yellow")
     fact(console, "rows", row_counts(summary.ok, summary.failed, summary.pending, summary.stale))
     if summary.changed:
@@ -101,10 +101,16 @@ def _state(summary: Summary) -> str:
         return f"finished, {counted(summary.rows, 'row')}"
     pending = f"{summary.pending:,} of {counted(summary.rows, 'row')} pending"
     if summary.state == "waiting":
-        return f"waiting for {counted(len(summary.batches), 'batch')}, {pending}"
+        batches = counted(len(summary.batches), "batch") if summary.batches else "room at the provider"
+        return f"waiting for {batches}, {pending}"
     if not summary.stopped_by:
         return f"{pending} as asked"
     return f"{summary.state}, {pending}" if summary.pending else summary.state
+
+
+def is_news(state: str, pending: int, batches: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether why a submit ended is told by more than the batches that it waits for."""
+    return state != "waiting" or pending > sum(batch["rows"] for batch in batches)
 
 
 def row_counts(ok: int, failed: int, pending: int, stale: int) -> str:

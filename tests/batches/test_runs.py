@@ -11,7 +11,17 @@ import polars as pl
 import pytest
 
 from batchrun.errors import ChangedRowsError, JobError, UsageError
-from tests.batches.batched import COST, PRICES, base_url, batched, lines_of, provider_batches, provider_files
+from tests.batches.batched import (
+    BRIEF,
+    COST,
+    PRICES,
+    base_url,
+    batched,
+    lines_of,
+    provider_batches,
+    provider_files,
+)
+from tests.commands import batchrun
 from tests.runs import JobFolder, asked, simulated
 
 SAME = ["row_index", "row_id", "status", "completion", "finish_reason", "usage", "model", "request_hash"]
@@ -60,6 +70,25 @@ def test_a_submit_that_does_not_wait_is_picked_up_by_a_later_one(tmp_path: Path)
         assert (last.state, last.ok) == ("finished", 40)
         assert len(provider_batches(job)) == 2
         assert {len(calls) for calls in asked(job.calls()).values()} == {1}
+
+
+def test_a_submit_that_does_not_wait_says_that_there_was_no_room(tmp_path: Path) -> None:
+    """In the provider's words, also to whoever asks later; another submit hands the rows over."""
+    refused = [{"on": "create", "nth": nth, "act": "refuse", "status": 429} for nth in (1, 2, 3, 5, 6, 7)]
+    batches = {"seconds": 1, "faults": refused}
+    with batched(tmp_path, rows=20, batches=batches, retry=BRIEF, engine={"max_lines": 10}) as job:
+        ended = job.submit("--no-wait")
+        assert (ended.code, job.run_json()["state"]) == (0, "waiting")
+        assert ended.err.count("no room for another batch") == 2  # when it is so, and at the end
+        assert "waiting for room at the provider, 20 of 20 rows pending" in ended.err
+        assert "(Rate limit reached.): nothing was handed over of 20 rows" in " ".join(ended.err.split())
+        told = batchrun("status", job.job).out
+        assert "nothing was handed over of 20 rows" in " ".join(told.split())
+        half = job.submit_here(wait=False)
+        assert half.stopped_by is not None
+        assert "10 rows are with the provider in 1 batch" in half.stopped_by.message
+        assert "10 rows more were not handed over, submit again later" in half.stopped_by.message
+        assert job.submit_here().ok == 20
 
 
 def test_a_limit_is_for_rows_that_are_not_with_the_provider_yet(tmp_path: Path) -> None:
