@@ -66,7 +66,7 @@ class BatchContext:
         if reservation is not None:
             self.reserved[record.stem] = reservation
         elif self.budget:
-            self.reserved[record.stem] = self.budget.commit(record.bound, by_batch=True)
+            self.reserved[record.stem] = self.budget.commit(record.bound, in_batch=True)
 
     def end(self, endpoint: str, error: ApiError, doing: str) -> None:
         """Stop the run because an endpoint refuses, or cannot be asked."""

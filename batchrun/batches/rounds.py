@@ -66,6 +66,7 @@ class Rounds:
     async def work(self, rows: pl.DataFrame) -> None:
         """Ask for `rows`, beside those that are with a provider already. Raises as a delivery does."""
         try:
+            await self.lane.look_once()  # before anything is asked: what is over frees a part of the budget
             if self.canary is not None and len(rows):
                 await self.realtime(rows.head(self.canary))
                 rows = rows.slice(self.canary)
@@ -79,7 +80,6 @@ class Rounds:
                 file.discard()
 
     async def _go_around(self, rows: pl.DataFrame) -> None:
-        await self.lane.look_once()
         while True:
             await self.lane.mind_the_time()
             left = await self._give(rows)
@@ -180,7 +180,7 @@ class Rounds:
             return True
         if file.reservation is not None:
             return budget.widen(file.reservation, kept)
-        file.reservation = budget.reserve(kept, by_batch=True)
+        file.reservation = budget.reserve(kept, in_batch=True)
         return file.reservation is not None
 
     async def _earn(self, kept: Amounts) -> None:
@@ -193,7 +193,7 @@ class Rounds:
         budget = self.context.budget
         assert budget is not None, "nothing else keeps a row"
         lines, self._held = self._held, 0
-        if not lines and (said := budget.exhausted(kept)):
+        if not lines and not self.context.reserved and (said := budget.exhausted(kept)):
             raise BudgetExhaustedError(said)
         if self._cut and lines < max(_FEWEST, self._cut / _WORTH):
             caps = _caps(budget)

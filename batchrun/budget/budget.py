@@ -26,11 +26,13 @@ class Caps:
 
 @dataclass(eq=False, slots=True)
 class Reservation:
-    """What is kept free for calls under way that end together, until they are settled or held."""
+    """What is kept free for calls under way that end together, until they are settled or held.
+
+    `in_batch`: they go by a batch, which takes hours, so that no other call waits for what it leaves.
+    """
 
     sums: Sums
-    by_batch: bool = False
-    """Whether the calls are those of a provider's batch."""
+    in_batch: bool = False
     is_open: bool = True
 
 
@@ -42,17 +44,17 @@ class Budget:
     Where reservations are upper bounds, what is spent and held never passes a cap together.
     """
 
-    __slots__ = ("_by_batch", "_cost_cap", "_held", "_reserved", "_spent", "caps", "in_flight")
+    __slots__ = ("_in_batches", "_cost_cap", "_held", "_reserved", "_spent", "caps", "in_flight")
 
     def __init__(self, caps: Caps, spent: Amounts | None = None, held: Amounts | None = None) -> None:
         self.caps = caps
         self.in_flight = 0
-        """Reservations that are neither settled nor held."""
+        """Reservations that are neither settled nor held, without those of batches."""
         self._cost_cap = None if caps.cost_usd is None else rounded_down(caps.cost_usd)
         self._spent = Sums.of(spent or Amounts())
         self._held = Sums.of(held or Amounts())
         self._reserved = Sums()
-        self._by_batch = Sums()
+        self._in_batches = Sums()
 
     @property
     def spent(self) -> Amounts:
@@ -72,7 +74,7 @@ class Budget:
     @property
     def reserved_in_realtime(self) -> Amounts:
         """The part of it that no batch takes."""
-        return self._reserved.minus(self._by_batch).amounts()
+        return self._reserved.minus(self._in_batches).amounts()
 
     def unbounded(self, bound: Amounts) -> Kind | None:
         """The cap that cannot be kept, because the most that a call takes of it is not known."""
@@ -90,9 +92,9 @@ class Budget:
         """
         return next(self._passed(bound, self._taken().plus(self._reserved)), None) is None
 
-    def reserve(self, bound: Amounts, *, by_batch: bool = False) -> Reservation | None:
+    def reserve(self, bound: Amounts, *, in_batch: bool = False) -> Reservation | None:
         """Keep free what a call can take at most; None when it does not fit. Raises as `fits` does."""
-        return self.commit(bound, by_batch=by_batch) if self.fits(bound) else None
+        return self.commit(bound, in_batch=in_batch) if self.fits(bound) else None
 
     def widen(self, reservation: Reservation, bound: Amounts) -> bool:
         """Keep free what one more call can take, beside those of `reservation`; False when it does not fit.
@@ -103,14 +105,14 @@ class Budget:
             return False
         more = Sums.of(bound)
         reservation.sums = reservation.sums.plus(more)
-        self._keep(more, reservation.by_batch)
+        self._keep(more, in_batch=reservation.in_batch)
         return True
 
-    def commit(self, bound: Amounts, *, by_batch: bool = False) -> Reservation:
+    def commit(self, bound: Amounts, *, in_batch: bool = False) -> Reservation:
         """Keep free what calls can take that were sent before: it counts, whether it fits or not."""
-        reservation = Reservation(Sums.of(bound), by_batch)
-        self._keep(reservation.sums, by_batch)
-        self.in_flight += 1
+        reservation = Reservation(Sums.of(bound), in_batch)
+        self._keep(reservation.sums, in_batch=in_batch)
+        self.in_flight += not in_batch
         return reservation
 
     def settle(self, reservation: Reservation, actual: Amounts) -> None:
@@ -140,16 +142,21 @@ class Budget:
         self._spent = self._held = Sums()
 
     def exhausted(self, bound: Amounts) -> str | None:
-        """The sentence that ends sending; None while the call fits, or may fit when others have ended."""
+        """The sentence that ends sending; None while the call fits, or may fit when others have ended.
+
+        Batches are not waited for.
+        """
         if self.in_flight:
             return None
-        passed = next(self._passed(bound, self._taken()), None)
-        return None if passed is None else self._full(passed, bound).sentence()
+        if passed := next(self._passed(bound, self._taken()), None):
+            return self._full(passed, bound).sentence()
+        passed = next(self._passed(bound, self._taken().plus(self._reserved)), None)
+        return None if passed is None else self._full(passed, bound).until_batches(self._kept(passed))
 
-    def _keep(self, more: Sums, by_batch: bool) -> None:
+    def _keep(self, more: Sums, *, in_batch: bool) -> None:
         self._reserved = self._reserved.plus(more)
-        if by_batch:
-            self._by_batch = self._by_batch.plus(more)
+        if in_batch:
+            self._in_batches = self._in_batches.plus(more)
 
     def _taken(self) -> Sums:
         return self._spent.plus(self._held)
@@ -187,12 +194,16 @@ class Budget:
             wanted=wanted,
         )
 
+    def _kept(self, kind: Kind) -> float:
+        kept: float = getattr(self.reserved, kind)
+        return kept
+
     def _end(self, reservation: Reservation) -> Sums:
         if not reservation.is_open:
             raise ValueError("a reservation is settled or held once")
         reservation.is_open = False
         self._reserved = self._reserved.minus(reservation.sums)
-        if reservation.by_batch:
-            self._by_batch = self._by_batch.minus(reservation.sums)
-        self.in_flight -= 1
+        if reservation.in_batch:
+            self._in_batches = self._in_batches.minus(reservation.sums)
+        self.in_flight -= not reservation.in_batch
         return reservation.sums

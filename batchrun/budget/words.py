@@ -33,20 +33,32 @@ class Full:
     wanted: float | None
 
     def sentence(self) -> str:
-        write: Callable[[float], str] = usd if self.kind == "cost_usd" else _count
-        done = "made" if self.kind == "requests" else "spent or held"
-        said = f"budget.{self.kind}: {write(self.taken)} of {write(self.cap)}{_OF[self.per]} are {done}"
+        said = self._used()
         if self.held and self.kind != "requests":
             calls = "1 call" if self.unanswered == 1 else f"{self.unanswered:,} calls"
-            said += f" ({write(self.held)} for {calls} without an answer)"
-        return f"{said}{self._next(write)}; {self._way_on()}"
+            said += f" ({self._write(self.held)} for {calls} without an answer)"
+        return f"{said}{self._next()}; {self._way_on()}"
 
-    def _next(self, write: Callable[[float], str]) -> str:
+    def until_batches(self, kept: float) -> str:
+        """Where the call would fit beside what is taken, and batches under way keep the rest."""
+        said = f"{self._used()}, {self._write(kept)} are kept for batches with the provider"
+        return f"{said}{self._next()}; when those are over, submit again to go on"
+
+    @property
+    def _write(self) -> Callable[[float], str]:
+        return usd if self.kind == "cost_usd" else _count
+
+    def _used(self) -> str:
+        done = "made" if self.kind == "requests" else "spent or held"
+        cap = f"{self._write(self.cap)}{_OF[self.per]}"
+        return f"budget.{self.kind}: {self._write(self.taken)} of {cap} are {done}"
+
+    def _next(self) -> str:
         if self.wanted is None or self.kind == "requests":
             return ""
         verb = "cost" if self.kind == "cost_usd" else "take"
         more = ", more than the whole budget" if self.wanted > self.cap else ""
-        return f", the next call may {verb} up to {write(self.wanted)}{more}"
+        return f", the next call may {verb} up to {self._write(self.wanted)}{more}"
 
     def _way_on(self) -> str:
         raise_it = f"raise budget.{self.kind} to go on"

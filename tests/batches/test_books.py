@@ -96,6 +96,41 @@ def test_a_soft_budget_that_holds_no_row_ends_the_run(tmp_path: Path) -> None:
         assert provider_batches(job) == []
 
 
+def over(job: JobFolder) -> None:
+    """Wait until the provider has worked off all batches."""
+    while any(one["status"] != "completed" for one in provider_batches(job)):
+        time.sleep(0.02)
+
+
+def test_rows_in_realtime_do_not_wait_for_what_a_batch_leaves_of_the_budget(tmp_path: Path) -> None:
+    """Nobody looks at it meanwhile: the submit ends, and a later one goes on."""
+    faults = [{"match": "row 000003", "status": 500, "first": 1}]
+    sections: dict[str, Any] = {"config": {"faults": faults}, "budget": {"requests": 20}}
+    engine = {"leftovers": "realtime", "poll": 0.05}
+    with batched(tmp_path, rows=20, engine=engine, batches={"seconds": 2}, **sections) as job:
+        assert job.submit_here(wait=False, limit=10).state == "waiting"
+        over(job)
+        ended = run_batchrun("submit", str(job.job), "--no-wait", timeout=20)
+        assert ended.returncode == 3
+        stopped_by = job.run_json()["stopped_by"]
+        assert stopped_by["kind"] == "budget"
+        assert "10 of 20 are made, 10 are kept for batches with the provider" in stopped_by["message"]
+        assert stopped_by["message"].endswith("submit again to go on")
+        job.edit(budget={"requests": 21})
+        assert job.submit_here().ok == 20
+
+
+def test_a_canary_has_what_batches_that_are_over_leave_of_the_budget(tmp_path: Path) -> None:
+    """They are taken up before it."""
+    with batched(tmp_path, rows=11, budget={"cost_usd": 1.0}) as job:
+        job.submit_here(wait=False, limit=10)
+        over(job)
+        (record,) = job.checkpoint.glob("batch-*.json")
+        job.edit(canary=1, budget={"cost_usd": json.loads(record.read_text())["bound_usd"]})
+        ended = run_batchrun("submit", str(job.job), timeout=20)
+        assert (ended.returncode, job.run_json()["ok"]) == (0, 11)
+
+
 def test_a_table_in_another_order_keeps_the_batches_of_deduped_rows(tmp_path: Path) -> None:
     """Another row of those that ask the same may have become the one that is asked."""
     with batched(tmp_path, rows=40, dedupe=True, batches={"seconds": 0.5}) as job:

@@ -276,3 +276,19 @@ def test_a_document_of_something_else_is_refused(document: dict[str, Any]) -> No
     """Sums that cannot be read are not taken for nothing spent."""
     with pytest.raises(ValueError, match=r".+"):
         Spend.read(document)
+
+
+def test_what_batches_keep_free_is_not_waited_for() -> None:
+    """They are with the provider for hours: what a call lacks because of them is said, and the way on."""
+    budget = Budget(Caps(tokens=100))
+    batch = budget.reserve(Amounts(tokens=90, requests=3), in_batch=True)
+    assert batch is not None
+    assert budget.in_flight == 0
+    assert budget.exhausted(Amounts(tokens=10, requests=1)) is None
+    assert budget.exhausted(Amounts(tokens=20, requests=1)) == (
+        "budget.tokens: 0 of 100 are spent or held, 90 are kept for batches with the provider, the next call "
+        "may take up to 20; when those are over, submit again to go on"
+    )
+    budget.settle(batch, Amounts(tokens=30, requests=3))
+    assert budget.exhausted(Amounts(tokens=20, requests=1)) is None
+    assert budget.reserved.tokens == 0
