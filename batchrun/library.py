@@ -6,7 +6,6 @@ They work inside a running event loop too, as in a notebook, and then in a threa
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -23,8 +22,9 @@ import polars as pl
 
 from batchrun.cli.options import JobArguments, path_or_address
 from batchrun.cli.progress import showing
-from batchrun.errors import JobError, UsageError
+from batchrun.errors import UsageError
 from batchrun.job import Job, load_job
+from batchrun.job.document.override import spelled_set
 from batchrun.outcome import ERROR_TYPES
 from batchrun.planning import Plan
 from batchrun.planning import plan as plan_job
@@ -201,17 +201,13 @@ def _load(job: JobFile, name: str | None, model: str | None, values: Mapping[str
     path = Path(job)
     if path.is_dir():
         raise UsageError(f"{path} is a folder: a job file is needed here", hint="Name the .yaml file itself.")
-    try:
-        sets = [f"{key}={json.dumps(value)}" for key, value in (values or {}).items()]
-    except TypeError as error:
-        raise JobError(
-            f"set: {error}", hint="Give values that JSON has: text, numbers, lists, dicts."
-        ) from error
+    sets = [spelled_set(key, value) for key, value in (values or {}).items()]
     return load_job(path, sets=sets, name=name, model=model, env=dict(os.environ), cwd=Path.cwd())
 
 
 def _with_input(values: Mapping[str, Any] | None, path: Path) -> dict[str, Any]:
-    return {**(values or {}), "input.path": str(path), "input.format": "parquet"}
+    spelled = str(path).replace("${", "$${")  # no variable
+    return {**(values or {}), "input.path": spelled, "input.format": "parquet"}
 
 
 def _types(wanted: bool | Iterable[str]) -> frozenset[str]:

@@ -42,6 +42,17 @@ def test_values_of_the_job_are_replaced(tmp_path: Path) -> None:
         assert summary.usage["completion_tokens"] == 6
 
 
+def test_text_of_any_characters_is_a_value(tmp_path: Path) -> None:
+    """Also in the path of the run folder, to which a frame is written."""
+    folder = tmp_path / "😀 ${HOME} é"
+    folder.mkdir()
+    text = "😀 \x7f \u2028 {{ text }}"
+    with simulated(folder, rows=1) as job:
+        messages = [{"role": "user", "content": text}]
+        assert batchrun.submit(job.job, FRAME, set={"prompt.messages": messages}, show=False).ok == 3
+        assert job.calls()[0].prompt.startswith("😀 \x7f \u2028 row 00000")
+
+
 def test_answers_to_a_frame_are_read_by_another_schema(tmp_path: Path) -> None:
     """The same frame is the input again; a dry run leaves the folder as it is."""
     with simulated(tmp_path, rows=1) as job:

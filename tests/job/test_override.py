@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from batchrun import codec
 from batchrun.errors import JobError
 from batchrun.job.document.document import Document
-from batchrun.job.document.override import apply_set
+from batchrun.job.document.override import apply_set, spelled_set
 from tests.job.jobs import MINIMAL, load
 
 CWD = Path("/shell")
@@ -89,6 +89,39 @@ def test_any_json_value_goes_through_set_unchanged(keys: list[str], value: Any) 
     assert document.problems == []
     assert found == value
     assert codec.dumps(found) == codec.dumps(value)
+
+
+_ANY_TEXT = st.text() | st.text("\x00\x7f\x80\x85\u2028\ufeff\ufffe\U0001f600\\\"'#:", max_size=6)
+_ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _ANY_TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_ANY_TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(value=_ANY)
+def test_any_value_at_hand_is_set_as_it_is(value: Any) -> None:
+    """Whatever characters it holds, control characters and those beyond U+FFFF included."""
+    document = _set({}, spelled_set("a.b", value))
+    assert document.problems == []
+    assert codec.dumps(document.value) == codec.dumps({"a": {"b": value}})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("request.stop", Path("x"), "set: request.stop: Object of type PosixPath is not JSON"),
+        ("request.stop", "\ud800", "set: request.stop: 'utf-8' codec can't encode character '\\ud800'"),
+        ("request.top_p", float("nan"), "set: request.top_p: Out of range float values"),
+        ("request.stop=x", 1, "set: 'request.stop=x' is no key of a job"),
+    ],
+)
+def test_a_value_that_json_has_no_form_for_is_refused(key: str, value: Any, message: str) -> None:
+    """Before anything is read as another value than it is."""
+    with pytest.raises(JobError) as caught:
+        spelled_set(key, value)
+    assert caught.value.message.startswith(message)
+    assert caught.value.hint
 
 
 @given(keys=_KEYS, value=st.integers(), other=st.integers())

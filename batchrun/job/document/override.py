@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
+from batchrun.errors import JobError
 from batchrun.job.document.document import Document, read_document
 from batchrun.job.document.place import Loc, Problem, dotted
 from batchrun.storage import is_remote
@@ -25,6 +27,30 @@ PATHS: tuple[Loc, ...] = (
 
 SCHEMA: Loc = ("schema",)
 """A path, or a class."""
+
+_NOT_ASCII = re.compile(r"[^ -~]")
+
+
+def spelled_set(key: str, value: Any) -> str:
+    """`key=value` as `apply_set` takes it, for a value that is at hand, whatever characters it holds.
+
+    In JSON such characters stand in quotes alone: there YAML reads an escape of eight digits for any of them.
+    Raises JobError for a key with an equals sign, and for a value that JSON has no form for.
+    """
+    if "=" in key:
+        raise JobError(f"set: {key!r} is no key of a job", hint="Set the mapping above it as a whole.")
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()  # a lone surrogate has no UTF-8
+    except (TypeError, ValueError, RecursionError) as error:
+        raise JobError(
+            f"set: {key}: {error}", hint="Give values that JSON has: text, numbers, lists, dicts."
+        ) from error
+    return f"{key}={_NOT_ASCII.sub(_escape, text)}"
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\U{ord(found[0]):08x}"
 
 
 def apply_set(document: Document, text: str, cwd: Path) -> None:
