@@ -35,6 +35,7 @@ from batchrun.run_folder.diagnosis import reading
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.parquet import scan_files
 from batchrun.run_folder.results.read import scan_run
+from batchrun.run_folder.results.several import together
 from batchrun.storage import polars_options
 from batchrun.submitting.frames import Frame, write_frame
 from batchrun.submitting.options import Options
@@ -150,24 +151,14 @@ def reparse(
 def scan_results(run: JobFile | Iterable[JobFile], *more: JobFile) -> pl.LazyFrame:
     """The rows of a run: of a run folder, or of a job file's. Also what is answered and not published yet.
 
-    Several runs come one after the other, each with its folder's name in the column `run`; a column that
-    one of them does not have is null there. Raises a BatchrunError where there is no run, and UsageError
-    where a column has types in them that do not go together.
+    Several runs come one after the other, each with its folder's name in the column `run`; an input column
+    of that name is `input_run` then. A column that one of them does not have is null there. Raises a
+    BatchrunError where there is no run, and UsageError where a column has types in them that no type holds
+    exactly.
     """
     runs = [run] if isinstance(run, str | os.PathLike) else list(run)
     scans = [_scan(one) for one in [*runs, *more]]
-    if len(scans) == 1:
-        return scans[0][1]
-    frames = [rows.with_columns(run=pl.lit(name)) for name, rows in scans]
-    try:
-        together = pl.concat(frames, how="diagonal_relaxed")
-        together.collect_schema()
-    except pl.exceptions.PolarsError as error:
-        raise UsageError(
-            f"the runs have a column of different types: {str(error).splitlines()[0]}",
-            hint="Scan each by itself and cast that column.",
-        ) from error
-    return together
+    return scans[0][1] if len(scans) == 1 else together(scans)
 
 
 def _scan(given: JobFile) -> tuple[str, pl.LazyFrame]:
