@@ -37,7 +37,7 @@ from batchrun.run_folder.parquet import scan_files
 from batchrun.run_folder.results.read import scan_run
 from batchrun.run_folder.results.several import together
 from batchrun.storage import polars_options
-from batchrun.submitting.frames import Frame, write_frame
+from batchrun.submitting.frames import Frame, rows_of, write_rows
 from batchrun.submitting.options import Options
 from batchrun.submitting.submit import submit as submit_job
 from batchrun.summary import Summary
@@ -85,7 +85,7 @@ def submit(
     types = _types(retry_failed)
     options = Options(rerun_changed, keep_changed, types, limit=limit, drain=drain, wait=wait)
     if input is not None:
-        set = _with_input(set, write_frame(input, _frames_of(_load(job, name, model, set))))
+        set = _with_input(set, write_rows(rows_of(input), _frames_of(_load(job, name, model, set))))
     return _apart(partial(_submit, _load(job, name, model, set), options, show=show))
 
 
@@ -111,7 +111,7 @@ def plan(
     """
     with tempfile.TemporaryDirectory(prefix="batchrun-") as folder:
         if input is not None:
-            set = _with_input(set, write_frame(input, Path(folder)))
+            set = _with_input(set, write_rows(rows_of(input), Path(folder)))
         return plan_job(
             _load(job, name, model, set),
             env=dict(os.environ),
@@ -142,7 +142,7 @@ def reparse(
             if loaded.output_address is None:
                 RunFolder(loaded.output_path).require()
             kept = Path(folder) if dry_run else _frames_of(loaded)
-            set = _with_input(set, write_frame(input, kept))
+            set = _with_input(set, write_rows(rows_of(input), kept))
         loaded = _load(job, name, model, set)
         with showing(as_json=False, silent=not show) as progress:
             return (preview if dry_run else reparse_job)(loaded, env=dict(os.environ), progress=progress)
