@@ -20,12 +20,11 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from batchrun.cli.options import JobArguments, path_or_address
+from batchrun.cli.options import JobArguments, known_types, path_or_address
 from batchrun.cli.progress import showing
-from batchrun.errors import UsageError
-from batchrun.job import Job, load_job
+from batchrun.job import Job
 from batchrun.job.document.override import spelled_set
-from batchrun.outcome import ERROR_TYPES
+from batchrun.outcome import RETRYABLE
 from batchrun.planning import Plan
 from batchrun.planning import plan as plan_job
 from batchrun.remote.reading import open_copy, published_results
@@ -68,12 +67,13 @@ def submit(
         input: rows in place of the job's input file: a polars or pandas frame. They are kept in the run
             folder, so that the same frame goes on where it ended.
         name: another name, and so another run folder.
-        model: another model, ENDPOINT/MODEL.
+        model: another model, ENDPOINT/MODEL; with `retry_failed`, for the failed rows alone.
         set: values of the job to replace, by dotted keys: {"request.temperature": 0.5}. Paths start at the
             working folder.
         limit: at most so many rows now.
         rerun_changed, keep_changed: what becomes of answers that an edit leaves behind.
-        retry_failed: ask failed rows again: all (True), or those with these error types.
+        retry_failed: ask failed rows again that wait for a decision: all (True), or those with these error
+            types.
         drain: seconds that calls under way may take when it is interrupted.
         wait: wait for batches that are with a provider (engine.kind: provider_batch); else a later submit
             fetches them.
@@ -84,9 +84,10 @@ def submit(
     """
     types = _types(retry_failed)
     options = Options(rerun_changed, keep_changed, types, limit=limit, drain=drain, wait=wait)
-    if input is not None:
-        set = _with_input(set, write_rows(rows_of(input), _frames_of(_load(job, name, model, set))))
-    return _apart(partial(_submit, _load(job, name, model, set), options, show=show))
+    arguments = _arguments(job, name, model, set)
+    arguments = _with_input(arguments, input, lambda: _frames_of(arguments.load()))
+    loaded, retry_model = arguments.load_to_submit(retrying=bool(types))
+    return _apart(partial(_submit, loaded, replace(options, retry_model=retry_model), show=show))
 
 
 def _submit(job: Job, options: Options, interrupts: Callable[[], int], *, show: bool) -> Summary:
@@ -110,10 +111,9 @@ def plan(
     The arguments are those of `submit`. Raises a BatchrunError.
     """
     with tempfile.TemporaryDirectory(prefix="batchrun-") as folder:
-        if input is not None:
-            set = _with_input(set, write_rows(rows_of(input), Path(folder)))
+        arguments = _with_input(_arguments(job, name, model, set), input, lambda: Path(folder))
         return plan_job(
-            _load(job, name, model, set),
+            arguments.load(),
             env=dict(os.environ),
             on_rows=lambda _rows: None,
             rerun_changed=rerun_changed,
@@ -136,14 +136,16 @@ def reparse(
     `dry_run` counts and writes nothing; the other arguments are those of `submit`. Gives how the rows stand
     now, with the run's Summary. Raises a BatchrunError, ChangedRowsError where more than the schema changed.
     """
+    arguments = _arguments(job, name, model, set)
+
+    def frames() -> Path:
+        loaded = arguments.load()
+        if loaded.output_address is None:
+            RunFolder(loaded.output_path).require()
+        return Path(folder) if dry_run else _frames_of(loaded)
+
     with tempfile.TemporaryDirectory(prefix="batchrun-") as folder:
-        if input is not None:
-            loaded = _load(job, name, model, set)
-            if loaded.output_address is None:
-                RunFolder(loaded.output_path).require()
-            kept = Path(folder) if dry_run else _frames_of(loaded)
-            set = _with_input(set, write_rows(rows_of(input), kept))
-        loaded = _load(job, name, model, set)
+        loaded = _with_input(arguments, input, frames).load()
         with showing(as_json=False, silent=not show) as progress:
             return (preview if dry_run else reparse_job)(loaded, env=dict(os.environ), progress=progress)
 
@@ -188,29 +190,29 @@ def _say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-def _load(job: JobFile, name: str | None, model: str | None, values: Mapping[str, Any] | None) -> Job:
-    path = Path(job)
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder: a job file is needed here", hint="Name the .yaml file itself.")
-    sets = [spelled_set(key, value) for key, value in (values or {}).items()]
-    return load_job(path, sets=sets, name=name, model=model, env=dict(os.environ), cwd=Path.cwd())
+def _arguments(
+    job: JobFile, name: str | None, model: str | None, values: Mapping[str, Any] | None
+) -> JobArguments:
+    sets = tuple(spelled_set(key, value) for key, value in (values or {}).items())
+    return JobArguments(path_or_address(job), sets, name, model)
 
 
-def _with_input(values: Mapping[str, Any] | None, path: Path) -> dict[str, Any]:
-    spelled = str(path).replace("${", "$${")  # no variable
-    return {**(values or {}), "input.path": spelled, "input.format": "parquet"}
+def _with_input(arguments: JobArguments, frame: Frame | None, folder: Callable[[], Path]) -> JobArguments:
+    """The arguments with the frame, if there is one, as the input; `folder` is asked for once it is known
+    that the frame can be kept."""
+    if frame is None:
+        return arguments
+    rows = rows_of(frame)
+    path = str(write_rows(rows, folder())).replace("${", "$${")  # no variable
+    own = {"input.run": None, "input.path": path, "input.format": "parquet"}
+    sets = tuple(spelled_set(key, value) for key, value in own.items())
+    return replace(arguments, sets=(*arguments.sets, *sets))
 
 
-def _types(wanted: bool | Iterable[str]) -> frozenset[str]:
-    if isinstance(wanted, bool):
-        return frozenset(ERROR_TYPES) if wanted else frozenset()
-    types = frozenset([wanted] if isinstance(wanted, str) else wanted)
-    if unknown := types - frozenset(ERROR_TYPES):
-        raise UsageError(
-            f"retry_failed: no error type {', '.join(sorted(unknown))}",
-            hint=f"There are {', '.join(ERROR_TYPES)}.",
-        )
-    return types
+def _types(wanted: bool | Iterable[str] | None) -> frozenset[str]:
+    if isinstance(wanted, bool) or wanted is None:
+        return RETRYABLE if wanted else frozenset()
+    return known_types([wanted] if isinstance(wanted, str) else wanted, "retry_failed", RETRYABLE)
 
 
 def _apart(work: Callable[[Callable[[], int]], _T]) -> _T:

@@ -42,6 +42,9 @@ PASSING: frozenset[str] = frozenset(
 )
 """Failures whose cause may have passed: the next submit asks these rows again by itself."""
 
+RETRYABLE: frozenset[str] = frozenset(ERROR_TYPES) - PASSING - NEVER_SENT
+"""Failures that wait for a decision: these rows are asked again where it is said so."""
+
 
 @value(frozen=True, slots=True)
 class Error:

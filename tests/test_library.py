@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import subprocess
@@ -168,6 +169,31 @@ def test_an_interrupted_notebook_stops_as_a_command_does(tmp_path: Path) -> None
         assert len(job.calls()) == 60
 
 
+def test_failed_rows_are_asked_again_as_the_command_does(tmp_path: Path) -> None:
+    """Those that wait for a decision, and no others; a model is for them alone."""
+    faults = [{"rate": 1, "output": "invalid", "match": "row 000001", "model": "small"}]
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    with simulated(tmp_path, rows=3, config={"faults": faults}, schema=schema, retry={"reask": 0}) as job:
+        with job.rows.open("a") as file:
+            file.write("no JSON\n")
+        first = batchrun.submit(job.job, show=False)
+        assert first.errors == {"invalid_output": 1, "bad_row": 1}
+        assert batchrun.plan(job.job, retry_failed=True).to_do == 1
+        again = batchrun.submit(job.job, model="local/large", retry_failed=True, show=False)
+        assert (again.submit["calls"], again.errors) == (1, {"bad_row": 1})
+        rows = batchrun.scan_results(job.run).filter(pl.col("status") == "ok").collect()
+        assert rows["model"].to_list() == ["local/small", "local/large", "local/small"]
+
+
+def test_a_frame_takes_the_place_of_another_run(tmp_path: Path) -> None:
+    """As it takes that of a file; a plan is of it, too."""
+    with simulated(tmp_path, rows=2) as job:
+        batchrun.submit(job.job, show=False)
+        job.edit(input={"run": "runs/job"}, name="next")
+        assert batchrun.plan(job.job, FRAME).to_do == 3
+        assert batchrun.submit(job.job, FRAME, show=False).ok == 3
+
+
 def test_several_runs_come_together(tmp_path: Path) -> None:
     """Each row says of which run it is."""
     with simulated(tmp_path, rows=2) as job:
@@ -183,14 +209,23 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     with simulated(tmp_path, rows=1) as job:
         with pytest.raises(batchrun.BatchrunError, match="list: it must be a polars or a pandas frame"):
             batchrun.submit(job.job, [{"id": 1}], show=False)  # type: ignore[arg-type] # what is tested
-        with pytest.raises(batchrun.BatchrunError, match="no error type nonsense"):
-            batchrun.submit(job.job, retry_failed=["nonsense"], show=False)
+        with pytest.raises(batchrun.BatchrunError, match=r"'refusl' is not one .* Did you mean refusal"):
+            batchrun.submit(job.job, retry_failed=["refusl"], show=False)
+        with pytest.raises(batchrun.BatchrunError, match="'bad_row' is not one"):
+            batchrun.plan(job.job, retry_failed="bad_row")
+        with pytest.raises(batchrun.BatchrunError, match="limit is -5: it must be at least 1"):
+            batchrun.submit(job.job, limit=-5, show=False)
+        with pytest.raises(batchrun.BatchrunError, match="drain is nan: it must be 0 seconds or more"):
+            batchrun.submit(job.job, drain=math.nan, show=False)
+        assert not job.run.exists()
         with pytest.raises(batchrun.BatchrunError, match="exclude each other"):
             batchrun.submit(job.job, rerun_changed=True, keep_changed=True)
         with pytest.raises(batchrun.BatchrunError, match="request"):
             batchrun.submit(job.job, set={"request.temperatur": 1}, show=False)
         with pytest.raises(batchrun.BatchrunError, match="no such file or folder"):
             batchrun.scan_results(tmp_path / "nothing")
+        with pytest.raises(batchrun.BatchrunError, match="no run is given"):
+            batchrun.scan_results([])
 
 
 def test_names_are_loaded_when_they_are_asked_for() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from batchrun.errors import UsageError
 from batchrun.storage.address import Address, copy_path, is_remote
 
 if TYPE_CHECKING:
-    from batchrun.job import Job
+    from batchrun.job import Job, ModelChoice
     from batchrun.run_folder.folder import RunFolder
 
 Verb = Callable[..., int | None]
@@ -102,6 +102,14 @@ class JobArguments:
             env=self.environment(),
             cwd=Path.cwd(),
         )
+
+    def load_to_submit(self, *, retrying: bool) -> tuple[Job, ModelChoice | None]:
+        """The job, and the model that only its failed rows go to, where they are asked again and `model` is
+        for them. Raises as `load`."""
+        if self.model is None or not retrying:
+            return self.load(), None
+        job, other = self.load(with_model=False), self.load()
+        return replace(job, endpoints={**other.endpoints, **job.endpoints}), other.models[0]
 
     def load_any(self) -> Job:
         """The job as the options change it; of a run folder, the job as it was submitted there last.
@@ -259,13 +267,19 @@ def error_types(text: str | None, option: str, known: frozenset[str]) -> frozens
     """
     if text is None:
         return frozenset()
+    named = [word.strip() for word in text.split(",") if word.strip()]
+    return known_types(named, option, known) or known
+
+
+def known_types(named: Iterable[str], option: str, known: frozenset[str]) -> frozenset[str]:
+    """The error types that are named. Raises as `error_types`."""
     from batchrun.job.checking.known import did_you_mean
 
-    named = [word.strip() for word in text.split(",") if word.strip()]
-    for word in named:
+    types = frozenset(named)
+    for word in sorted(types):
         if word not in known:
             raise UsageError(
                 f"{option}: {word!r} is not one of the error types it takes.{did_you_mean(word, known)}",
                 hint=f"Known here: {', '.join(sorted(known))}",
             )
-    return frozenset(named) or known
+    return types

@@ -65,10 +65,10 @@ def command(
     """
     keep_memory_small()
     from batchrun.cli.progress import showing
-    from batchrun.cli.submit import retryable
+    from batchrun.outcome import RETRYABLE
     from batchrun.planning import plan
 
-    types = error_types(retry_failed, "--retry-failed", retryable())
+    types = error_types(retry_failed, "--retry-failed", RETRYABLE)
     job = arguments.load()
     with showing(as_json=as_json) as progress:
         progress.phase(f"reading {job.input.place}")

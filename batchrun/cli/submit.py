@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import click
 
@@ -20,10 +19,6 @@ from batchrun.cli.options import (
 )
 from batchrun.cli.text import write_json
 from batchrun.errors import UsageError
-
-if TYPE_CHECKING:
-    from batchrun.job import Job, ModelChoice
-
 
 EXAMPLES = [
     (
@@ -110,19 +105,20 @@ def command(
     from batchrun.cli.progress import showing
     from batchrun.cli.step_summary import append_summary
     from batchrun.cli.summary import tell
+    from batchrun.outcome import RETRYABLE
     from batchrun.submitting.options import Options
     from batchrun.submitting.submit import submit
 
     options = Options(
         rerun_changed=rerun_changed,
         keep_changed=keep_changed,
-        retry_failed=error_types(retry_failed, "--retry-failed", retryable()),
+        retry_failed=error_types(retry_failed, "--retry-failed", RETRYABLE),
         limit=limit,
         drain=drain,
         wait=wait,
         batches=_given(batches),
     )
-    job, retry_model = _loaded(arguments, retrying=retry_failed is not None)
+    job, retry_model = arguments.load_to_submit(retrying=retry_failed is not None)
     options = replace(options, retry_model=retry_model)
     with showing(as_json=as_json) as progress:
         summary = submit(job, options, env=arguments.environment(), progress=progress)
@@ -148,18 +144,3 @@ def _given(batches: tuple[str, ...]) -> dict[str, str]:
             )
         found[name] = said
     return found
-
-
-def retryable() -> frozenset[str]:
-    """The error types of failed rows that wait for a decision."""
-    from batchrun.outcome import ERROR_TYPES, NEVER_SENT, PASSING
-
-    return frozenset(ERROR_TYPES) - PASSING - NEVER_SENT
-
-
-def _loaded(arguments: JobArguments, *, retrying: bool) -> tuple[Job, ModelChoice | None]:
-    """The job, and the model that only its failed rows go to, when `--model` is for them."""
-    if arguments.model is None or not retrying:
-        return arguments.load(), None
-    job, other = arguments.load(with_model=False), arguments.load()
-    return replace(job, endpoints={**other.endpoints, **job.endpoints}), other.models[0]

@@ -49,3 +49,12 @@ class Options:
                 "--rerun-changed and --keep-changed exclude each other",
                 hint="Choose one: the first asks changed rows again, the other leaves their answers.",
             )
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(
+                f"limit is {self.limit}: it must be at least 1", hint="Leave it out to ask for all rows."
+            )
+        if not self.drain >= 0:
+            raise UsageError(
+                f"drain is {self.drain}: it must be 0 seconds or more",
+                hint="30 is usual; 0 leaves calls under way no time.",
+            )

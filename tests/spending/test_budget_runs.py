@@ -19,6 +19,7 @@ from batchrun.errors import JobError
 from batchrun.gc import collect
 from batchrun.job import load_job
 from batchrun.run_folder.checkpoint.spend import keep_dropped
+from batchrun.run_folder.folder import RunFolder
 from tests.runs import JobFolder, simulated
 from tests.submits.test_openai_batch import batch, line
 
@@ -157,7 +158,7 @@ def test_each_day_has_its_own_budget(tmp_path: Path) -> None:
     for day in (today, today + timedelta(days=1)):  # it may be midnight in a moment
         earlier += Spend.on(day.timestamp(), Amounts(requests=3))
     with simulated(tmp_path, rows=10, budget={"requests": 5, "per": "day"}) as job:
-        job.submit_here(limit=0)
+        RunFolder(job.run).claim("job")
         keep_dropped(job.checkpoint, {"others": earlier})
         stopped = job.submit_here()
         assert (stopped.exit_code, len(job.calls())) == (3, 2)
