@@ -13,6 +13,7 @@ from batchrun.diff.side import KEY, Side
 from batchrun.diff.took import USED, Tally, Took
 from batchrun.errors import UsageError
 from batchrun.index.repeats import repeats
+from batchrun.run_folder.results.read import ANSWER
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +21,9 @@ class Gathered:
     """Runs as they are compared.
 
     Attributes:
-        lines: one for each row, as `align` joins them: of each run `at` (its `row_index`), `ok`, `code` for
-            what is compared, and `number` where that is one in every run; `truth`, a code, where it is asked.
+        lines: one for each row, as `align` joins them: of each run `at` (its `row_index`), `answer` (ANSWER),
+            `ok`, `code` for what is compared, and `number` where that is one in every run; `truth`, a code,
+            where it is asked.
         numbers: whether it is a number in every run.
     """
 
@@ -54,15 +56,15 @@ def gather(sides: Sequence[Side], compared: Compared, truth: Truth | None) -> Ga
 def _read(side: Side, compared: Compared, truth: Truth | None, *, numbers: bool) -> tuple[pl.DataFrame, Took]:
     def wanted(schema: pl.Schema) -> list[pl.Expr]:
         found = compared.find(schema)
-        columns = [KEY, pl.col("row_index").alias("at"), (pl.col("status") == "ok").alias("ok")]
-        columns.append(found.code.alias("code"))
+        columns = [KEY, pl.col("row_index").alias("at"), ANSWER.alias("answer")]
+        columns += [(pl.col("status") == "ok").alias("ok"), found.code.alias("code")]
         if numbers:
             columns.append(found.value.cast(pl.Float64).alias("number"))
         if truth:
             columns.append(truth.column.find(schema).code.alias("truth"))
         return [*columns, *USED]
 
-    line = {"key": pl.UInt64, "at": pl.Int64, "ok": pl.Boolean, "code": pl.UInt64}
+    line = {"key": pl.UInt64, "at": pl.Int64, "answer": pl.UInt64, "ok": pl.Boolean, "code": pl.UInt64}
     line |= {"number": pl.Float64} if numbers else {}
     line |= {"truth": pl.UInt64} if truth else {}
     tally, frames = Tally(), [pl.DataFrame(schema=line)]

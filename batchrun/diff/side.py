@@ -15,7 +15,7 @@ from batchrun.errors import UsageError
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.diagnosis import reading
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.results.read import Seen, rows_by_part, scan_seen, see
+from batchrun.run_folder.results.read import ANSWER, Seen, rows_by_part, scan_seen, see
 from batchrun.show.show import input_columns
 
 Columns: TypeAlias = Callable[[pl.Schema], Sequence[pl.Expr]]
@@ -59,17 +59,17 @@ class Side:
                 yield rows.select(columns(rows.collect_schema())).collect()
 
     def at(self, places: pl.DataFrame, columns: Columns) -> pl.DataFrame:
-        """`row_index`, `key` and these columns of the rows with this `row_index` and `key`, in no order.
+        """`row_index`, `answer` and these columns of the rows with these two, in no order.
 
         Raises RunFolderError for a damaged folder.
         """
         wanted = places.drop_nulls()
         near = pl.col("row_index").is_between(wanted["row_index"].min(), wanted["row_index"].max())
-        rows = self.rows.filter(near).with_columns(KEY)  # skips row groups by their statistics
-        rows = rows.join(wanted.lazy(), on=["row_index", "key"], how="semi")
+        rows = self.rows.filter(near).join(  # skips row groups by their statistics
+            wanted.lazy(), left_on=["row_index", ANSWER], right_on=["row_index", "answer"], how="semi"
+        )
         with reading(self.run):
-            found = rows.select("row_index", "key", *columns(self.schema)).collect()
-        return found.unique(["row_index", "key"], keep="last")
+            return rows.select("row_index", *columns(self.schema), answer=ANSWER).collect()
 
 
 def sides_of(runs: Sequence[RunFolder]) -> list[Side]:

@@ -61,8 +61,8 @@ class Table:
         for number in runs:
             piece = piece.join(
                 self._rows(number, lines),
-                left_on=[f"at_{number}", "key"],
-                right_on=["row_index", "key"],
+                left_on=[f"at_{number}", f"answer_{number}"],
+                right_on=["row_index", "answer"],
                 how="left",
                 maintain_order="left",
             ).with_columns(row_id=pl.coalesce("row_id", "_id"))
@@ -70,7 +70,7 @@ class Table:
         return piece
 
     def _rows(self, number: int, lines: pl.DataFrame) -> pl.DataFrame:
-        """`status`, value and truth of these lines in one run, by their `row_index` and `key`."""
+        """`status`, value and truth of these lines in one run, by their `row_index` and `answer`."""
         side = self.sides[number]
 
         def columns(schema: pl.Schema) -> Sequence[pl.Expr]:
@@ -80,5 +80,4 @@ class Table:
                 chosen.append(self.truth.column.find(schema).value.alias("truth"))
             return chosen
 
-        places = lines.select(pl.col(f"at_{number}").alias("row_index"), "key")
-        return side.at(places, columns)
+        return side.at(lines.select(row_index=f"at_{number}", answer=f"answer_{number}"), columns)

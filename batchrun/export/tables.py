@@ -11,7 +11,7 @@ import polars.selectors as cs
 from batchrun.export.formats import Table
 from batchrun.run_folder.diagnosis import reading
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.results.read import scan_seen, see
+from batchrun.run_folder.results.read import scan_seen, see, unpublished
 from batchrun.show.show import Choice, choose, input_columns, named_columns
 
 
@@ -50,5 +50,5 @@ def export_table(
         lacking = not set(wanted).isdisjoint(inputs)
     else:  # the first publication brings them
         lacking = columns is None and not run.results.exists()
-    without = int(chosen.positions.is_in(seen.since["row_index"].implode()).sum()) if lacking else 0
-    return Exported(len(chosen.positions), without)
+    bare = chosen.found.join(unpublished(seen), on=["row_index", "answer"], how="semi")
+    return Exported(len(chosen.found), len(bare) if lacking else 0)

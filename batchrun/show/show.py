@@ -14,6 +14,7 @@ from batchrun import codec
 from batchrun.errors import UsageError
 from batchrun.predicate import Predicate, PredicateError
 from batchrun.run_folder.parquet import scan_files
+from batchrun.run_folder.results.read import ANSWER
 from batchrun.show.member import find, splits
 
 CHUNK = 2_000
@@ -44,21 +45,32 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The rows that were chosen, in input order, and how many fit before `limit`."""
+    """The rows that were chosen, in input order.
+
+    Attributes:
+        rows: those that they were chosen from.
+        found: the `row_index` and `answer` (`run_folder.results.read.ANSWER`) of each.
+        matching: how many fit before `limit`.
+    """
 
     rows: pl.LazyFrame
-    positions: pl.Series
+    found: pl.DataFrame
     matching: int
+
+    @property
+    def positions(self) -> pl.Series:
+        """The number of each row in the input."""
+        return self.found["row_index"]
 
     def frames(self, columns: list[str], *, at_once: int) -> Iterator[pl.DataFrame]:
         """These columns of the rows, some rows at a time."""
-        for start in range(0, len(self.positions), at_once):
+        for start in range(0, len(self.found), at_once):
             yield self._part(start, at_once, columns)
 
     def pieces(self, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
         """The rows, all columns or these, as many at a time as take about PIECE bytes, and at most CHUNK."""
         start, rows = 0, 50
-        while start < len(self.positions):
+        while start < len(self.found):
             piece = self._part(start, rows, columns)
             yield piece
             start += rows
@@ -66,9 +78,12 @@ class Chosen:
             rows = max(1, min(fitting, 4 * rows, CHUNK))
 
     def _part(self, start: int, count: int, columns: list[str] | None) -> pl.DataFrame:
-        part = self.positions.slice(start, count)
-        near = pl.col("row_index").is_between(part.min(), part.max())  # skips row groups by their statistics
-        rows = self.rows.filter(near).join(part.to_frame().lazy(), on="row_index", how="semi")
+        part = self.found.slice(start, count)
+        first, last = part["row_index"].min(), part["row_index"].max()
+        near = pl.col("row_index").is_between(first, last)  # skips row groups by their statistics
+        rows = self.rows.filter(near).join(
+            part.lazy(), left_on=["row_index", ANSWER], right_on=["row_index", "answer"], how="semi"
+        )
         rows = rows.sort("row_index")  # a join keeps no order
         return (rows.select(cs.by_name(columns)) if columns else rows).collect()
 
@@ -88,7 +103,7 @@ def choose(rows: pl.LazyFrame, choice: Choice) -> Chosen:
     if choice.where is not None:
         fitting = fitting.filter(_condition(choice.where, names))
     try:
-        found = fitting.select("row_index", "row_id").collect()
+        found = fitting.select("row_index", "row_id", answer=ANSWER).collect()
     except pl.exceptions.PolarsError as error:
         raise UsageError(
             f"--where: `{choice.where}` does not fit the rows: {str(error).splitlines()[0]}",
@@ -96,12 +111,12 @@ def choose(rows: pl.LazyFrame, choice: Choice) -> Chosen:
         ) from error
     if choice.ids and choice.where is None and choice.failed is None:
         _require(choice.ids, found["row_id"])
-    matching, positions = len(found), found["row_index"]
+    matching = len(found)
     if choice.sample is not None and choice.sample < matching:
-        positions = positions.gather(_drawn(found["row_id"], choice.sample, choice.seed))
+        found = found[_drawn(found["row_id"], choice.sample, choice.seed)]
     if choice.limit is not None:
-        positions = positions.head(choice.limit)
-    return Chosen(rows, positions, matching)
+        found = found.head(choice.limit)
+    return Chosen(rows, found.drop("row_id"), matching)
 
 
 def _drawn(row_ids: pl.Series, count: int, seed: int) -> list[int]:

@@ -109,7 +109,8 @@ def test_rows_that_come_on_top_change_few_of_a_sample() -> None:
     """Each row is drawn by itself: those that are in it stay, but for the ones that make room."""
 
     def drawn(rows: range, seed: int = 1) -> set[str]:
-        table = pl.DataFrame({"row_index": rows, "row_id": [f"r{n}" for n in rows]}).lazy()
+        table = pl.LazyFrame({"row_index": rows, "row_id": [f"r{n}" for n in rows]})
+        table = table.with_columns(request_hash=pl.lit("ab" * 32), finished_at=pl.datetime(2026, 1, 1))
         chosen = choose(table, Choice(sample=100, seed=seed))
         assert chosen.positions.is_sorted()
         return {f"r{n}" for n in chosen.positions}

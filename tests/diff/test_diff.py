@@ -134,6 +134,25 @@ def test_a_number_that_two_rows_have_is_compared_once(tmp_path: Path) -> None:
     assert pl.concat(found.table.pieces())["row_id"].to_list() == ["0", "1"]
 
 
+def test_the_table_shows_the_answers_that_were_compared(tmp_path: Path) -> None:
+    """Also where, without ids, a row that is not published yet has the number of a published one."""
+    runs = []
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        work = Work(tmp_path / name).write([{"text": f"row {number}"} for number in range(40)])
+        work.answer(range(40))
+        work.publish()
+        runs.append(work.run)
+    work.write([{"text": f"{'inserted' if number < 40 else 'row'} {number % 40}"} for number in range(80)])
+    work.answer(range(40))
+    found = diff(runs)
+    rows = pl.concat(found.table.pieces())
+    assert found.rows_changed == 40
+    assert rows[f"completion@{found.runs[1].name}"].to_list() == [
+        f"answer {number}" for number in range(41, 81)
+    ]
+
+
 def test_runs_without_an_answer_in_common_are_compared_all_the_same(base: RunFolder, tmp_path: Path) -> None:
     """By what they cost and how their rows ended; there is no agreement of nothing."""
     other = run_of(tmp_path / "b", [Failure()] * 6, schema=LABELS)

@@ -290,6 +290,26 @@ def test_rows_without_their_input_are_told(work: Work, tmp_path: Path) -> None:
     assert lacking not in batchrun(*words, "--columns", "row_id,completion", cwd=tmp_path).err
 
 
+def test_rows_that_share_a_number_are_told_apart(work: Work) -> None:
+    """Without ids: lines were inserted, and the submit that asked for them killed before it published."""
+    work.write([{"text": "inserted"}, {"text": "another"}, *ROWS])
+    work.answer([0, 1])
+    shown = [json.loads(line) for line in exported(work, "--columns", "row_id,completion,text").splitlines()]
+    assert [row["row_id"] for row in shown] == ["0", "0", "1", "1", "2", "4"]
+    for row in shown:
+        if row["completion"]:
+            words = ["--where", f"completion = '{row['completion']}'", "--json"]
+            assert [one["row_id"] for one in batchrun("show", work.run.path, *words).lines] == [row["row_id"]]
+    out = str(work.folder / "published.jsonl")
+    words = ["--where", "text IS NOT NULL", "--out", out, "--json"]
+    assert batchrun("export", work.run.path, *words).json == {
+        "rows": 3,
+        "format": "jsonl",
+        "out": out,
+        "without_input": 0,
+    }
+
+
 def test_before_the_first_publication_no_row_has_its_input(tmp_path: Path) -> None:
     """That is told, too, unless only other columns are wanted."""
     work = Work(tmp_path).write(ROWS)

@@ -32,6 +32,11 @@ _TRIES = 10
 _IDENTITY = ["_hash", "finished_at"]
 """What tells the answers of a run apart, in the results and in the checkpoint."""
 _TASK = ["_task", "_key", "row_index", "status", *_IDENTITY]
+_REQUEST = pl.col("request_hash").str.head(16).str.to_integer(base=16, dtype=pl.UInt64, strict=False)
+
+ANSWER = pl.struct(_REQUEST, "finished_at").hash()
+"""8 bytes that tell a row's answer apart in the results. With `row_index` they tell the row apart; that alone
+does not: without ids, what was answered since the publication may have the number of a published row."""
 
 
 def read_steadily(folder: Path) -> Checkpoint:
@@ -100,6 +105,11 @@ def scan_seen(seen: Seen) -> pl.LazyFrame:
     replaced = since.select(pl.col("replaces").explode()).drop_nulls()
     kept = published.join(replaced.lazy(), left_on="row_index", right_on="replaces", how="anti")
     return pl.concat([kept, *fresh], how="diagonal").sort("row_index")
+
+
+def unpublished(seen: Seen) -> pl.DataFrame:
+    """The rows that were answered since the publication, by `row_index` and `answer` (ANSWER)."""
+    return seen.since.select("row_index", answer=pl.struct(*_IDENTITY).hash())
 
 
 def published_parts(run: RunFolder) -> list[Path]:
@@ -177,11 +187,10 @@ def _shown(parts: list[Path]) -> pl.DataFrame:
     """Published rows that show an answer of their own, by `row_index` and what tells the answer apart."""
     schema = _task_schema()
     found = [pl.DataFrame(schema={name: schema[name] for name in ["row_index", *_IDENTITY]})]
-    request = pl.col("request_hash").str.head(16).str.to_integer(base=16, dtype=pl.UInt64)
     for part in parts:
         rows = scan_files(part)
         own = "duplicate_of" not in rows.collect_schema() or pl.col("duplicate_of").is_null()
-        found.append(rows.filter(own).select("row_index", request.alias("_hash"), "finished_at").collect())
+        found.append(rows.filter(own).select("row_index", _REQUEST.alias("_hash"), "finished_at").collect())
     return pl.concat(found)
 
 
