@@ -35,7 +35,7 @@ def _known(words: Sequence[str]) -> Iterator[str]:
     for name, value in os.environ.items():
         if name in named or _KEY_NAME.search(name) or looks_like_key(value):
             yield value
-    for path in _env_files(words):
+    for path in filter(_is_file, _env_files(words)):
         with suppress(UsageError):  # it was told already, or is about to be
             yield from read_env_file(path).values()
 
@@ -43,9 +43,14 @@ def _known(words: Sequence[str]) -> Iterator[str]:
 def _named_in(word: str) -> Iterator[str]:
     """The variables that a job file takes keys from; also of one with mistakes, or given by `--set`."""
     yield from _KEY_ENV.findall(word)
-    # no file, or no path at all
-    with suppress(OSError, ValueError), Path(word).open(encoding="utf-8", errors="replace") as file:
-        yield from _KEY_ENV.findall(file.read(_MOST))
+    if _is_file(word):
+        with suppress(OSError), Path(word).open(encoding="utf-8", errors="replace") as file:
+            yield from _KEY_ENV.findall(file.read(_MOST))
+
+
+def _is_file(word: str | Path) -> bool:
+    """Whether it can be read to its end at once: a pipe waits for somebody who writes to it."""
+    return os.path.isfile(word)  # noqa: PTH113 - gives no error for a name that is too long
 
 
 def _env_files(words: Sequence[str]) -> Iterator[Path]:

@@ -256,6 +256,14 @@ def test_the_exit_code_counts_more_than_a_reader_that_has_gone(run: JobFolder, o
     assert ended.returncode == 6
 
 
+def test_an_error_waits_for_no_pipe(run: JobFolder, tmp_path: Path) -> None:
+    """Whoever is at the other end of `--out >(…)` waits for rows, which do not come."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    ended = run_batchrun("export", str(run.job), "--columns", "nope", "--out", str(pipe), timeout=30)
+    assert (ended.returncode, "`nope`" in ended.stderr) == (2, True)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a Linux device")
 def test_a_full_disk_below_standard_output_is_told(run: JobFolder) -> None:
     """What cannot be written is an error, not a traceback."""
