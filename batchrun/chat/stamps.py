@@ -54,7 +54,7 @@ def stamped(document: dict[str, Any], stamp: Stamp) -> dict[str, Any]:
     """
     if not is_stored(document):
         return document
-    own = sent_metadata(document)
+    own = document.get("metadata")
     if reason := leaves_no_room(own):
         raise ValueError(f"metadata: {reason}")
     return {**document, "metadata": {**(own or {}), **stamp.pairs()}}
@@ -62,18 +62,7 @@ def stamped(document: dict[str, Any], stamp: Stamp) -> dict[str, Any]:
 
 def is_stored(parameters: Mapping[str, Any]) -> bool:
     """Whether a provider is asked to keep the answer (`store: true`)."""
-    return _sent(parameters, "store") is True
-
-
-def sent_metadata(parameters: Mapping[str, Any]) -> Any:
-    """The metadata of a request; None where it has none."""
-    return _sent(parameters, "metadata")
-
-
-def _sent(parameters: Mapping[str, Any], name: str) -> Any:
-    """What a row's own request says in `extra_body` is sent in place of the member beside it."""
-    extra = parameters.get("extra_body")
-    return extra[name] if extra and name in extra else parameters.get(name)
+    return parameters.get("store") is True
 
 
 def leaves_no_room(metadata: object) -> str | None:

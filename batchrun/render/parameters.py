@@ -7,15 +7,15 @@ from typing import Any
 
 from batchrun import codec
 from batchrun.chat.request.parameters import check_combination, check_parameter
-from batchrun.chat.stamps import is_stored, leaves_no_room, sent_metadata
+from batchrun.chat.stamps import is_stored, leaves_no_room
 from batchrun.job import Job, ModelChoice
+from batchrun.job.sections.prompt import OTHERWISE_GIVEN
 from batchrun.render.evaluate import at, evaluated, no_json, unfit
 from batchrun.template.source import has_markup
 from batchrun.template.template import Context, Prepared, Templates
 
-_NOT_PARAMETERS = frozenset({"model", "messages"})
-"""Members of a request body that have places of their own."""
-
+_IN_BODY_ALONE = frozenset({*OTHERWISE_GIVEN, "extra_body"})
+"""Members of a row's own body that its `extra_body` must not hold."""
 
 _TOKEN_LIMITS = frozenset({"max_tokens", "max_completion_tokens"})
 """Two names of one parameter."""
@@ -31,7 +31,7 @@ class Parameters:
         self.constant = {name: value for name, value in model.parameters.items() if not has_markup(value)}
         """Those that are the same for every row."""
         self._run_tools = job.run_tools.functions if job.run_tools else ()
-        self._removed = model.removed | _NOT_PARAMETERS
+        self._removed = model.removed | OTHERWISE_GIVEN.keys()
         self._dynamic: dict[str, Prepared] = {}
         for name, value in model.parameters.items():
             if name not in self.constant:
@@ -57,17 +57,32 @@ class Parameters:
                 _check("request", name, value)
                 parameters[name] = value
         if body is not None:
-            own = {name: value for name, value in body.items() if name not in self._removed}
-            if not isinstance(own.get("extra_body", {}), Mapping):
-                raise unfit("body.extra_body: must be a mapping of further members")
+            own = self._own(body)
             for name in own:
                 _check("body", name, own[name])
             parameters = _without_other_limit(own, parameters) | parameters
         if wrong := check_combination(parameters, self._run_tools):
             raise unfit(f"request.{wrong}")
-        if is_stored(parameters) and (reason := leaves_no_room(sent_metadata(parameters))):
+        if is_stored(parameters) and (reason := leaves_no_room(parameters.get("metadata"))):
             raise unfit(f"request.metadata: {reason}")
         return parameters
+
+    def _own(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """What a row's own request says, as it is sent: the members of its `extra_body` are the body's own.
+
+        Raises RenderError.
+        """
+        extra = {} if "extra_body" in self._removed else body.get("extra_body", {})
+        if not isinstance(extra, Mapping):
+            raise unfit("body.extra_body: must be a mapping of further members")
+        if wrong := sorted(extra.keys() & _IN_BODY_ALONE):
+            raise unfit(f"body.extra_body.{wrong[0]}: must not be given: its place is in the body itself")
+        members = {**body, **extra}
+        return {
+            name: value
+            for name, value in members.items()
+            if name not in self._removed and name != "extra_body"
+        }
 
 
 def _without_other_limit(own: dict[str, Any], laid_over: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,6 +81,37 @@ def test_the_jobs_limit_of_tokens_replaces_the_rows_by_either_name(tmp_path: Pat
     assert "max_completion_tokens" not in call.body
 
 
+def test_the_members_of_extra_body_are_the_bodys_own(tmp_path: Path) -> None:
+    """They are sent beside the others, and are the same request; the job's own parameters lie over them."""
+    extra = {"n": 2, "seed": 1, "max_tokens": 50, "an_endpoint_s_own": 1}
+    spelled = {**BODY, **extra}
+    del spelled["max_completion_tokens"]
+    request = {"max_completion_tokens": 5, "seed": None, "extra_body": {"another_s": 2}}
+    with simulated(tmp_path, rows=0, config={"bodies": True}) as job:
+        batch(job, line("a", extra_body=extra), {**line("b"), "body": spelled}, request=request)
+        assert job.submit_here().ok == 2
+        sent = [call.body for call in job.calls()]
+        hashes = job.results()["request_hash"]
+    wanted = {**BODY, "n": 2, "max_completion_tokens": 5, "an_endpoint_s_own": 1, "another_s": 2}
+    assert sent == [wanted, wanted]
+    assert hashes.n_unique() == 1
+
+
+def test_extra_body_passes_no_cap(tmp_path: Path) -> None:
+    """It can neither name a dearer model than the one that is priced, nor lift the job's limit of tokens."""
+    prices = {"local/small": {"input": 1, "output": 1}, "local/large": {"input": 1000, "output": 1000}}
+    job_has = {"model": "local/small", "request": {"max_completion_tokens": 5, "n": 1}, "prices": prices}
+    extra = {"n": 4, "max_completion_tokens": 900}
+    with simulated(tmp_path, rows=0, config={"bodies": True}) as job:
+        lines = line("a", extra_body={"model": "large"}), line("b", extra_body=extra)
+        batch(job, *lines, budget={"cost_usd": 0.01}, **job_has)
+        summary = job.submit_here()
+        assert (summary.ok, summary.errors) == (1, {"render": 1})
+        (call,) = job.calls()
+    assert call.body is not None
+    assert (call.body["model"], call.body["n"], call.body["max_completion_tokens"]) == ("small", 1, 5)
+
+
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
@@ -89,6 +120,11 @@ def test_the_jobs_limit_of_tokens_replaces_the_rows_by_either_name(tmp_path: Pat
         ({"messages": [{"role": "user"}]}, "render", "body.messages[0].content"),
         ({"model": None}, "render", "body.model"),
         ({"top_logprobs": 2}, "render", "top_logprobs: needs logprobs"),
+        ({"extra_body": "x"}, "render", "body.extra_body: must be a mapping"),
+        ({"extra_body": {"n": 0}}, "render", "body.n: must be at least 1"),
+        ({"extra_body": {"model": "large"}}, "render", "body.extra_body.model: must not be given"),
+        ({"extra_body": {"messages": []}}, "render", "body.extra_body.messages: must not be given"),
+        ({"extra_body": {"extra_body": {}}}, "render", "body.extra_body.extra_body: must not be given"),
     ],
 )
 def test_a_wrong_body_is_its_rows_failure(
