@@ -15,7 +15,7 @@ from batchrun import codec
 from batchrun.chat.schema.json_schema import SchemaError, compiled, plain
 from batchrun.errors import JobError
 from batchrun.importing import importing_from
-from batchrun.job.document.document import read_document, read_whole
+from batchrun.job.document.document import MAX_DEPTH, read_document, read_whole
 
 _YAML = (".yaml", ".yml")
 _WRAPPING = frozenset({"type", "name", "description", "strict", "schema"})
@@ -46,7 +46,17 @@ def load_answer_schema(spelled: str | Mapping[str, Any], *, folder: Path, where:
         compiled(schema)
     except SchemaError as error:
         raise JobError(f"{named}: {error}", hint=_PUT_RIGHT) from error
+    if _depth(schema) > MAX_DEPTH:
+        raise JobError(
+            f"{named}: nested more than {MAX_DEPTH} levels deep, as no job may be",
+            hint="Write parts of it under $defs, and refer to them.",
+        )
     return schema
+
+
+def _depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inner), default=0) if isinstance(value, dict | list) else 0
 
 
 def _wrapped(found: Mapping[str, Any]) -> str | None:

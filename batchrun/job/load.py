@@ -11,7 +11,7 @@ from typing import Any
 
 from batchrun.errors import JobError
 from batchrun.job.checking.check import check
-from batchrun.job.document.document import MAX_BYTES, Document, read_document
+from batchrun.job.document.document import KEPT, WRITTEN, Bounds, Document, read_document
 from batchrun.job.document.override import SCHEMA, apply_set, is_class, replace
 from batchrun.job.document.place import Loc, Places, Problem
 from batchrun.job.endpoints import Endpoint, limits_of, resolve
@@ -45,11 +45,12 @@ def load_job(
         name: `--name`: the run's name and folder.
         model: `--model`: replaces the job's `model`.
         env: the environment, for `${VAR}` and OPENAI_BASE_URL.
-        folder: where the paths in the file start; default: the file's own folder.
+        folder: where the paths in the file start, which is then a run folder's copy of a job; default: the
+            file's own folder.
 
     Raises JobError with every problem found, one a line, each with its place.
     """
-    document = _read(cwd / path, shown=str(path))
+    document = _read(cwd / path, str(path), WRITTEN if folder is None else KEPT)
     if isinstance(document.value, dict):
         _override(document, sets, name, model, cwd)
     places = Places(str(path), document.lines, document.shell)
@@ -61,15 +62,15 @@ def load_job(
     return _job(job_path, checked.file, document, paths, env, renamed=name is not None)
 
 
-def _read(path: Path, shown: str) -> Document:
+def _read(path: Path, shown: str, bounds: Bounds) -> Document:
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(bounds.bytes + 1)
     except OSError as error:
         raise JobError(f"{shown}: cannot be read: {error.strerror}", hint=_NO_FILE) from error
-    if len(data) > MAX_BYTES:
+    if len(data) > bounds.bytes:
         raise JobError(
-            f"{shown}: larger than {MAX_BYTES:,} bytes",
+            f"{shown}: larger than {bounds.bytes:,} bytes",
             hint=_if_table(Path(shown)) or "is this the prompt table? Name it in a job file's input.path",
         )
     try:
@@ -80,7 +81,7 @@ def _read(path: Path, shown: str) -> Document:
             f"{shown}:{line}: not UTF-8 text: byte {data[error.start]:#04x}",
             hint=_if_table(Path(shown)) or "Save the file as UTF-8.",
         ) from None
-    document = read_document(text)
+    document = read_document(text, bounds=bounds)
     if not document.problems and not isinstance(document.value, dict):
         document.problems.append(Problem((), _no_mapping(document.value)))
     return document

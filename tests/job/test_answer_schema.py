@@ -73,6 +73,7 @@ def test_jobs_of_two_folders_can_have_modules_of_the_same_name(tmp_path: Path) -
         ("text.json", ": text.json: properties.a.description: a lone surrogate, which is no character"),
         ("key.json", ": key.json: properties: a lone surrogate"),
         ("deep.json", ": deep.json: the schema is nested too deeply"),
+        ("levels.json", ": levels.json: nested more than 40 levels deep, as no job may be"),
         ({"properties": {"a": {"items": 3}}}, ": properties.a.items: 3 is not of type"),
         ("no.such.module:Ticket", ": there is no module no.such.module: it is looked for in "),
         ("json:JSONDecoder", ": json has something else as pydantic model JSONDecoder"),
@@ -89,6 +90,7 @@ def test_what_is_no_schema_is_refused(tmp_path: Path, spelled: Any, message: str
     (tmp_path / "remote.json").write_text('{"properties": {"a": {"$ref": "http://x/y.json"}}}')
     (tmp_path / "text.json").write_text('{"properties": {"a": {"description": "lone \\ud83d"}}}')
     (tmp_path / "key.json").write_text('{"properties": {"\\ud83d": {"type": "string"}}}')
+    (tmp_path / "levels.json").write_text('{"not": ' * 40 + "{}" + "}" * 40)
     (tmp_path / "deep.json").write_text('{"not": ' * 400 + "{}" + "}" * 400)
     with pytest.raises(JobError, match=f"^{WHERE}{message}"):
         load(spelled, tmp_path)

@@ -29,11 +29,28 @@ MAX_BYTES = 4_000_000
 MAX_VALUES = 50_000
 """Values a document may hold once its aliases are written out: stops an alias bomb."""
 
-_MAX_EVENTS = 4 * MAX_VALUES
-"""What so many values are made of at most: keys, values, and where lists and mappings begin and end."""
-
 MAX_DEPTH = 40
 """How deep it may be nested: libyaml's compose overflows the C stack far above that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How large a document may be."""
+
+    bytes: int
+    values: int
+    depth: int
+
+
+WRITTEN = Bounds(MAX_BYTES, MAX_VALUES, MAX_DEPTH)
+"""Of what people write."""
+
+KEPT = Bounds(1000 * MAX_BYTES, 1000 * MAX_VALUES, 2 * MAX_DEPTH)
+"""Of the copy of a job that its run folder keeps: the files that the job is made of are in it, each of them
+within its own bounds."""
+
+_EVENTS = 4
+"""Of YAML for a value, at most: its key, itself, and where a list or a mapping begins and ends."""
 
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
@@ -73,14 +90,14 @@ def read_whole(path: Path) -> bytes:
     return data
 
 
-def read_document(text: str, loc: Loc = ()) -> Document:
+def read_document(text: str, loc: Loc = (), bounds: Bounds = WRITTEN) -> Document:
     """Read one YAML document whose top is the job's value at `loc`; its problems are in it."""
     document = Document(lines={loc: 1})
     try:
-        _refuse_large(text)
+        _refuse_large(text, bounds)
         node = yaml.compose(text, Loader=_LOADER)
         if node is not None:
-            document.value = _Builder(document).build(node, loc)
+            document.value = _Builder(document, bounds).build(node, loc)
     except yaml.YAMLError as error:
         trap = explain(error, text)
         document.problems.append(Problem(loc, trap.text, trap.line))
@@ -96,31 +113,32 @@ class _TooLargeError(Exception):
         self.line = line
 
 
-def _refuse_large(text: str) -> None:
+def _refuse_large(text: str, bounds: Bounds) -> None:
     """Look at the events first, which needs no stack, so that compose cannot overflow its own."""
     depth = 0
     for number, event in enumerate(yaml.parse(text, Loader=_LOADER)):
-        if number > _MAX_EVENTS:
+        if number > _EVENTS * bounds.values:
             line = event.start_mark.line + 1 if event.start_mark else 1
-            raise _TooLargeError(f"more than {MAX_VALUES:,} values: is this the prompt table?", line)
+            raise _TooLargeError(f"more than {bounds.values:,} values: is this the prompt table?", line)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
+        if depth > bounds.depth:
             line = event.start_mark.line + 1 if event.start_mark else 1
-            raise _TooLargeError(f"nested more than {MAX_DEPTH} levels deep: write it flatter", line)
+            raise _TooLargeError(f"nested more than {bounds.depth} levels deep: write it flatter", line)
 
 
 class _Builder:
     """Builds values from pyyaml's nodes; an alias becomes a copy of its own."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, bounds: Bounds) -> None:
         self.document = document
+        self.bounds = bounds
         self.count = 0
 
     def build(self, node: yaml.Node, loc: Loc, depth: int = 0) -> Any:
         line = node.start_mark.line + 1
         self.document.lines.setdefault(loc, line)
         self.count += 1
-        if self.count > MAX_VALUES or depth > MAX_DEPTH:
+        if self.count > self.bounds.values or depth > self.bounds.depth:
             raise _TooLargeError(
                 "aliases (*name) that repeat too much, or contain themselves: write the values out", line
             )
