@@ -11,7 +11,8 @@ import yaml
 
 from batchrun.chat.request.message_models import as_spelled
 from batchrun.errors import JobError
-from batchrun.job.document.document import EXPONENT
+from batchrun.job.document.document import EXPONENT, Document
+from batchrun.job.document.interpolate import expand, literal
 from batchrun.job.job import Job
 from batchrun.job.load import load_job
 
@@ -44,19 +45,28 @@ def job_snapshot(
 ) -> str:
     """The job as YAML, with the shell's options applied.
 
-    `messages` and `turns` (files and includes read in) and `schema` take the place of what the job
-    spells, where they are given. Every `${VAR}` is left as it is written, so that no value of the
-    environment is kept.
+    `messages` and `turns` (files and includes read in) take the place of what the job spells, where they
+    are given; so does `schema`, where the job names a file or a class. Every `${VAR}` is left as it is
+    written, so that no value of the environment is kept.
     """
     given = {"messages": messages, "turns": turns}
     inlined = {key: [as_spelled(item) for item in items] for key, items in given.items() if items}
     document = {"name": job.name, **job.document}
     if inlined:
         document["prompt"] = {**job.document.get("prompt", {}), **inlined}
-    if schema is not None:
-        document["schema"] = dict(schema)
+    if schema is not None and isinstance(job.answer_schema, str):
+        document["schema"] = literal(schema)
     text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return f"{_STARTS}{job.folder}\n{text}"
+
+
+def kept_schema(kept: Path, env: Mapping[str, str]) -> Mapping[str, Any] | None:
+    """The schema of a `job_snapshot` as it reads once its variables are replaced; None where it has none.
+
+    Text that names a variable that is not set stays as it is written.
+    """
+    spelled = (read_snapshot(kept) or {}).get("schema")
+    return expand(Document(spelled), env).value if isinstance(spelled, dict) else None
 
 
 def read_snapshot(kept: Path | str) -> dict[str, Any] | None:

@@ -89,11 +89,13 @@ def _reparse(
         del older  # its index is held in memory
         result_types(survey.renderer).save(run.checkpoint_path)
         _record(work, survey.checkpoint)
+        read = work.result()
         # not before the last answer is recorded: until then it says what the others were asked
-        write_atomically(run.job_yaml, survey.renderer.snapshot().encode())
+        if read.reread or read.done == read.rows:
+            write_atomically(run.job_yaml, survey.renderer.snapshot().encode())
         last = run.read_run_json()
         ending = Ending(job, run, ModelPrices(job, started), Counters(), progress, started, last)
-        result = replace(work.result(), summary=ending.finish(survey))
+        result = replace(read, summary=ending.finish(survey))
         log("reparse", rows=result.reread, ok=result.ok, failed=result.failed)
         return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from batchrun.checks.verdict import given, sentence
-from batchrun.job.snapshot import read_snapshot
+from batchrun.job.snapshot import kept_schema
 from batchrun.report.charts import Chart, charts, pauses
 from batchrun.report.figures import Figures, figures
 from batchrun.report.members import MOST
@@ -152,8 +153,7 @@ def _checks(found: Status) -> Iterator[Verdict]:
 
 def _figures(seen: Seen) -> Figures | None:
     """What is drawn of a run; what the schema enumerates is known from the job as it was submitted last."""
-    schema = (read_snapshot(seen.run.job_yaml) or {}).get("schema")
-    return figures(lambda: rows_by_part(seen), schema if isinstance(schema, Mapping) else None)
+    return figures(lambda: rows_by_part(seen), kept_schema(seen.run.job_yaml, os.environ))
 
 
 def _charts_note(drawn: Figures) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchrun.job import Job, job_snapshot
-from batchrun.job.document.document import read_document
+from batchrun.errors import JobError
+from batchrun.job import Job, job_snapshot, load_job
+from batchrun.job.document.document import MAX_BYTES, MAX_VALUES, read_document
+from batchrun.job.snapshot import kept_schema
 from batchrun.render.renderer import Renderer
 from tests.job.jobs import FULL, MINIMAL, load
 
@@ -100,6 +103,55 @@ def test_no_value_of_the_environment_is_in_it(tmp_path: Path) -> None:
     assert "internal" not in found
     for line in ("path: ${DATA}", "user: ${NAME}", "seed: 3", "stop: ${NAME}", "api_key_env: SECRET"):
         assert line in found
+
+
+TEXTS = {"description": "an ${AMOUNT} or $${X}", "enum": ["${", "$", "$$${A}"], "${KEY}": "${A:-b}"}
+
+
+@pytest.mark.parametrize("spelled", ["s.json", "shapes:Ticket"])
+def test_a_schema_that_was_read_in_comes_back_as_it_was(tmp_path: Path, spelled: str) -> None:
+    """In a file or a class `${` is text, and names no variable in the copy either."""
+    (tmp_path / "s.json").write_text(json.dumps({"properties": {"label": TEXTS}}))
+    (tmp_path / "shapes.py").write_text(
+        "from pydantic import BaseModel, Field\n"
+        f"class Ticket(BaseModel):\n    label: str = Field(json_schema_extra={TEXTS!r})\n"
+    )
+    renderer = Renderer(load(tmp_path, f"{MINIMAL}schema: {spelled}\n"))
+    (tmp_path / "kept").mkdir()
+    kept = load(tmp_path / "kept", renderer.snapshot())
+    assert renderer.answer_schema is not None
+    assert kept.answer_schema == renderer.answer_schema.schema
+    assert kept_schema(tmp_path / "kept" / "job.yaml", {}) == renderer.answer_schema.schema
+
+
+def test_a_schema_of_the_job_itself_keeps_its_variables(tmp_path: Path) -> None:
+    """What they stand for is not kept; whoever reads the copy replaces them again."""
+    text = MINIMAL + 'schema: {type: object, title: "${SECRET}", description: "$${X}"}\n'
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "job.yaml").write_text(snapshot(load(tmp_path, text, env=ENV)))
+    kept = (tmp_path / "kept" / "job.yaml").read_text()
+    assert "s3cr3t" not in kept
+    again = load(tmp_path / "kept", kept, env=ENV)
+    assert again.answer_schema == {"type": "object", "title": "s3cr3t", "description": "${X}"}
+    assert kept_schema(tmp_path / "kept" / "job.yaml", ENV) == again.answer_schema
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        f"# {'x' * MAX_BYTES}\n",
+        f"  vars: {{a: [{'1,' * MAX_VALUES}]}}\n",
+        f"  vars: {{a: {'[' * 50}{']' * 50}}}\n",
+    ],
+    ids=["bytes", "values", "levels"],
+)
+def test_what_was_submitted_can_be_loaded(tmp_path: Path, more: str) -> None:
+    """The copy holds all files that a job was made of: it may be larger than what one file may hold."""
+    path = tmp_path / "job.yaml"
+    path.write_text(MINIMAL.replace("model:", f"{more}model:"))
+    with pytest.raises(JobError):
+        load_job(path, env={}, cwd=tmp_path)
+    assert load_job(path, env={}, cwd=tmp_path, folder=tmp_path).name == "job"
 
 
 def test_text_of_several_lines_can_be_read(tmp_path: Path) -> None:

@@ -331,6 +331,30 @@ def test_rows_that_were_edited_or_never_answered_are_left_to_submit(tmp_path: Pa
         assert len(seen) == 4
 
 
+def test_a_schema_file_may_speak_of_variables(tmp_path: Path) -> None:
+    """In a file `${` is text: the run folder's copy of the job, which has the schema in it, reads so, too."""
+    with scripted(tmp_path, {0: [says("new")]}, schema="s.json") as (job, seen):
+        spelled = {"description": "an ${AMOUNT} or $${X}"}
+        (tmp_path / "s.json").write_text(json.dumps(schema() | spelled))
+        job.submit_here()
+        before = len(seen)
+        (tmp_path / "s.json").write_text(json.dumps(schema([*LABELS, "new"]) | spelled))
+        assert here(job).reread == 1
+        assert (statuses(job), len(seen)) == (["ok"], before)
+
+
+def test_a_reparse_that_reads_nothing_leaves_the_copy_of_the_job(tmp_path: Path) -> None:
+    """It says by which schema answers were read, and none was read by another."""
+    with scripted(tmp_path, {0: [says("bug")]}, schema=schema()) as (job, _seen):
+        job.submit_here()
+        kept = (job.run / "job.yaml").read_bytes()
+        write_rows(job.rows, 2)
+        job.rows.write_text(job.rows.read_text().replace("please", "do"))
+        job.edit(schema=schema([*LABELS, "new"]))
+        assert here(job).reread == 0
+        assert (job.run / "job.yaml").read_bytes() == kept
+
+
 def test_a_failure_without_an_answer_is_left_to_submit(tmp_path: Path) -> None:
     """It did not fail by the schema; a refusal did not either, but it was an answer: it stays as it was."""
     faults = [

@@ -67,6 +67,15 @@ def variables_in(value: Any, env: Mapping[str, str]) -> dict[str, str | None]:
     return {found.variable: env.get(found.variable) for found in walk.references}
 
 
+def literal(value: Any) -> Any:
+    """`value` so spelled that `expand` gives it as it is: every `${` of its texts is written `$${`."""
+    if isinstance(value, Mapping):
+        return {key: literal(member) for key, member in value.items()}
+    if isinstance(value, list):
+        return [literal(item) for item in value]
+    return value.replace("${", "$${") if isinstance(value, str) else value
+
+
 class _Walk:
     def __init__(self, plain: set[Loc], env: Mapping[str, str]) -> None:
         self.plain = plain
