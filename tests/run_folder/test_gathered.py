@@ -8,10 +8,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from batchrun.errors import StorageError
 from batchrun.run_folder.checkpoint import gathered
 from batchrun.run_folder.checkpoint.gathered import Gathered, answers_of_rows, is_scattered, portions
 from batchrun.run_folder.checkpoint.sealed import PartReader
 from tests.run_folder.answering import Work, large
+from tests.run_folder.recorded import answered, body, done, reply, sent
+from tests.small_files import files_of_at_most
 
 COLUMNS = ["row_id", "completion", "request_hash"]
 
@@ -44,6 +47,24 @@ def test_large_answers_are_read_a_few_at_a_time(tmp_path: Path, size: int, lengt
     assert [len(rows) for rows, _size in found] == lengths
     assert pl.concat(rows for rows, _size in found).equals(states)
     assert all(len(rows) * size < told < len(rows) * (2 * size + 30_000) for rows, told in found)
+
+
+def test_a_full_disk_leaves_no_file_of_the_sorting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of answers of which some were written already: what they take is what the disk has not."""
+    monkeypatch.setattr(gathered, "RUN_BYTES", 1)
+    monkeypatch.setattr(gathered, "AT_ONCE", 4)
+    noise = body(random.Random(1).randbytes(100_000).hex())
+    work = Work(tmp_path).write({"text": f"text {n}"} for n in range(8))
+    work.answer(range(4))
+    work.answer(range(4, 8), lambda task: [sent(task), answered(task, exchange=reply(noise)), done(task)])
+    states, folder = work.survey().states(), tmp_path / "gathered"
+    parts = PartReader(work.run.checkpoint_path, COLUMNS)
+    with (
+        files_of_at_most(50_000),
+        pytest.raises(StorageError, match=r"cannot write to .*sealed-000002.parquet"),
+    ):
+        Gathered(states, parts, COLUMNS, folder)
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("run_bytes", [1, 10_000_000])

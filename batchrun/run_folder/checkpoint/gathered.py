@@ -50,10 +50,14 @@ class Gathered:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
         self._folder = folder
-        places = [
-            self._sorted(number, rows, answers)
-            for number, (rows, answers) in enumerate(_runs(frame.with_row_index("at"), parts), 1)
-        ]
+        try:
+            places = [
+                self._sorted(number, rows, answers)
+                for number, (rows, answers) in enumerate(_runs(frame.with_row_index("at"), parts), 1)
+            ]
+        except BaseException:  # a full disk has better use for the room
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         self.rows = frame.drop("part", "position").with_columns(pl.concat(places).sort("at").drop("at"))
         self.rows = self.rows.select(frame.columns)
         self.parts = PartReader(folder, columns)
