@@ -75,10 +75,10 @@ def refused(error: Mapping[str, Any]) -> Exchange:
 
 def _exchange(document: dict[str, Any], latency: float) -> Exchange:
     response, error = document.get("response"), document.get("error")
-    if isinstance(response, dict) and isinstance(response.get("status_code"), int):
+    if isinstance(response, dict) and (status := _status(response.get("status_code"))):
         request_id = response.get("request_id")
         headers = {"x-request-id": request_id} if isinstance(request_id, str) else {}
-        return Response(response["status_code"], headers, _body(response.get("body")), latency)
+        return Response(status, headers, _body(response.get("body")), latency)
     if not is_begun(document):
         why = "expired" if error["code"] == "batch_expired" else "was cancelled"
         message = f"the batch {why} before this request was answered"
@@ -86,6 +86,11 @@ def _exchange(document: dict[str, Any], latency: float) -> Exchange:
     return Response(
         500, {}, codec.dumps({"error": error or {"message": "a line without an answer"}}), latency
     )
+
+
+def _status(told: Any) -> int | None:
+    """A status as HTTP has them; None for anything else."""
+    return told if type(told) is int and 100 <= told <= 599 else None
 
 
 def _body(body: Any) -> bytes:

@@ -44,7 +44,7 @@ class Budget:
     Where reservations are upper bounds, what is spent and held never passes a cap together.
     """
 
-    __slots__ = ("_in_batches", "_cost_cap", "_held", "_reserved", "_spent", "caps", "in_flight")
+    __slots__ = ("_cost_cap", "_held", "_in_batches", "_reserved", "_spent", "caps", "in_flight")
 
     def __init__(self, caps: Caps, spent: Amounts | None = None, held: Amounts | None = None) -> None:
         self.caps = caps

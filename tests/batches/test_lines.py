@@ -89,6 +89,15 @@ def test_a_line_that_comes_back_is_what_a_call_would_have_met(
     assert found.exchange == exchange
 
 
+@pytest.mark.parametrize("status", [2**32, 2**40, 99, 600, 0, -200, True, 200.0, "200", None])
+def test_a_status_that_is_none_of_http_is_no_answer(status: object) -> None:
+    """The columns of results have no room for any number."""
+    line = {"custom_id": "a", "response": {"status_code": status, "body": {"id": "x"}}, "error": None}
+    found = read_line(json.dumps(line).encode(), 9.0)
+    assert found is not None
+    assert found.exchange == Response(500, {}, b'{"error":{"message":"a line without an answer"}}', 9.0)
+
+
 @given(st.binary(max_size=60))
 def test_no_line_is_an_error(line: bytes) -> None:
     """What is no answer is None."""

@@ -276,6 +276,19 @@ def test_values_come_from_what_the_server_sent(data: bytes, expected: dict[str, 
     assert row["status"] == "ok"
 
 
+@pytest.mark.parametrize(
+    ("status", "shown"), [(2**40, 2**31 - 1), (-(2**40), -(2**31)), (True, 1), (599, 599), (None, None)]
+)
+def test_a_journal_with_a_status_beyond_32_bits_can_be_sealed(status: Any, shown: int | None) -> None:
+    """One that an older version took from a batch's line."""
+    call = answered(1, exchange=Response(status, {}, b"{}", 0.25)) if status is not None else answered(1)
+    records: list[Record] = [sent(1), call, done(1, Failed(Error("server", "no", None, status)))]
+    read = [decode(encode(record)[:-1]) for record in records]
+    (row,) = result_table([history(read)]).to_pylist()
+    assert row["error"]["http_status"] == shown
+    assert row["attempts"][0]["http_status"] == (200 if status is None else shown)
+
+
 def test_all_choices_are_kept_when_there_are_several() -> None:
     """The columns beside are the first one's."""
     choices = [{"message": {"content": text}, "finish_reason": "stop"} for text in "abc"]

@@ -101,7 +101,7 @@ def _attempt(sent: Sent, answered: Answered | None, read: _Read | None, done: Do
         sent.endpoint,
         _micros(sent.at),
         exchange.latency if exchange else None,
-        response.status if response else None,
+        _status(response.status) if response else None,
         done.errors[sent.call] if sent.call < len(done.errors) else None,
         request_id(response.headers) if response else None,
         read.bill.usage if read else None,
@@ -143,7 +143,12 @@ def _outcomes(rows: Sequence[_Row]) -> dict[str, Any]:
 
 
 def _error_members(error: Error) -> tuple[Any, ...]:
-    return error.type, _encodable(error.code), error.http_status, _encodable(error.message)
+    return error.type, _encodable(error.code), _status(error.http_status), _encodable(error.message)
+
+
+def _status(status: int | None) -> int | None:
+    """As its column can hold it: a batch's line may have told any number."""
+    return None if status is None else max(-(2**31), min(int(status), 2**31 - 1))
 
 
 def _encodable(text: str | None) -> str | None:
