@@ -80,7 +80,7 @@ def _exchange(document: dict[str, Any], latency: float) -> Exchange:
         headers = {"x-request-id": request_id} if isinstance(request_id, str) else {}
         return Response(status, headers, _body(response.get("body")), latency)
     if not is_begun(document):
-        why = "expired" if error["code"] == "batch_expired" else "was cancelled"
+        why = "expired" if document["error"]["code"] == "batch_expired" else "was cancelled"
         message = f"the batch {why} before this request was answered"
         return NoResponse("timeout", message, sent=False, latency=latency)
     return Response(

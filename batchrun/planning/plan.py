@@ -239,7 +239,7 @@ def _obstacles(
         yield "another submit is running on the run folder. Wait until it has ended, or stop it."
     if state.records:
         try:
-            require_same(state.survey, state.states, job, rerun=rerun_changed, given=())
+            require_same(state.survey, state.states, job, rerun=rerun_changed, given={})
         except ChangedRowsError as error:
             yield ". ".join(filter(None, [error.message, error.hint]))
     yield from unbounded(job, first_requests(state.survey, state.to_do), now=now)

@@ -56,5 +56,5 @@ class Options:
         if not self.drain >= 0:
             raise UsageError(
                 f"drain is {self.drain}: it must be 0 seconds or more",
-                hint="30 is usual; 0 leaves calls under way no time.",
+                hint="Give 0 to leave calls under way no time; 30 is usual.",
             )

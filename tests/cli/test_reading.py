@@ -10,6 +10,7 @@ import time
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -53,7 +54,7 @@ def test_show_chooses_rows(run: JobFolder, words: list[str], ids: list[str]) -> 
 
 def test_maps_with_any_keys_are_shown(tmp_path: Path) -> None:
     """Parquet's may be dates, bytes or decimals, which JSON has no form for: as a key each is a text."""
-    maps = {
+    maps: dict[str, tuple[dict[Any, int], pa.DataType, str]] = {
         "day": ({date(2026, 1, 31): 1}, pa.date32(), "2026-01-31"),
         "raw": ({b"\xff": 1}, pa.binary(), "/w=="),
         "price": ({Decimal("1.5"): 1}, pa.decimal128(2, 1), "1.5"),
