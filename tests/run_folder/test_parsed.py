@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 
 from batchrun import codec
 from batchrun.chat.schema.structured import AnswerSchema, Parsed
-from batchrun.run_folder.columns.parsed import arrow_array, arrow_type
+from batchrun.run_folder.columns.parsed import alike, arrow_array, arrow_type
 from batchrun.source.overrides import mark
 
 STRING = {"type": "string"}
@@ -353,3 +353,16 @@ def test_any_answer_comes_back_unchanged(
     back = [python_value(value, root) for value in column.to_pylist()]
     assert [present(value) for value in back] == [present(value) for value in values]
     assert (said is not None) == (bool(json_members(kind)) or kind == pa.string())
+
+
+def test_a_type_is_alike_when_it_comes_back_from_a_file(tmp_path: Path) -> None:
+    """Which calls the items of lists otherwise; text and JSON text are told apart in it."""
+    union = {"anyOf": [INTEGER, STRING]}
+    kinds = [
+        arrow_type(members(one=item, many={"type": "array", "items": item}))[0] for item in (STRING, union)
+    ]
+    fields = [pa.field("parsed", kind) for kind in [*kinds, pa.string(), pa.large_string()]]
+    for ours in fields:
+        pq.write_table(pa.schema([ours]).empty_table(), tmp_path / "a.parquet")
+        read = pq.read_schema(tmp_path / "a.parquet").field("parsed")
+        assert [alike(read, field) for field in fields] == [field is ours for field in fields]

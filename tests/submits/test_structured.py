@@ -11,7 +11,7 @@ import pytest
 
 from batchrun.errors import JobError
 from batchrun.run_folder.folder import RunFolder
-from batchrun.run_folder.results.read import scan_run
+from batchrun.run_folder.results.read import rows_by_part, scan_run, see
 from tests.runs import JobFolder, simulated
 
 SCHEMA: dict[str, Any] = {
@@ -262,9 +262,14 @@ def test_a_kept_answer_that_does_not_fit_the_new_schema_is_null_where_it_does_no
         assert row["parsed"]["label"] == json.loads(row["completion"])["label"]
 
 
-def test_rows_not_yet_published_have_the_same_types(tmp_path: Path) -> None:
+TEXT: dict[str, Any] = {"type": "string", "enum": ["billing", "bug"]}
+UNION: dict[str, Any] = {"anyOf": [{"type": "integer"}, {"type": "string"}]}
+
+
+@pytest.mark.parametrize("schema", [SCHEMA, TEXT, UNION])
+def test_rows_not_yet_published_have_the_same_types(tmp_path: Path, schema: dict[str, Any]) -> None:
     """A run that was killed before its first publication reads like any other."""
-    with simulated(tmp_path, rows=5, schema=SCHEMA, request=LONG) as job:
+    with simulated(tmp_path, rows=5, schema=schema, request=LONG) as job:
         job.submit_here()
         published = job.results()
         run = RunFolder(job.run)
@@ -273,6 +278,42 @@ def test_rows_not_yet_published_have_the_same_types(tmp_path: Path) -> None:
     assert unpublished.schema["parsed"] == published.schema["parsed"]
     assert unpublished["parsed"].to_list() == published["parsed"].to_list()
     assert unpublished.schema["messages"] == published.schema["messages"]
+
+
+def with_member(schema: dict[str, Any], **others: Any) -> dict[str, Any]:
+    """The schema of an object with a member of this schema, in a list and by itself."""
+    properties = {"one": schema, "many": {"type": "array", "items": schema}, **others}
+    return {"type": "object", "properties": properties, "required": ["one"], "additionalProperties": False}
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        (with_member(UNION), with_member(UNION, more={"type": "integer"})),
+        (with_member(UNION), with_member({"type": "string"})),
+        (with_member({"type": "string"}), with_member(UNION)),
+        (TEXT, UNION),
+        (UNION, {"type": "string"}),
+    ],
+)
+def test_published_rows_are_read_by_an_edited_schema_as_they_will_be_published(
+    tmp_path: Path, older: dict[str, Any], newer: dict[str, Any]
+) -> None:
+    """What the older schema kept as JSON text is not text to the newer one, and the other way round."""
+    with simulated(tmp_path, rows=6, schema=older, request=LONG) as job:
+        job.submit_here(limit=4)
+        run = RunFolder(job.run)
+        before = run.results.readlink()
+        job.edit(schema=newer)
+        job.submit_here(keep_changed=True)
+        published = job.results()
+        run.results.unlink()
+        run.results.symlink_to(before)  # as if killed before its publication
+        parts = pl.concat(part.select("row_index", "parsed").collect() for part in rows_by_part(see(run)))
+        rows = scan_run(run).collect()
+    assert rows.schema["parsed"] == published.schema["parsed"]
+    assert rows["parsed"].to_list() == published["parsed"].to_list()
+    assert parts.sort("row_index")["parsed"].to_list() == published["parsed"].to_list()
 
 
 def test_a_wrong_schema_is_refused_before_the_first_call(tmp_path: Path) -> None:

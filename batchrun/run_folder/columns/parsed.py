@@ -13,6 +13,7 @@ not declare is not in it; the raw answer in `completion` keeps both. A number is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -176,6 +177,44 @@ def arrow_array(values: Sequence[Any], wanted: pa.DataType) -> pa.Array:
     """
     convert = _json if wanted == pa.string() else _converter(pa.field("parsed", wanted))
     return pa.array([convert(value) for value in values], wanted)
+
+
+def alike(one: pa.Field, other: pa.Field) -> bool:
+    """Whether two columns keep values in the same way, whatever a file calls the items of a list."""
+    if mark(one) != mark(other):
+        return False
+    if pa.types.is_struct(one.type) and pa.types.is_struct(other.type):
+        pairs = zip(one.type, other.type, strict=False)
+        same = one.type.num_fields == other.type.num_fields
+        return same and all(ours.name == theirs.name and alike(ours, theirs) for ours, theirs in pairs)
+    if pa.types.is_list(one.type) and pa.types.is_list(other.type):
+        return alike(one.type.value_field, other.type.value_field)
+    return bool(one.type == other.type)
+
+
+def values_behind(values: Sequence[Any], kind: pa.DataType) -> list[Any]:
+    """The values that a published column of this type was made of, as far as it tells."""
+    read = loaded if kind == pa.string() else _reader(pa.field("parsed", kind))
+    return [read(value) for value in values]
+
+
+def _reader(place: pa.Field) -> Callable[[Any], Any]:
+    if mark(place):
+        return loaded
+    if pa.types.is_struct(place.type):
+        members = {member.name: _reader(member) for member in place.type}
+        return lambda value: value and {name: read(value[name]) for name, read in members.items()}
+    if pa.types.is_list(place.type):
+        item = _reader(place.type.value_field)
+        return lambda value: value and [item(part) for part in value]
+    return lambda value: value
+
+
+def loaded(text: str | None) -> Any:
+    """What JSON text holds; None for any other text, as an answer to a schema of text was published."""
+    with suppress(ValueError):
+        return None if text is None else codec.loads(text.encode())
+    return None
 
 
 def _converter(place: pa.Field) -> Callable[[Any], Any]:

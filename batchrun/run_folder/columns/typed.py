@@ -15,9 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from batchrun import codec
 from batchrun.run_folder.columns.columns import RESULT_SCHEMA
-from batchrun.run_folder.columns.parsed import arrow_array
+from batchrun.run_folder.columns.parsed import arrow_array, loaded, values_behind
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.disk import write_atomically
 
@@ -72,11 +71,11 @@ class Types:
         wanted = self.field(RESULT_SCHEMA.field(name)).type
         if column.null_count == len(column):
             return pa.nulls(len(column), wanted)
-        return self.values(name, [_loaded(text) for text in column.to_pylist()])
+        return _READ[name]([loaded(text) for text in column.to_pylist()], wanted)
 
-    def values(self, name: str, values: list[Any]) -> pa.Array:
-        """Such a column from its values as Python has them."""
-        return _READ[name](values, self.field(RESULT_SCHEMA.field(name)).type)
+    def again(self, name: str, values: list[Any], kind: pa.DataType) -> pa.Array:
+        """Such a column from its values in results that were published with another type, `kind`."""
+        return _READ[name](values_behind(values, kind), self.field(RESULT_SCHEMA.field(name)).type)
 
     def save(self, checkpoint: Path) -> None:
         """Remember the types, for whoever reads the run before it is published."""
@@ -114,13 +113,6 @@ def _unchecked(file: bytes) -> bytes:
 def probabilities_type(labels: Sequence[str] | None) -> pa.DataType:
     """A member for each label, where the job says which there are."""
     return pa.struct([(label, pa.float64()) for label in labels]) if labels else ANY_LABELS
-
-
-def _loaded(text: str | None) -> Any:
-    """What JSON text holds; None for any other text, as an answer to a schema of text was published."""
-    with suppress(ValueError):
-        return None if text is None else codec.loads(text.encode())
-    return None
 
 
 def _probabilities(values: list[Any], wanted: pa.DataType) -> pa.Array:

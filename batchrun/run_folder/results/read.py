@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from batchrun.index.repeats import repeats
 from batchrun.index.sharing import SENDABLE
@@ -23,6 +23,7 @@ from batchrun.run_folder.checkpoint.shares import filtered
 from batchrun.run_folder.checkpoint.upgrade import scan_part
 from batchrun.run_folder.columns.columns import RESULT_SCHEMA
 from batchrun.run_folder.columns.layout import input_names
+from batchrun.run_folder.columns.parsed import alike
 from batchrun.run_folder.columns.typed import DECIDED, Types, read_types
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.folder import RunFolder
@@ -101,7 +102,7 @@ def scan_seen(seen: Seen) -> pl.LazyFrame:
     fresh = [_typed(rows, types) for rows in _rows(seen)]
     if published is None:
         return pl.concat(fresh).sort("row_index")
-    published = _typed(published, types)
+    published = _retyped(published, pq.read_schema(seen.parts[0]), types)
     replaced = since.select(pl.col("replaces").explode()).drop_nulls()
     kept = published.join(replaced.lazy(), left_on="row_index", right_on="replaces", how="anti")
     return pl.concat([kept, *fresh], how="diagonal").sort("row_index")
@@ -144,7 +145,7 @@ def rows_by_part(seen: Seen) -> Iterator[pl.LazyFrame]:
     types = read_types(seen.run.checkpoint_path)
     replaced = seen.since.select(pl.col("replaces").explode()).drop_nulls().lazy()
     for part in seen.parts:
-        rows = _typed(_published([part]), types)
+        rows = _retyped(_published([part]), pq.read_schema(part), types)
         yield rows.join(replaced, left_on="row_index", right_on="replaces", how="anti")
     yield from (_typed(rows, types) for rows in _rows(seen))
 
@@ -245,23 +246,42 @@ def _rows(seen: Seen) -> Iterator[pl.LazyFrame]:
 
 
 def _typed(rows: pl.LazyFrame, types: Types) -> pl.LazyFrame:
-    """Rows with the types that the last submit publishes with."""
-    schema, present = _results_schema(types), rows.collect_schema()
-    changed = [name for name in _results_schema() if name in present and schema[name] != present[name]]
+    """Rows of the checkpoint with the types that the last submit publishes with."""
+
+    def typed(column: pl.Series) -> pl.Series:
+        text = pa.chunked_array([column.to_arrow().cast(pa.string())])
+        return pl.Series(column.name, types.column(column.name, text))
+
+    schema = _results_schema(types)
     return rows.with_columns(
-        pl.col(name).map_batches(partial(_typed_column, types, name), return_dtype=schema[name])
-        for name in changed
+        pl.col(name).map_batches(typed, return_dtype=schema[name]) for name in sorted(DECIDED)
     )
 
 
-def _typed_column(types: Types, name: str, column: pl.Series) -> pl.Series:
-    """A column as the last submit types it, from the checkpoint's text or an earlier publication's values."""
-    if name not in DECIDED:  # published by an older version, with fewer members
-        wanted = RESULT_SCHEMA.field(name).type
-        return pl.Series(name, pa.array(column.to_list(), wanted))
-    if column.dtype == pl.String:
-        return pl.Series(name, types.column(name, pa.chunked_array([column.to_arrow().cast(pa.string())])))
-    return pl.Series(name, types.values(name, column.to_list()))
+def _retyped(rows: pl.LazyFrame, published: pa.Schema, types: Types) -> pl.LazyFrame:
+    """Published rows with these types; by `published`, the schema of their parts, it is known what is JSON
+    text in them."""
+
+    def retyped(column: pl.Series) -> pl.Series:
+        name, values = column.name, column.to_list()
+        if name in DECIDED:
+            return pl.Series(name, types.again(name, values, published.field(name).type))
+        return pl.Series(name, pa.array(values, RESULT_SCHEMA.field(name).type))
+
+    schema, present = _results_schema(types), rows.collect_schema()
+    changed = [
+        name
+        for name in RESULT_SCHEMA.names
+        if name in present
+        and (schema[name] != present[name] or (name in DECIDED and _differ(published, types, name)))
+    ]
+    return rows.with_columns(pl.col(name).map_batches(retyped, return_dtype=schema[name]) for name in changed)
+
+
+def _differ(published: pa.Schema, types: Types, name: str) -> bool:
+    """Whether a column was published with another type, or with JSON text in other places: polars' types do
+    not tell."""
+    return not alike(published.field(name), types.field(RESULT_SCHEMA.field(name)))
 
 
 def _results_schema(types: Types | None = None) -> pl.Schema:
