@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -23,16 +24,27 @@ _TEXT = re.compile(r"'([^'\n]+)'|\"([^\"\n]+)\"")
 
 
 def require_apart(out: Path, run: RunFolder, arguments: JobArguments) -> None:
-    """Raises UsageError where a submit of what `arguments` name reads or writes `out`."""
-    if out.resolve().is_relative_to(run.path.resolve()):
-        raise UsageError(
-            f"--out {out} lies in the run folder, which is batchrun's own", hint="Name a file elsewhere."
-        )
+    """Raises UsageError where `out` lies in a run folder, or a submit of what `arguments` name reads it."""
+    require_outside_runs(out, run)
     reads = _files_of_run(run) if arguments.names_run else _files_of_job(arguments.load())
     for path in (*([arguments.env_file] if arguments.env_file else []), *reads):
         with suppress(OSError):
             if out.samefile(path):
                 raise UsageError(f"--out {out} is what the job reads", hint="Name another file.")
+
+
+def require_outside_runs(out: Path, run: RunFolder | None = None) -> None:
+    """Raises UsageError where `out` lies in a run folder: in that of `run`, or in any that holds a run."""
+    target = out.resolve()
+    if (run and target.is_relative_to(run.path.resolve())) or any(map(_is_run, target.parents)):
+        raise UsageError(
+            f"--out {out} lies in a run folder, which is batchrun's own", hint="Name a file elsewhere."
+        )
+
+
+def _is_run(folder: Path) -> bool:
+    # gives no error for a name that is too long
+    return os.path.exists(RunFolder(folder).identity_path)  # noqa: PTH110
 
 
 def _files_of_job(job: Job) -> Iterator[Path]:

@@ -39,25 +39,24 @@ def fill_in(path: Path) -> None:
         os.pwrite(file.fileno(), checksum, at)  # a write says when the disk is full; a mapping would crash
 
 
-def check(path: Path) -> None:
-    """Raises ValueError where a file is not as it was written; one without a checksum passes.
+def check(path: Path) -> bool:
+    """Whether a file has a checksum. Raises ValueError where it is not as it was written.
 
     A file is read for it once, as long as it stays the same.
     """
     about = path.stat()
-    _check(path, about.st_ino, about.st_size, about.st_mtime_ns)
+    return _check(path, about.st_ino, about.st_size, about.st_mtime_ns)
 
 
 def is_sound(path: Path) -> bool:
-    """Whether a file is there, as it was written."""
+    """Whether a file is there as this version wrote it: with a checksum, which fits."""
     with suppress(OSError, ValueError):
-        check(path)
-        return True
+        return check(path)
     return False
 
 
 @lru_cache(maxsize=100_000)
-def _check(path: Path, _inode: int, size: int, _mtime: int) -> None:
+def _check(path: Path, _inode: int, size: int, _mtime: int) -> bool:
     if not size:
         raise ValueError("it is empty")  # which cannot be mapped
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -66,6 +65,7 @@ def _check(path: Path, _inode: int, size: int, _mtime: int) -> None:
         at = _place_in(data)
         if at is not None and data[at : at + 8] != b"%08x" % _crc(data, at):
             raise ValueError("its checksum does not fit")
+    return at is not None
 
 
 def _place_in(data: mmap.mmap) -> int | None:

@@ -18,6 +18,7 @@ from batchrun.job.sections.rows import usual_id
 from batchrun.job.snapshot import read_snapshot
 from batchrun.run_folder.checkpoint.batches import NONE, read_records, read_rows
 from batchrun.run_folder.checkpoint.checkpoint import read_kept, write_kept
+from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.parquet import read_file
 from batchrun.submitting.edits import edited, is_of_form
 from batchrun.survey.survey import Survey
@@ -123,8 +124,11 @@ def _were_rows(survey: Survey, hashes: pl.Series) -> pl.Series:
     """
     if survey.run.read_run_json().get("state") in (None, "running") or not survey.run.results.exists():
         return hashes.is_not_null()
-    parts = (read_file(part, ["request_hash"]) for part in survey.run.results.glob("*.parquet"))
-    shown = {hash_prefix(one) for part in parts for one in part["request_hash"].drop_nulls()}
+    shown: set[int] = set()
+    for part in survey.run.results.glob("*.parquet"):
+        with readable(part):
+            rows = read_file(part, ["request_hash"])
+        shown.update(map(hash_prefix, rows["request_hash"].drop_nulls()))
     return hashes.is_in(shown)
 
 

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tests.commands import batchrun
@@ -37,6 +38,10 @@ def as_list(path: Path) -> None:
     path.write_text("[1, 2]")
 
 
+def replace(path: Path) -> None:
+    pl.DataFrame({"row_id": ["r0"], "status": ["ok"]}).write_parquet(path)
+
+
 def remove_parts(path: Path) -> None:
     for part in path.glob("*.parquet"):
         part.unlink()
@@ -45,7 +50,7 @@ def remove_parts(path: Path) -> None:
 Damage = Callable[[Path], None]
 
 DAMAGES: list[tuple[str, Damage]] = [
-    *(("results/part-00000.parquet", damage) for damage in (cut, spoil, empty, as_folder)),
+    *(("results/part-00000.parquet", damage) for damage in (cut, spoil, empty, replace, as_folder)),
     ("results", remove_parts),
     *(("checkpoint/sealed-*.parquet", damage) for damage in (cut, spoil, empty)),
     *(("checkpoint/index.parquet", damage) for damage in (cut, empty)),

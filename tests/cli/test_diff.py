@@ -201,7 +201,7 @@ def test_all_rows_go_into_a_file(folder: Path, tmp_path: Path, form: str) -> Non
             [*TRUTH[:3], "--out", "x.txt"],
             ".txt is no format that is written\n  Name a file in .csv, .jsonl,",
         ),
-        ([*TRUTH[:3], "--out", "b/runs/job/x.csv"], "lies in the run folder"),
+        ([*TRUTH[:3], "--out", "b/runs/job/x.csv"], "lies in a run folder"),
         ([*TRUTH[:3], "--out", "nowhere/x.csv"], "cannot be written"),
     ],
 )
@@ -211,6 +211,20 @@ def test_a_wrong_command_says_what_to_do(folder: Path, words: list[str], said: s
     assert (ended.code, ended.out) == (2, "")
     assert said in ended.err
     assert batchrun(*words, "--json", cwd=folder).json["error"]["exit_code"] == 2
+
+
+def test_no_run_is_written_into(job: JobFolder, folder: Path) -> None:
+    """Neither the run that is read, nor another one: by its folder, or by the link to its results."""
+    other = folder / "a" / "runs" / "job"
+    part = other / "results" / "part-00000.parquet"
+    before = part.read_bytes()
+    for out in (part, part.resolve(), other / "new.parquet", other / "checkpoint" / "new.parquet"):
+        for words in (["diff", "job.yaml", "runs/large"], ["export", "runs/large"], ["export", "job.yaml"]):
+            ended = batchrun(*words, "--out", out, cwd=job.folder)
+            assert (ended.code, "lies in a run folder" in ended.err) == (2, True), ended.err
+        page = out.with_suffix(".html")
+        assert batchrun("report", "job.yaml", "--out", page, cwd=job.folder).code == 2
+    assert part.read_bytes() == before
 
 
 def test_what_a_job_reads_is_not_written_over(job: JobFolder) -> None:

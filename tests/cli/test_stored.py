@@ -183,7 +183,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["delete", "job.yaml", "a", "--run"], "without ids"),
     (["delete", "--endpoint", "http://127.0.0.1:9/v1", "--run"], "no job is named"),
     (["export", "job.yaml", "out.csv"], "are written as Parquet"),
-    (["export", "job.yaml", "runs/job/out.parquet"], "lies in the run folder"),
+    (["export", "job.yaml", "runs/job/out.parquet"], "lies in a run folder"),
     (["export", "job.yaml"], "OUT.parquet is missing"),
 ]
 

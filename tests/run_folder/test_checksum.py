@@ -24,7 +24,7 @@ def written(folder: Path) -> Path:
 
 
 def test_a_flipped_bit_is_found_at_every_byte(tmp_path: Path) -> None:
-    """In pages, page headers and the footer alike; only in the name of the checksum it does no harm."""
+    """In pages, page headers and the footer alike, also in the name of the checksum."""
     path = written(tmp_path)
     whole = path.read_bytes()
     missed = []
@@ -33,8 +33,7 @@ def test_a_flipped_bit_is_found_at_every_byte(tmp_path: Path) -> None:
         other.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
         if checksum.is_sound(other):
             missed.append(at)
-    name = whole.rfind(b"batchrun.crc32")
-    assert set(missed) <= set(range(name, name + 16))
+    assert missed == []
 
 
 def test_the_file_is_still_parquet(tmp_path: Path) -> None:
@@ -64,10 +63,11 @@ def test_a_file_that_was_cut_is_not_sound(tmp_path: Path, length: int) -> None:
 
 
 def test_a_file_without_a_checksum_passes(tmp_path: Path) -> None:
-    """An older version wrote it."""
+    """An older version wrote it, or something else did: as a part of ours it is written anew."""
     path = tmp_path / "old.parquet"
     pq.write_table(ROWS, path)
-    checksum.check(path)
+    assert not checksum.check(path)
+    assert not checksum.is_sound(path)
 
 
 def test_a_damaged_part_is_named_with_what_to_do(tmp_path: Path) -> None:

@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from batchrun.errors import InputError
+from batchrun.errors import InputError, RunFolderError
 from batchrun.index import State
 from batchrun.outcome import Completed
 from batchrun.run_folder.checkpoint.checkpoint import write_kept
 from batchrun.run_folder.columns.columns import RESULT_SCHEMA
 from batchrun.run_folder.columns.layout import input_names
 from batchrun.run_folder.results.bucket import BUCKET
+from batchrun.run_folder.results.read import see
 from tests.run_folder.answering import Work, failed, large
 from tests.run_folder.recorded import answered, body, done, reply, sent
 
@@ -238,6 +239,20 @@ def test_only_the_columns_that_are_wanted_are_carried(work: Work, columns: Any, 
     found = work.results()
     assert found.columns == [*RESULT_SCHEMA.names[:2], *carried, *RESULT_SCHEMA.names[2:]]
     assert found.height == 2
+
+
+def test_a_part_with_other_rows_is_told_and_written_anew(work: Work) -> None:
+    """Another program has put its table there, or an export."""
+    work.answer([0, 1])
+    work.publish()
+    before = work.results()
+    (part,) = work.run.results.glob("*.parquet")
+    before.select("row_id", "completion").write_parquet(part)
+    with pytest.raises(RunFolderError, match="there is no column `row_index`") as caught:
+        see(work.run)
+    assert part.name in caught.value.message
+    assert work.publish() is True
+    assert work.results().equals(before)
 
 
 def test_other_options_write_the_results_anew(work: Work) -> None:

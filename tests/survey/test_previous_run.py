@@ -242,7 +242,7 @@ def test_an_export_is_not_written_over_the_other_run(tmp_path: Path) -> None:
         (part,) = (job.run / "results").glob("*.parquet")
         for of in (second, tmp_path / "runs" / "second"):
             ended = batchrun("export", of, "--out", part, cwd=tmp_path)
-            assert (ended.code, "is what the job reads" in ended.err) == (2, True), ended.err
+            assert (ended.code, "lies in a run folder" in ended.err) == (2, True), ended.err
 
 
 def test_requests_of_a_chained_job_are_exported(tmp_path: Path) -> None:

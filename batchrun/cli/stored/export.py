@@ -69,11 +69,12 @@ def _say(text: str) -> None:
 
 
 def _require_apart(out: Path, arguments: StoredArguments) -> None:
-    """Nothing that a submit of the job reads or writes is written over."""
-    if arguments.job is None:
-        return
-    from batchrun.cli.reads import require_apart
+    """Nothing that a submit of the job reads is written over, nor anything in a run folder."""
+    from batchrun.cli.reads import require_apart, require_outside_runs
     from batchrun.run_folder.folder import RunFolder
 
+    if arguments.job is None:
+        require_outside_runs(out)
+        return
     _place, folder = arguments.job.place()
     require_apart(out, RunFolder(folder), arguments.job)

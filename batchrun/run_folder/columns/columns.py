@@ -91,6 +91,12 @@ What the job decides the type of is JSON text here, in the checkpoint: `parsed`,
 `probabilities` and `messages`. Only a publication knows `stale` and `duplicate_of`.
 """
 
+COLUMNS_OF_ALL_VERSIONS = (
+    *("row_index", "row_id", "status", "stale", "completion", "usage", "cost_usd", "error_type", "error"),
+    *("attempts", "latency", "finished_at", "request_hash"),
+)
+"""By these results are known for results, whichever version published them."""
+
 EARLIER_COLUMNS = ["attempts", "usage", "cost_usd"]
 """What `earlier_askings` needs of a failed row."""
 

@@ -21,7 +21,7 @@ from batchrun.run_folder.checkpoint.older import older_answers
 from batchrun.run_folder.checkpoint.sealed import sealed_parts
 from batchrun.run_folder.checkpoint.shares import filtered
 from batchrun.run_folder.checkpoint.upgrade import scan_part
-from batchrun.run_folder.columns.columns import RESULT_SCHEMA
+from batchrun.run_folder.columns.columns import COLUMNS_OF_ALL_VERSIONS, RESULT_SCHEMA
 from batchrun.run_folder.columns.layout import input_names
 from batchrun.run_folder.columns.parsed import alike
 from batchrun.run_folder.columns.typed import DECIDED, Types, read_types
@@ -124,8 +124,15 @@ def published_parts(run: RunFolder) -> list[Path]:
         raise FileNotFoundError(f"{run.results} holds no part")
     for path in parts:
         with readable(path):
-            pass
+            _require_results(path)
     return parts
+
+
+def _require_results(part: Path) -> None:
+    """Raises ValueError for a table that something else has put there."""
+    names = pq.read_schema(part).names
+    if missing := [name for name in COLUMNS_OF_ALL_VERSIONS if name not in names]:
+        raise ValueError(f"it holds no results: there is no column `{missing[0]}`")
 
 
 def _published(parts: list[Path]) -> pl.LazyFrame:
