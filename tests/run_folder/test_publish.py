@@ -264,6 +264,17 @@ def test_other_options_write_the_results_anew(work: Work) -> None:
     assert "text" not in work.results().columns
 
 
+def test_other_options_write_results_without_a_row_anew(work: Work) -> None:
+    """Their columns are the job's, too."""
+    work.publish()
+    work.sections["output"] = {"columns": "none", "raw": True}
+    assert work.publish() is True
+    columns = work.results().columns
+    assert "text" not in columns
+    assert "raw_request" in columns
+    assert work.publish() is False
+
+
 def test_messages_and_raw_bodies_are_kept_where_wanted(work: Work) -> None:
     """The request as the model that answered was sent it; the response byte by byte."""
     work.sections |= {

@@ -75,7 +75,8 @@ class Publisher:
             remember_shared(self._run.checkpoint_path, answered)
             self._holders = Holders(answered, self._identifier)
         before = self._published()
-        signatures = {str(number): self._signature(part) for number, part in buckets(states)}
+        full = {str(number): self._signature(part) for number, part in buckets(states)}
+        signatures = full or {"0": self._signature(states.clear())}
         if before.get("parts") == signatures and self._are_sound(signatures):
             return False
         number = max([0, *(int(path.name) for path in self._generations())]) + 1
@@ -83,7 +84,7 @@ class Publisher:
         folder.mkdir(mode=0o700)
         try:
             self._write(folder, states, batches, linked=self._link(before, signatures, folder))
-            if not signatures:
+            if not full:
                 write_parquet([], folder / _part(0), self._schema)
         except BaseException:  # a full disk has better use for the room
             shutil.rmtree(folder, ignore_errors=True)
@@ -236,7 +237,7 @@ class Publisher:
     def _are_sound(self, parts: dict[str, str]) -> bool:
         """Whether the published parts are there as they were written."""
         return self._run.results.exists() and all(
-            checksum.is_sound(self._run.results / _part(int(number))) for number in parts or ["0"]
+            checksum.is_sound(self._run.results / _part(int(number))) for number in parts
         )
 
     def _swap(self, folder: Path, signatures: dict[str, str]) -> None:
