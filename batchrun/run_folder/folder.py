@@ -56,6 +56,11 @@ class RunFolder:
         return self.path / GENERATIONS
 
     @property
+    def published(self) -> str:
+        """The name of the generation that `results` points to; empty before the first publication."""
+        return self.results.readlink().name if self.results.is_symlink() else ""
+
+    @property
     def run_json(self) -> Path:
         """State, counts, usage, cost and latency of the run."""
         return self.path / "run.json"

@@ -25,9 +25,8 @@ def sweep(run: RunFolder, *, keep: str | None = None) -> None:
     for path in [*run.path.glob("*.tmp"), *run.checkpoint_path.glob("*.tmp"), *spare]:
         if path.stem != run.identity_path.name:  # a submit that waits for the lock may be writing that one
             _remove(path)
-    if not run.results.is_symlink():
+    if not (published := run.published):
         return
-    published = run.results.readlink().name
     generations = [path for path in run.generations.iterdir() if path.name.isdigit()]
     before = sorted(path.name for path in generations if path.name < published)[-1:]
     for path in generations:

@@ -78,7 +78,7 @@ class Checkpoint:
         self.unsealed.clear()
         if self.unfinished:
             forget_found(self.folder, self.unfinished)
-        if not self.unfinished:
+        else:
             self.retire_journals()
 
     def retire_journals(self) -> None:

@@ -23,9 +23,8 @@ def read_shared(checkpoint: Path) -> pl.DataFrame:
 
 
 def remember_shared(checkpoint: Path, states: pl.DataFrame) -> None:
-    """Add those of `states` (see `index.match`) that share an answer to their own request, newest last."""
-    if HOLDER not in states.columns:
-        return
+    """Add those of `states` (see `index.match`) that share an answer to their own request, newest last;
+    they have HOLDER."""
     sharing = pl.col(HOLDER).is_not_null() & ~pl.col("state").is_in([int(State.KEPT), int(State.CHANGED)])
     now = states.filter(sharing).select("key", "hash")
     before = read_shared(checkpoint)

@@ -213,13 +213,9 @@ class Publisher:
         with suppress(FileNotFoundError, ValueError):
             document = codec.loads((self._run.checkpoint_path / "published.json").read_bytes())
             # after a kill between the swap and this file, it speaks of another generation
-            if isinstance(document, dict) and document.get("generation") == self._generation():
+            if isinstance(document, dict) and document.get("generation") == self._run.published:
                 return document
         return {}
-
-    def _generation(self) -> str:
-        """The name of the generation that `results` points to; empty where there is none."""
-        return self._run.results.readlink().name if self._run.results.is_symlink() else ""
 
     def _link(self, before: dict[str, Any], signatures: dict[str, str], folder: Path) -> frozenset[int]:
         """Link the parts of the generation before that are as they should be."""
@@ -244,7 +240,7 @@ class Publisher:
         """Point `results` to the new generation; the one before stays for who is reading it."""
         sync_folder(folder)
         sync_folder(self._run.generations)
-        before = self._generation()
+        before = self._run.published
         pointer = self._run.path / "results.tmp"
         pointer.unlink(missing_ok=True)
         pointer.symlink_to(f"{GENERATIONS}/{folder.name}")
