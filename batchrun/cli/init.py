@@ -63,7 +63,8 @@ def command(
     wish = _wish(data, table, path, _Given(task, endpoint, model), asking=asking)
     job = write_job(wish, table, cwd)
     if as_json:
-        write_json({"job": str(job), "id": table.id, "columns": table.columns, "texts": table.texts})
+        texts = table.texts_for(wish.task)
+        write_json({"job": str(job), "id": table.id, "columns": table.columns, "texts": texts})
         return
     write(f"{clean_line(shown_path(job))}\n")
     _say_what_next(wish, table, shown_path(job))
@@ -152,7 +153,7 @@ def _said(wish: Wish, table: Table) -> Iterator[str]:
     if table.messages is not None:
         yield f"The column {table.messages} holds each row's messages; {named}."
         return
-    yield f"The prompt uses {' and '.join(table.texts)}; {named}."
+    yield f"The prompt uses {' and '.join(table.texts_for(wish.task))}; {named}."
     if wish.task == "classify" and not table.labels:
         yield "No column of labels was found: put yours into the prompt."
     if table.unnameable:

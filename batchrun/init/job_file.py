@@ -16,6 +16,7 @@ from batchrun.init.table import Table
 from batchrun.init.tasks import NO_LABELS, TASKS, TaskKind
 from batchrun.job import ANY_MODEL, OPENAI_BATCH, PRESETS, SIMULATOR, job_schema
 from batchrun.job.checking.known import did_you_mean
+from batchrun.storage import is_remote
 from batchrun.template.source import column_name
 
 SCHEMA_FILE = "job.schema.json"
@@ -91,17 +92,24 @@ def job_text(wish: Wish, table: Table, cwd: Path) -> str:
 
 def _input(wish: Wish, table: Table, cwd: Path) -> Iterator[str]:
     yield "input:"
-    yield f"  path: {_quoted(os.path.relpath(cwd / wish.data, (cwd / wish.out).parent))}"
+    yield f"  path: {_value(_from_job(wish, cwd))}"
     if table.requests:
         yield f"  format: {OPENAI_BATCH}  # each row is a whole request, named by its custom_id"
     elif table.id is not None:
-        yield f"  id: {_quoted(table.id)}  # names a row: its answer is found again wherever it stands"
+        yield f"  id: {_value(table.id)}  # names a row: its answer is found again wherever it stands"
     else:
         yield "  # id: COLUMN  # a column that names each row; without one, rows are matched by their request"
     if table.texts:
         named = table.texts[-1].replace('"', '""').replace("'", "''")
         yield f"  # where: '\"{named}\" IS NOT NULL'  # SQL: only rows for which it is true are run"
     yield "  # limit: 100  # only the first rows"
+
+
+def _from_job(wish: Wish, cwd: Path) -> str:
+    """The table's path as it is seen from the job file; an address in object storage is one from anywhere."""
+    if is_remote(wish.data):
+        return wish.data
+    return os.path.relpath(cwd / Path(wish.data).expanduser(), (cwd / wish.out).parent)
 
 
 def _prompt(wish: Wish, table: Table) -> Iterator[str]:
@@ -117,7 +125,7 @@ def _prompt(wish: Wish, table: Table) -> Iterator[str]:
     yield "    - role: user"
     yield _columns(table)
     yield "      content: |"
-    names = [column_name(column, table.columns) for column in table.texts]
+    names = [column_name(column, table.columns) for column in table.texts_for(wish.task)]
     yield "\n\n".join(f"        {{{{ {name} }}}}" for name in names)
 
 
@@ -172,6 +180,11 @@ def _model(wish: Wish) -> Iterator[str]:
 def _quoted(text: str) -> str:
     """A text that YAML reads as nothing else."""
     return json.dumps(text, ensure_ascii=not text.isprintable())
+
+
+def _value(text: str) -> str:
+    """The same where `${` would name a variable: anywhere but in the prompt."""
+    return _quoted(text.replace("${", "$${"))
 
 
 def _on_one_line(text: str) -> str:

@@ -13,6 +13,7 @@ import polars as pl
 
 from batchrun import codec
 from batchrun.errors import InputError, UsageError
+from batchrun.init.tasks import TaskKind
 from batchrun.source import Row, Source, message_list, open_source
 from batchrun.source.files import FORMATS
 from batchrun.template.source import column_name
@@ -36,7 +37,7 @@ class Table:
     Attributes:
         id: a column that names every row, if there is one.
         texts: the columns with text to work on, a heading before the main one.
-        labels: the values of a column of labels, if there is one.
+        labels: the values of a column of labels, if there is one, which is `label`.
         unnameable: columns that no template can name.
         not_id: a column that is called an id and does not name every row once, with why.
         messages: a column that holds each row's own messages, if there is one.
@@ -51,6 +52,12 @@ class Table:
     not_id: tuple[str, str] | None = None
     messages: str | None = None
     requests: bool = False
+    label: str | None = None
+
+    def texts_for(self, task: TaskKind) -> tuple[str, ...]:
+        """The texts that a task works on: who is to find a row's label is not shown it."""
+        unlabelled = tuple(name for name in self.texts if name != self.label)
+        return unlabelled if unlabelled and task == "classify" else self.texts
 
 
 def inspect_table(data: str, cwd: Path) -> Table:
@@ -76,7 +83,8 @@ def inspect_table(data: str, cwd: Path) -> Table:
             hint=f"Columns found: {', '.join(columns) or 'none'}. Rename one, without quotes and \\.",
         )
     unnameable = tuple(name for name in columns if column_name(name, columns) is None)
-    return Table(columns, named, texts, _labels(values), unnameable, not_id)
+    label, labels = _labels(values)
+    return Table(columns, named, texts, labels, unnameable, not_id, label=label)
 
 
 def _refuse_bare_folder(data: str, cwd: Path) -> None:
@@ -190,9 +198,10 @@ def _hashes(source: Source, name: str) -> pl.Series:
     return pl.Series(hashes, dtype=pl.UInt64)
 
 
-def _labels(values: Mapping[str, list[Any]]) -> tuple[str, ...]:
+def _labels(values: Mapping[str, list[Any]]) -> tuple[str | None, tuple[str, ...]]:
+    """The column of labels, and its values."""
     for name in _called(_LABELS, values):
         labels = sorted(set(_as_text(values[name])))
         if 1 < len(labels) <= _MOST_LABELS and all(map(_LABEL.fullmatch, labels)):
-            return tuple(labels)
-    return ()
+            return name, tuple(labels)
+    return None, ()

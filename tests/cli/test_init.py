@@ -75,6 +75,19 @@ def test_init_plan_submit(tmp_path: Path, suffix: str, task: str) -> None:
         assert batchrun("submit", "jobs/my-tickets.yaml", cwd=tmp_path).code == 0
 
 
+@pytest.mark.parametrize(("task", "texts"), [("classify", ["text"]), ("generate", ["topic", "text"])])
+def test_a_label_is_not_shown_to_who_is_to_find_it(tmp_path: Path, task: str, texts: list[str]) -> None:
+    """A column called topic may be a heading, or what is asked for."""
+    rows = [{"text": f"a text of some words {n}", "topic": ["sport", "politics"][n % 2]} for n in range(4)]
+    write_frame(pl.DataFrame(rows), tmp_path / "my.jsonl")
+    said = batchrun("init", "my.jsonl", "--task", task, "--json", cwd=tmp_path).json
+    assert said["texts"] == texts
+    document = yaml.safe_load((tmp_path / said["job"]).read_text())
+    asked = [message["content"] for message in document["prompt"]["messages"]]
+    assert re.findall(r"{{ (\w+) }}", asked[1]) == texts
+    assert ("politics, sport" in asked[0]) == (task == "classify")
+
+
 @pytest.mark.parametrize("task", ["classify", "extract", "summarize", "generate"])
 def test_every_comment_of_the_job_is_a_key_that_works(tmp_path: Path, task: str) -> None:
     """Taking the marks of the comments away gives a job that passes plan, and says more."""
@@ -400,6 +413,22 @@ def test_a_full_disk_leaves_no_half_of_a_job(tmp_path: Path) -> None:
     assert (ended.code, "make room" in ended.err) == (3, True), ended.err
     assert list((tmp_path / "jobs").iterdir()) == []
     assert batchrun("init", name, cwd=tmp_path).code == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "lies_at"),
+    [("~/my.jsonl", "home/my.jsonl"), ("${HOME}.jsonl", "${HOME}.jsonl"), ("a $${x.jsonl", "a $${x.jsonl")],
+)
+def test_the_job_opens_the_table_that_init_read(tmp_path: Path, data: str, lies_at: str) -> None:
+    """However it is named: from the home folder, or by what a job would take for a variable."""
+    env = {"HOME": str(tmp_path / "home")}
+    (tmp_path / "home").mkdir()
+    rows = [{"${HOME} id": f"r{n}", "text": "some words"} for n in range(3)]
+    write_frame(pl.DataFrame(rows), tmp_path / lies_at)
+    said = batchrun("init", data, "--json", cwd=tmp_path, env=env)
+    assert said.json["id"] == "${HOME} id"
+    plan = batchrun("plan", said.json["job"], "--json", cwd=tmp_path, env=env)
+    assert (plan.code, plan.json["to_do"]) == (0, 3), plan.err
 
 
 def test_a_files_name_writes_nothing_into_the_job(tmp_path: Path) -> None:

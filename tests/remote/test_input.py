@@ -16,6 +16,7 @@ import pytest
 from batchrun.errors import InputError, ObjectStorageError
 from batchrun.source import Source, open_source
 from batchrun.storage import Address, open_store
+from tests.commands import batchrun
 from tests.remote.server import Between
 
 ROWS = [{"id": f"r{number}", "text": f"täxt {number} \n", "n": number} for number in range(2_500)]
@@ -160,3 +161,11 @@ def test_a_store_that_refuses_says_what_to_set(bucket: Address, faulty: Between,
         open_source(f"{bucket}/t.jsonl", root=tmp_path)
     assert caught.value.exit_code == 2
     assert "of-a-test" not in str(caught.value)
+
+
+def test_init_writes_a_job_for_a_table_in_a_bucket(bucket: Address, tmp_path: Path) -> None:
+    """By its address, from whatever folder the job lies in."""
+    open_store(bucket).write("in/t.jsonl", LINES)
+    said = batchrun("init", f"{bucket}/in/t.jsonl", "--json", cwd=tmp_path).json
+    plan = batchrun("plan", said["job"], "--json", cwd=tmp_path)
+    assert (plan.code, plan.json["to_do"]) == (0, 2_500), plan.err
