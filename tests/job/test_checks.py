@@ -145,6 +145,9 @@ def test_any_text_is_a_comparison_or_is_refused(text: str) -> None:
         ("< 3", 3, 5, False),
         ("> 3", 3, 5, False),
         (">= 99%", 0, 0, True),
+        ("< 1%", 0, 0, True),
+        ("> 0%", 0, 0, True),
+        ("< 0", 0, 0, False),
         (">= 1", 0, 0, False),
     ],
 )

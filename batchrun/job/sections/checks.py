@@ -46,6 +46,8 @@ class Wanted:
 
     def holds(self, found: int, rows: int) -> bool:
         """Whether `found` of all `rows` are as many as they should be; of no rows any share holds."""
+        if self.is_share and not rows:
+            return True
         return _COMPARISONS[self.sign](Fraction(found), self._bound(rows))
 
     def asks_for_more(self, found: int, rows: int) -> bool:
