@@ -52,7 +52,7 @@ def _help() -> str:
             "in a run folder.",
             "Also what a running or a killed submit has received and not published yet: without the input's "
             "columns, which come with the publication by the next submit.",
-            f"{' '.join(abouts)} {listed(exact, 'and')} keep every value as it is.",
+            f"{' '.join(abouts)} {listed(exact, 'and')} keep{'s' * (len(exact) == 1)} every value as it is.",
             *lines,
             "These are JSONL with images, audio and files read in. Requests are rendered anew: from the job "
             "file, or of a run folder from its copy of the job. Rows that cannot be are told, and left out.",

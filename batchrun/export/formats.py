@@ -93,7 +93,12 @@ FORMATS: Mapping[str, Table | Lines] = {
         "a text that a spreadsheet would run as a formula (it starts with = + - @) has an apostrophe before "
         "it.",
     ),
-    "jsonl": Table("JSONL", "batchrun.export.lines", (".jsonl", ".ndjson")),
+    "jsonl": Table(
+        "JSONL",
+        "batchrun.export.lines",
+        (".jsonl", ".ndjson"),
+        "In JSONL, NaN and infinity are null, decimals, dates, times and durations texts, and bytes base64.",
+    ),
     "parquet": Table("Parquet", "batchrun.export.parquet_file", (".parquet",), is_text=False),
     "openai-batch": Lines(
         "batchrun.export.requests",

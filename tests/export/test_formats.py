@@ -6,7 +6,10 @@ A new format of tables needs its reader in READ.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -76,6 +79,35 @@ def test_a_format_is_chosen_by_option_and_by_suffix(work: Work, tmp_path: Path, 
     named = ("--format", name, "--columns", ",".join(COLUMNS), "--out", tmp_path / "y")
     assert batchrun("export", work.run.path, *named, cwd=tmp_path).code == 0
     assert len({path.read_bytes() for path in [*paths, tmp_path / "y"]}) == 1
+
+
+ODD = pl.DataFrame(
+    {
+        "number": [0.5, math.nan, -math.inf],
+        "decimal": [Decimal("1.50")] * 3,
+        "bytes": [b"ab"] * 3,
+        "date": [date(2026, 1, 2)] * 3,
+        "moment": [datetime(2026, 1, 2, 3, 4, 5, 6, UTC)] * 3,
+        "duration": [timedelta(hours=30)] * 3,
+        "list": [[1, None], [], None],
+        "struct": [{"a": 1, "b": None}] * 3,
+    }
+)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_format_keeps_every_value_or_says_what_it_makes_of_it(work: Work, name: str) -> None:
+    """In the help."""
+    form = TABLES[name]
+    told = " ".join(batchrun("export", "--help", cwd=work.folder).out.split())
+    path = work.folder / f"x{form.suffixes[0]}"
+    with path.open("wb") as file:
+        form.writer().write(ODD.schema, [ODD], file)
+    read = READ[name](path)
+    is_kept = read.schema == ODD.schema and read.equals(ODD)
+    assert is_kept == (not form.about)
+    assert form.about in told
+    assert (f"{form.title} keeps every value as it is" in told) == is_kept
 
 
 def test_help_and_refusals_name_every_format(work: Work) -> None:
