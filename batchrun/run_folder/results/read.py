@@ -23,11 +23,11 @@ from batchrun.run_folder.checkpoint.shares import filtered
 from batchrun.run_folder.checkpoint.upgrade import scan_part
 from batchrun.run_folder.columns.columns import COLUMNS_OF_ALL_VERSIONS, RESULT_SCHEMA
 from batchrun.run_folder.columns.layout import input_names
-from batchrun.run_folder.columns.parsed import alike
-from batchrun.run_folder.columns.typed import DECIDED, Types, read_types
+from batchrun.run_folder.columns.typed import read_types
 from batchrun.run_folder.damaged import readable
 from batchrun.run_folder.folder import RunFolder
 from batchrun.run_folder.parquet import read_file, scan_files
+from batchrun.run_folder.results.retyped import results_schema, retyped_rows, typed_rows
 
 _TRIES = 10
 _IDENTITY = ["_hash", "finished_at"]
@@ -98,11 +98,11 @@ def scan_seen(seen: Seen) -> pl.LazyFrame:
     since, types = seen.since, read_types(seen.run.checkpoint_path)
     published = _published(seen.parts) if seen.parts else None
     if since.is_empty():
-        return pl.DataFrame(schema=_results_schema(types)).lazy() if published is None else published
-    fresh = [_typed(rows, types) for rows in _rows(seen)]
+        return pl.DataFrame(schema=results_schema(types)).lazy() if published is None else published
+    fresh = [typed_rows(rows, types) for rows in _rows(seen)]
     if published is None:
         return pl.concat(fresh).sort("row_index")
-    published = _retyped(published, pq.read_schema(seen.parts[0]), types)
+    published = retyped_rows(published, pq.read_schema(seen.parts[0]), types)
     replaced = since.select(pl.col("replaces").explode()).drop_nulls()
     kept = published.join(replaced.lazy(), left_on="row_index", right_on="replaces", how="anti")
     return pl.concat([kept, *fresh], how="diagonal").sort("row_index")
@@ -152,9 +152,9 @@ def rows_by_part(seen: Seen) -> Iterator[pl.LazyFrame]:
     types = read_types(seen.run.checkpoint_path)
     replaced = seen.since.select(pl.col("replaces").explode()).drop_nulls().lazy()
     for part in seen.parts:
-        rows = _retyped(_published([part]), pq.read_schema(part), types)
+        rows = retyped_rows(_published([part]), pq.read_schema(part), types)
         yield rows.join(replaced, left_on="row_index", right_on="replaces", how="anti")
-    yield from (_typed(rows, types) for rows in _rows(seen))
+    yield from (typed_rows(rows, types) for rows in _rows(seen))
 
 
 def replaced(seen: Seen) -> pl.DataFrame:
@@ -252,50 +252,7 @@ def _rows(seen: Seen) -> Iterator[pl.LazyFrame]:
         yield chosen.drop("_task").with_columns(nobody).select(RESULT_SCHEMA.names)
 
 
-def _typed(rows: pl.LazyFrame, types: Types) -> pl.LazyFrame:
-    """Rows of the checkpoint with the types that the last submit publishes with."""
-
-    def typed(column: pl.Series) -> pl.Series:
-        text = pa.chunked_array([column.to_arrow().cast(pa.string())])
-        return pl.Series(column.name, types.column(column.name, text))
-
-    schema = _results_schema(types)
-    return rows.with_columns(
-        pl.col(name).map_batches(typed, return_dtype=schema[name]) for name in sorted(DECIDED)
-    )
-
-
-def _retyped(rows: pl.LazyFrame, published: pa.Schema, types: Types) -> pl.LazyFrame:
-    """Published rows with these types; by `published`, the schema of their parts, it is known what is JSON
-    text in them."""
-
-    def retyped(column: pl.Series) -> pl.Series:
-        name, values = column.name, column.to_list()
-        if name in DECIDED:
-            return pl.Series(name, types.again(name, values, published.field(name).type))
-        return pl.Series(name, pa.array(values, RESULT_SCHEMA.field(name).type))
-
-    schema, present = _results_schema(types), rows.collect_schema()
-    changed = [
-        name
-        for name in RESULT_SCHEMA.names
-        if name in present
-        and (schema[name] != present[name] or (name in DECIDED and _differ(published, types, name)))
-    ]
-    return rows.with_columns(pl.col(name).map_batches(retyped, return_dtype=schema[name]) for name in changed)
-
-
-def _differ(published: pa.Schema, types: Types, name: str) -> bool:
-    """Whether a column was published with another type, or with JSON text in other places: polars' types do
-    not tell."""
-    return not alike(published.field(name), types.field(RESULT_SCHEMA.field(name)))
-
-
-def _results_schema(types: Types | None = None) -> pl.Schema:
-    return pl.DataFrame((types.schema() if types else RESULT_SCHEMA).empty_table()).schema
-
-
 def _task_schema() -> dict[str, pl.DataType]:
-    schema = _results_schema()
+    schema = results_schema()
     ours: dict[str, pl.DataType] = {"_task": pl.Int64(), "_key": pl.UInt64(), "_hash": pl.UInt64()}
     return {name: ours.get(name) or schema[name] for name in _TASK}
