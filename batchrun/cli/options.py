@@ -92,7 +92,7 @@ class JobArguments:
                 f"{self.path} is {'a run' if isinstance(self.path, Address) else 'a folder'}: a job file is "
                 "needed here",
                 hint="Name the job file (.yaml) itself. "
-                "Run folders are for status, show, export, report and diff.",
+                "Run folders are for status, pause, resume, show, export, report, diff and stored.",
             )
         return load_job(
             self.path,

@@ -49,11 +49,6 @@ class Compared:
     short: str
     find: Callable[[pl.Schema], Found]
 
-    def columns(self, schema: pl.Schema) -> list[pl.Expr]:
-        """It as `value`, and as `code`."""
-        found = self.find(schema)
-        return [found.value.alias("value"), found.code.alias("code")]
-
 
 def answer_of(sides: Sequence[Side]) -> Compared:
     """The answer: `parsed` where every run has it, else `completion` without the space around it."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from batchrun import codec
 from batchrun.chat.transcript import flattened
-from batchrun.wording import counted, duration, pretty, spelled
+from batchrun.wording import counted, duration, pretty, spelled, usd
 
 Row = Mapping[str, Any]
 
@@ -102,7 +102,7 @@ def facts(row: Row) -> list[str]:
         None if row.get("latency") is None else duration(row["latency"]),
         None if ttft is None else f"first token after {duration(ttft)}",
         _tokens(row.get("usage") or {}),
-        None if cost is None else _dollars(cost),
+        None if cost is None else usd(cost),
         _calls(calls) if len(calls) > 1 else None,
         None if reason in (None, "stop") else f"finish_reason {reason}",
         "repaired" if row.get("repaired") else None,
@@ -255,10 +255,6 @@ def _tokens(usage: Row) -> str | None:
         return None
     details = [f"{usage[name]} {name.removesuffix('_tokens')}" for name in _DETAILS if usage.get(name)]
     return f"{tokens[0] or 0}+{tokens[1] or 0} tokens" + (f" ({', '.join(details)})" if details else "")
-
-
-def _dollars(cost: float) -> str:
-    return f"${cost:.2f}" if cost >= 1 or cost == 0 else f"${cost:.6f}"
 
 
 def _calls(attempts: Sequence[Row]) -> str:

@@ -200,7 +200,7 @@ def test_the_facts_of_a_row() -> None:
     }
     assert facts(row) == [
         *("openai/o3", "1.50 s", "first token after 50 ms", "10+7 tokens (4 cached, 5 reasoning)"),
-        *("$0.012300", "3 calls (server)", "finish_reason length", "repaired"),
+        *("$0.0123", "3 calls (server)", "finish_reason length", "repaired"),
     ]
     assert facts({"model": "m", "usage": None, "attempts": [{}], "finish_reason": "stop"}) == ["m"]
 

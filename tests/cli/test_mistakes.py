@@ -8,6 +8,7 @@ import pytest
 
 from batchrun.run_folder.lock import locked
 from tests.cli.conftest import NewJob
+from tests.cli.verbs import commands
 from tests.commands import Ended, batchrun
 from tests.instructions import tells_what_to_do
 from tests.runs import JobFolder
@@ -222,3 +223,17 @@ def test_a_damaged_folder(new_job: NewJob, name: str, words: str) -> None:
     assert (job.run / name).exists()
     (job.run / name).write_bytes(b"\0")
     require_told(batchrun(*words.split(), cwd=job.folder))
+
+
+def test_a_folder_in_place_of_a_job_is_told_what_takes_one(run: JobFolder) -> None:
+    """All commands that do."""
+    ended = batchrun("plan", run.run, cwd=run.folder)
+    require_told(ended)
+    takes = [
+        name
+        for name, command in commands().items()
+        if any(parameter.metavar == "JOB_OR_FOLDER" for parameter in command.params)
+    ]
+    told = ended.err.partition("Run folders are for ")[2]
+    assert len(takes) > 4
+    assert [name for name in [*takes, "diff", "stored"] if name not in told] == []
