@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from batchrun import __version__
+from batchrun.cli.asked import Asked
 from batchrun.cli.memory import seldom_collecting
 from batchrun.cli.mistakes import mistake
 from batchrun.cli.signals import EXIT_CODES, Received, stoppable
@@ -108,47 +109,48 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command, and end with its exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    asked = Asked(list(sys.argv[1:] if arguments is None else arguments))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # no text may fail for the terminal's encoding
     last = arguments is None
     with seldom_collecting(last=last), stoppable(last=last) as received:
-        sys.exit(_exit_code(words, received))
+        sys.exit(_exit_code(asked, received))
 
 
-def _exit_code(words: list[str], received: Received) -> int:
+def _exit_code(asked: Asked, received: Received) -> int:
     try:
-        code = cli.main(words, prog_name="batchrun", standalone_mode=False)
+        code = cli.main(asked.words, prog_name="batchrun", standalone_mode=False, obj=asked)
     except (Exception, KeyboardInterrupt) as error:
         if received or isinstance(error, (KeyboardInterrupt, click.Abort)):
-            return _stopped(received[0] if received else signal.SIGINT, words)
-        return _failed(error, words)
+            return _stopped(received[0] if received else signal.SIGINT, asked)
+        return _failed(error, asked)
     return code if isinstance(code, int) else 0
 
 
-def _stopped(number: signal.Signals, words: list[str]) -> int:
+def _stopped(number: signal.Signals, asked: Asked) -> int:
     kind = "Interrupted" if number == signal.SIGINT else "Terminated"
     _say(lambda: click.echo(kind.lower(), err=True))
-    return _ended(kind, kind.lower(), None, EXIT_CODES[number], words)
+    return _ended(kind, kind.lower(), None, EXIT_CODES[number], asked)
 
 
-def _failed(error: Exception, words: list[str]) -> int:
+def _failed(error: Exception, asked: Asked) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):  # its message is the help
         _say(lambda: click.echo(error.format_message(), err=True))
         return error.exit_code
     if isinstance(error, click.ClickException):
-        return _told(mistake(error), words)
+        asked.look_up(error)
+        return _told(mistake(error), asked)
     if isinstance(error, BatchrunError):
-        return _told(error, words)
+        return _told(error, asked)
     # the last resort: everything that no one foresaw is a bug of ours
     trace = "".join(traceback.format_exception(error))
-    _say(lambda: _echo(trace, words))
+    _say(lambda: _echo(trace, asked.words))
     _say(lambda: click.echo("error: this is a bug in batchrun; what was received is kept", err=True))
-    return _ended(type(error).__name__, str(error), None, BatchrunError.exit_code, words)
+    return _ended(type(error).__name__, str(error), None, BatchrunError.exit_code, asked)
 
 
-def _echo(text: str, words: list[str]) -> None:
+def _echo(text: str, words: Sequence[str]) -> None:
     """Write to standard error what the command line, a server or a row may have a part in."""
     from batchrun.cli.keys import without_keys
     from batchrun.wording import clean
@@ -156,22 +158,23 @@ def _echo(text: str, words: list[str]) -> None:
     click.echo(clean(without_keys(text, words)), err=True, nl=False)
 
 
-def _told(error: BatchrunError, words: list[str]) -> int:
+def _told(error: BatchrunError, asked: Asked) -> int:
     from batchrun.cli.keys import without_keys
     from batchrun.cli.text import wrapped
     from batchrun.wording import clean
 
-    told = clean(without_keys(f"error: {error}", words))
+    told = clean(without_keys(f"error: {error}", asked.words))
     _say(lambda: click.echo(wrapped(told, sys.stderr), err=True))
-    return _ended(type(error).__name__, error.message, error.hint, error.exit_code, words)
+    return _ended(type(error).__name__, error.message, error.hint, error.exit_code, asked)
 
 
-def _ended(kind: str, message: str, hint: str | None, exit_code: int, words: list[str]) -> int:
+def _ended(kind: str, message: str, hint: str | None, exit_code: int, asked: Asked) -> int:
     """Tell a program that asked for JSON what happened."""
-    if "--json" in words:
+    if asked.wants_json:
         from batchrun.cli.keys import without_keys
         from batchrun.wording import escaped
 
+        words = asked.words
         message, hint = without_keys(message, words), hint and without_keys(hint, words)
         about = {"type": kind, "message": message, "hint": hint, "exit_code": exit_code}
         _say(lambda: click.echo(escaped(json.dumps({"error": about}))))

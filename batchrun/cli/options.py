@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from batchrun.cli.asked import remember_json
 from batchrun.cli.help import Explained
 from batchrun.cli.text import command_line
 from batchrun.errors import UsageError
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
 
 Verb = Callable[..., int | None]
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON to stdout, for programs.")
+as_json = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    is_eager=True,  # read before the others: an error of theirs is told in JSON
+    callback=remember_json,
+    help="Print JSON to stdout, for programs.",
+)
 
 SETS = click.option(
     "--set",

@@ -225,6 +225,27 @@ def test_a_damaged_folder(new_job: NewJob, name: str, words: str) -> None:
     require_told(batchrun(*words.split(), cwd=job.folder))
 
 
+@pytest.mark.parametrize(
+    ("words", "in_json"),
+    [
+        ("show job.yaml --columns nope --json", True),
+        ("show job.yaml --columns nope", False),
+        ("show job.yaml --where --json", False),  # a condition, as it stands there
+        ("show job.yaml -- --json", False),  # a row's id
+        ("show job.yaml --nope --json", True),
+    ],
+)
+def test_an_error_is_json_where_json_is_asked_for(run: JobFolder, words: str, in_json: bool) -> None:
+    """By the option, and not by a value that looks like it; or by the variable that stands for it."""
+    ended = batchrun(*words.split(), cwd=run.folder)
+    assert (ended.code, bool(ended.out)) == (2, in_json)
+    for value in "10":
+        env = {"BATCHRUN_SHOW_AS_JSON": value}
+        ended = batchrun(*words.split(), cwd=run.folder, env=env)
+        assert (ended.code, bool(ended.out)) == (2, in_json or value == "1")
+    require_told(ended)
+
+
 def test_a_folder_in_place_of_a_job_is_told_what_takes_one(run: JobFolder) -> None:
     """All commands that do."""
     ended = batchrun("plan", run.run, cwd=run.folder)
