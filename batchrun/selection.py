@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from batchrun import codec
 from batchrun.errors import InputError, JobError
-from batchrun.predicate import Predicate, PredicateError
+from batchrun.predicate import Predicate, PredicateError, Types, declared_types
 
 if TYPE_CHECKING:
     from batchrun.job import Job
@@ -30,12 +30,18 @@ class Selection:
         self._limit = job.input.limit
         self._sample = job.input.sample
         self._where = _predicate(job)
+        self._types = _declared(source, self.columns)
         self._drawn: frozenset[int] | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that `where` needs."""
         return self._where.columns if self._where else ()
+
+    @property
+    def paths(self) -> tuple[tuple[str, ...], ...]:
+        """The same, and the members of structs that it names."""
+        return self._where.paths if self._where else ()
 
     def batches(self) -> Iterator[tuple[Batch, list[Row]]]:
         """Each batch of the source with the chosen rows in it. Stops reading after the last one.
@@ -61,7 +67,7 @@ class Selection:
                 yield batch, batch.rows
                 continue
             try:
-                chosen = self._where.choose([row.values for row in batch.rows])
+                chosen = self._where.choose([row.values for row in batch.rows], self._types)
             except PredicateError as error:
                 first = batch.rows[0].location if batch.rows else self.source.files[0].name
                 raise InputError(
@@ -82,6 +88,14 @@ class Selection:
                 positions.append(row.index)
         drawn = heapq.nsmallest(count, zip(scores, positions, strict=True))
         return frozenset(position for _score, position in drawn)
+
+
+def _declared(source: Source, columns: Sequence[str]) -> Types:
+    """The types of the columns where the format says them: nothing needs to be guessed from values."""
+    if source.declared is None:
+        return {}
+    known = [name for name in columns if name in source.declared.names]
+    return declared_types(source.declared.empty_table().select(known))
 
 
 def _predicate(job: Job) -> Predicate | None:

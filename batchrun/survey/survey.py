@@ -147,7 +147,7 @@ def _indexed(
         is_unbounded=BoundCheck(job, time.time()).is_unbounded if needs_bounds(job) else None,
     )
     columns = types.schema()
-    _check_columns(job, columns, index.facts, selection.columns)
+    _check_columns(job, columns, index.facts, selection.paths)
     if keep:
         included, has_ids = renderer.templates.included, job.input.id is not None
         kept_index.save(checkpoint, identity, index, columns, included, has_ids=has_ids)
@@ -203,16 +203,15 @@ def _chosen(rows: pl.DataFrame, wanted: Callable[[str], bool]) -> pl.DataFrame:
     return rows.select(name for name in rows.columns if wanted(name))
 
 
-def _check_columns(job: Job, columns: pa.Schema, facts: Facts, where: Iterable[str]) -> None:
-    """Refuse what would make every row fail, or none be chosen: that is the job's mistake, not the rows'."""
+def _check_columns(job: Job, columns: pa.Schema, facts: Facts, where: Iterable[tuple[str, ...]]) -> None:
+    """Refuse what would make every row fail, or none be chosen: that is the job's mistake, not the rows'.
+
+    `where` are the columns, and members of them, that the condition names.
+    """
     known = ", ".join(columns.names)
     read_whole = job.input.limit is None or facts.rows < job.input.limit
-    for name in where if columns.names else ():
-        if name not in columns.names and read_whole:
-            raise JobError(
-                f"{job.where('input', 'where')}: no row has a column `{name}`",
-                hint=f"Columns of the input: {known}",
-            )
+    for path in where if columns.names and read_whole else ():
+        _check_path(job, columns, path)
     if job.input.id is not None and columns.names and job.input.id not in columns.names:
         raise JobError(
             f"{job.where('input', 'id')}: no row has a column `{job.input.id}`",
@@ -223,6 +222,22 @@ def _check_columns(job: Job, columns: pa.Schema, facts: Facts, where: Iterable[s
             f"{_blamed(job, facts.first_failure)}: no row can be rendered: {facts.first_failure}",
             hint=f"Columns of the input: {known}",
         )
+
+
+def _check_path(job: Job, columns: pa.Schema, path: tuple[str, ...]) -> None:
+    """Refuse a condition on a column, or on a member of one, that no row has."""
+    known, what, of = columns, "column", "the input"
+    for name in path:
+        names = [field.name for field in known]
+        if name not in names:
+            raise JobError(
+                f"{job.where('input', 'where')}: no row has a {what} `{name}`"
+                f"{'' if what == 'column' else f' in {of}'}",
+                hint=f"{what.capitalize()}s of {of}: {', '.join(names)}",
+            )
+        known, what, of = known.field(name).type, "member", f"`{name}`"
+        if not pa.types.is_struct(known):  # a map, or what only JSON text holds
+            return
 
 
 def _blamed(job: Job, failure: str) -> str:

@@ -181,6 +181,15 @@ def test_a_column_that_no_row_has_is_told_before_anything_is_sent(
     assert "text" in str(caught.value)
 
 
+def test_a_member_that_no_row_has_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    """It would be null in every row, and no row be chosen."""
+    work = Work(tmp_path).write([{"text": "a", "about": {"lang": "en"}}, {"text": "b", "about": None}])
+    work.sections = {"input": {"path": "rows.jsonl", "where": "about.lng = 'en'"}}
+    with pytest.raises(JobError, match="where: no row has a member `lng` in `about`") as caught:
+        work.survey()
+    assert caught.value.hint == "Members of `about`: lang"
+
+
 def test_what_is_to_do_follows_from_the_states() -> None:
     """New rows and those to be tried again; changed ones when they are to be replaced."""
     states = pl.DataFrame({"row_index": range(6), "state": [int(state) for state in State]})

@@ -10,6 +10,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from batchrun.errors import InputError, JobError
@@ -61,6 +63,22 @@ def test_limit_counts_what_where_lets_through(
 ) -> None:
     """In the input's order, over the borders of batches."""
     assert numbers(select(tmp_path, ROWS, **input_)) == chosen
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+@pytest.mark.parametrize(
+    "where", ["meta.lang = 'en'", "ROUND(meta.score) = 2", "ARRAY_LENGTH(meta.tags) = 1"]
+)
+def test_rows_are_chosen_wherever_a_batch_ends(tmp_path: Path, form: str, where: str) -> None:
+    """A last batch of one row, whose column is null, is no reason to refuse the others."""
+    full = {"lang": "en", "score": 1.6, "tags": ["a"]}
+    rows = [{"n": n, "meta": full if n % 2 else None} for n in range(1001)]
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    job = load(tmp_path, f"input: {{path: rows.{form}, where: {json.dumps(where)}}}\n" + JOB)
+    selection = Selection(open_source(f"rows.{form}", root=tmp_path), job)
+    chosen = [row.values["n"] for _batch, rows in selection.batches() for row in rows]
+    assert chosen == list(range(1, 1001, 2))
 
 
 def test_a_limit_stops_reading(tmp_path: Path) -> None:

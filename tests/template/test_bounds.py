@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from batchrun import predicate
 from batchrun.job.document.document import MAX_BYTES, read_document, read_whole
 from batchrun.job.env_file import read_env_file
-from batchrun.predicate import MAX_OPERATORS, Predicate, PredicateError
+from batchrun.predicate import MAX_OPERATORS, Predicate, PredicateError, predicate
 from batchrun.source.messages import message_list
 from batchrun.template.bounds import MAX_BRANCHES
 from batchrun.template.bounds import MAX_OPERATORS as MAX_TAG_OPERATORS

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from batchrun.predicate import Predicate, PredicateError
+from batchrun.predicate import Predicate, PredicateError, Types, declared_types
 
 ROWS: list[dict[str, Any]] = [
     {"lang": "en", "stars": 1, "text": "late again"},
@@ -74,6 +77,123 @@ def test_where_the_batches_are_cut_changes_nothing(sql: str) -> None:
     predicate = Predicate(sql)
     one_by_one = [predicate.choose([row])[0] for row in rows]
     assert predicate.choose(rows) == one_by_one
+
+
+def member(**members: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """A struct in which members may be null or missing, itself null at times."""
+    optional = {name: st.none() | value for name, value in members.items()}
+    return st.none() | st.fixed_dictionaries({}, optional=optional)
+
+
+NUMBERS = st.integers(-3, 3) | st.sampled_from([0.5, 1.5, 2.0])
+TEXTS = st.sampled_from(["en", "de", "x\ud800", ""])
+JSON_ROWS = st.fixed_dictionaries(
+    {},
+    optional={
+        "text": st.none() | TEXTS,
+        "score": st.none() | NUMBERS,
+        "tags": st.none() | st.lists(TEXTS, max_size=2),
+        "meta": member(
+            lang=TEXTS,
+            n=NUMBERS,
+            tags=st.lists(NUMBERS, max_size=2),
+            inner=member(lang=TEXTS, score=NUMBERS),
+            odd=TEXTS | st.integers(),
+        ),
+    },
+)
+CONDITIONS = [
+    "meta.lang = 'en'",
+    "meta.lang LIKE 'e%' OR meta.n < 2",
+    "meta.inner.lang IS NULL AND ROUND(meta.inner.score) = 2",
+    "ARRAY_LENGTH(tags) > 1",
+    "ARRAY_LENGTH(meta.tags) = 1 OR tags[1] LIKE 'e%'",
+    "ROUND(score) = 2 OR ABS(meta.n) = 1",
+    "LOWER(text) LIKE 'e%' OR LENGTH(meta.inner.lang) = 2 OR ARRAY_LENGTH(tags) = 2 OR ABS(score) = 1",
+    "COALESCE(meta.lang, text, 'none') = 'none'",
+    "CAST(score AS DOUBLE) + meta.n > 1",
+    "text IN ('en', 'de') AND NOT meta.n = 1.5",
+]
+
+
+@settings(max_examples=30)
+@given(st.lists(JSON_ROWS, max_size=6), st.sampled_from(CONDITIONS), st.data())
+def test_lines_of_json_are_chosen_in_any_batches(
+    rows: list[dict[str, Any]], sql: str, data: st.DataObject
+) -> None:
+    """By what each of them holds: however they are ordered and cut, and whatever the others lack."""
+    assert_chosen_alike(Predicate(sql), rows, None, data)
+
+
+TABLE = pa.schema(
+    [
+        ("created", pa.timestamp("ns", "Europe/Rome")),
+        ("day", pa.date32()),
+        ("score", pa.float32()),
+        ("small", pa.uint8()),
+        ("price", pa.decimal128(9, 2)),
+        ("tags", pa.large_list(pa.string())),
+        ("kind", pa.dictionary(pa.int8(), pa.string())),
+        ("meta", pa.struct([("lang", pa.string()), ("n", pa.int32()), ("at", pa.timestamp("s"))])),
+        ("map", pa.map_(pa.string(), pa.int64())),
+    ]
+)
+TABLE_ROWS = st.fixed_dictionaries(
+    {
+        "created": st.none() | st.just(datetime(2026, 1, 31, tzinfo=UTC)),
+        "day": st.none() | st.just(date(2026, 1, 31)),
+        "score": st.none() | st.sampled_from([0.5, 1.5]),
+        "small": st.none() | st.integers(0, 3),
+        "price": st.none() | st.just(Decimal("1.50")),
+        "tags": st.none() | st.lists(st.none() | st.just("a"), max_size=2),
+        "kind": st.none() | st.just("a"),
+        "meta": st.none()
+        | st.fixed_dictionaries(
+            {
+                "lang": st.none() | st.just("en"),
+                "n": st.none() | st.integers(0, 2),
+                "at": st.none() | st.just(datetime(2026, 1, 31)),
+            }
+        ),
+        "map": st.none() | st.dictionaries(st.sampled_from("ab"), st.integers(0, 2), max_size=2),
+    }
+)
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(TABLE_ROWS, max_size=6),
+    st.sampled_from(
+        [
+            "meta.lang = 'en' OR EXTRACT(YEAR FROM meta.at) = 2026",
+            "EXTRACT(MONTH FROM created) = 1 AND EXTRACT(DAY FROM day) = 31",
+            "ROUND(score) = 2 OR small - 2 < 0",
+            "price < 2 AND ARRAY_LENGTH(tags) > 0",
+            "kind LIKE 'a%' OR tags[1] LIKE 'a%'",
+            "map.a = 1",
+        ]
+    ),
+    st.data(),
+)
+def test_rows_of_a_table_are_chosen_in_any_batches(
+    rows: list[dict[str, Any]], sql: str, data: st.DataObject
+) -> None:
+    """The file says what its columns are."""
+    types = declared_types(TABLE.empty_table())
+    assert set(types) == set(TABLE.names) - {"map"}
+    assert_chosen_alike(Predicate(sql), rows, types, data)
+
+
+def assert_chosen_alike(
+    predicate: Predicate, rows: list[dict[str, Any]], types: Types | None, data: st.DataObject
+) -> None:
+    """The same rows at once, one by one, and shuffled and cut somewhere."""
+    chosen = predicate.choose(rows, types)
+    assert chosen == [predicate.choose([row], types)[0] for row in rows]
+    order = data.draw(st.permutations(range(len(rows))))
+    cut = data.draw(st.integers(0, len(rows)))
+    parts = [[rows[at] for at in part] for part in (order[:cut], order[cut:])]
+    assert [yes for part in parts for yes in predicate.choose(part, types)] == [chosen[at] for at in order]
 
 
 @pytest.mark.parametrize(

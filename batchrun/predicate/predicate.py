@@ -1,17 +1,16 @@
-"""Predicates in SQL, as polars reads it: prepared once, evaluated per batch of rows.
-
-Comparisons with null are null, and a row is chosen only where the predicate is true.
-"""
+"""One condition in SQL: read, refused where polars must not see it, and applied to rows."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import combinations
 from typing import Any
 
 import polars as pl
+
+from batchrun.predicate.columns import Asked, MixedKindsError, Path, Types, series, with_typed_nulls
 
 MAX_OPERATORS = 200
 """AND, OR, + and their kin in one condition: 300 take polars two seconds, 3,000 more than a minute."""
@@ -63,31 +62,37 @@ class Predicate:
         spelled = self._expression.meta.serialize(format="json")
         self.looks_at_one_row = _ACROSS.search(spelled) is None
         """Whether it says the same of a row whichever others stand beside it, unlike `stars > avg(stars)`."""
+        self.paths: tuple[Path, ...] = tuple(dict.fromkeys(_paths(json.loads(spelled))))
+        """The columns that it looks at, and of structs the members where it names them."""
         self.columns: tuple[str, ...] = tuple(dict.fromkeys(self._expression.meta.root_names()))
+        self._asked = Asked.of(self.paths).members
 
-    def choose(self, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
-        """For each row, whether the condition is true; a column the row lacks is null.
+    def choose(self, rows: Sequence[Mapping[str, Any]], types: Types | None = None) -> list[bool]:
+        """For each row, whether the condition is true; a column or a member that the row lacks is null.
 
-        Raises PredicateError when the condition cannot be applied to these values.
+        `types` are those of the columns, where they are known. Raises PredicateError when the condition
+        cannot be applied to these values.
         """
-        columns = {name: self._series(name, [row.get(name) for row in rows]) for name in self.columns}
+        types = types or {}
+        columns = {
+            name: self._series(name, [row.get(name) for row in rows], types.get(name))
+            for name in self.columns
+        }
         frame = pl.DataFrame(columns or {"": [None] * len(rows)})
         try:
             return self.choose_from(frame)
         except PredicateError:
-            for typed in _typed_nulls(frame):
+            for typed in with_typed_nulls(frame, self.paths):
                 with suppress(PredicateError):
                     return self.choose_from(typed)
             raise
 
-    def _series(self, name: str, values: list[Any]) -> pl.Series:
-        kinds = {type(value) for value in values} - {type(None)}
-        if str in kinds:
-            values = [_scrubbed(value) if type(value) is str else value for value in values]
+    def _series(self, name: str, values: list[Any], kind: pl.DataType | None) -> pl.Series:
         try:
-            return pl.Series(name, values, dtype=pl.Float64 if kinds == {int, float} else None)
-        except (TypeError, OverflowError, UnicodeEncodeError, pl.exceptions.PolarsError) as error:
-            found = ", ".join(sorted(kind.__name__ for kind in kinds))
+            return series(name, values, self._asked.get(name, Asked(whole=True)), kind)
+        except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
+            kinds = {type(value).__name__ for value in values if value is not None}
+            found = error if isinstance(error, MixedKindsError) else ", ".join(sorted(kinds))
             raise PredicateError(
                 f"`{_shown(self.sql)}`: column `{name}` mixes kinds of values ({found})"
             ) from error
@@ -107,19 +112,24 @@ class Predicate:
         return chosen.cast(pl.Boolean).fill_null(value=False).to_list()
 
 
-def _typed_nulls(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """The frame with columns that hold only nulls as text: LIKE and its kin refuse an unknown type."""
-    unknown = [name for name, kind in frame.schema.items() if kind == pl.Null]
-    for count in range(1, len(unknown) + 1):
-        for names in combinations(unknown, count):
-            yield frame.with_columns(pl.col(names).cast(pl.String))
+def _paths(node: Any) -> Iterator[Path]:
+    """The columns that an expression names, in polars' JSON of it, each with the members that follow."""
+    if path := _path(node):
+        yield path
+    elif isinstance(node, dict | list):
+        for inner in node.values() if isinstance(node, dict) else node:
+            yield from _paths(inner)
 
 
-def _scrubbed(text: str) -> str:
-    """Text that UTF-8 can carry: a lone surrogate becomes U+FFFD."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16", errors="surrogatepass").decode("utf-16", errors="replace")
+def _path(node: Any) -> Path:
+    """The way that `column.member.member` leads; () for any other expression."""
+    match node:
+        case {"Column": str(name)}:
+            return (name,)
+        case {"Function": {"input": [inner], "function": {"StructExpr": {"FieldByName": str(name)}}}}:
+            path = _path(inner)
+            return (*path, name) if path else ()
+    return ()
 
 
 def _refused(sql: str) -> str | None:
