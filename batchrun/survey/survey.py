@@ -233,7 +233,7 @@ def _check_path(job: Job, columns: pa.Schema, path: tuple[str, ...]) -> None:
             raise JobError(
                 f"{job.where('input', 'where')}: no row has a {what} `{name}`"
                 f"{'' if what == 'column' else f' in {of}'}",
-                hint=f"{what.capitalize()}s of {of}: {', '.join(names)}",
+                hint=f"Name one of the {what}s of {of}: {', '.join(names)}",
             )
         known, what, of = known.field(name).type, "member", f"`{name}`"
         if not pa.types.is_struct(known):  # a map, or what only JSON text holds

@@ -187,7 +187,7 @@ def test_a_member_that_no_row_has_is_told_before_anything_is_sent(tmp_path: Path
     work.sections = {"input": {"path": "rows.jsonl", "where": "about.lng = 'en'"}}
     with pytest.raises(JobError, match="where: no row has a member `lng` in `about`") as caught:
         work.survey()
-    assert caught.value.hint == "Members of `about`: lang"
+    assert caught.value.hint == "Name one of the members of `about`: lang"
 
 
 def test_what_is_to_do_follows_from_the_states() -> None:
