@@ -9,7 +9,7 @@ from typing import Any
 from batchrun.batches.api import ApiError, ProviderBatch
 from batchrun.batches.context import BatchContext
 from batchrun.batches.quotas import Quotas, Spoken
-from batchrun.batches.sending import NoBatchesError, Sender, StoppedError, says_full
+from batchrun.batches.sending import NoBatchesError, Refusal, Sender, StoppedError, says_full
 from batchrun.batches.taking import Taking, give_it_up
 from batchrun.budget import Amounts
 from batchrun.run_folder.checkpoint.batches import BatchRecord, drop_record
@@ -55,26 +55,35 @@ class Lane:
     _silent: bool = False
     """Whether a provider has not answered when it was asked last."""
 
-    async def begin(self, record: BatchRecord) -> bool:
+    async def begin(self, record: BatchRecord, *, waited: bool = False) -> bool:
         """Create the batch of an uploaded file as soon as there is room; False where nobody waits for that.
 
-        Raises StoppedError.
+        Where the provider has no such file any more once it has `waited`, its rows are written anew, and
+        their upload tells whether there are batches at all. Raises StoppedError and, unless it has waited,
+        NoBatchesError.
         """
         while self._parked and self._parked[0] is not record:
             if not self.waits:
                 return False
             await self._unpark()
         while not self.hurrying:
+            refusal: Refusal | None = None
             if self.quotas.has_room(record, self._others(record)):
-                if await self.sender.create(record) is not None:
-                    return True
-                if self.context.control.stopped_by:
-                    raise StoppedError
-                self.quotas.hear(record, self.sender.refusal)
+                try:
+                    if await self.sender.create(record) is not None:
+                        return True
+                except NoBatchesError:
+                    if not waited:
+                        raise
+                    break
+                refusal = self._refused(record)
             self._say_full(record)
             if not self.waits:
                 return False
-            if self._others(record):
+            waited = True
+            if refusal and not refusal.is_full:
+                await self._rest()
+            elif self._others(record):
                 await self.next_over()
             elif await self._is_too_large(record):
                 break
@@ -82,6 +91,15 @@ class Lane:
                 await self._rest()
         await self._give_up(record)
         return True
+
+    def _refused(self, record: BatchRecord) -> Refusal:
+        """Why a batch has not been created; a limit that is named for it is learned. Raises StoppedError."""
+        if self.context.control.stopped_by:
+            raise StoppedError
+        refusal = self.sender.refusals[record.endpoint, record.model]
+        if refusal.is_full:
+            self.quotas.hear(record, refusal.words)
+        return refusal
 
     async def _is_too_large(self, record: BatchRecord) -> bool:
         """Whether a file has found no room often enough to try smaller ones.
@@ -115,9 +133,8 @@ class Lane:
 
     def _in_its_words(self, record: BatchRecord) -> str:
         """Why a provider had no room, as far as it has said that."""
-        limit = self.quotas.spoken(record)
-        words = limit.words if limit else self.sender.refusal
-        return f" ({words})" if words else ""
+        said = self.quotas.spoken(record) or self.sender.refusals.get((record.endpoint, record.model))
+        return f" ({said.words})" if said and said.words else ""
 
     async def next_over(self) -> None:
         """Wait until a batch is over, and take up what came of it; less where rows are to go on in realtime.
@@ -139,7 +156,7 @@ class Lane:
         if not self.waits:
             parked, self._parked = self._parked, []
             for record in parked:
-                if not await self._begin_again(record):
+                if not await self.begin(record, waited=True):
                     await self.leave(record)
         while self.waits and (self._parked or self.context.outstanding):
             if self._parked and not self._others(self._parked[0]):
@@ -255,16 +272,7 @@ class Lane:
             await self._rest()
         if self._parked and self._parked[0] is record:
             self._parked.remove(record)
-            await self._begin_again(record)
-
-    async def _begin_again(self, record: BatchRecord) -> bool:
-        """`begin` for a file that found no room; where the provider has it no more, its rows are written anew
-        and another one is uploaded, which tells whether there are batches at all."""
-        try:
-            return await self.begin(record)
-        except NoBatchesError:
-            await self._give_up(record)
-            return True
+            await self.begin(record, waited=True)
 
     async def leave(self, record: BatchRecord) -> None:
         """A file that found no room is not to be sent now: its rows stay pending."""

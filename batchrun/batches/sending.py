@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import count
+from typing import NamedTuple
 
 import anyio
 import anyio.lowlevel
@@ -28,6 +29,16 @@ from batchrun.wording import counted
 _FULL = re.compile(r"token_limit_exceeded|enqueued token|enqueued.{0,40}limit|too many.{0,30}batch", re.I)
 
 
+class Refusal(NamedTuple):
+    """Why a provider has not created a batch, in its words.
+
+    `is_full`: others must be over first; else it has limited the rate alone.
+    """
+
+    words: str
+    is_full: bool
+
+
 class Sender:
     """Uploads files, creates batches of them, and finds those again of which it is not known.
 
@@ -39,8 +50,8 @@ class Sender:
         self.began = began
         """When rows were first given to a batch (seconds since the epoch)."""
         self._looks = looks
-        self.refusal = ""
-        """Why the provider had no room for a batch, in its words."""
+        self.refusals: dict[tuple[str, str], Refusal] = {}
+        """The last ones, by endpoint and model."""
 
     async def upload(self, written: Written) -> BatchRecord | None:
         """Upload a file; the record of what may be created of it, not on disk yet. None: the run stops.
@@ -96,8 +107,9 @@ class Sender:
             self._created(record, told)
         elif error is not None:
             drop_record(context.checkpoint, record, rows=False)
-            self.refusal = error.error.message
-            if not _may_have_room_later(error):
+            refusal = Refusal(error.error.message, _is_full(error))
+            self.refusals[record.endpoint, record.model] = refusal
+            if not refusal.is_full and error.error.type != "rate_limit":
                 self._refused(record.endpoint, error, "a batch could not be created")
         return told
 
@@ -110,7 +122,7 @@ class Sender:
                 return await api.create(record.file_id, context.job.engine.completion_window, stamps), None
             except ApiError as error:
                 failure = error
-            if says_full([{"code": failure.error.code, "message": str(failure)}]):
+            if _is_full(failure):
                 break
             if failure.unsure:
                 context.log("batch_unsure", batch=record.name, reason=failure.error.message)
@@ -168,10 +180,8 @@ class StoppedError(Exception):
     """The run has been stopped meanwhile; what was begun is on disk."""
 
 
-def _may_have_room_later(error: ApiError) -> bool:
-    """Whether a batch was refused only for now: also where the provider limited the rate to the last."""
-    full = says_full([{"code": error.error.code, "message": str(error)}])
-    return full or error.error.type == "rate_limit"
+def _is_full(error: ApiError) -> bool:
+    return says_full([{"code": error.error.code, "message": str(error)}])
 
 
 def says_full(errors: Iterable[Mapping[str, object]]) -> bool:

@@ -189,8 +189,8 @@ class Taking:
 
 def _lacks(record: BatchRecord, told: ProviderBatch, arrived: Arrived) -> int:
     """How many answers the files of a batch lack, by what the provider counts. Where it counts none, a batch
-    that is completed has one for each request."""
-    done = told.done or (record.lines if told.status == "completed" else 0)
+    that is completed has one for each request. Some count failed ones twice."""
+    done = min(told.done, record.lines) or (record.lines if told.status == "completed" else 0)
     return max(0, done - len(arrived), done - told.failed - arrived.begun)
 
 

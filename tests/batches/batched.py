@@ -17,7 +17,7 @@ from tests.runs import JobFolder, simulated
 PRICES = {"local/small": {"input": 1.0, "output": 1.0}}
 COST = {"input": 1.0, "output": 1.0}
 QUICK = {"seconds": 0.05, "validating": 0.01}
-BRIEF = {"max_attempts": 3, "backoff": {"initial": 0.01, "max": 0.02}}
+BRIEF: dict[str, Any] = {"max_attempts": 3, "backoff": {"initial": 0.01, "max": 0.02}}
 """`retry` without waits."""
 
 Change: TypeAlias = Callable[[str, str, int, bytes], tuple[int, bytes]]
