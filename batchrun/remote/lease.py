@@ -76,12 +76,16 @@ def read_lease(store: Store) -> tuple[Lease, Version] | None:
 
 
 class HeldLease:
-    """A lease that this process holds. Not for two threads at once."""
+    """A lease that this process holds. Not for two threads at once.
 
-    def __init__(self, store: Store, lease: Lease, version: Version) -> None:
+    `goes_on`: whether the one before was this holder's, too, and was not released.
+    """
+
+    def __init__(self, store: Store, lease: Lease, version: Version, *, goes_on: bool = False) -> None:
         self._store = store
         self._version = version
         self.lease = lease
+        self.goes_on = goes_on
 
     def renew(self, told: Mapping[str, Any], owed: Sequence[Mapping[str, Any]] = ()) -> None:
         """Say that the submit is alive, what it has done, and what is still owed. Raises LeaseLostError,
@@ -144,8 +148,10 @@ def take_lease(
         _await_silence(store, found, say=say, clock=clock, sleep=sleep)
     before = found[0] if found else None
     owed = [*before.owed] if before else []
-    if before and not before.released and before.holder != holder:
-        owed.append(lost_with(before))
+    cut_off = before if before and not before.released else None
+    goes_on = cut_off is not None and cut_off.holder == holder
+    if cut_off and not goes_on:
+        owed.append(lost_with(cut_off))
     lease = Lease(
         holder,
         epoch=1 + max(above, before.epoch if before else 0),
@@ -164,7 +170,7 @@ def take_lease(
     except ConflictError:
         raise _held(store) from None
     _require_conditions(store)
-    return HeldLease(store, lease, version)
+    return HeldLease(store, lease, version, goes_on=goes_on)
 
 
 def _require_conditions(store: Store) -> None:

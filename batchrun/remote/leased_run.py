@@ -46,6 +46,8 @@ class LeasedRun:
         self._holding = holding
         self._shipper = shipper
         self._owed = holding.lease.owed
+        self.is_ahead = holding.goes_on
+        """Whether the local copy may have what a submit before, cut off on this machine, did not upload."""
         self._confirmed = _now()
         self._lost: LeaseLostError | None = None
         self._over = threading.Event()

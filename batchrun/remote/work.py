@@ -34,16 +34,17 @@ def held_run(
 
 
 def account_for_loss(remote: LeasedRun, run: RunFolder, say: Callable[[str], None], log: Log) -> None:
-    """Say what submits before took with them, and count what that had cost. For the holder of the lock.
+    """Say what submits before took with them, and count what that had cost; upload that, and what is on this
+    machine alone, before anything is asked: were the machine lost now, nobody would know of it.
 
-    Raises as `LeasedRun.ship`.
+    For the holder of the lock. Raises as `LeasedRun.ship`.
     """
     for loss in remote.losses:
         say(loss.sentence())
         log("loss", host=loss.host, rows=loss.rows, calls=loss.calls)
         if loss.calls:
             keep_dropped(run.checkpoint_path, {f"lost with lease {loss.epoch}": loss.spend})
-    if remote.losses:
+    if remote.losses or remote.is_ahead:
         remote.ship()
         remote.settle_losses()
 

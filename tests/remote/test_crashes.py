@@ -292,3 +292,20 @@ def test_what_a_lost_machine_paid_is_counted_though_the_next_is_lost_too(
     with at_work(copies[2]):
         counted = read_dropped(copies[2].run.checkpoint_path)
     assert counted["lost with lease 1"].total().cost_usd == 0.5
+
+
+@pytest.mark.long
+def test_what_only_the_killed_machine_has_is_uploaded_before_anything_is_asked(
+    tmp_path: Path, bucket: Address
+) -> None:
+    """Else it would be lost uncounted with a machine that goes on from a kill, and dies before an upload."""
+    first, second = (copy_of(bucket, tmp_path / name) for name in "ab")
+    with suppress(KilledError), at_work(first) as taken:
+        append(first, "first")
+        raise KilledError
+    with suppress(KilledError), at_work(first) as taken, open_log(first.run.log) as log:
+        account_for_loss(taken, first.run, print, log)
+        append(first, "second")
+        raise KilledError
+    with at_work(second):
+        assert journal(second) == ["first"]
