@@ -25,7 +25,7 @@ from batchrun.progress.display import Progress
 from batchrun.remote.work import held_run
 from batchrun.reparsing.counting import Reparsed, Tally
 from batchrun.reparsing.reading import reread
-from batchrun.reparsing.rows import OLDER, PLACED, as_answered, asked, open_rows
+from batchrun.reparsing.rows import OLDER, PLACED, as_answered, asked, known_rows, open_rows
 from batchrun.reparsing.stored import stored
 from batchrun.run_folder.checkpoint.checkpoint import Checkpoint
 from batchrun.run_folder.checkpoint.row_groups import bytes_of, gathered
@@ -91,7 +91,7 @@ def _reparse(
         _record(work, survey.checkpoint)
         read = work.result()
         # not before the last answer is recorded: until then it says what the others were asked
-        if read.reread or read.done == read.rows:
+        if read.reread or work.known:
             write_atomically(run.job_yaml, survey.renderer.snapshot().encode())
         last = run.read_run_json()
         ending = Ending(job, run, ModelPrices(job, started), Counters(), progress, started, last)
@@ -134,7 +134,10 @@ class _Reparse:
         self._asked_as = older.identifier
         _refuse_other_files(survey, older)
         before = older.states().select(OLDER)  # one after the other: each takes some 40 bytes a row
-        rows = open_rows(survey.states(), before)
+        now = survey.states()
+        self.known = known_rows(now, before)
+        rows = open_rows(now, before)
+        del now, before
         _refuse_others(survey, rows)
         self._open = len(rows)
         self._left = Counter(_waiting(rows.filter(~pl.col(PLACED))))

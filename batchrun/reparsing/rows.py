@@ -70,6 +70,12 @@ def open_rows(states: pl.DataFrame, older: pl.DataFrame) -> pl.DataFrame:
     return rows.filter(pl.col("state").is_in(_OPEN))
 
 
+def known_rows(states: pl.DataFrame, older: pl.DataFrame) -> int:
+    """How many rows have an answer to their request in its present form, which is not the older one: a
+    reparse before has read them, though its end may be missing. The frames are those of `open_rows`."""
+    return int(((states["hash"] != older["hash"]) & states["state"].is_in(_EXACT)).sum())
+
+
 def asked(rows: pl.DataFrame) -> pl.DataFrame:
     """Of `open_rows` those to read an answer for: of rows that share one, the one that stands for them.
 

@@ -849,6 +849,26 @@ def test_rows_that_failed_by_the_schema_are_asked_anew_when_the_user_says_so(
         assert len(seen) == 6
 
 
+def test_cut_short_after_the_last_answer_the_copy_of_the_job_follows(tmp_path: Path) -> None:
+    """Also where a row has nothing to read: another edit starts from the schema that answers were read by."""
+
+    def act(body: dict[str, Any]) -> tuple[int, bytes]:
+        return (200, completion("bug")) if row_of(body["messages"][0]["content"]) == 0 else (500, b"{}")
+
+    job = JobFolder(tmp_path)
+    write_rows(job.rows, 2)
+    with answering(act) as (base_url, _seen):
+        job.write(base_url, schema=schema(), retry={"max_attempts": 1})
+        job.submit_here()
+        before = (job.run / "job.yaml").read_bytes()
+        job.edit(schema=schema([*LABELS, "new"]))
+        assert here(job).left == {"server": 1}
+        after = (job.run / "job.yaml").read_bytes()
+        (job.run / "job.yaml").write_bytes(before)  # it is written after the last answer
+        assert here(job).reread == 0
+        assert (job.run / "job.yaml").read_bytes() == after
+
+
 def test_cut_short_at_its_end_it_goes_on_whatever_else_was_edited(tmp_path: Path) -> None:
     """What stands in no request is no reason to refuse, also where every answer has been read already."""
     with scripted(tmp_path, {0: [says("bug")], 1: [says("bug")]}, schema=schema()) as (job, _seen):
