@@ -92,10 +92,7 @@ class Selection:
 
 def _declared(source: Source, columns: Sequence[str]) -> Types:
     """The types of the columns where the format says them: nothing needs to be guessed from values."""
-    if source.declared is None:
-        return {}
-    known = [name for name in columns if name in source.declared.names]
-    return declared_types(source.declared.empty_table().select(known))
+    return {} if source.declared is None else declared_types(source.declared, columns)
 
 
 def _predicate(job: Job) -> Predicate | None:

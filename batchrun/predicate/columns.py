@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, combinations, islice, product
 from typing import Any, TypeAlias
@@ -12,6 +11,7 @@ from typing import Any, TypeAlias
 import polars as pl
 
 from batchrun import codec
+from batchrun.predicate.declared import as_declared
 
 MOST_TRIES = 2_000
 """Frames that are made of one whose columns are null throughout: of three such columns all."""
@@ -58,50 +58,13 @@ class Asked:
         return top
 
 
-def declared_types(empty: Any) -> dict[str, pl.DataType]:
-    """The types of the columns of an Arrow table, as their Python values have them; maps have none."""
-    found: dict[str, pl.DataType] = {}
-    for name in empty.column_names:
-        with suppress(pl.exceptions.PolarsError, ValueError, TypeError):  # a type that polars does not have
-            kind = _as_python_has_it(pl.DataFrame(empty.select([name])).schema[name])
-            if kind is not None:
-                found[name] = kind
-    return found
-
-
-def _as_python_has_it(kind: Any) -> pl.DataType | None:
-    """One integer and one float, so that a sum is the same whatever the file keeps them in."""
-    if kind.is_integer():
-        return pl.Int128() if kind == pl.UInt64 else pl.Int64()
-    if kind.is_float():
-        return pl.Float64()
-    if isinstance(kind, pl.Datetime):
-        is_offset = (kind.time_zone or "").startswith("Etc/")  # which values of Python have in UTC
-        return None if is_offset else pl.Datetime("us", kind.time_zone)
-    if isinstance(kind, pl.Duration):
-        return pl.Duration("us")
-    if isinstance(kind, pl.Categorical | pl.Enum):
-        return pl.String()
-    if isinstance(kind, pl.List | pl.Array):
-        inner = _as_python_has_it(kind.inner)
-        return None if inner is None else pl.List(inner)
-    if isinstance(kind, pl.Struct):
-        members = {one.name: _as_python_has_it(one.dtype) for one in kind.fields}
-        known = {name: inner for name, inner in members.items() if inner is not None}
-        return pl.Struct(known) if len(known) == len(members) else None
-    if isinstance(kind, pl.Decimal):
-        return pl.Decimal(38, kind.scale)
-    plain = (pl.String, pl.Boolean, pl.Binary, pl.Date, pl.Time)
-    return kind if isinstance(kind, plain) else None
-
-
 def series(name: str, values: Sequence[Any], asked: Asked, kind: pl.DataType | None) -> pl.Series:
     """The column under its declared type, or the one that holds all its values and what is asked of them.
 
     Raises MixedKindsError, and what polars raises for values that it cannot hold.
     """
     if kind is not None:
-        return pl.Series(name, values, dtype=kind)
+        return pl.Series(name, [as_declared(value, kind) for value in values], dtype=kind)
     if not asked.whole:
         values = [_narrowed(value, asked) for value in values]
     kind = joined(values, asked)

@@ -90,12 +90,11 @@ class Predicate:
     def _series(self, name: str, values: list[Any], kind: pl.DataType | None) -> pl.Series:
         try:
             return series(name, values, self._asked.get(name, Asked(whole=True)), kind)
-        except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
+        except (TypeError, ValueError, OverflowError, RuntimeError, pl.exceptions.PolarsError) as error:
             kinds = {type(value).__name__ for value in values if value is not None}
-            found = error if isinstance(error, MixedKindsError) else ", ".join(sorted(kinds))
-            raise PredicateError(
-                f"`{_shown(self.sql)}`: column `{name}` mixes kinds of values ({found})"
-            ) from error
+            found = str(error) if isinstance(error, MixedKindsError) else ", ".join(sorted(kinds))
+            reason = "mixes kinds of values" if "," in found else "holds values that no column of polars has"
+            raise PredicateError(f"`{_shown(self.sql)}`: column `{name}` {reason} ({found})") from error
 
     def choose_from(self, frame: pl.DataFrame) -> list[bool]:
         """The same over a data frame. Raises PredicateError."""

@@ -1,7 +1,8 @@
 """Arrow columns as plain Python values.
 
 Timestamps, dates, times, decimals and binaries become their Python objects, maps become dicts. A
-timestamp with nanoseconds, which no datetime can hold, becomes its ISO 8601 text in UTC. A row is a
+timestamp with nanoseconds, which no datetime can hold, becomes its ISO 8601 text in UTC; a decimal of more
+than 38 digits, which no column of polars can hold, its text. A row is a
 bad row when one of its values has no Python form: text that is not UTF-8, a map that holds a key
 twice, a year beyond 9999, nanoseconds inside a list or struct,
 in a time of day or in a duration.
@@ -49,7 +50,7 @@ def _row(table: pa.RecordBatch, hive: dict[str, str | None], index: int, locatio
 
 def _values(column: pa.Array) -> list[Any]:
     if not pa.types.is_timestamp(column.type):
-        exact = _without_nanoseconds(column.type)
+        exact = _as_read(column.type)
         column = column if exact == column.type else column.cast(exact)
         return column.to_pylist(maps_as_pydicts="strict")  # type: ignore[no-any-return] # pyarrow is untyped
     try:
@@ -58,8 +59,11 @@ def _values(column: pa.Array) -> list[Any]:
         return [_moment(part) for part in column]
 
 
-def _without_nanoseconds(kind: pa.DataType) -> pa.DataType:
-    """The same type in microseconds: nanoseconds become pandas' objects where pandas is installed."""
+def _as_read(kind: pa.DataType) -> pa.DataType:
+    """The same type in microseconds: nanoseconds become pandas' objects where pandas is installed; with texts
+    for long decimals, as `parquet_schema.plain` has it."""
+    if pa.types.is_decimal256(kind):
+        return pa.string()
     if pa.types.is_timestamp(kind):
         return pa.timestamp("us", tz=kind.tz) if kind.unit == "ns" else kind
     if pa.types.is_duration(kind):
@@ -67,9 +71,9 @@ def _without_nanoseconds(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_time64(kind):
         return pa.time64("us")
     if pa.types.is_struct(kind):
-        return pa.struct([member.with_type(_without_nanoseconds(member.type)) for member in kind])
+        return pa.struct([member.with_type(_as_read(member.type)) for member in kind])
     if pa.types.is_map(kind):
-        return pa.map_(_without_nanoseconds(kind.key_type), _without_nanoseconds(kind.item_type))
+        return pa.map_(_as_read(kind.key_type), _as_read(kind.item_type))
     if pa.types.is_fixed_size_list(kind):
         return pa.list_(_item(kind), kind.list_size)
     if pa.types.is_large_list(kind):
@@ -78,7 +82,7 @@ def _without_nanoseconds(kind: pa.DataType) -> pa.DataType:
 
 
 def _item(kind: pa.DataType) -> pa.Field:
-    return kind.value_field.with_type(_without_nanoseconds(kind.value_type))
+    return kind.value_field.with_type(_as_read(kind.value_type))
 
 
 def _moment(value: pa.TimestampScalar) -> Any:

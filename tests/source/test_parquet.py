@@ -89,8 +89,9 @@ def test_long_decimals_are_read_as_strings_with_all_their_digits(tmp_path: Path)
         "a": pa.array([long, None], kind),
         "b": pa.array([{"x": [long]}, None], pa.struct({"x": pa.list_(kind)})),
     }
-    found = read_table(store(tmp_path / "t.parquet", columns))
-    assert found.to_pylist() == [{"a": str(long), "b": {"x": [str(long)]}}, {"a": None, "b": None}]
+    path = store(tmp_path / "t.parquet", columns)
+    texts = [{"a": str(long), "b": {"x": [str(long)]}}, {"a": None, "b": None}]
+    assert read_table(path).to_pylist() == read_values(path) == texts
 
 
 def test_dictionaries_are_read_as_their_values(tmp_path: Path) -> None:
