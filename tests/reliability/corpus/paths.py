@@ -47,7 +47,7 @@ REFUSED = (
     ),
     *(
         "http://127.0.0.1:9/x.jsonl",
-        "s3://bucket/x.jsonl",
+        "s3:///x.jsonl",
         "file:///etc/passwd",
         "\x00",
         "a\x00.jsonl",
