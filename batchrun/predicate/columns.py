@@ -64,7 +64,7 @@ def series(name: str, values: Sequence[Any], asked: Asked, kind: pl.DataType | N
     Raises MixedKindsError, and what polars raises for values that it cannot hold.
     """
     if kind is not None:
-        return pl.Series(name, [as_declared(value, kind) for value in values], dtype=kind)
+        return pl.Series(name, as_declared(values, kind), dtype=kind)
     if not asked.whole:
         values = [_narrowed(value, asked) for value in values]
     kind = joined(values, asked)

@@ -56,6 +56,8 @@ def _as_python_has_it(kind: Any) -> pl.DataType | None:
     return kind if isinstance(kind, plain) else None
 
 
-def as_declared(value: Any, kind: pl.DataType) -> Any:
-    """A value as a column of a declared type has it: to the microsecond, where nanoseconds made it a text."""
-    return datetime.fromisoformat(value) if type(value) is str and isinstance(kind, pl.Datetime) else value
+def as_declared(values: Sequence[Any], kind: pl.DataType) -> Sequence[Any]:
+    """Values as a column of that type has them: to the microsecond, where nanoseconds made them texts."""
+    if not isinstance(kind, pl.Datetime):
+        return values
+    return [datetime.fromisoformat(value) if type(value) is str else value for value in values]
