@@ -107,7 +107,8 @@ def test_a_format_keeps_every_value_or_says_what_it_makes_of_it(work: Work, name
     is_kept = read.schema == ODD.schema and read.equals(ODD)
     assert is_kept == (not form.about)
     assert form.about in told
-    assert (f"{form.title} keeps every value as it is" in told) == is_kept
+    keeping = told.partition(" every value as it is.")[0].rpartition(". ")[2]
+    assert (form.title in keeping) == is_kept
 
 
 def test_help_and_refusals_name_every_format(work: Work) -> None:
