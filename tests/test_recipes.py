@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.archives import untar
 from tests.runs import JobFolder, simulated
 from tests.test_readme import block
 
@@ -123,8 +124,7 @@ def test_the_job_for_github_actions(project: JobFolder, shell: Mapping[str, str]
     shutil.copytree(project.folder, checkout, ignore=shutil.ignore_patterns("runs"))
     for path in checkout.rglob("*"):
         os.utime(path)
-    with tarfile.open(tmp_path / "cache.tar") as cache:
-        cache.extractall(checkout, filter="tar")
+    untar(tmp_path / "cache.tar", checkout)
     subprocess.run(["sh", "-c", submit], cwd=checkout, env=shell, check=True)
     assert len(project.calls()) == 20
     summary: dict[str, Any] = json.loads((checkout / "runs" / "triage" / "run.json").read_text())

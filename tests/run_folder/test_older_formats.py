@@ -7,7 +7,6 @@ or under way when it was killed.
 
 from __future__ import annotations
 
-import tarfile
 import zlib
 from pathlib import Path
 
@@ -35,6 +34,7 @@ from batchrun.run_folder.journal.records import Header
 from batchrun.run_folder.lock import locked
 from batchrun.run_folder.results.read import rows_by_part, scan_run, scan_seen, see
 from batchrun.run_folder.results.totals import read_totals
+from tests.archives import untar
 from tests.commands import batchrun
 from tests.planning.planning import planned
 from tests.run_folder.answering import Work
@@ -53,8 +53,7 @@ FOLDERS = {
 def unpack(name: str, job: JobFolder) -> set[int]:
     """Put the folder in place of the job's run; the rows that it holds an outcome of the model for."""
     job.run.parent.mkdir()
-    with tarfile.open(DATA / f"{name}.tar.gz") as archive:
-        archive.extractall(job.run.parent, filter="data")
+    untar(DATA / f"{name}.tar.gz", job.run.parent)
     found = read_checkpoint(job.checkpoint)
     tasks = [*found.unfinished.values(), *(task for tasks in found.unsealed.values() for task in tasks)]
     for path in sealed_parts(job.checkpoint).values():
