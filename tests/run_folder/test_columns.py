@@ -535,11 +535,12 @@ def test_an_answer_without_its_sent_record_is_still_the_rows() -> None:
 
 @pytest.mark.parametrize("as_text", [True, False])
 def test_tool_arguments_nested_deeply_do_not_stop_a_part_from_being_written(as_text: bool) -> None:
-    """Text stays as it came, unparsed; an object that nobody can write as text is null."""
+    """Text stays as it came; what nobody can parse or write so deeply (some Pythons can) is null."""
     deep = '{"a":' * 900 + "1" + "}" * 900
     arguments = json.dumps(deep) if as_text else deep
     message = f'{{"tool_calls": [{{"function": {{"name": "f", "arguments": {arguments}}}}}]}}'
     table = result_table([history(asked(1, f'{{"choices": [{{"message": {message}}}]}}'.encode()))])
     (call,) = table["tool_calls"][0].as_py()
-    assert (call["name"], call["parsed_arguments"]) == ("f", None)
-    assert call["arguments"] == (deep if as_text else None)
+    assert call["name"] == "f"
+    assert call["arguments"] in ((deep,) if as_text else (deep, None))
+    assert call["parsed_arguments"] in (deep, None)
