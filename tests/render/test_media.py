@@ -167,7 +167,7 @@ def test_listing_reads_no_file(root: Path) -> None:
         ("photos", "^photos: is a folder"),
         (".", "is a folder"),
         ("pipe.wav", "is no regular file"),
-        ("a\0b", "cannot be read: embedded null byte"),
+        ("a\0b", "cannot be read: .*embedded null"),
         ("x" * 5000, r"^x{200}…: cannot be read: File name too long"),
         ("empty.png", r"^empty\.png: is empty"),
         ("", "the path is empty"),
